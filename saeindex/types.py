@@ -162,6 +162,16 @@ class Proof:
     start: int
     word: tuple[int, int] | None = None
 
+    def parts(self, max_chars: int) -> tuple[str, str, str]:
+        """Return the sentence before its word, the word, and after it: on one line, cut around the word."""
+        first, last = self.word or (0, 0)
+        whole = self.sentence[:first], self.sentence[first:last], self.sentence[last:]
+        before, word, after = (visible(re.sub(r"\s", " ", one)) for one in whole)
+        left = max(0, max_chars - len(word))
+        if len(before) > left // 2 and len(before) + len(after) > left:
+            before = f"…{before[len(before) - left // 2 :]}"
+        return before, word, cut(after, max(1, left - len(before)))
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -25,7 +25,7 @@ def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -
     """Print the largest parts as bars; one line sums up the other parts, so that the total can be checked."""
     from rich.text import Text
 
-    print_bars(out, _rows(explanation.parts), indent)
+    print_bars(out, _rows(explanation.parts, explanation.total), indent)
     out.print(Text(f"{' ' * (indent - 1)}={explanation.total:.4f}", "bold"))
     for source in explanation.sources:
         if source.explanation is not None:
@@ -75,8 +75,8 @@ def print_bars(out: Console, rows: Sequence[Row], indent: int) -> None:
         out.print(line, no_wrap=True, overflow="ellipsis")
 
 
-def _rows(parts: Iterable[Part]) -> list[Row]:
-    """Return the strongest concepts, the strongest words, and all other parts."""
+def _rows(parts: Iterable[Part], total: float) -> list[Row]:
+    """Return the strongest concepts, the strongest words, and all other parts, of a score."""
     kinds: dict[str, list[Part]] = {"feature": [], "word": [], "": []}
     for part in parts:
         kinds.get(part.kind, kinds[""]).append(part)
@@ -85,18 +85,19 @@ def _rows(parts: Iterable[Part]) -> list[Row]:
         rows += map(_row, kinds[kind][:SHOWN_PARTS])
         if rest := kinds[kind][SHOWN_PARTS:]:
             rows.append((sum(part.value for part in rest), f"{len(rest)} further {named}", "dim"))
-    return rows + [_row(part) for part in kinds[""]]
+    for part in kinds[""]:
+        value, name, style = _row(part)
+        share = f" ({value / total:.0%} of the score)" if part.kind == "unnamed" and total else ""
+        rows.append((value, f"{name}{share}", style))
+    return rows
 
 
 def _row(part: Part) -> Row:
     if part.kind == "feature":
         return part.value, f"#{part.feature} {shown_label(part.label, part.is_weak)}", "green"
-    is_source = part.kind == "source"
-    return (
-        part.value,
-        part.label if is_source else f"{part.kind}: {part.label}",
-        "cyan" if is_source else "dim",
-    )
+    is_plain = part.kind in ("source", "unnamed")
+    name = part.label if is_plain else f"{part.kind}: {part.label}"
+    return part.value, name, "cyan" if part.kind == "source" else "dim"
 
 
 def _both(part: Difference) -> str:

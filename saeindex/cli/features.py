@@ -90,7 +90,9 @@ def feature(
     )
     say("  strongest in", dim=True)
     for one in card.strongest:
-        say(shortened(f"    {one.activation:.3f}  {one.id}  {one_line(one.text, width)}", width))
+        strength = f"{one.activation:.3f}" if one.proof is None else f"{one.proof.evidence:.0%}"
+        text = one.text if one.proof is None else one.proof.sentence
+        say(shortened(f"    {strength}  {one.id}  {one_line(text, width)}", width))
     say("  similar", dim=True)
     for other in card.similar:
         say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")

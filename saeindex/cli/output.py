@@ -36,7 +36,8 @@ Sentences = Annotated[
     ),
 ]
 
-SHOWN_FEATURES = 4
+# Concepts of a hit, and sentences that prove what it says, with their lengths in characters.
+SHOWN_FEATURES, SHOWN_PROOFS, SENTENCE_CHARS = 4, 3, 96
 # Columns below which nothing can be read: a terminal that says so, such as COLUMNS=0, is not believed.
 MIN_WIDTH = 20
 
@@ -101,6 +102,10 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
     _print_line(out, Text(f"            {details}", "dim"))
     if rest.strip() and hit.explanation is None:
         _print_line(out, Text(f"            {one_line(rest, 96)}"))
+    for proof in hit.evidence[:SHOWN_PROOFS]:
+        before, word, after = proof.parts(SENTENCE_CHARS)
+        said = f"            {proof.label} {proof.evidence:.0%}  ", "green"
+        _print_line(out, Text.assemble(said, before, (word, "bold underline"), after))
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)
     elif hit.features:

@@ -7,29 +7,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
 from saeindex.features.labels import CONCEPT as GIVEN
 from saeindex.features.labels import MEANING, SPELLING
+from saeindex.indexing.points import code_of
+from saeindex.indexing.proof import PROVING, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
 from saeindex.schema import Result
-from saeindex.types import one_line, shown_label
+from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
 
+# Records of a level that are read for the surest.
+READ = 256
 OF_SPELLING = "It answers to how words are written, not to what they mean."
 
 
 @dataclass(frozen=True, slots=True)
 class StrongRecord:
-    """A record with a high activation of the feature."""
+    """A record with a high activation of the feature, or one that surely speaks of its named concept.
+
+    ``proof`` is the sentence that does, where the index has evidence.
+    """
 
     id: str
     text: str
     activation: float
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,6 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     feature = space.number(feature)
     label = space.labels[feature]
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
-    strongest = store.search(SearchRequest(code, using=SAE, limit=examples))
     directions = space.sae.directions
     cosines = directions @ directions[feature]
     similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
@@ -112,8 +119,10 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
         is_weak=label.is_weak,
         density=float(space.calibration.density[feature]),
         records_at_level=tuple(reached),
-        strongest=tuple(
-            StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
+        strongest=_surest(feature, store, space, examples)
+        or tuple(
+            StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0))
+            for p in store.search(SearchRequest(code, using=SAE, limit=examples))
         ),
         similar=tuple(
             SimilarFeature(i, space.labels[i].name, float(cosines[i]), space.labels[i].is_weak)
@@ -126,6 +135,34 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     )
 
 
+def _surest(feature: int, store: VectorStore, space: FeatureSpace, count: int) -> tuple[StrongRecord, ...]:
+    """Return records that most surely speak of a feature's concept, of the first with the highest level."""
+    from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+    found: list[StrongRecord] = []
+    for level in ("strong", "typical", "present"):
+        value = feature * LEVEL_STRIDE + LEVELS_OF[level][0]
+        having = Filter(must=[FieldCondition(key=CONCEPTS, match=MatchValue(value=value))])
+        read = [*PROVING, "record_id", TEXT]
+        points = store.scroll(having, READ, with_payload=read, with_vectors=[SAE]).points
+        for point in points:
+            said = [one for one in mentions_of(point.payload) if one.feature == feature]
+            code = code_of(point)
+            active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+            found += [
+                StrongRecord(point.payload["record_id"], point.payload[TEXT], active.get(feature, 0.0), proof)
+                for proof in proofs(point.payload, space, said)
+            ]
+        if len({one.id for one in found}) >= count or (points and not found):
+            break
+    surest = {one.id: one for one in sorted(found, key=lambda one: -_evidence(one))}
+    return tuple(surest.values())[:count]
+
+
+def _evidence(record: StrongRecord) -> float:
+    return 0.0 if record.proof is None else record.proof.evidence
+
+
 def card_description(card: FeatureCard) -> Description:
     """Return a card in words."""
     from saeindex.report.model import Description, listing
@@ -135,7 +172,8 @@ def card_description(card: FeatureCard) -> Description:
     here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {
         "Activation": lambda one: number(one.activation, 3),
-        "Text": lambda one: one_line(one.text, 160),
+        "Evidence": lambda one: "" if one.proof is None else number(one.proof.evidence),
+        "Text": lambda one: one_line(one.text if one.proof is None else one.proof.sentence, 160),
         "Id": lambda one: one.id,
     }
     feature = {"Feature": lambda one: f"#{one.id} {shown_label(one.label, one.is_weak)}"}

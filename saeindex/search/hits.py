@@ -226,6 +226,10 @@ def _of_hit(hit: Hit) -> Iterator[Section]:
     if hit.metadata:
         value = {"Value": lambda field: shortened(str(field[1]), TEXT_CHARS)}
         yield listing("Metadata", hit.metadata.items(), {"Field": lambda field: field[0], **value})
+    if hit.evidence:
+        sentence = {"Sentence": lambda proof: " ".join(proof.sentence.split())}
+        evidence = {"Evidence": lambda proof: number(proof.evidence)}
+        yield listing("Speaks of", hit.evidence, {"Concept": "label", **evidence, **sentence})
     if hit.features:
         yield listing("Concepts", hit.features, {"Concept": _shown, "Activation": "activation"})
     if hit.explanation is not None:
