@@ -104,6 +104,11 @@ class IndexState:
         """Whether some records are pieces of documents."""
         return self.derived(_has_documents)
 
+    @property
+    def spoken(self) -> frozenset[int]:
+        """The features of the named concepts that the index has evidence of; none without sentences."""
+        return self.derived(_spoken)
+
     def sample(self) -> CollectionSample:
         """Return a sample of the records; InvalidInputError if there are none."""
         return self.derived(_sample)
@@ -175,6 +180,12 @@ def _total(state: IndexState) -> int:
     if state.store.stale_after is None or known.is_being_written:
         return state.store.count()
     return known.counts.records  # a server would count all of its segments
+
+
+def _spoken(state: IndexState) -> frozenset[int]:
+    evidence = state.space.evidence
+    is_read = evidence is not None and state.manifest.sentences != "off"
+    return frozenset(evidence.features.tolist()) if evidence is not None and is_read else frozenset()
 
 
 def _has_documents(state: IndexState) -> bool:

@@ -18,8 +18,7 @@ from saeindex.schema import Result
 from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
+    from saeindex.collection.state import IndexState
     from saeindex.report.model import Description
 
 # Records of a level that are read for the surest.
@@ -99,8 +98,9 @@ class FeatureCard(Result):
         return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'record')})"
 
 
-def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
+def feature_card(feature: int | str, state: IndexState, examples: int) -> FeatureCard:
     """Return the card of a feature (5 or "#5"); UnknownConceptError if the space lacks it."""
+    store, space = state.store, state.space
     feature = space.number(feature)
     label = space.labels[feature]
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
@@ -119,7 +119,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
         is_weak=label.is_weak,
         density=float(space.calibration.density[feature]),
         records_at_level=tuple(reached),
-        strongest=_surest(feature, store, space, examples)
+        strongest=_surest(feature, state, examples)
         or tuple(
             StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0))
             for p in store.search(SearchRequest(code, using=SAE, limit=examples))
@@ -135,25 +135,23 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     )
 
 
-def _surest(feature: int, store: VectorStore, space: FeatureSpace, count: int) -> tuple[StrongRecord, ...]:
-    """Return records that most surely speak of a feature's concept, of the first with the highest level."""
-    from qdrant_client.models import FieldCondition, Filter, MatchValue
-
-    found: list[StrongRecord] = []
+def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, ...]:
+    """Return records of the sample that most surely speak of a feature's concept, if the index tells."""
+    if feature not in state.spoken:
+        return ()
+    statistics, found = state.statistics(), list[StrongRecord]()
     for level in ("strong", "typical", "present"):
-        value = feature * LEVEL_STRIDE + LEVELS_OF[level][0]
-        having = Filter(must=[FieldCondition(key=CONCEPTS, match=MatchValue(value=value))])
-        read = [*PROVING, "record_id", TEXT]
-        points = store.scroll(having, READ, with_payload=read, with_vectors=[SAE]).points
-        for point in points:
+        mask = statistics.with_any([feature * LEVEL_STRIDE + LEVELS_OF[level][0]])
+        ids = [statistics.ids[row] for row in np.flatnonzero(mask)[:READ].tolist()]
+        for point in state.store.get(ids, [*PROVING, "record_id", TEXT], [SAE]):
             said = [one for one in mentions_of(point.payload) if one.feature == feature]
             code = code_of(point)
             active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
             found += [
                 StrongRecord(point.payload["record_id"], point.payload[TEXT], active.get(feature, 0.0), proof)
-                for proof in proofs(point.payload, space, said)
+                for proof in proofs(point.payload, state.space, said)
             ]
-        if len({one.id for one in found}) >= count or (points and not found):
+        if len({one.id for one in found}) >= count:
             break
     surest = {one.id: one for one in sorted(found, key=lambda one: -_evidence(one))}
     return tuple(surest.values())[:count]

@@ -350,10 +350,8 @@ class Resolver:
     @cached_property
     def _named_concepts(self) -> dict[str, int]:
         """The features that the index has evidence of, by name, and by name in lower case."""
-        evidence, labels = self._space.evidence, self._space.labels
-        if evidence is None or self._state.manifest.sentences == "off":
-            return {}
-        named = {labels[one].said: one for one in reversed(evidence.features.tolist())}
+        labels = self._space.labels
+        named = {labels[one].said: one for one in sorted(self._state.spoken, reverse=True)}
         return {name.casefold(): one for name, one in named.items()} | named
 
     def check_meaning(self, phrase: str) -> None:

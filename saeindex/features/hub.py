@@ -26,6 +26,8 @@ FILES = (
     "labels.jsonl",
     "labels.safetensors",
     "families.json",
+    "evidence.safetensors",
+    "words.txt",
     CARD,
 )
 

@@ -61,7 +61,7 @@ class Card(Operation["FeatureCard"], results="saeindex.concepts.feature_card"):
         """Describe."""
         from saeindex.concepts.feature_card import feature_card
 
-        return feature_card(self.feature, state.store, state.space, self.examples)
+        return feature_card(self.feature, state, self.examples)
 
 
 @request

@@ -104,7 +104,7 @@ class Planner:
     ) -> frozenset[int]:
         """Return the named concepts that a query is about: of its filter, its steers and its text."""
         evidence = self.state.space.evidence
-        if evidence is None or self.state.manifest.sentences == "off":
+        if evidence is None or not self.state.spoken:
             return frozenset()
         about = {match.id for concept in concepts for match in concept.features}
         about |= {match.id for steer in steers for match in steer.direction.named}
