@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
+# The third of synonyms and narrower terms that the model of unlisted words learns from.
+HIDDEN = 1
 # The strength of the fit's prior, as scikit-learn has it, and the number of fits.
 C, FITS = 0.3, 3
 # Weights of the columns by which the word of a pair is first chosen.
@@ -178,12 +180,22 @@ def read_of(part: str, names: Sequence[str]) -> Read:
 
 
 def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations) -> tuple[Fit, Fit, Design]:
-    """Return the fit of the default space, the same calibrated, and the pairs of `choose`."""
+    """Return the fit of the default space, the same calibrated, and the pairs of `choose`.
+
+    The model of words that are no names is fitted and calibrated as if a third of the synonyms and narrower
+    terms were in no list: it learns from them what a word says that no list has.
+    """
     names = [entry.name for entry in read_dictionary()]
     every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
     read, others = (designed(space, encoder, read_of(part, names), every) for part in ("fit", "choose"))
-    fit = fitted(read, relations)
-    return fit, calibrated(fit, others, relations), others
+    poorer = relations.without(relations.third(names, HIDDEN))
+    found = [(fitted(read, one), one) for one in (poorer, relations)]
+    kept = [calibrated(fit, others, one) for fit, one in found]
+    raw, done = (
+        reweighed(Fit((near.models[0], named.models[1]), near.weights), relations)
+        for near, named in ((found[0][0], found[1][0]), (kept[0], kept[1]))
+    )
+    return raw, done, others
 
 
 def default_relations(space: FeatureSpace, encoder: TextEncoder) -> Relations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.evidence.dictionary import Entry
 from benchmarks.vocabulary.wordnet import WordNet
-from saeindex.features.lexicon import PHRASE_WORDS, TOKEN
+from saeindex.features.lexicon import PHRASE_WORDS, TOKEN, forms
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ class Relations:
     pairs: NDArray[np.int32]
     columns: FloatArray
     is_name: NDArray[np.bool_]
+
+    def third(self, names: Sequence[str], number: int) -> NDArray[np.bool_]:
+        """Return which relations are in a third (0, 1 or 2) of the synonyms and narrower terms (r,)."""
+        own = [forms(name) for name in names]
+        pairs = zip(self.pairs.tolist(), self.is_name.tolist(), strict=True)
+        return np.array([
+            is_name
+            and (word := self.words[place]) not in own[concept]
+            and zlib.crc32(f"{word}|{concept}".encode()) % 3 == number
+            for (place, concept), is_name in pairs
+        ])  # fmt: skip
 
     def without(self, withheld: NDArray[np.bool_]) -> Relations:
         """Return the relations as if some of them (r,) were in no list of words."""
@@ -81,14 +93,6 @@ def naming(entries: Sequence[Entry], wordnet: WordNet) -> dict[tuple[str, int], 
         for name in forms(entry.name.lower()):
             found[name, number] = NAME, share
     return found
-
-
-def forms(phrase: str) -> set[str]:
-    """Return a phrase as it is, and with the base form of its last word."""
-    from simplemma import lemmatize
-
-    *first, last = phrase.split()
-    return {phrase, " ".join([*first, lemmatize(last, lang="en").lower()])}
 
 
 def related(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log
 from pathlib import Path
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from saeindex.config import LEVEL_STRIDE
-from saeindex.features.lexicon import Lexicon
+from saeindex.features.lexicon import Lexicon, forms
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.taxonomy import DefinedConcept
     from saeindex.types import FloatArray, IntArray
 
 # Evidence from which on a record has a concept at each level: present, typical, strong, possible.
@@ -139,6 +140,32 @@ class Evidence:
         """Return the span of the word in a sentence that names a feature's concept, None if none does."""
         row = int(np.searchsorted(self.features, feature))
         return self.lexicon.name_in(sentence, row)
+
+    def of_concepts(
+        self,
+        known: Mapping[str, int],
+        concepts: Mapping[int, DefinedConcept],
+        directions: FloatArray,
+        mean: FloatArray,
+    ) -> Evidence:
+        """Return the evidence of other concepts, by feature of a space with these ``directions`` (n, d).
+
+        A concept without a definition of its own has the words of the concept of its name here (``known``,
+        rows by name in lower case); each has its own name and words, which say as much as a usual name.
+        """
+        features = sorted(concepts)
+        rows = {
+            known.get(concepts[one].name.lower(), -1): row
+            for row, one in enumerate(features)
+            if not (concepts[one].description or concepts[one].examples)
+        }
+        entries = {(word, rows[row]): said for (word, row), said in self.lexicon.items() if row in rows}
+        usual = float(np.median(self.lexicon.weights[self.lexicon.is_name]))
+        for row, feature in enumerate(features):
+            for name in (concepts[feature].name, *concepts[feature].words):
+                entries |= {(form, row): (usual, True) for form in forms(name) if (form, row) not in entries}
+        chosen = np.array(features, np.int32)
+        return Evidence(chosen, directions[chosen], mean, Lexicon.of(entries), self.named, self.near)
 
     def digest(self) -> str:
         """Return a hash of all that the evidence depends on."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.anchors import Anchors
+    from saeindex.features.evidence import Evidence
     from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
     from saeindex.features.taxonomy import Concepts, DefinedConcept
@@ -171,7 +172,19 @@ class FeatureSpace(Space):
         if concepts:
             # A name that was given before is measured on all texts: it was made from none of them.
             space = named_by_concepts(space, replace(task, unseen=CodedTexts(texts, x, code)), concepts)
+            space = replace(space, evidence=cls._evidence(space, concepts))
         return replace(space, families=find_families(code, space.labels))
+
+    @classmethod
+    def _evidence(cls, space: Space, concepts: Mapping[int, DefinedConcept]) -> Evidence | None:
+        """Return what speaks for a space's concepts; None if its encoder is not that of the default space."""
+        default, mean = cls.load(DEFAULT_SPACE), space.calibration.mean
+        is_alike = default.encoder.signature() == space.encoder.signature()
+        if default.evidence is None or mean is None or not is_alike:
+            return None
+        features = default.evidence.features.tolist()
+        named = {default.labels[feature].text.lower(): row for row, feature in enumerate(features)}
+        return default.evidence.of_concepts(named, concepts, space.sae.directions, mean)
 
     def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> Self:
         """Return a space with manual labels, by feature: they are never weak, and every refit keeps them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -45,6 +45,27 @@ class Lexicon:
     weights: FloatArray
     is_name: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, entries: Mapping[tuple[str, int], tuple[float, bool]]) -> Lexicon:
+        """Return a lexicon of entries by word and row: the weight, and whether the word is a name."""
+        ordered = sorted(entries)
+        words, counts = np.unique([word for word, _ in ordered], return_counts=True)
+        weights, is_name = zip(*(entries[one] for one in ordered), strict=True) if ordered else ((), ())
+        return cls(
+            tuple(words.tolist()),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.array([row for _, row in ordered], np.int32),
+            np.array(weights, np.float32),
+            np.array(is_name, bool),
+        )
+
+    def items(self) -> Iterator[tuple[tuple[str, int], tuple[float, bool]]]:
+        """Yield the entries, as :meth:`of` takes them."""
+        words = np.repeat(np.arange(len(self.words)), np.diff(self.starts)).tolist()
+        columns = words, self.concepts.tolist(), self.weights.tolist(), self.is_name.tolist()
+        for word, row, weight, is_name in zip(*columns, strict=True):
+            yield (self.words[word], row), (weight, is_name)
+
     @cached_property
     def _number(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words)}
@@ -78,21 +99,6 @@ class Lexicon:
                 named[said.start, said.end] = weight
         return max(named, key=lambda span: named[span]) if named else None
 
-    def of_concepts(self, rows: Sequence[int]) -> Lexicon:
-        """Return the lexicon of some of the concepts, by their rows, in this order."""
-        place = np.full(int(self.concepts.max(initial=-1)) + 1, -1, np.int32)
-        place[list(rows)] = np.arange(len(rows), dtype=np.int32)
-        is_kept = place[self.concepts] >= 0
-        counts = np.add.reduceat(np.append(is_kept, False), self.starts[:-1]) * (np.diff(self.starts) > 0)
-        has = counts > 0
-        return Lexicon(
-            tuple(word for word, one in zip(self.words, has.tolist(), strict=True) if one),
-            np.concatenate([[0], np.cumsum(counts[has])]),
-            place[self.concepts[is_kept]],
-            self.weights[is_kept],
-            self.is_name[is_kept],
-        )
-
 
 @lru_cache(KEPT_FORMS)
 def _forms(word: str) -> tuple[str, ...]:
@@ -100,3 +106,9 @@ def _forms(word: str) -> tuple[str, ...]:
     from simplemma import lemmatize
 
     return tuple({word, lemmatize(word, lang="en").lower()})
+
+
+def forms(phrase: str) -> set[str]:
+    """Return a phrase in lower case, and with the base form of its last word."""
+    *first, last = phrase.lower().split()
+    return {" ".join([*first, form]) for form in _forms(last)}
