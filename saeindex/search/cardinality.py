@@ -12,7 +12,7 @@ counts of the parts allow (Fréchet's bounds):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,6 +31,7 @@ from saeindex.language.ast import (
     FamilyTerm,
     FeatureTerm,
     Leaf,
+    Not,
     OneOf,
     Or,
     Phrase,
@@ -38,9 +39,11 @@ from saeindex.language.ast import (
     required,
     walk,
 )
+from saeindex.language.evaluate import clauses
 from saeindex.language.fields import NAMES, RECORD_ID, as_one_name, field_at, path_of
 from saeindex.language.kinds import mismatch
 from saeindex.language.to_filter import FeaturesOf, level_codes
+from saeindex.language.to_text import to_text
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 Z, MIN_SELECTED = 1.96, 5
 # The minimum similarity (difflib) of a suggested field name.
 METADATA, NEAR = "metadata.", 0.6
+PRESENT = "present"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,19 @@ class Estimator:
             return mask
         chosen = self._statistics.with_filter(query_filter)
         return mask[: len(chosen)] & chosen
+
+    def kept_by_denials(self, where: Expression | None) -> Iterator[str]:
+        """Yield a sentence for each NOT of a concept that keeps points with possible evidence of it."""
+        for clause in () if where is None else clauses(where):
+            leaf = clause.part if isinstance(clause, Not) else None
+            if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+                continue
+            cautious = leaf.model_copy(update={"level": "possible"})
+            kept = self._leaf_mask(cautious) & ~self._leaf_mask(leaf)
+            if (count := int(kept.sum())) and (leaf.level or self._level or PRESENT) == PRESENT:
+                of_all = f"{count:,} of {len(kept):,} sampled points"
+                instead = to_text(Not(part=cautious))
+                yield f"{to_text(clause)} keeps {of_all} that possibly speak of it; {instead} leaves them out"
 
     def mask(self, node: Expression) -> Mask:
         """Return which sampled points match a node (m,)."""

@@ -171,7 +171,8 @@ class Planner:
         def near() -> float | None:
             return self._near(estimator.selected(where, native), statistics, vector)
 
-        return estimate, (*warnings_of(where, estimate, statistics), *ungrouped), near
+        warned = *warnings_of(where, estimate, statistics), *estimator.kept_by_denials(where), *ungrouped
+        return estimate, warned, near
 
     def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
