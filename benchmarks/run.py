@@ -30,6 +30,7 @@ SUITES = (
     "taxonomy",
     "recipes",
     "legibility",
+    "mentions",
     "server",
 )
 RESULTS = Path(__file__).parent / "results"
