@@ -402,7 +402,7 @@ class Resolver:
         inferred = infer(sample, pool, asked, self._state.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, meant_from(scores))
-        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
+        found = cover(meant, sample.filtered, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
         if not found.features:
             return self.labels.resolve(phrase)
         matches = tuple(
