@@ -30,9 +30,7 @@ class Said(NamedTuple):
     sentence: int
 
 
-def reference(
-    evidence: Evidence, sentences: Sequence[str], vectors: NDArray[np.float32]
-) -> dict[int, Said]:
+def reference(evidence: Evidence, sentences: Sequence[str], vectors: NDArray[np.float32]) -> dict[int, Said]:
     """Return all features of which a text speaks possibly, sentence by sentence and word by word."""
     found: dict[int, Said] = {}
     for number, (sentence, vector) in enumerate(zip(sentences, vectors, strict=True)):
@@ -113,9 +111,7 @@ def present_in(codes: set[int]) -> set[int]:
     return {code // 4 for code in codes if code % 4 == 0}
 
 
-def evidence_of(
-    space: FeatureSpace, encoder: TextEncoder, point: Point, field: str = ""
-) -> dict[int, Said]:
+def evidence_of(space: FeatureSpace, encoder: TextEncoder, point: Point, field: str = "") -> dict[int, Said]:
     """Return the evidence of a point's text, from its sentences."""
     assert space.evidence is not None
     sentences = sentences_of(point, field)

@@ -118,7 +118,10 @@ def test_without_vectors_of_sentences_the_codes_are_the_same_and_without_sentenc
     encoder = RandomEncoder(space.encoder)
     for storage, keys in (("codes", PLAIN_KEYS), ("off", PLAIN_KEYS - {"evidence", "speaking", "spans"})):
         with FeatureIndex.create(
-            tmp_path / storage, space, encoder=encoder, sentences=storage  # type: ignore[arg-type]
+            tmp_path / storage,
+            space,
+            encoder=encoder,
+            sentences=storage,  # type: ignore[arg-type]
         ) as index:
             index.upsert([Record("one", "A dog barked. Then it rained all day.")])
             (point,) = all_points(index)

@@ -101,7 +101,9 @@ def test_what_a_record_speaks_of_comes_first_the_surest_before_others(
             assert (one.evidence or 0) >= max({0: 0.5, 1: 0.7, 2: 0.9, 3: 0.2}[level] for level in levels)
         assert {one.id for one in free} <= present
         assert all(one.evidence is None and one.activation > 0 for one in free)
-        assert [one.label for one in hit.features] == [papers.space.labels[one.id].name for one in hit.features]
+        assert [one.label for one in hit.features] == [
+            papers.space.labels[one.id].name for one in hit.features
+        ]
         seen += len(spoken)
     assert seen > 80
 

@@ -216,9 +216,7 @@ def evidence_in_percent(
     return found
 
 
-def vocabulary(
-    index: FeatureIndex, frequency: NDArray[np.int64], fields: dict[str, list[Any]]
-) -> Vocabulary:
+def vocabulary(index: FeatureIndex, frequency: NDArray[np.int64], fields: dict[str, list[Any]]) -> Vocabulary:
     """Return common and rare features, labels that resolve, families, and the values of every field.
 
     ``frequency`` (n_features,) is the number of records that have each feature.
