@@ -22,7 +22,8 @@ from saeindex.devices import choose_dtype
 from saeindex.encoders import sentence_transformers
 from saeindex.features import space_io
 from saeindex.files import CACHE_VARIABLE, cache_folder
-from tests.samples import RecordingEncoder, sample_records
+from tests.evidence_reference import truth_of
+from tests.samples import RecordingEncoder, all_points, sample_records
 
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
@@ -136,6 +137,26 @@ def memory_papers(
     with FeatureIndex.create("papers", space, client=client, encoder=session_encoder) as index:
         index.upsert(records)
         yield index
+
+
+@pytest.fixture(scope="session")
+def papers_without_sentences(
+    tmp_path_factory: pytest.TempPathFactory,
+    space: FeatureSpace,
+    session_encoder: RecordingEncoder,
+    records: list[Record],
+) -> Iterator[FeatureIndex]:
+    """The same records where nothing is kept of sentences, for tests that only read."""
+    path = tmp_path_factory.mktemp("plain") / "papers.idx"
+    with FeatureIndex.create(path, space, encoder=session_encoder, sentences="off") as index:
+        index.upsert(records)
+        yield index
+
+
+@pytest.fixture(scope="session")
+def papers_codes(papers: FeatureIndex) -> dict[str, set[int]]:
+    """The level codes that the records of ``papers`` must have, by id, computed again from their texts."""
+    return truth_of(papers.space, papers.encoder, all_points(papers))
 
 
 @pytest.fixture(params=["papers", "memory_papers"])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 BATCH_SIZE = 20
+# At most so many documents are encoded of a sample record: its text, and its two sentences.
+PER_RECORD = 3
 INTERRUPTED = 130
 PRELOADED = ["torch", "qdrant_edge", "qdrant_client.models", "tests.interrupted"]
 PATIENCE_S = 60.0
@@ -62,10 +64,10 @@ def create_or_open(path: Path) -> FeatureIndex:
 
 
 def index_until_interrupted(path: Path, source: Path, reports: Connection) -> None:
-    """Index five batches of ``source`` into ``path``, and wait in the last of them for a signal."""
+    """Index at least five batches of ``source`` into ``path``, and wait in the last of them for a signal."""
     # A shell starts background processes with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    index_file(path, source, reports, waits_after=5 * BATCH_SIZE)
+    index_file(path, source, reports, waits_after=5 * BATCH_SIZE * PER_RECORD)
 
 
 def index_file(path: Path, source: Path, reports: Connection, waits_after: float = float("inf")) -> None:

@@ -186,9 +186,10 @@ def dense(point: Point) -> FloatArray:
     return vector
 
 
-def code_of(point: Point) -> SparseVector:
+def code_of(point: Point, field: str = "") -> SparseVector:
     """Return a point's sparse code, empty where it has none."""
-    vector = point.vectors.get("sae", SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32)))
+    name = f"sae_{field}" if field else "sae"
+    vector = point.vectors.get(name, SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32)))
     assert isinstance(vector, SparseVector)
     return vector
 

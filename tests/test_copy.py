@@ -32,6 +32,7 @@ from saeindex.sae import SparseAutoencoder
 from saeindex.stores import create_store
 from saeindex.stores.edge import EdgeStore
 from tests.cli.test_cli import call, called
+from tests.evidence_reference import evidence_of, expected_codes
 from tests.samples import (
     RandomEncoder,
     RecordingEncoder,
@@ -407,7 +408,7 @@ def test_an_index_of_format_1_is_copied_with_passages_put_right(
     expected = former_index(tmp_path / "former", space, client, passages)
     with pytest.raises(MismatchError, match=r"it has format 1.*`saeindex copy .*former NEW`"):
         FeatureIndex.open(source, client=client)
-    report = copy_index(source, tmp_path / "new.idx", source_client=client)
+    report = copy_index(source, tmp_path / "new.idx", source_client=client, sentences="off")
     assert (report.records, report.skipped) == (len(expected), ())
     with FeatureIndex.open(tmp_path / "new.idx") as index:
         assert index.state.manifest.fields == ["prompt"]
@@ -425,6 +426,30 @@ def test_an_index_of_format_1_is_copied_with_passages_put_right(
               "document": one.get("document"), "prompt": one.get("text_prompt")} for one in expected]
         )  # fmt: skip
         assert again.unchanged == len(expected)
+
+
+def test_a_copy_of_format_1_has_sentences_and_what_they_say(
+    tmp_path: Path, space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = RandomEncoder(space.encoder)
+    monkeypatch.setattr(FeatureSpace, "open_encoder", lambda self: encoder)
+    expected = {one["record_id"]: one for one in former_index(tmp_path / "former", space)}
+    copy_index(tmp_path / "former", tmp_path / "new.idx")
+    n_said = 0
+    with FeatureIndex.open(tmp_path / "new.idx") as index:
+        assert index.state.manifest.sentences == "stored"
+        for point in all_points(index):
+            wanted = expected.pop(point.payload["record_id"])
+            assert {"text", "metadata", "reviewed_by"} <= point.payload.keys()
+            for field in ("", "prompt") if "text_prompt" in wanted else ("",):
+                suffix = f"_{field}" if field else ""
+                said = evidence_of(space, encoder, point, field)
+                assert point.payload[f"text{suffix}"] == wanted[f"text{suffix}"]
+                assert point.payload[f"spans{suffix}"] == [0, len(wanted[f"text{suffix}"])]
+                assert point.payload[f"evidence{suffix}"] == [round(100 * one.p) for one in said.values()]
+                assert point.payload[f"concepts{suffix}"] == expected_codes(space, point, said, field)
+                n_said += len(said)
+    assert not expected and n_said > 3
 
 
 def test_an_index_whose_manifest_is_lost_is_copied(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import DENSE, SAE
+from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, SAE
 from saeindex.protocols import Point, PointId, SparseVector
 
 if TYPE_CHECKING:
@@ -96,6 +96,19 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
     weights = np.array([(len(words) + 1) ** -0.5 for words in found], np.float32)
     values = np.repeat(weights, np.diff(starts))
     return csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
+
+
+def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
+    """Return a matrix (m, n_features) with a 1 where a point, with its level codes, has a feature."""
+    from scipy.sparse import csr_matrix
+
+    present = [
+        [code // LEVEL_STRIDE for code in point.payload.get(CONCEPTS, ()) if code % LEVEL_STRIDE == 0]
+        for point in points
+    ]
+    starts = np.cumsum([0, *map(len, present)], dtype=np.int64)
+    indices = np.fromiter((one for own in present for one in own), np.int32, int(starts[-1]))
+    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(points), n_features))
 
 
 def binarized(matrix: csr_matrix) -> csr_matrix:

@@ -178,6 +178,10 @@ class ConceptResolver:
         """Return whether a phrase equals a trusted label of a feature, ignoring case."""
         return phrase.casefold() in self._trusted_labels
 
+    def is_own(self, phrase: str) -> bool:
+        """Return whether a phrase equals a name that a person gave, ignoring case."""
+        return phrase.casefold() in self._own_names
+
     def unknown(self, phrase: str) -> UnknownConceptError:
         """Return the error for a phrase without a matching feature, with the nearest features."""
         nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in self.match(phrase, 5))
@@ -278,6 +282,10 @@ class ConceptResolver:
     def _trusted_labels(self) -> frozenset[str]:
         return frozenset(label.said.casefold() for label in self._space.labels if not label.is_weak)
 
+    @cached_property
+    def _own_names(self) -> frozenset[str]:
+        return frozenset(one.said.casefold() for one in self._space.labels if one.method == MANUAL)
+
     def describe(self, feature: int, score: float) -> FeatureMatch:
         """Return a feature as a match with this score."""
         label = self._space.labels[feature]
@@ -343,9 +351,14 @@ class Resolver:
         return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample))
 
     def _spoken(self, phrase: str) -> tuple[FeatureMatch, ...]:
-        """Return the feature of the named concept of this name, as it is written or in lower case."""
+        """Return the feature of the named concept of this name, as it is written or in lower case.
+
+        None of a hidden one, and none where a person gave the name to a feature: that is meant first.
+        """
         found = self._named_concepts.get(phrase, self._named_concepts.get(phrase.casefold()))
-        return () if found is None else (self.labels.describe(found, 1.0),)
+        if found is None or self._space.labels[found].kind == HIDDEN or self.labels.is_own(phrase):
+            return ()
+        return (self.labels.describe(found, 1.0),)
 
     @cached_property
     def _named_concepts(self) -> dict[str, int]:
@@ -387,7 +400,7 @@ class Resolver:
         inferred = infer(sample, pool, asked, self._state.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, meant_from(scores))
-        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
+        found = cover(meant, sample.filtered, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
         if not found.features:
             return self.labels.resolve(phrase)
         matches = tuple(

@@ -96,7 +96,8 @@ class Lexicon:
             own = slice(self.starts[said.word], self.starts[said.word + 1])
             is_own = (self.concepts[own] == concept) & self.is_name[own]
             for weight in self.weights[own][is_own].tolist():
-                named[said.start, said.end] = weight
+                span = said.start, said.end
+                named[span] = max(weight, named.get(span, weight))
         return max(named, key=lambda span: named[span]) if named else None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from saeindex.config import DENSE, EVIDENCE
 from saeindex.features.evidence import LEAST
-from saeindex.features.labels import telling_order
+from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.points import code_of
 from saeindex.indexing.proof import mentions_of
 from saeindex.language.evaluate import Clause
@@ -76,6 +76,9 @@ class Explainer:
         self._space, self._labels, self._calibration = space, space.labels, space.calibration
         self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
+        self._is_named = np.zeros(space.n_features, bool)
+        if space.evidence is not None:
+            self._is_named[space.evidence.features] = True
 
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
@@ -87,16 +90,18 @@ class Explainer:
 
     def _named(self, explanation: Explanation, point: Point) -> Explanation:
         """Return an explanation with one part for all named concepts that the record does not speak of."""
-        spoken = {one.feature for one in mentions_of(point.payload) if one.p >= PRESENT}
-        if self._space.evidence is None or EVIDENCE not in point.payload:
+        if EVIDENCE not in point.payload:
             return explanation
-        named = set(self._space.evidence.features.tolist()) - spoken
-        rest = [part for part in explanation.parts if part.kind == "feature" and part.feature in named]
-        if not rest:
-            return explanation
-        kept = [part for part in explanation.parts if part not in rest]
-        kept.append(Part("unnamed", None, UNNAMED, sum(part.value for part in rest)))
-        return replace(explanation, parts=tuple(kept))
+        is_unspoken = self._is_named.copy()
+        is_unspoken[[one.feature for one in mentions_of(point.payload) if one.p >= PRESENT]] = False
+        kept, rest = list[Part](), list[float]()
+        for part in explanation.parts:
+            if part.feature is not None and is_unspoken[part.feature]:
+                rest.append(part.value)
+            else:
+                kept.append(part)
+        unnamed = [Part("unnamed", None, UNNAMED, sum(rest))] if rest else []
+        return replace(explanation, parts=(*kept, *unnamed))
 
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
@@ -125,21 +130,22 @@ class Explainer:
     def features(self, point: Point, limit: int = 10) -> tuple[Activation, ...]:
         """Return a record's features with their labels, in the order in which they are shown.
 
-        Those that it speaks of come first, the surest first; named ones that it does not speak of are left
-        out. Without evidence, all are in the order of :func:`telling_order`.
+        Those that it speaks of come first, the surest first, but hidden ones at last; named ones that it
+        does not speak of are left out. Without evidence, all are in the order of :func:`telling_order`.
         """
-        code, spoken = code_of(point), mentions_of(point.payload)
-        if self._space.evidence is None or EVIDENCE not in point.payload:
+        code, said = code_of(point), mentions_of(point.payload)
+        if EVIDENCE not in point.payload:
             return self._activations(code, limit)
         active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
-        surest = sorted(spoken, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
-        named = tuple(
-            Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p)
-            for one in surest[:limit] if one.p >= PRESENT for label in [self._labels[one.feature]]
-        )  # fmt: skip
-        is_free = ~np.isin(code.indices, self._space.evidence.features)
-        free = SparseVector(code.indices[is_free], code.values[is_free])
-        return (*named, *self._activations(free, limit - len(named)))
+        surest = sorted(said, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
+        spoken = [
+            (label.kind == HIDDEN, Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p))
+            for one in surest if one.p >= PRESENT for label in [self._labels[one.feature]]
+        ]  # fmt: skip
+        is_free = ~self._is_named[code.indices]
+        free = self._activations(SparseVector(code.indices[is_free], code.values[is_free]), limit)
+        shown, hidden = ([one for is_hidden, one in spoken if is_hidden == which] for which in (False, True))
+        return (*shown, *free, *hidden)[:limit]
 
     def _activations(self, code: SparseVector, limit: int) -> tuple[Activation, ...]:
         order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.collection.rows import presence
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.schema import Result
 from saeindex.types import shown_label
@@ -99,19 +100,6 @@ def feature_counts(store: VectorStore, condition: Filter | None, n_features: int
         if level == 0:
             counts[feature] = count
     return counts
-
-
-def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
-    """Return a matrix (m, n_features) with a 1 where a point, with its level codes, has a feature."""
-    from scipy.sparse import csr_matrix
-
-    present = [
-        [code // LEVEL_STRIDE for code in point.payload.get(CONCEPTS, ()) if code % LEVEL_STRIDE == 0]
-        for point in points
-    ]
-    starts = np.cumsum([0, *map(len, present)], dtype=np.int64)
-    indices = np.fromiter((one for own in present for one in own), np.int32, int(starts[-1]))
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(points), n_features))
 
 
 def concept_facets(

@@ -111,7 +111,8 @@ def test_search_json_has_the_fields_of_the_contract(index: str) -> None:
     assert found["hits"][0]["id"] in {"dark-matter", "n-body"}
     for hit in found["hits"]:
         assert set(hit) >= {"id", "score", "text", "metadata", "features", "explanation"}
-        assert set(hit["features"][0]) == {"id", "label", "activation", "is_weak"}
+        assert set(hit["features"][0]) == {"id", "label", "activation", "is_weak", "evidence"}
+        assert hit["features"][0]["evidence"] >= 0.5
         parts = hit["explanation"]["parts"]
         assert set(parts[0]) == {"kind", "feature", "label", "value", "is_weak"}
         assert hit["explanation"]["total"] == pytest.approx(hit["score"], abs=1e-5)

@@ -14,11 +14,13 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.state import IndexState
 from saeindex.concepts.cover import likely, meant_from
 from saeindex.concepts.inference import Asked, infer, pool_of
-from saeindex.concepts.resolver import RECIPE, SAID_OF_SETS, Resolver, said_by
+from saeindex.concepts.resolver import MODES, RECIPE, SAID_OF_SETS, Resolver, said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.indexing.points import point_id
 from saeindex.search.query import Where
-from tests.samples import RecordingEncoder, all_points, code_of, sample_records
+from tests.evidence_reference import present_in
+from tests.samples import RecordingEncoder, all_points, sample_records
 from tests.search.sampled_indexes import memory_index
 
 DESCRIPTIONS = [
@@ -55,18 +57,35 @@ def test_a_label_is_its_own_feature_if_it_is_trusted_or_labels_alone_count(
             assert {match.label for match in found.features} == {label}
 
 
-def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
-    papers: FeatureIndex, space: FeatureSpace
-) -> None:
+def with_doubted_galaxy(index: FeatureIndex) -> tuple[Resolver, int]:
+    """Return the resolver of an index whose label "galaxy" is weak, and the feature."""
+    space = index.space
     galaxy = next(feature for feature, label in enumerate(space.labels) if label.text == "galaxy")
     labels = list(space.labels)
     labels[galaxy] = replace(labels[galaxy], trust=0.5)
-    state, doubted = papers.state, replace(space, labels=tuple(labels))
-    collection = IndexState(state.store, state.manifest, doubted, state.encode, lambda: papers.encoder)
-    found = Resolver(collection).resolve("galaxy")
+    state, doubted = index.state, replace(space, labels=tuple(labels))
+    collection = IndexState(state.store, state.manifest, doubted, state.encode, lambda: index.encoder)
+    return Resolver(collection), galaxy
+
+
+def test_the_name_of_a_concept_that_records_speak_of_is_that_concept_alone(papers: FeatureIndex) -> None:
+    resolver, galaxy = with_doubted_galaxy(papers)
+    for phrase in ("galaxy", "Galaxy", "GALAXY"):
+        for mode in MODES:
+            found = resolver.resolve(phrase, mode)
+            assert ([match.id for match in found.features], found.resolved) == ([galaxy], "strict")
+            assert (found.precision, found.recall) == (None, None)
+    assert resolver.resolve("galaxies and stars").resolved == "best", "other phrases need the records"
+
+
+def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
+    papers_without_sentences: FeatureIndex,
+) -> None:
+    resolver, galaxy = with_doubted_galaxy(papers_without_sentences)
+    found = resolver.resolve("galaxy")
     assert found.resolved == "best"
     assert all(not match.is_weak for match in found.features)
-    strict = Resolver(collection).resolve("galaxy", "strict")
+    strict = resolver.resolve("galaxy", "strict")
     assert [match.id for match in strict.features] == [galaxy]
 
 
@@ -90,8 +109,9 @@ def test_ids_and_families_need_no_evidence(resolver: Resolver, mode: Any) -> Non
 
 @pytest.mark.parametrize("phrase", DESCRIPTIONS)
 def test_ordinary_descriptions_resolve_by_evidence(
-    papers: FeatureIndex, resolver: Resolver, phrase: str
+    papers: FeatureIndex, papers_codes: dict[str, set[int]], resolver: Resolver, phrase: str
 ) -> None:
+    """The expected precision and recall are those of what a filter finds."""
     concept = resolver.resolve(phrase)
     sample = papers.state.sample()
     said = said_by(resolver.named(phrase), SAID_OF_SETS)
@@ -101,14 +121,15 @@ def test_ordinary_descriptions_resolve_by_evidence(
     ).of_sample[:, 0]
     likelihood = dict(zip(sample.rows.ids, likely(scores, meant_from(scores)), strict=True))
     chosen = [match.id for match in concept.features]
-    points = all_points(papers)
-    union = [likelihood[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
+    present = {point_id(record_id): present_in(codes) for record_id, codes in papers_codes.items()}
+    union = [likelihood[one] for one, features in present.items() if set(chosen) & features]
+    assert len(union) == papers.count(f'"{phrase}"')
     assert 1 <= len(chosen) <= 8
     assert concept.resolved == "best"
     assert concept.precision == pytest.approx(float(np.mean(union)))
     assert concept.recall == pytest.approx(sum(union) / sum(likelihood.values()))
     for match in concept.features:
-        having = [likelihood[p.id] for p in points if match.id in code_of(p).indices]
+        having = [likelihood[one] for one, features in present.items() if match.id in features]
         assert match.score == pytest.approx(float(np.mean(having)) if having else 0.0)
 
 

@@ -18,6 +18,8 @@ from saeindex.indexing.points import content_hash
 from saeindex.indexing.sources.columns import Columns
 from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Point, SparseVector
+from saeindex.testing.comparison import ROWS_TOLERANCE
+from tests.evidence_reference import evidence_of, expected_codes
 from tests.samples import RandomEncoder, all_points, contents
 
 if TYPE_CHECKING:
@@ -56,14 +58,22 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
     vector = encoder.encode_document(["A question?"])
     indices, values = space.sae.encode(vector).row(0)
     code = point.vectors["sae_prompt"]
-    assert set(point.vectors) == {"dense", "sae", "dense_prompt", "sae_prompt"}
+    assert set(point.vectors) == {
+        "dense", "sae", "sentences", "dense_prompt", "sae_prompt", "sentences_prompt",
+    }  # fmt: skip
+    np.testing.assert_allclose(np.asarray(point.vectors["sentences_prompt"]), vector, atol=ROWS_TOLERANCE)
     np.testing.assert_allclose(np.asarray(point.vectors["dense_prompt"]), vector[0], atol=1e-6)
     assert isinstance(code, SparseVector)
     np.testing.assert_array_equal(code.indices, indices)
     np.testing.assert_allclose(code.values, values, atol=1e-6)
     assert point.payload["text"] == "An answer."
     assert point.payload["text_prompt"] == "A question?"
-    assert point.payload["concepts_prompt"] == space.calibration.concept_codes(indices, values).tolist()
+    assert point.payload["spans_prompt"] == [0, len("A question?")]
+    said = evidence_of(space, encoder, point, "prompt")
+    assert point.payload["evidence_prompt"] == [round(100 * one.p) for one in said.values()]
+    assert point.payload["speaking_prompt"] == [0] * len(said)
+    assert point.payload["concepts_prompt"] == expected_codes(space, point, said, "prompt")
+    assert len(said) > 0 and said != evidence_of(space, encoder, point)
 
 
 def test_a_record_without_a_further_text_has_no_vectors_of_it(
@@ -73,7 +83,7 @@ def test_a_record_without_a_further_text_has_no_vectors_of_it(
         index.upsert([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
         points = points_by_id(index)
     for record_id in ("alone", "null"):
-        assert set(points[record_id].vectors) == {"dense", "sae"}
+        assert set(points[record_id].vectors) == {"dense", "sae", "sentences"}
         assert not [key for key in points[record_id].payload if key.endswith(("_prompt", "_system"))]
         assert points[record_id].payload["metadata"] == {}
 
@@ -150,7 +160,7 @@ def test_a_changed_or_removed_further_text_is_written_again(
         assert (again.indexed, again.unchanged) == (1, 1)
         assert points_by_id(index)["alone"].payload["text_prompt"] == "New?"
         index.upsert([RECORDS[1]])
-        assert set(points_by_id(index)["alone"].vectors) == {"dense", "sae"}
+        assert set(points_by_id(index)["alone"].vectors) == {"dense", "sae", "sentences"}
 
 
 def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
@@ -169,7 +179,7 @@ def test_batches_account_for_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
-    whole = make(tmp_path / "a.idx", space, encoder)
+    whole = make(tmp_path / "a.idx", space, encoder, sentences="off")
     whole.upsert(records)
     monkeypatch.setattr("saeindex.indexing.pipeline.PART_VECTORS", 7)
     sizes: list[int] = []
@@ -180,7 +190,7 @@ def test_batches_account_for_further_texts(
         return encode(texts)
 
     monkeypatch.setattr(encoder, "encode_document", counted)
-    with whole, make(tmp_path / "b.idx", space, encoder) as batched:
+    with whole, make(tmp_path / "b.idx", space, encoder, sentences="off") as batched:
         batched.upsert(records)
         assert sizes == [6, 6, 6, 6, 6, 6, 4]
         assert contents(batched) == contents(whole)

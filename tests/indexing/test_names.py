@@ -84,6 +84,11 @@ def test_an_own_name_is_meant_before_a_shipped_one_and_never_a_hidden_one(index:
     index.concepts.rename(5, shipped.label)
     assert [one.id for one in index.concepts.resolve(shipped.label).features] == [5]
     index.concepts.rename(5, "")
+    free = index.space.n_features - 1
+    index.concepts.rename(free, shipped.label)
+    assert [one.id for one in index.concepts.resolve(shipped.label).features] == [free]
+    index.concepts.rename(free, "")
+    assert [one.id for one in index.concepts.resolve(shipped.label).features] == [shipped.id]
     index.concepts.hide(shipped.id)
     assert shipped.id not in [one.id for one in index.concepts.resolve(shipped.label).features]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import EncoderError, InvalidInputError, StorageError
 from saeindex.indexing import pipeline
 from saeindex.indexing.sources.open_source import open_source
+from saeindex.language.sentences import sentence_spans
 from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, contents, sample_records
 
@@ -26,6 +28,14 @@ LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["st
 @pytest.fixture
 def index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
+        yield index
+
+
+@pytest.fixture
+def plain_index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
+    """An index that encodes texts alone."""
+    path = tmp_path / "plain.idx"
+    with FeatureIndex.create(path, space, encoder=encoder, sentences="off") as index:
         yield index
 
 
@@ -72,7 +82,9 @@ def test_a_changed_record_is_encoded_alone_and_replaced(
     changed = Record(old.id, old.text + (" Changed." if what == "text" else ""), {"topic": "new"})
     encoder.requested.clear()
     report = index.upsert([*records[:11], changed, *records[12:20]])
-    assert encoder.requested == [changed.text]
+    sentences = [changed.text[start:end] for start, end in sentence_spans(changed.text)]
+    assert len(sentences) > 1
+    assert encoder.requested == [changed.text, *sentences]
     assert (report.indexed, report.unchanged) == (1, 19)
     assert index.count() == 20
     (stored,) = [p for p in all_points(index) if p.payload["record_id"] == old.id]
@@ -291,7 +303,7 @@ def test_a_document_with_a_refused_record_is_not_stored_in_part(index: FeatureIn
 
 
 def test_an_encoder_error_loses_nothing_that_was_encoded_before(
-    index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
+    plain_index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     class Failing(RandomEncoder):
         def encode_document(self, texts: Sequence[str]) -> FloatArray:
@@ -299,6 +311,7 @@ def test_an_encoder_error_loses_nothing_that_was_encoded_before(
                 raise EncoderError("encode", "the service is down", "Try again.")
             return encoder.encode_document(texts)
 
+    index = plain_index
     index.encoder = Failing(encoder.identity)
     with pytest.raises(EncoderError, match="the service is down"):
         index.upsert(records[:60], batch_size=10)
@@ -357,26 +370,52 @@ def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) ->
         within_a_minute(lambda: run.run(open_source(sample_records(60))))
 
 
-def test_every_upsert_is_small_enough_to_be_atomic(
-    cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[list[str]] = []
-    upsert = cheap_index.state.store.upsert
+def recorded_writes(index: FeatureIndex, monkeypatch: pytest.MonkeyPatch) -> list[list[Point]]:
+    """Return the points of each write, as they come."""
+    written: list[list[Point]] = []
+    upsert = index.state.store.upsert
 
     def recorded(points: Sequence[Point]) -> None:
-        written.append([point.payload["record_id"] for point in points])
+        written.append(list(points))
         upsert(points)
 
+    monkeypatch.setattr(index.state.store, "upsert", recorded)
+    return written
+
+
+def test_every_upsert_is_small_enough_to_be_atomic(
+    plain_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "PART_VECTORS", 100)
-    monkeypatch.setattr(cheap_index.state.store, "upsert", recorded)
+    plain_index.encoder = RandomEncoder(plain_index.space.encoder)
+    written = recorded_writes(plain_index, monkeypatch)
     records = sample_records(450)
-    report = cheap_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)
-    assert [len(ids) for ids in written] == [100, 100, 100, 100, 50]
+    report = plain_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)
+    assert [len(points) for points in written] == [100, 100, 100, 100, 50]
     assert (report.read, report.indexed, report.rejected, report.unchanged) == (451, 450, 1, 0)
-    cheap_index.delete([record.id for record in records[200:]])
-    resumed = cheap_index.upsert(records, batch_size=1_000)
-    assert written[5:] == written[2:5], "a resumed run encodes and writes the same parts"
+    plain_index.delete([record.id for record in records[200:]])
+    resumed = plain_index.upsert(records, batch_size=1_000)
+    ids = [[point.id for point in points] for points in written]
+    assert ids[5:] == ids[2:5], "a resumed run encodes and writes the same parts"
     assert (resumed.read, resumed.indexed, resumed.unchanged) == (450, 250, 200)
+
+
+def test_upserts_count_the_vectors_of_sentences(
+    cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "PART_VECTORS", 100)
+    written = recorded_writes(cheap_index, monkeypatch)
+    records = sample_records(150)
+    cheap_index.upsert(records, batch_size=1_000)
+    sizes = [1 + len(sentence_spans(record.text)) for record in records]
+    expected, count, size = [0], 0, 0
+    for own in sizes:  # in order: a part ends before the record that would be too much
+        if size + own > 100:
+            expected, size = [*expected, count], 0
+        count, size = count + 1, size + own
+    starts = [*expected, len(records)]
+    assert [len(points) for points in written] == [end - start for start, end in pairwise(starts)]
+    assert len(written) > 3
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, "a", 2.0])

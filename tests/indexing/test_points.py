@@ -14,10 +14,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import POINT_NAMESPACE
 from saeindex.indexing.points import content_hash, point_id
 from saeindex.protocols import Point
+from tests.evidence_reference import evidence_of, expected_codes
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, code_of, dense
 
 LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["stars", "bread", "tax"] * 8))
-PLAIN_KEYS = {"record_id", "text", "metadata", "content_hash", "concepts"}
+SHORT = "The galaxies were sad."
+PLAIN_KEYS = {
+    "record_id", "text", "metadata", "content_hash", "concepts", "evidence", "speaking", "spans",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +30,21 @@ def stored(tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace) -> Ite
     path = tmp_path_factory.mktemp("points") / "points.idx"
     encoder = RandomEncoder(space.encoder)
     with FeatureIndex.create(path, space, encoder=encoder) as index:
-        index.upsert([Record("short", "One line.", {"year": 2020})])
+        index.upsert([Record("short", SHORT, {"year": 2020})])
         index.upsert([Record("long", LONG, {"tags": ["a", "b"]})], split=20)
         points = {point.payload["record_id"]: point for point in all_points(index)}
     yield {"short": [points.pop("short")], "long": [points[f"long#{n}"] for n in range(len(points))]}
 
 
-def expected_codes(space: FeatureSpace, point: Point) -> list[int]:
-    """Return feature * 4 + level for each level that is reached, in plain Python."""
-    codes = []
-    for feature, value in zip(code_of(point).indices.tolist(), code_of(point).values.tolist(), strict=True):
-        reached = [True, value >= space.calibration.median[feature], value >= space.calibration.p90[feature]]
-        codes += [feature * 4 + level for level in range(3) if reached[level]]
-    return sorted(codes)
+def assert_says(space: FeatureSpace, point: Point) -> None:
+    """Compare a point's codes, its evidence and its sentences with those of the reference."""
+    said = evidence_of(space, RandomEncoder(space.encoder), point)
+    assert len(said) > 1
+    possible = [code // 4 for code in point.payload["concepts"] if code % 4 == 3]
+    assert possible == list(said)
+    assert point.payload["evidence"] == [round(100 * one.p) for one in said.values()]
+    assert point.payload["speaking"] == [one.sentence for one in said.values()]
+    assert point.payload["concepts"] == expected_codes(space, point, said)
 
 
 def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
@@ -46,10 +52,11 @@ def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
 ) -> None:
     (point,) = stored["short"]
     assert set(point.payload) == PLAIN_KEYS
-    assert point.payload["text"] == "One line."
+    assert point.payload["text"] == SHORT
     assert point.payload["metadata"] == {"year": 2020}
-    assert set(point.vectors) == {"dense", "sae"}
-    assert point.payload["concepts"] == expected_codes(space, point)
+    assert set(point.vectors) == {"dense", "sae", "sentences"}
+    assert point.payload["spans"] == [0, len(SHORT)]
+    assert_says(space, point)
 
 
 def test_a_record_of_a_document_has_its_name_and_a_hash_of_the_whole_and_of_the_split(
@@ -62,7 +69,8 @@ def test_a_record_of_a_document_has_its_name_and_a_hash_of_the_whole_and_of_the_
         assert set(point.payload) == PLAIN_KEYS | {"document", "document_hash"}
         assert (point.payload["document"], point.payload["document_hash"]) == ("long", whole)
         assert point.payload["metadata"] == {"tags": ["a", "b"]}
-        assert point.payload["concepts"] == expected_codes(space, point)
+        assert_says(space, point)
+    assert max(max(point.payload["speaking"]) for point in points) > 0, "some speak in a later sentence"
     assert "".join(point.payload["text"] for point in points) == LONG
 
 
@@ -104,6 +112,29 @@ def test_a_content_hash_survives_the_last_bits_of_floats_that_engines_change() -
     assert content_hash(Record("a", "text", {"x": [{"y": value + 1e-9}]})) != base
 
 
+def test_without_vectors_of_sentences_the_codes_are_the_same_and_without_sentences_those_of_activations(
+    tmp_path: Path, space: FeatureSpace
+) -> None:
+    encoder = RandomEncoder(space.encoder)
+    for storage, keys in (("codes", PLAIN_KEYS), ("off", PLAIN_KEYS - {"evidence", "speaking", "spans"})):
+        with FeatureIndex.create(
+            tmp_path / storage,
+            space,
+            encoder=encoder,
+            sentences=storage,  # type: ignore[arg-type]
+        ) as index:
+            index.upsert([Record("one", "A dog barked. Then it rained all day.")])
+            (point,) = all_points(index)
+        assert set(point.payload) == keys
+        assert set(point.vectors) == {"dense", "sae"}
+        if storage == "codes":
+            assert_says(space, point)
+        else:
+            code = code_of(point)
+            expected = space.calibration.concept_codes(code.indices, code.values).tolist()
+            assert point.payload["concepts"] == expected
+
+
 def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
     tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
@@ -120,6 +151,7 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
         "metadata.year": "float",
     }
     assert manifest["space"]["fingerprint"] == space.fingerprint
-    assert (manifest["format_version"], manifest["sentences"]) == (2, "off")
+    assert (manifest["format_version"], manifest["sentences"]) == (2, "stored")
     with FeatureIndex.open(path) as index:
         assert index.state.store.layout == index.state.manifest.layout
+        assert index.state.store.layout.multi == {"sentences": space.encoder.dimension}

@@ -18,6 +18,7 @@ from tests.interrupted import (
     BATCH_SIZE,
     INTERRUPTED,
     PATIENCE_S,
+    PER_RECORD,
     index_file,
     index_until_interrupted,
     interrupt,
@@ -117,7 +118,7 @@ def test_ctrl_c_keeps_what_was_encoded_and_the_next_run_completes_it(
 ) -> None:
     path = tmp_path / "notes.idx"
     with running(fork_server, index_until_interrupted, path, source) as (process, reports):
-        wait_for_documents(reports, 5 * BATCH_SIZE)
+        wait_for_documents(reports, 5 * BATCH_SIZE * PER_RECORD)
         interrupt(process)
         process.join(PATIENCE_S)
         assert process.exitcode == INTERRUPTED

@@ -110,9 +110,16 @@ def test_spans_alone_and_nothing_are_kept_where_that_is_asked_for(
             kept[storage], payloads[storage] = contents(index), [dict(p.payload) for p in all_points(index)]
             assert index.state.manifest.sentences == index.info()["sentences"] == storage
     assert payloads["codes"] == payloads["stored"] != payloads["off"]
-    for one in payloads["codes"]:
-        del one["spans"]
-        one.pop("spans_prompt", None)
+    assert space.evidence is not None
+    named = set(space.evidence.features.tolist())
+    for one, plain in zip(payloads["codes"], payloads["off"], strict=True):
+        for field in ("", "_prompt"):
+            if f"text{field}" in one:
+                for key in ("spans", "evidence", "speaking"):
+                    del one[key + field]
+            both = (payload.pop(f"concepts{field}", []) for payload in (one, plain))
+            free, same = ([code for code in codes if code // 4 not in named] for codes in both)
+            assert free == same, "free features have the levels of their activations"
     assert payloads["codes"] == payloads["off"]
     vectors = {storage: [one[2:5] for one in points] for storage, points in kept.items()}
     assert vectors["stored"] == vectors["codes"] == vectors["off"], "texts have the same vectors and codes"

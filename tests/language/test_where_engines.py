@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,8 @@ from tests.samples import RecordingEncoder, sample_records
 # Local mode evaluates filters in Python, condition by condition.
 EXPRESSIONS = {"EdgeStore": 150, "QdrantStore": 40}
 COUNT = 70
-LEVELS: tuple[LevelName, ...] = ("present", "typical", "strong")
+# By their number in a code, but for the last, which is below the first.
+LEVELS: tuple[LevelName, ...] = ("present", "typical", "strong", "possible")
 
 
 def described(number: int, record: Record) -> Record:
@@ -190,18 +193,39 @@ def codes(index: FeatureIndex) -> dict[str, set[int]]:
     return {point.payload["record_id"]: set(point.payload[CONCEPTS]) for point in points}
 
 
+def graded_features(index: FeatureIndex, count: int) -> list[int]:
+    """Return the features whose records are at the most different levels, named and free ones in turn."""
+    at = Counter(code for found in codes(index).values() for code in found)
+    features = {code // LEVEL_STRIDE for code in at}
+
+    def grades(feature: int) -> tuple[int, int]:
+        sizes = [at[feature * LEVEL_STRIDE + level] for level in (3, 0, 1, 2)]
+        return -len({*sizes, 0}), -sum(sizes)
+
+    assert index.space.evidence is not None
+    named = set(index.space.evidence.features.tolist())
+    of_names, free = (sorted(some, key=grades) for some in (features & named, features - named))
+    return [one for pair in zip(of_names, free, strict=False) for one in pair][:count]
+
+
 def test_levels_are_nested_and_a_bare_concept_has_the_level_of_the_query(index: FeatureIndex) -> None:
     stored = codes(index)
-    strong = [code // LEVEL_STRIDE for found in stored.values() for code in found if code % LEVEL_STRIDE == 2]
-    feature = max(set(strong), key=strong.count)
-    sets = {level: found_by(index, f"{level}(#{feature})") for level in LEVELS}
-    assert sets["strong"] < sets["present"]
-    assert sets["strong"] <= sets["typical"] <= sets["present"]
-    for number, level in enumerate(LEVELS):
-        wanted = {key for key, found in stored.items() if feature * LEVEL_STRIDE + number in found}
-        assert sets[level] == wanted == found_by(index, f"#{feature}", level)
-        assert found_by(index, f"typical(#{feature})", level) == sets["typical"]
-    assert found_by(index, f"#{feature}") == sets["present"]
+    steps = set[tuple[str, str]]()
+    for feature in graded_features(index, 12):
+        sets = {level: found_by(index, f"{level}(#{feature})") for level in LEVELS}
+        ordered = ("strong", "typical", "present", "possible")
+        steps |= {(low, high) for low, high in pairwise(ordered) if sets[low] < sets[high]}
+        assert sets["strong"] <= sets["typical"] <= sets["present"] <= sets["possible"]
+        for number, level in enumerate(LEVELS):
+            numbers = {number, 0} if level == "possible" else {number}  # a free feature is present or absent
+            codes_of_level = {feature * LEVEL_STRIDE + one for one in numbers}
+            wanted = {key for key, found in stored.items() if codes_of_level & found}
+            assert sets[level] == wanted == found_by(index, f"#{feature}", level)
+            assert found_by(index, f"typical(#{feature})", level) == sets["typical"]
+            rest = {key for key in stored if key not in wanted}
+            assert found_by(index, f"NOT {level}(#{feature})") == rest
+        assert found_by(index, f"#{feature}") == sets["present"]
+    assert len(steps) == 3, "each level is narrower than the one below it for some of the features"
 
 
 def common_features(index: FeatureIndex, count: int) -> list[int]:
@@ -272,7 +296,8 @@ def test_a_query_accepts_every_form_of_an_expression(index: FeatureIndex) -> Non
 
 
 def words_for(index: FeatureIndex, fields: dict[str, list[Any]]) -> Vocabulary:
-    common, phrases = common_features(index, 40), []
+    common, phrases = common_features(index, 20), []
+    common += [one for one in graded_features(index, 20) if one not in common]
     for feature in common:
         try:
             index.concepts.resolve(index.space.labels[feature].text)
@@ -287,11 +312,12 @@ def cases_of(index: FeatureIndex, count: int) -> list[boolean.Case]:
     points, fields = boolean.all_points(index.state.store, RECORDS), fields_of(RECORDS)
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
     activations = boolean.dense_codes(points, index.space.n_features)
-    truth = BruteForce(activations, levels, fields, MOMENTS, boolean.resolver(index))
+    percents = boolean.evidence_in_percent(index.space, index.encoder, RECORDS)
+    truth = BruteForce(activations, levels, percents, fields, MOMENTS, boolean.resolver(index))
     writer = ExpressionGenerator(words_for(index, fields), 7)
     expressions = [writer.expression() for _ in range(count)]
     return [
-        boolean.Case(one, LEVELS[n % 3], truth.mask(one, LEVELS[n % 3])) for n, one in enumerate(expressions)
+        boolean.Case(one, LEVELS[n % 4], truth.mask(one, LEVELS[n % 4])) for n, one in enumerate(expressions)
     ]
 
 
@@ -306,10 +332,10 @@ def test_random_expressions_select_exactly_the_brute_force_set(index: FeatureInd
         assert judged == case.truth.tolist(), case.expression
 
 
-@pytest.mark.parametrize("broken", [{"typical": (0,)}, {"present": (1,)}])
+@pytest.mark.parametrize("broken", [{"typical": (0,)}, {"present": (1,)}, {"possible": (0,)}])
 def test_the_comparison_detects_a_wrong_compilation(
     on_edge: FeatureIndex, monkeypatch: pytest.MonkeyPatch, broken: dict[str, tuple[int, ...]]
 ) -> None:
     monkeypatch.setattr(compiling, "LEVELS_OF", {**compiling.LEVELS_OF, **broken})
-    cases = cases_of(on_edge, 60)
+    cases = cases_of(on_edge, 150)
     assert len(boolean.differing(cases, on_edge.state.store, RECORDS, 1, boolean.resolver(on_edge))) > 3

@@ -12,6 +12,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 from saeindex import FeatureIndex, Query, Steer
 from saeindex.search.hits import Hits
 from saeindex.types import Activation
+from tests.evidence_reference import present_in
 from tests.samples import prepared, sample_records
 
 QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]
@@ -48,30 +49,69 @@ def test_explained_totals_equal_scores_on_100_queries(
     assert explained > 250
 
 
-def test_a_dense_explanation_has_the_code_s_features_then_residual_and_bias(papers: FeatureIndex) -> None:
+def test_a_dense_explanation_has_the_code_s_features_then_residual_bias_and_what_is_unnamed(
+    papers: FeatureIndex,
+) -> None:
     for hit in papers.search(QUERIES[0], explain=True):
         assert hit.explanation is not None
-        *features, residual, bias = hit.explanation.parts
-        assert (residual.kind, bias.kind) == ("residual", "bias")
+        *features, residual, bias, unnamed = hit.explanation.parts
+        assert (residual.kind, bias.kind, unnamed.kind) == ("residual", "bias", "unnamed")
+        assert (unnamed.feature, unnamed.label) == (None, "further, unnamed")
         assert {part.kind for part in features} == {"feature"}
-        assert {a.id for a in hit.features} <= {part.feature for part in features}
+        active = {one.id for one in hit.features if one.activation > 0}
+        assert active <= {part.feature for part in features}
         sizes = [abs(part.value) for part in features]
         assert sizes == sorted(sizes, reverse=True)
         assert all(part.label == papers.space.labels[part.feature or 0].name for part in features)
 
 
-def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(papers: FeatureIndex) -> None:
+def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(
+    papers: FeatureIndex, papers_codes: dict[str, set[int]]
+) -> None:
     code = papers.space.sae.encode(papers.encoder.encode_query([QUERIES[1]]))
     query_features = set(code.row(0)[0].tolist())
     hits = papers.search(QUERIES[1], using="sae", explain=True)
     assert len(hits) > 0
     for hit in hits:
         assert hit.explanation is not None
-        assert {part.feature for part in hit.explanation.parts} <= query_features
-        assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
+        features = [part for part in hit.explanation.parts if part.kind == "feature"]
+        assert {part.feature for part in features} <= query_features
+        assert {part.feature for part in features} <= present_in(papers_codes[hit.id])
+        assert {part.kind for part in hit.explanation.parts if part not in features} <= {"unnamed"}
+        assert all(part.value > 0 for part in hit.explanation.parts)
 
 
-def test_typical_concepts_come_first_the_loudest_before_others(papers: FeatureIndex) -> None:
+def test_what_a_record_speaks_of_comes_first_the_surest_before_others(
+    papers: FeatureIndex, papers_codes: dict[str, set[int]]
+) -> None:
+    assert papers.space.evidence is not None
+    named = set(papers.space.evidence.features.tolist())
+    seen = 0
+    for hit in papers.search(QUERIES[2], limit=40):
+        spoken = [one for one in hit.features if one.id in named]
+        free = [one for one in hit.features if one.id not in named]
+        present = present_in(papers_codes[hit.id])
+        assert hit.features == (*spoken, *free)
+        assert {one.id for one in spoken} <= present & named
+        assert len(spoken) == min(10, len(present & named))
+        shares = [one.evidence for one in spoken]
+        assert shares == sorted(shares, key=lambda p: -(p or 0)) and min(shares, default=1.0) >= 0.5  # type: ignore[type-var]
+        for one in spoken:  # to the level that its evidence reaches
+            levels = {code % 4 for code in papers_codes[hit.id] if code // 4 == one.id}
+            assert (one.evidence or 0) >= max({0: 0.5, 1: 0.7, 2: 0.9, 3: 0.2}[level] for level in levels)
+        assert {one.id for one in free} <= present
+        assert all(one.evidence is None and one.activation > 0 for one in free)
+        assert [one.label for one in hit.features] == [
+            papers.space.labels[one.id].name for one in hit.features
+        ]
+        seen += len(spoken)
+    assert seen > 80
+
+
+def test_without_sentences_typical_concepts_come_first_the_loudest_before_others(
+    papers_without_sentences: FeatureIndex,
+) -> None:
+    papers = papers_without_sentences
     labels, median = papers.space.labels, papers.space.calibration.median
 
     def place(one: Activation) -> tuple[bool, bool, float]:

@@ -17,6 +17,7 @@ from saeindex.protocols import Point
 from saeindex.search.explain import Explanation
 from saeindex.search.property import PropertyRanking
 from saeindex.search.query import Fused
+from tests.evidence_reference import present_in
 from tests.samples import code_of, dense, prepared, sample_records
 
 Doubles: TypeAlias = NDArray[np.float64]
@@ -66,6 +67,15 @@ def vector_of(index: FeatureIndex, text: str, steers: Mapping[int, float]) -> Do
     return unit
 
 
+def joined(index: FeatureIndex, parts: Parts, codes: set[int]) -> Parts:
+    """Return parts with one for all named features that a record with these level codes does not speak of."""
+    assert index.space.evidence is not None
+    unspoken = set(index.space.evidence.features.tolist()) - present_in(codes)
+    rest = [key for key in parts if key[0] == "feature" and key[1] in unspoken]
+    kept = {key: value for key, value in parts.items() if key not in rest}
+    return {**kept, ("unnamed", None): math.fsum(parts[key] for key in rest)} if rest else kept
+
+
 def parts_of_dense(index: FeatureIndex, q: Doubles, point: Point) -> Parts:
     """Return z_i q·d_i of each active feature, q·b and q·r, with r = x - Σ z_i d_i - b as a vector."""
     weights = index.space.sae.weights
@@ -92,24 +102,41 @@ def parts_of_sparse(index: FeatureIndex, q: Doubles, steers: Mapping[int, float]
 
 
 @pytest.mark.parametrize("steer", STEERS)
-def test_each_part_of_a_dense_score_is_that_of_the_stored_vectors(papers: FeatureIndex, steer: str) -> None:
+def test_each_part_of_a_dense_score_is_that_of_the_stored_vectors(
+    papers: FeatureIndex, papers_codes: dict[str, set[int]], steer: str
+) -> None:
+    n_named, n_unnamed = 0, 0
     for text in QUERIES:
         q = vector_of(papers, text, STEERS[steer])
         for hit in papers.search(text, steer=steer, limit=3, explain=True):
-            expected = parts_of_dense(papers, q, stored(papers, hit.id))
+            own = parts_of_dense(papers, q, stored(papers, hit.id))
+            expected = joined(papers, own, papers_codes[hit.id])
             assert_equal(parts_of(hit.explanation), expected)
+            assert math.fsum(expected.values()) == pytest.approx(hit.score, abs=TOLERANCE)
             assert max(abs(value) for value in expected.values()) > 0.01
+            n_named += sum(kind == "feature" for kind, _ in expected)
+            n_unnamed += ("unnamed", None) in expected
+    assert n_named > 50 and n_unnamed > 20
+
+
+def test_without_sentences_each_feature_has_its_own_part(papers_without_sentences: FeatureIndex) -> None:
+    index = papers_without_sentences
+    for text in QUERIES[:4]:
+        q = vector_of(index, text, {})
+        for hit in index.search(text, limit=3, explain=True):
+            assert_equal(parts_of(hit.explanation), parts_of_dense(index, q, stored(index, hit.id)))
 
 
 @pytest.mark.parametrize("steer", STEERS)
 def test_each_part_of_a_sparse_score_is_a_product_of_two_activations(
-    papers: FeatureIndex, steer: str
+    papers: FeatureIndex, papers_codes: dict[str, set[int]], steer: str
 ) -> None:
     for text in QUERIES:
         q = vector_of(papers, text, STEERS[steer])
         for hit in papers.search(text, steer=steer, using="sae", limit=3, explain=True):
-            expected = parts_of_sparse(papers, q, STEERS[steer], stored(papers, hit.id))
-            assert_equal(parts_of(hit.explanation), expected)
+            own = parts_of_sparse(papers, q, STEERS[steer], stored(papers, hit.id))
+            assert_equal(parts_of(hit.explanation), joined(papers, own, papers_codes[hit.id]))
+            assert math.fsum(own.values()) == pytest.approx(hit.score, abs=TOLERANCE)
 
 
 def summands(method: str, scores: Doubles, weight: float) -> Doubles:
@@ -127,7 +154,7 @@ def summands(method: str, scores: Doubles, weight: float) -> Doubles:
 @pytest.mark.parametrize("steer", STEERS)
 @pytest.mark.parametrize("method", ["rrf", "dbsf", "weighted"])
 def test_each_part_of_a_fused_score_comes_from_the_list_of_its_source(
-    papers: FeatureIndex, method: Any, steer: str
+    papers: FeatureIndex, papers_codes: dict[str, set[int]], method: Any, steer: str
 ) -> None:
     weights = {"dense": 0.6, "sae": 0.4}
     for text in QUERIES[:5]:
@@ -157,7 +184,8 @@ def test_each_part_of_a_fused_score_comes_from_the_list_of_its_source(
                 assert source.rank == place + 1
                 assert source.score == pytest.approx(scores[place], abs=TOLERANCE)
                 assert part.value == pytest.approx(summands(method, scores, weight)[place], abs=TOLERANCE)
-                assert_equal(parts_of(source.explanation), own[source.name])
+                expected = joined(papers, own[source.name], papers_codes[hit.id])
+                assert_equal(parts_of(source.explanation), expected)
 
 
 class PropertyScores:

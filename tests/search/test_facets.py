@@ -8,18 +8,19 @@ from scipy.sparse import csr_matrix
 
 from saeindex import FeatureIndex
 from saeindex.search.facets import FACET_RESULTS, MIN_Z, concept_facets, merged, result_set
-from tests.samples import all_points, code_of
+from tests.evidence_reference import present_in
 
 TEXT = "the senate election and tax reform"
 
 
-def presence(index: FeatureIndex) -> dict[str, set[int]]:
-    return {p.payload["record_id"]: set(code_of(p).indices.tolist()) for p in all_points(index)}
+@pytest.fixture(scope="module")
+def present(papers_codes: dict[str, set[int]]) -> dict[str, set[int]]:
+    """The features of each record, by id: named ones that it speaks of, and others that are active."""
+    return {record_id: present_in(codes) for record_id, codes in papers_codes.items()}
 
 
-def brute_force(index: FeatureIndex, ids: list[str]) -> dict[int, tuple[int, float]]:
+def brute_force(records: dict[str, set[int]], ids: list[str]) -> dict[int, tuple[int, float]]:
     """Return (count, z) by feature, one feature at a time."""
-    records = presence(index)
     found = {}
     for feature in set().union(*(records[i] for i in ids)):
         count = sum(feature in records[i] for i in ids)
@@ -29,9 +30,11 @@ def brute_force(index: FeatureIndex, ids: list[str]) -> dict[int, tuple[int, flo
     return found
 
 
-def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex) -> None:
+def test_facets_are_the_most_over_represented_concepts(
+    any_papers: FeatureIndex, present: dict[str, set[int]]
+) -> None:
     ids = [hit.id for hit in any_papers.search(TEXT, limit=FACET_RESULTS)]
-    wanted = brute_force(any_papers, ids)
+    wanted = brute_force(present, ids)
     facets = any_papers.concepts.facets(TEXT, limit=500)
     assert len(facets) > 5
     for facet in facets:
@@ -46,15 +49,16 @@ def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex)
     assert any_papers.concepts.facets(TEXT, limit=3) == facets[:3]
 
 
-def test_facets_of_a_selection_count_all_matching_records(any_papers: FeatureIndex) -> None:
-    records = presence(any_papers)
-    counts = np.bincount([feature for active in records.values() for feature in active])
+def test_facets_of_a_selection_count_all_matching_records(
+    any_papers: FeatureIndex, present: dict[str, set[int]]
+) -> None:
+    counts = np.bincount([feature for features in present.values() for feature in features])
     feature = int(np.argmin(np.abs(counts - 80)))
-    matching = [i for i, active in records.items() if feature in active]
+    matching = [i for i, features in present.items() if feature in features]
     assert len(matching) > FACET_RESULTS
     first = any_papers.concepts.facets(where=f"#{feature}")[0]
     assert (first.count, first.share, first.features[0]) == (len(matching), 1.0, feature)
-    wanted = brute_force(any_papers, matching)
+    wanted = brute_force(present, matching)
     for facet in any_papers.concepts.facets(where=f"#{feature}", limit=100):
         assert facet.z == pytest.approx(wanted[facet.features[0]][1], abs=1e-5)
 

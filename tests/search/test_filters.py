@@ -1,7 +1,8 @@
-"""Concept filters against brute force over the stored codes, on every store."""
+"""Concept filters against brute force over what records say and over their codes, on every store."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchValue, Range
 
-from saeindex import FeatureIndex, Query
+from saeindex import FeatureIndex, Query, Record
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from tests.samples import all_points, code_of
+from tests.evidence_reference import present_in
 
 # Local mode evaluates filters in Python, record by record.
 EXPRESSIONS = {"EdgeStore": 100, "QdrantStore": 30}
@@ -21,7 +22,7 @@ Condition = Callable[[set[int]], bool]
 
 @dataclass(frozen=True)
 class Term:
-    """A where text and the same condition on a record's active features."""
+    """A where text and the same condition on the features that a record has."""
 
     text: str
     holds: Condition
@@ -59,13 +60,19 @@ def random_filter(rng: np.random.Generator) -> tuple[Filter, Callable[[dict[str,
 
 
 @pytest.fixture(scope="module")
-def feature_sets(papers: FeatureIndex) -> dict[str, set[int]]:
+def present(papers_codes: dict[str, set[int]]) -> dict[str, set[int]]:
+    """The features of each record, by id."""
+    return {record_id: present_in(codes) for record_id, codes in papers_codes.items()}
+
+
+@pytest.fixture(scope="module")
+def feature_sets(papers: FeatureIndex, present: dict[str, set[int]]) -> dict[str, set[int]]:
     """Atoms of the where language, and the features of each."""
-    frequency: dict[int, int] = {}
-    for point in all_points(papers):
-        for feature in code_of(point).indices.tolist():
-            frequency[feature] = frequency.get(feature, 0) + 1
-    common = sorted(frequency, key=lambda feature: -frequency[feature])[:60]
+    frequency = Counter(feature for features in present.values() for feature in features)
+    assert papers.space.evidence is not None
+    named = set(papers.space.evidence.features.tolist())
+    ordered = [feature for feature, _ in frequency.most_common()]
+    common = [one for one in ordered if one in named][:40] + [one for one in ordered if one not in named][:20]
     atoms = {f"#{feature}": {feature} for feature in common}
     atoms["#0"] = {0}
     for feature in common:
@@ -84,11 +91,12 @@ def test_clauses_accept_ids_and_quoted_labels(feature_sets: dict[str, set[int]])
 
 
 def test_filters_select_exactly_the_brute_force_set(
-    any_papers: FeatureIndex, feature_sets: dict[str, set[int]]
+    any_papers: FeatureIndex,
+    feature_sets: dict[str, set[int]],
+    present: dict[str, set[int]],
+    records: list[Record],
 ) -> None:
-    points = all_points(any_papers)
-    active = {p.payload["record_id"]: set(code_of(p).indices.tolist()) for p in points}
-    metadata = {p.payload["record_id"]: dict(p.payload["metadata"]) for p in points}
+    active, metadata = present, {record.id: dict(record.metadata) for record in records}
     rng = np.random.default_rng(5)
     sizes = []
     for number in range(EXPRESSIONS[type(any_papers.state.store).__name__]):

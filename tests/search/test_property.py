@@ -81,7 +81,7 @@ def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
         for once in ("residual", "neighbours", "against", "bias", "text"):
             assert kinds.count(once) == 1
         assert {part.feature for part in hit.explanation.parts if part.kind == "feature"} >= {
-            activation.id for activation in hit.features
+            activation.id for activation in hit.features if activation.activation > 0
         }
         words = {part.label for part in hit.explanation.parts if part.kind == "word"}
         assert words <= set(re.findall(r"\w+|[?!]", hit.text.lower()))

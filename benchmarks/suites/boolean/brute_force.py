@@ -1,7 +1,8 @@
 """Brute-force evaluation of where expressions over whole columns: the reference for the engines.
 
-It shares no code with the package: levels come from the activations and the thresholds, metadata from the
-records, and the meaning of a date text from the moment that it was made of.
+It shares no code with the package: levels of free features come from the activations and the thresholds,
+those of named ones from the evidence of the records' sentences, metadata from the records, and the meaning of a
+date text from the moment that it was made of.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 DAY = 86_400 * 10**6
+# Evidence in percent from which on a record has a named concept at each level.
+LEAST_PERCENT = {"possible": 20, "present": 50, "typical": 70, "strong": 90}
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -62,18 +65,20 @@ class BruteForce:
     """Evaluates expressions over n records.
 
     ``activations`` (n, n_features), ``thresholds`` (n_features,) of the levels typical and strong,
-    ``fields`` the records' values by field, ``moments`` the microseconds of each date text.
+    ``percents`` (n, n_features) the evidence of named features in percent, -1 of all others, ``fields`` the
+    records' values by field, ``moments`` the microseconds of each date text.
     """
 
     def __init__(
         self,
         activations: FloatArray,
         thresholds: Mapping[str, FloatArray],
+        percents: NDArray[np.int8],
         fields: Mapping[str, Sequence[Any]],
         moments: Mapping[str, int],
         features_of: Callable[[Any], Sequence[int]],
     ) -> None:
-        self._activations, self._thresholds = activations, thresholds
+        self._activations, self._thresholds, self._percents = activations, thresholds, percents
         self._columns = {field: Column.of(found) for field, found in fields.items()}
         self._moments, self._features_of = moments, features_of
 
@@ -91,8 +96,9 @@ class BruteForce:
 
     def _active(self, features: Sequence[int], level: str) -> Mask:
         columns = list(features)
-        active = self._activations[:, columns]
+        active, percents = self._activations[:, columns], self._percents[:, columns]
         is_above = active >= self._thresholds[level][columns] if level in self._thresholds else active > 0
+        is_above = np.where(percents < 0, is_above, percents >= LEAST_PERCENT[level])
         return np.asarray(is_above.any(axis=1))
 
     def _metadata(self, node: Any) -> Mask:

@@ -8,19 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_most
-from benchmarks.suites.boolean.brute_force import BruteForce
+from benchmarks.suites.boolean.brute_force import LEAST_PERCENT, BruteForce
 from benchmarks.suites.boolean.expressions import ExpressionGenerator, Vocabulary
 from benchmarks.suites.boolean.records import DATES, FIELDS, fields_of, real_records
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, SAE
 from saeindex.errors import UnknownConceptError
 from saeindex.indexing.points import point_id
+from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.language.ast import Expression, FeatureTerm, walk
 from saeindex.language.evaluate import matches
 from saeindex.language.parser import parse_where
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 
 SEED = 20260801
 # The levels that queries give to bare concepts, in turn.
-DEFAULTS: tuple[LevelName, ...] = ("present", "present", "typical", "strong")
+DEFAULTS: tuple[LevelName, ...] = ("present", "possible", "typical", "strong")
 PAYLOAD_INDEXES: dict[str, Any] = {
     "metadata.corpus": "keyword",
     "metadata.year": "integer-range",
     "metadata.published": "datetime",
 }
 FEATURES, PHRASES, FAMILIES = 300, 100, 40
+# Texts whose evidence is computed together.
+AT_ONCE = 500
 # Records of each expression on which the evaluator of explanations is run.
 EXPLAINED = 20
 SHOWN = 5
@@ -169,9 +173,10 @@ def make_cases(
     """Return distinct random expressions with the records that brute force finds for them."""
     activations = dense_codes(points, index.space.n_features)
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
-    fields = fields_of(records)
-    truth = BruteForce(activations, levels, fields, moments, features_of)
-    generator = ExpressionGenerator(vocabulary(index, activations, fields), SEED)
+    percents, fields = evidence_in_percent(index.space, index.encoder, records), fields_of(records)
+    truth = BruteForce(activations, levels, percents, fields, moments, features_of)
+    frequency = np.where(percents < 0, activations > 0, percents >= LEAST_PERCENT["possible"]).sum(axis=0)
+    generator = ExpressionGenerator(vocabulary(index, frequency, fields), SEED)
     expressions: dict[str, Expression] = {}
     while len(expressions) < count:
         expression = generator.expression()
@@ -190,10 +195,33 @@ def dense_codes(points: Sequence[Point], n_features: int) -> FloatArray:
     return dense
 
 
-def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, list[Any]]) -> Vocabulary:
-    """Return common and rare features, labels that resolve, families, and the values of every field."""
+def evidence_in_percent(
+    space: FeatureSpace, encoder: TextEncoder, records: Sequence[Record]
+) -> NDArray[np.int8]:
+    """Return the evidence (n, n_features) of the records' sentences in percent, -1 of free features."""
+    found = np.full((len(records), space.n_features), -1, np.int8)
+    evidence = space.evidence
+    if evidence is None:
+        return found
+    found[:, evidence.features] = 0
+    for start in range(0, len(records), AT_ONCE):
+        texts = [record.text for record in records[start : start + AT_ONCE]]
+        sentences = [sentences_in(text, spans_in(text)) for text in texts]
+        ends = [0, *accumulate(map(len, sentences))]
+        flat = [one for own in sentences for one in own]
+        said = evidence.of_texts(flat, encoder.encode_document(flat), ends)
+        for row, mentions in enumerate(said, start):
+            for one in mentions:
+                found[row, one.feature] = round(100 * one.p)
+    return found
+
+
+def vocabulary(index: FeatureIndex, frequency: NDArray[np.int64], fields: dict[str, list[Any]]) -> Vocabulary:
+    """Return common and rare features, labels that resolve, families, and the values of every field.
+
+    ``frequency`` (n_features,) is the number of records that have each feature.
+    """
     space = index.space
-    frequency = (activations > 0).sum(axis=0)
     common = [int(feature) for feature in np.argsort(-frequency, kind="stable")[:FEATURES]]
     rng = np.random.default_rng(SEED)
     at_random = [int(feature) for feature in rng.choice(space.n_features, FEATURES // 3, replace=False)]
