@@ -53,7 +53,7 @@ SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
 # letters. Of 199 descriptions 99 % reach the similarity; random letters have two per token, words five.
 MIN_KNOWN, MIN_SIMILARITY, NEAREST_RECORDS, MIN_LETTERS = 0.5, 0.2, 10, 2.5
 KEPT = 512
-MODES = ("strict", "best", "expand")
+MODES: tuple[Resolve, ...] = ("strict", "best", "expand")
 # Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase with label evidence (cosine and shared words) below the floor is unknown. What the encoder splits

@@ -94,12 +94,14 @@ def test_the_surest_word_does_not_depend_on_the_order_of_its_forms() -> None:
         assert lexicon.name_in(text, 0) == (12, len(text)), word
 
 
-def test_the_lexicon_of_some_concepts_has_their_words_alone_under_new_rows() -> None:
-    part = LEXICON.of_concepts([2, 0])
+def test_a_lexicon_of_its_own_entries_is_the_same_and_of_some_has_their_words_alone() -> None:
+    again = Lexicon.of(dict(LEXICON.items()))
+    assert again.words == tuple(sorted(LEXICON.words))
+    assert dict(again.items()) == dict(LEXICON.items())
+    part = Lexicon.of({(word, row): said for (word, row), said in LEXICON.items() if row in (0, 2)})
     assert part.words == ("galaxy", "matter", "self-made")
     assert part.starts.tolist() == [0, 1, 2, 3]
-    assert part.concepts.tolist() == [1, 0, 0]
+    assert part.concepts.tolist() == [2, 0, 0]
     assert part.weights.tolist() == [2.0, 1.0, 2.0]
-    assert part.name_in("galaxies", 1) == (0, 8)
-    every = LEXICON.of_concepts(range(6))
-    assert every.words == LEXICON.words and every.concepts.tolist() == LEXICON.concepts.tolist()
+    assert part.name_in("galaxies", 2) == (0, 8)
+    assert Lexicon.of({}).words == () and list(Lexicon.of({}).found_in("galaxies")) == []
