@@ -138,13 +138,14 @@ class Explainer:
             return self._activations(code, limit)
         active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
         surest = sorted(said, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
-        spoken = [
-            (label.kind == HIDDEN, Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p))
-            for one in surest if one.p >= PRESENT for label in [self._labels[one.feature]]
-        ]  # fmt: skip
+        shown, hidden = list[Activation](), list[Activation]()
+        for one in surest:
+            label, activation = self._labels[one.feature], active.get(one.feature, 0.0)
+            if one.p >= PRESENT:
+                spoken = Activation(one.feature, label.name, activation, label.is_weak, one.p)
+                (hidden if label.kind == HIDDEN else shown).append(spoken)
         is_free = ~self._is_named[code.indices]
         free = self._activations(SparseVector(code.indices[is_free], code.values[is_free]), limit)
-        shown, hidden = ([one for is_hidden, one in spoken if is_hidden == which] for which in (False, True))
         return (*shown, *free, *hidden)[:limit]
 
     def _activations(self, code: SparseVector, limit: int) -> tuple[Activation, ...]:

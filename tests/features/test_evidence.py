@@ -118,7 +118,7 @@ def test_a_text_has_the_largest_evidence_of_its_sentences_and_the_number_of_the_
     sentences = ["a fish", "a cat", "two cats", "the dog", "a cat that purrs", "a dog"]
     first, empty, second = tiny().of_texts(sentences, x, [0, 3, 3, 6])
     assert empty == []
-    whole = {**found(tiny(), ["a cat"], x[:1]), **{10: found(tiny(), ["the dog"], x[:1])[10]}}
+    whole = {**found(tiny(), ["a cat"], x[:1]), 10: found(tiny(), ["the dog"], x[:1])[10]}
     by_feature = {one.feature: one for one in first}
     assert by_feature[3] == Mention(3, round(whole[3][1], 2), 1), "the first of two that are equal"
     by_feature = {one.feature: one for one in second}
