@@ -117,6 +117,7 @@ def train_and_measure(
     if len(split.held_out):
         fit_mean = sample(x, ANNOTATED_TEXTS, config.seed).mean(0)
         report["held_out"] = fidelity(sae.half(), x[split.held_out[:ANNOTATED_TEXTS]], fit_mean)
+        report["fitted_nmse"] = fidelity(sae.half(), x[split.kept[: len(split.held_out)]], fit_mean)["nmse"]
     return sae, report
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Concepts that are shown for each kind of problem, and characters of their names.
 SHOWN_CONCEPTS, NAME_CHARS = 10, 60
+# How much larger the error on other texts may be than on fitted ones, before it is remarked on.
+PARTED = 1.25
 Corpus = Annotated[
     list[str],
     typer.Argument(help="Files or folders, as for `index`; or one .npy file of embeddings."),
@@ -223,6 +225,11 @@ def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
         f"{into}: {space.n_features:,} features, {space.sae.k} active; held out: "
         f"NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}; {trusted:,} labels trusted"
     )
+    if (fitted := space.report["fitted_nmse"]) * PARTED < held_out["nmse"]:
+        say(
+            f"  On texts that it was fitted on, NMSE is {fitted:.3f}: they are too few for so many features. "
+            "Fit on more texts, or fewer features."
+        )
     if "labels" in space.report:  # a space that was fitted on embeddings has no labels
         say(f"  {describe_summary(space.report['labels'])}")
     _report_concepts(space.report.get("concepts", []))

@@ -28,11 +28,21 @@ def test_a_fitted_space_is_saved_reported_and_usable_for_an_index(source: Path, 
         "sae", "fit", str(source), "--into", str(space), "--features", "64", "--k", "8", "--steps", "200"
     )
     assert (report["n_features"], report["k"]) == (64, 8)
-    assert 0 < report["held_out"]["nmse"] < 1
+    assert 0 < report["fitted_nmse"] < report["held_out"]["nmse"] < 1
     assert FeatureSpace.load(space).fingerprint == report["fingerprint"]
     called("index", str(source), "--into", index, "--space", str(space))
     assert called("info", index)["space"]["fingerprint"] == report["fingerprint"]
     assert called("search", index, "sorted list", "--limit", "1")["hits"]
+
+
+def test_a_fit_says_that_its_texts_are_too_few_where_the_error_on_others_is_much_larger(
+    source: Path, tmp_path: Path
+) -> None:
+    options = "--features", "256", "--k", "8", "--steps", "200"
+    done = call("sae", "fit", str(source), "--into", str(tmp_path / "mine"), *options)
+    report = FeatureSpace.load(tmp_path / "mine").report
+    assert report["fitted_nmse"] * 1.25 < report["held_out"]["nmse"]
+    assert f"On texts that it was fitted on, NMSE is {report['fitted_nmse']:.3f}" in done.stdout
 
 
 def test_too_few_texts_are_refused_before_anything_is_encoded(tmp_path: Path) -> None:
