@@ -32,6 +32,7 @@ RECORDS = [
 STORED: tuple[SentenceStorage, ...] = ("stored", "codes")
 QUERIES: dict[str, dict[str, Any]] = {
     "a filter": {"where": '"rain"'},
+    "a filter by number": {"where": "metadata.n = 1 OR NOT (NOT #RAIN)"},
     "a filter and a text": {"text": "the law", "where": 'possible("rain")'},
     "a text": {"text": "rain"},
     "a text with a vector of its own": {"text": "downpours of rain", "using": "sae"},
@@ -91,6 +92,8 @@ def test_hits_prove_the_concepts_of_a_query_that_their_records_speak_of(
 ) -> None:
     with index:
         rain = number_of(index.space, "rain")
+        if "where" in query:
+            query = {**query, "where": query["where"].replace("RAIN", str(rain))}
         hits = index.search(**query, limit=10)
         found = assert_proven(index, hits)
         codes = {p.payload["record_id"]: set(p.payload["concepts"]) for p in all_points(index)}
@@ -170,7 +173,7 @@ def test_without_sentences_there_are_neither_proofs_nor_evidence(
 ) -> None:
     with make(tmp_path / "off.idx", space, encoder, "off") as index:
         for query in QUERIES.values():
-            hits = index.search(**query)
+            hits = index.search(**{key: one.replace("RAIN", "560") for key, one in query.items()})
             assert all(hit.evidence == () for hit in hits)
             assert all(one.evidence is None for hit in hits for one in hit.features)
         assert mentions_of(all_points(index)[0].payload) == []
