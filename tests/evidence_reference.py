@@ -1,4 +1,4 @@
-"""The evidence of texts, computed again with loops in double precision: what the codes must be."""
+"""The evidence of texts, computed again in double precision: what the codes of an index must be."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _phrases(words: Sequence[str]) -> Iterator[str]:
 
 
 def sentences_of(point: Point, field: str = "") -> list[str]:
-    """Return the sentences of a point by its spans; one that is its whole text is that text."""
+    """Return the sentences of a point by its spans; one that is its whole text is that text as it is."""
     suffix = f"_{field}" if field else ""
     text, spans = point.payload[f"text{suffix}"], point.payload[f"spans{suffix}"]
     found = [text[start:end] for start, end in zip(spans[::2], spans[1::2], strict=True)]
@@ -99,7 +99,7 @@ def sentences_of(point: Point, field: str = "") -> list[str]:
 
 
 def truth_of(space: FeatureSpace, encoder: TextEncoder, points: Sequence[Point]) -> dict[str, set[int]]:
-    """Return the level codes that records must have, by id, from texts, vectors and codes."""
+    """Return the level codes that records must have, by id, from their texts and vectors."""
     return {
         point.payload["record_id"]: set(expected_codes(space, point, evidence_of(space, encoder, point)))
         for point in points
@@ -119,7 +119,7 @@ def evidence_of(space: FeatureSpace, encoder: TextEncoder, point: Point, field: 
 
 
 def expected_codes(space: FeatureSpace, point: Point, said: dict[int, Said], field: str = "") -> list[int]:
-    """Return feature * 4 + level for each level that is reached: of names by evidence."""
+    """Return feature * 4 + level for each level that named ones reach by evidence, others by activation."""
     assert space.evidence is not None
     named = set(space.evidence.features.tolist())
     codes = [

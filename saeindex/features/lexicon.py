@@ -55,7 +55,7 @@ class Lexicon:
             tuple(words.tolist()),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             np.array([row for _, row in ordered], np.int32),
-            np.array(weights, np.float32),
+            np.array(weights, np.float16).astype(np.float32),  # as a file has them
             np.array(is_name, bool),
         )
 

@@ -138,15 +138,15 @@ class Explainer:
             return self._activations(code, limit)
         active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
         surest = sorted(said, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
-        shown, hidden = list[Activation](), list[Activation]()
-        for one in surest:
-            label, activation = self._labels[one.feature], active.get(one.feature, 0.0)
-            if one.p >= PRESENT:
-                spoken = Activation(one.feature, label.name, activation, label.is_weak, one.p)
-                (hidden if label.kind == HIDDEN else shown).append(spoken)
+        pairs = [(one, self._labels[one.feature]) for one in surest if one.p >= PRESENT]
+        spoken = [
+            Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p)
+            for one, label in pairs
+        ]
         is_free = ~self._is_named[code.indices]
         free = self._activations(SparseVector(code.indices[is_free], code.values[is_free]), limit)
-        return (*shown, *free, *hidden)[:limit]
+        hidden = [one for one in spoken if self._labels[one.id].kind == HIDDEN]
+        return (*(one for one in spoken if one not in hidden), *free, *hidden)[:limit]
 
     def _activations(self, code: SparseVector, limit: int) -> tuple[Activation, ...]:
         order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]

@@ -13,7 +13,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import Concept, Resolver, said_by
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
-from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
+from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, walk
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
 from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
@@ -96,17 +96,23 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
-            about=self._about(query, tuple(concepts.values()), steers, vector),
+            about=self._about(query, where, tuple(concepts.values()), steers, vector),
         )
 
     def _about(
-        self, query: Query, concepts: Sequence[Concept], steers: Sequence[ResolvedSteer], vector: FloatArray
+        self,
+        query: Query,
+        where: Expression | None,
+        concepts: Sequence[Concept],
+        steers: Sequence[ResolvedSteer],
+        vector: FloatArray,
     ) -> frozenset[int]:
         """Return the named concepts that a query is about: of its filter, its steers and its text."""
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
             return frozenset()
         about = {match.id for concept in concepts for match in concept.features}
+        about |= {node.feature for node, _ in (walk(where) if where else ()) if isinstance(node, FeatureTerm)}
         about |= {match.id for steer in steers for match in steer.direction.named}
         if query.text.strip():
             spoken = evidence.of_sentences([query.text], vector[None])

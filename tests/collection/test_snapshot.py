@@ -42,11 +42,12 @@ def test_rows_are_the_records_of_the_index(any_papers: FeatureIndex, records: li
 
 def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
     snapshot = papers.state.snapshot()
-    levels: tuple[LevelName, ...] = ("present", "typical", "strong")
+    levels: tuple[LevelName, ...] = ("present", "typical", "strong", "possible")
     for number, level in enumerate(levels):
         present = snapshot.at(level)
         for row, point in enumerate(papers.state.store.get([point_id(one) for one in snapshot.ids[:20]])):
-            codes = {code // 4 for code in point.payload["concepts"] if code % 4 == number}
+            numbers = {number, 0} if level == "possible" else {number}  # free ones are present or absent
+            codes = {code // 4 for code in point.payload["concepts"] if code % 4 in numbers}
             assert set(present[row].indices.tolist()) == codes
     with pytest.raises(InvalidInputError, match="no such level"):
         snapshot.at("loud")  # type: ignore[arg-type]
@@ -133,3 +134,61 @@ def test_a_snapshot_stays_what_it_is_while_records_change(
         index.upsert([Record("b", "something else")])
         index.delete(["a"])
         assert first.texts(first.rows_of(["b", "a"])) == ["tax reform 🎻", "a violin concerto"]
+
+
+def test_mentions_are_those_of_the_payload(any_papers: FeatureIndex) -> None:
+    snapshot = any_papers.state.snapshot()
+    assert snapshot.has_evidence
+    points = any_papers.state.store.get([point_id(one) for one in snapshot.ids])
+    later = 0
+    for row, point in enumerate(points):
+        codes = point.payload["concepts"]
+        features = [code // 4 for code in codes if code % 4 == 3]
+        mentions = snapshot.mentions(row)
+        assert [one.feature for one in mentions] == features
+        assert [round(100 * one.p) for one in mentions] == point.payload["evidence"]
+        assert [one.sentence for one in mentions] == point.payload["speaking"]
+        later += sum(one.sentence > 0 for one in mentions)
+    assert later > 50
+    taken = snapshot.take(np.array([7, 3]))
+    assert [taken.mentions(row) for row in (0, 1)] == [snapshot.mentions(7), snapshot.mentions(3)]
+
+
+def test_the_strength_of_a_named_concept_is_its_evidence_and_that_of_another_feature_its_activation(
+    papers: FeatureIndex, papers_without_sentences: FeatureIndex
+) -> None:
+    snapshot, rows = papers.state.snapshot(), np.arange(240)
+    assert papers.space.evidence is not None
+    named = papers.space.evidence.features
+    said = {feature: [0] * 240 for feature in named.tolist()}
+    for row in rows.tolist():
+        for one in snapshot.mentions(row):
+            said[one.feature][row] = round(100 * one.p)
+    common = sorted(said, key=lambda feature: -sum(said[feature]))[:5]
+    for feature in common:
+        assert snapshot.strength(rows, feature).tolist() == said[feature]
+    free = papers.space.n_features - 1
+    plain = papers_without_sentences.state.snapshot()
+    for each, feature in ((snapshot, free), (plain, free), (plain, common[0])):
+        expected = each.activations[:, [feature]].toarray().ravel()
+        assert each.strength(rows, feature).tolist() == expected.tolist()
+    assert not plain.has_evidence and plain.mentions(0) == []
+
+
+def test_a_further_text_has_mentions_of_its_own(
+    space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
+) -> None:
+    asked = Record(
+        "a", "The galaxies collide.", {}, {"prompt": "A good morning to you. Tell me about heavy rain."}
+    )
+    with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder, fields=("prompt",)) as index:
+        index.upsert([asked, Record("b", "Only a text.")])
+        both = [index.state.snapshot(field) for field in ("", "prompt")]
+        names = []
+        for snapshot in both:
+            (row,) = snapshot.rows_of(["a"]).tolist()
+            names.append({space.labels[one.feature].name: one for one in snapshot.mentions(row)})
+        (empty,) = both[1].rows_of(["b"]).tolist()
+        assert both[1].mentions(empty) == []
+    assert "galaxy" in names[0] and "galaxy" not in names[1]
+    assert names[1]["rain"].sentence == 1 and "rain" not in names[0]

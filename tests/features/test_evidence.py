@@ -14,6 +14,7 @@ import pytest
 from saeindex import FeatureSpace
 from saeindex.features.evidence import Evidence, LogOdds, Mention, level_codes
 from saeindex.features.lexicon import Lexicon
+from saeindex.features.taxonomy import DefinedConcept
 from tests.evidence_reference import reference
 from tests.samples import RandomEncoder, RecordingEncoder
 
@@ -248,6 +249,38 @@ def test_saved_evidence_is_loaded_unchanged(tmp_path: Path) -> None:
     x = vector(0.8, 0.4, 0.2, 0.0, -0.2, -sqrt(1 - 0.88))
     assert found(loaded, ["A cat and dogs"], x) == found(evidence, ["A cat and dogs"], x)
     assert (loaded.named, loaded.near, loaded.lexicon.words) == (NAMED, NEAR, ("cat", "dog"))
+
+
+def test_weights_that_files_cannot_hold_are_rounded_before_they_are_hashed(tmp_path: Path) -> None:
+    entries = {("cat", 0): (0.1, True), ("dog", 1): (2.00001, False), ("cat", 1): (1 / 3, False)}
+    evidence, directions = replace(tiny(), lexicon=Lexicon.of(entries)), np.zeros((50, 6), np.float32)
+    evidence.save(tmp_path)
+    loaded = Evidence.load(tmp_path, directions)
+    assert loaded is not None and loaded.digest() == evidence.digest()
+
+
+def test_own_concepts_have_their_names_and_words_and_those_of_a_known_concept_of_the_name() -> None:
+    """Unless they are defined otherwise; what a name says is what names usually say."""
+    directions = np.eye(9, 6, dtype=np.float32)
+    concepts = {
+        2: DefinedConcept("Cat"),
+        5: DefinedConcept("dog", "a device that holds a log"),
+        7: DefinedConcept("garden gnomes", words=("dwarf",)),
+    }
+    mean = np.zeros(6, np.float32)
+    own = tiny().of_concepts({"cat": 0, "dog": 1}, concepts, directions, mean)
+    assert own.features.tolist() == [2, 5, 7]
+    np.testing.assert_array_equal(own.directions, directions[[2, 5, 7]])
+    usual = 2.75  # the median of what the two names say
+    assert dict(own.lexicon.items()) == {
+        ("cat", 0): (2.5, True),
+        ("dog", 0): (1.5, False),
+        ("dog", 1): (usual, True),
+        ("garden gnomes", 2): (usual, True),
+        ("garden gnome", 2): (usual, True),
+        ("dwarf", 2): (usual, True),
+    }
+    assert (own.named, own.near, own.mean.tolist()) == (NAMED, NEAR, [0.0] * 6)
 
 
 def test_words_that_do_not_fit_to_their_entries_are_refused(tmp_path: Path) -> None:

@@ -94,14 +94,21 @@ def test_the_surest_word_does_not_depend_on_the_order_of_its_forms() -> None:
         assert lexicon.name_in(text, 0) == (12, len(text)), word
 
 
-def test_a_lexicon_of_its_own_entries_is_the_same_and_of_some_has_their_words_alone() -> None:
-    again = Lexicon.of(dict(LEXICON.items()))
-    assert again.words == tuple(sorted(LEXICON.words))
-    assert dict(again.items()) == dict(LEXICON.items())
-    part = Lexicon.of({(word, row): said for (word, row), said in LEXICON.items() if row in (0, 2)})
-    assert part.words == ("galaxy", "matter", "self-made")
-    assert part.starts.tolist() == [0, 1, 2, 3]
-    assert part.concepts.tolist() == [0, 2, 2]
-    assert part.weights.tolist() == [2.0, 1.0, 2.0]
-    assert part.name_in("galaxies", 0) == (0, 8)
-    assert Lexicon.of({}).words == () and list(Lexicon.of({}).found_in("galaxies")) == []
+def test_a_lexicon_is_made_of_its_entries_again() -> None:
+    entries = dict(LEXICON.items())
+    assert entries == {
+        (word, row): (weight, is_name) for word, own in WORDS.items() for row, weight, is_name in own
+    }
+    again = Lexicon.of(entries)
+    assert again.words == tuple(sorted(WORDS))
+    assert dict(again.items()) == entries
+    assert again.name_in("GALAXIES", 0) == (0, 8)
+    assert again.entries("dark matter").tolist() == sorted(
+        number for number, (word, _) in enumerate(dict(again.items())) if word in ("dark matter", "matter")
+    )
+
+
+def test_a_lexicon_of_no_entries_finds_nothing() -> None:
+    empty = Lexicon.of({})
+    assert (empty.words, empty.starts.tolist()) == ((), [0])
+    assert empty.entries("a galaxy").tolist() == [] and empty.name_in("a galaxy", 0) is None

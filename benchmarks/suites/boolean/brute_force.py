@@ -1,8 +1,8 @@
 """Brute-force evaluation of where expressions over whole columns: the reference for the engines.
 
 It shares no code with the package: levels of free features come from the activations and the thresholds,
-those of named ones from the evidence of the records' sentences, metadata from the records, and the meaning
-of a date text from the moment that it was made of.
+those of named ones from the evidence of the records' sentences, metadata from the records, and the meaning of
+a date text from the moment that it was made of.
 """
 
 from __future__ import annotations
