@@ -18,9 +18,9 @@ from typing_extensions import TypedDict
 from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, installed
-from saeindex.features.labels import telling_order
 from saeindex.files import checked_suffix, replacing, writable
 from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
+from saeindex.indexing.proof import PROVING, shown_features
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
@@ -168,6 +168,7 @@ class StoredRecords:
 
     def _fetched(self, parts: Collection[RecordPart]) -> tuple[list[str], list[str]]:
         payload = ["record_id", "metadata", DOCUMENT, TEXT, *(suffixed(TEXT, name) for name in self._fields)]
+        payload += PROVING if "concepts" in parts else ()
         return payload, [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else []
 
     def _record(self, point: Point, parts: Collection[RecordPart]) -> StoredRecord:
@@ -180,17 +181,9 @@ class StoredRecords:
             own.metadata,
             own.fields,
             own.document,
-            self._concepts(code) if "concepts" in parts else (),
+            shown_features(point, self._space) if "concepts" in parts else (),
             dense if with_vectors else None,
             code if with_vectors else None,
-        )
-
-    def _concepts(self, code: SparseVector) -> tuple[Activation, ...]:
-        labels, calibration = self._space.labels, self._space.calibration
-        order = telling_order(labels, calibration, code.indices, code.values)
-        return tuple(
-            Activation(feature, labels[feature].name, value, labels[feature].is_weak)
-            for feature, value in zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         )
 
 

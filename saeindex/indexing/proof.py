@@ -6,16 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import CONCEPTS, EVIDENCE, LEVEL_STRIDE, LEVELS_OF, SPANS, SPEAKING, TEXT, suffixed
-from saeindex.features.evidence import Mention
+from saeindex.features.evidence import LEAST, Mention
+from saeindex.features.labels import HIDDEN, telling_order
+from saeindex.indexing.points import code_of
 from saeindex.indexing.sentences import spans_from
-from saeindex.types import Proof
+from saeindex.types import Activation, Proof
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
+    from saeindex.protocols import Point
 
 # What is read of a point to prove what its text says.
 PROVING = (CONCEPTS, EVIDENCE, SPEAKING, SPANS)
 POSSIBLE = LEVELS_OF["possible"][0]
+# The evidence from which on a record speaks of a concept.
+PRESENT = LEAST[0]
 
 
 def mentions_of(payload: Mapping[str, Any], field: str = "") -> list[Mention]:
@@ -43,3 +48,27 @@ def _proof(text: str, span: tuple[int, int], space: Space, mention: Mention) -> 
     word = None if space.evidence is None else space.evidence.word_of(sentence, mention.feature)
     label = space.labels[mention.feature].name
     return Proof(mention.feature, label, mention.p, sentence, span[0], word)
+
+
+def shown_features(point: Point, space: Space) -> tuple[Activation, ...]:
+    """Return the features of a point (with its code) in the order in which they are shown.
+
+    Those that it speaks of come first, the surest first, but hidden ones at last; named ones that it does not
+    speak of are left out. Without evidence, all are in the order of :func:`telling_order`.
+    """
+    code, labels = code_of(point), space.labels
+    active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+    order = telling_order(labels, space.calibration, code.indices, code.values)
+    ordered = code.indices[order].tolist()
+    evidence: dict[int, float | None] = dict.fromkeys(ordered)
+    if EVIDENCE in point.payload and space.evidence is not None:
+        said = {one.feature: one.p for one in mentions_of(point.payload) if one.p >= PRESENT}
+        surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
+        named = set(space.evidence.features.tolist())
+        shown = [one for one in surest if labels[one].kind != HIDDEN]
+        free = [one for one in ordered if one not in named]
+        evidence = {one: said.get(one) for one in (*shown, *free, *surest)}
+    return tuple(
+        Activation(one, labels[one].name, active.get(one, 0.0), labels[one].is_weak, p)
+        for one, p in evidence.items()
+    )

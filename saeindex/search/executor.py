@@ -11,14 +11,14 @@ from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
-from saeindex.indexing.proof import PROVING, mentions_of, proofs
+from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, proofs, shown_features
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
-from saeindex.search.explain import PRESENT, Explainer, Explanation
+from saeindex.search.explain import Explainer, Explanation
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
 SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA, *PROVING)
+# The features of a hit, at most.
+SHOWN_FEATURES = 10
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
 
@@ -189,7 +191,7 @@ class Executor:
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=self._explainer.features(point),
+            features=shown_features(point, self._space)[:SHOWN_FEATURES],
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import DENSE, EVIDENCE
-from saeindex.features.evidence import LEAST
-from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.points import code_of
-from saeindex.indexing.proof import mentions_of
+from saeindex.indexing.proof import PRESENT, mentions_of
 from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
-from saeindex.types import Activation, Part
+from saeindex.types import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 
-# The evidence from which on a record speaks of a concept; the part of those that it does not speak of.
-PRESENT, UNNAMED = LEAST[0], "further, unnamed"
+# The part of named concepts that a record does not speak of.
+UNNAMED = "further, unnamed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,33 +124,6 @@ class Explainer:
         )
         contributions = query.values[ours].astype(np.float64) * code.values[theirs]
         return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
-
-    def features(self, point: Point, limit: int = 10) -> tuple[Activation, ...]:
-        """Return a record's features with their labels, in the order in which they are shown.
-
-        Those that it speaks of come first, the surest first, but hidden ones at last; named ones that it
-        does not speak of are left out. Without evidence, all are in the order of :func:`telling_order`.
-        """
-        code, said = code_of(point), mentions_of(point.payload)
-        if EVIDENCE not in point.payload:
-            return self._activations(code, limit)
-        active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
-        surest = sorted(said, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
-        pairs = [(one, self._labels[one.feature]) for one in surest if one.p >= PRESENT]
-        spoken = [
-            Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p)
-            for one, label in pairs
-        ]
-        is_free = ~self._is_named[code.indices]
-        free = self._activations(SparseVector(code.indices[is_free], code.values[is_free]), limit)
-        hidden = [one for one in spoken if self._labels[one.id].kind == HIDDEN]
-        return (*(one for one in spoken if one not in hidden), *free, *hidden)[:limit]
-
-    def _activations(self, code: SparseVector, limit: int) -> tuple[Activation, ...]:
-        order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]
-        pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
-        named = ((i, self._labels[i], value) for i, value in pairs)
-        return tuple(Activation(i, label.name, value, label.is_weak) for i, label, value in named)
 
     def _feature_parts(self, indices: NDArray[np.int32], contributions: NDArray[np.float64]) -> list[Part]:
         order = np.argsort(-np.abs(contributions), kind="stable")
