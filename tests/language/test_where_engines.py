@@ -17,7 +17,7 @@ from benchmarks.suites.boolean.brute_force import BruteForce
 from benchmarks.suites.boolean.expressions import ExpressionGenerator, Vocabulary
 from benchmarks.suites.boolean.records import DATES, FIELDS, date_text, fields_of, synthetic_fields
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.config import CONCEPTS, LEVEL_STRIDE
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS_OF
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.language import to_filter as compiling
 from saeindex.language.ast import And, Expression, FeatureTerm, Or
@@ -213,7 +213,7 @@ def test_levels_are_nested_and_a_bare_concept_has_the_level_of_the_query(index: 
     steps = set[tuple[str, str]]()
     for feature in graded_features(index, 12):
         sets = {level: found_by(index, f"{level}(#{feature})") for level in LEVELS}
-        ordered = ("strong", "typical", "present", "possible")
+        ordered: tuple[LevelName, ...] = ("strong", "typical", "present", "possible")
         steps |= {(low, high) for low, high in pairwise(ordered) if sets[low] < sets[high]}
         assert sets["strong"] <= sets["typical"] <= sets["present"] <= sets["possible"]
         for number, level in enumerate(LEVELS):
@@ -336,6 +336,6 @@ def test_random_expressions_select_exactly_the_brute_force_set(index: FeatureInd
 def test_the_comparison_detects_a_wrong_compilation(
     on_edge: FeatureIndex, monkeypatch: pytest.MonkeyPatch, broken: dict[str, tuple[int, ...]]
 ) -> None:
-    monkeypatch.setattr(compiling, "LEVELS_OF", {**compiling.LEVELS_OF, **broken})
+    monkeypatch.setattr(compiling, "LEVELS_OF", {**LEVELS_OF, **broken})
     cases = cases_of(on_edge, 150)
     assert len(boolean.differing(cases, on_edge.state.store, RECORDS, 1, boolean.resolver(on_edge))) > 3
