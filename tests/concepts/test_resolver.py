@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,11 +14,12 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.state import IndexState
 from saeindex.concepts.cover import likely, meant_from
 from saeindex.concepts.inference import Asked, infer, pool_of
-from saeindex.concepts.resolver import MODES, RECIPE, SAID_OF_SETS, Resolver, said_by
+from saeindex.concepts.resolver import RECIPE, SAID_OF_SETS, Resolver, said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.indexing.points import point_id
 from saeindex.search.query import Where
+from saeindex.types import Resolve
 from tests.evidence_reference import present_in
 from tests.samples import RecordingEncoder, all_points, sample_records
 from tests.search.sampled_indexes import memory_index
@@ -71,7 +72,7 @@ def with_doubted_galaxy(index: FeatureIndex) -> tuple[Resolver, int]:
 def test_the_name_of_a_concept_that_records_speak_of_is_that_concept_alone(papers: FeatureIndex) -> None:
     resolver, galaxy = with_doubted_galaxy(papers)
     for phrase in ("galaxy", "Galaxy", "GALAXY"):
-        for mode in MODES:
+        for mode in get_args(Resolve):
             found = resolver.resolve(phrase, mode)
             assert ([match.id for match in found.features], found.resolved) == ([galaxy], "strict")
             assert (found.precision, found.recall) == (None, None)

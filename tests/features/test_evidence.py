@@ -207,7 +207,7 @@ def test_the_word_of_a_concept_is_found_by_its_feature(
 # What is saved ----------------------------------------------------------------------------------------
 
 
-def altered(values: np.ndarray[Any, Any], by: float = 1) -> np.ndarray[Any, Any]:
+def altered(values: Any, by: float = 1) -> Any:
     changed = values.copy()
     changed[-1] += by
     return changed

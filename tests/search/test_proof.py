@@ -63,7 +63,8 @@ def index(
 
 def number_of(space: FeatureSpace, name: str) -> int:
     assert space.evidence is not None
-    return next(int(one) for one in space.evidence.features if space.labels[one].said == name)
+    named: list[int] = space.evidence.features.tolist()
+    return next(one for one in named if space.labels[one].said == name)
 
 
 def assert_proven(index: FeatureIndex, hits: Any) -> dict[tuple[str, int], float]:
