@@ -15,6 +15,8 @@ from qdrant_client.models import PointStruct
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.stored import PARTS
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.indexing.points import point_id
+from saeindex.indexing.proof import mentions_of
 from tests.cli.test_cli import call, called
 from tests.samples import RandomEncoder, RecordingEncoder, sample_records
 
@@ -85,22 +87,31 @@ def test_an_absent_id_that_is_a_document_is_said_to_be_one(index: FeatureIndex) 
         index.get()
 
 
-def test_concepts_are_the_loudest_typical_ones_first(index: FeatureIndex) -> None:
+def test_concepts_are_those_that_the_record_speaks_of_then_the_loudest_typical_free_ones(
+    index: FeatureIndex,
+) -> None:
     (one,) = index.get(["long#1"])
-    assert one.dense is not None and one.sae is not None
+    assert one.dense is not None and one.sae is not None and index.space.evidence is not None
     code = index.space.sae.encode(one.dense[None]).row(0)
+    assert code[0].tolist() == one.sae.indices.tolist()
+    named, spoken = set(index.space.evidence.features.tolist()), [c for c in one.concepts if c.evidence]
+    assert spoken and one.concepts[: len(spoken)] == tuple(spoken)
+    said = {
+        mention.feature: mention.p
+        for mention in mentions_of(index.state.store.get([point_id("long#1")])[0].payload)
+    }
+    assert {c.id: c.evidence for c in spoken} == {feature: p for feature, p in said.items() if p >= 0.5}
+    assert [c.evidence for c in spoken] == sorted((p for p in said.values() if p >= 0.5), reverse=True)
+    free = one.concepts[len(spoken) :]
+    assert {c.id for c in free} == set(code[0].tolist()) - named
     activations = np.zeros(index.space.n_features)
     activations[code[0]] = code[1]
-    shown = [each.id for each in one.concepts]
-    assert sorted(shown) == code[0].tolist() == one.sae.indices.tolist()
-    stored = np.array([each.activation for each in one.concepts])
+    shown, stored = [each.id for each in free], np.array([each.activation for each in free])
     np.testing.assert_allclose(stored, activations[shown], rtol=2e-3)
     is_weak = np.array([label.is_weak for label in index.space.labels])[shown]
     assert (np.diff(is_weak.astype(int)) >= 0).all()
     median = index.space.calibration.median[shown]
-    is_typical = stored >= median
-    is_given = np.array([label.is_given for label in index.space.labels])[shown]
-    loudness = np.where(is_typical, stored / median * np.where(is_given, 1.3, 1), 0)
+    loudness = np.where(stored >= median, stored / median, 0)
     for part in (loudness[~is_weak], loudness[is_weak]):
         assert (np.diff(part) <= 1e-3 * part[:-1]).all()
 

@@ -88,8 +88,8 @@ def test_accepting_a_concept_raises_its_records_and_rejecting_lowers_them(
 def test_a_query_by_a_concept_alone_ranks_its_records_first(papers: FeatureIndex) -> None:
     feature = frequent(papers)[0]
     found = papers.search(feedback=Feedback().accept(feature), limit=10, explain=True)
-    records = papers.get([hit.id for hit in found])
-    assert all(feature in [concept.id for concept in record.concepts] for record in records)
+    records = papers.get([hit.id for hit in found], include=["vectors"])
+    assert all(record.sae is not None and feature in record.sae.indices for record in records)
     for hit in found:
         assert hit.explanation is not None
         assert hit.explanation.total == pytest.approx(hit.score, abs=1e-5)

@@ -73,7 +73,7 @@ def test_a_saved_space_is_loaded_unchanged(
     assert loaded.sae.encode(x).values.tobytes() == fitted_space.sae.encode(x).values.tobytes()
     assert {path.name for path in saved.iterdir()} == {
         "space.json", "sae.safetensors", "calibration.safetensors", "labels.jsonl", "labels.safetensors",
-        "families.json",
+        "families.json", "evidence.safetensors", "words.txt",
     }  # fmt: skip
 
 
