@@ -95,7 +95,7 @@ def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lex
     margin = nearness - np.partition(nearness, -1 - NEARER, axis=1)[:, -1 - NEARER, None]
     length = np.log([max(1, len(one.split())) for one in read.sentences])
     at = read.rows, read.concepts
-    entries = [lexicon.entries(sentence) for sentence in read.sentences]
+    entries = [lexicon.entries([sentence])[1] for sentence in read.sentences]
     relations = [
         entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)
     ]

@@ -20,7 +20,7 @@ from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, installed
 from saeindex.files import checked_suffix, replacing, writable
 from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
-from saeindex.indexing.proof import PROVING, shown_features
+from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, shown_features
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
@@ -171,6 +171,9 @@ class StoredRecords:
         payload += PROVING if "concepts" in parts else ()
         return payload, [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else []
 
+    def _concepts(self, point: Point) -> tuple[Activation, ...]:
+        return shown_features(point, self._space, mentions_of(point.payload, least=PRESENT))
+
     def _record(self, point: Point, parts: Collection[RecordPart]) -> StoredRecord:
         own, code = stored_record(point.payload, self._fields), code_of(point)
         dense: Any = point.vectors.get(DENSE)
@@ -181,7 +184,7 @@ class StoredRecords:
             own.metadata,
             own.fields,
             own.document,
-            shown_features(point, self._space) if "concepts" in parts else (),
+            self._concepts(point) if "concepts" in parts else (),
             dense if with_vectors else None,
             code if with_vectors else None,
         )

@@ -93,6 +93,11 @@ class Evidence:
     named: LogOdds
     near: LogOdds
 
+    def is_named(self, features: IntArray) -> NDArray[np.bool_]:
+        """Return which features (f,) are those of named concepts."""
+        place = np.searchsorted(self.features, features)
+        return np.asarray(self.features[np.minimum(place, len(self.features) - 1)] == features, bool)
+
     def of_sentences(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
         """Return the evidence of ``sentences`` with their vectors (s, d), as far as it is possible."""
         starts = range(0, max(1, len(sentences)), BLOCK)
@@ -107,12 +112,11 @@ class Evidence:
         margin = nearness - np.partition(nearness, at, axis=1)[:, at, None]
         length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)[:, None]
         log_odds = self.near.of(nearness, margin, length)
-        for row, text in enumerate(sentences):
-            entries = self.lexicon.entries(text)
-            of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
-            own = nearness[row, of_words], margin[row, of_words], length[row]
-            said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + self.lexicon.weights[entries]
-            np.maximum.at(log_odds[row], of_words, said)
+        texts, entries = self.lexicon.entries(sentences)
+        of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
+        own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
+        said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + self.lexicon.weights[entries]
+        np.maximum.at(log_odds, (texts, of_words), said)
         rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
         return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -70,35 +70,70 @@ class Lexicon:
     def _number(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words)}
 
+    @cached_property
+    def _openers(self) -> frozenset[str]:
+        return _openers(self.words)
+
     def found_in(self, text: str) -> Iterator[Said]:
         """Yield the words and phrases of the lexicon in a text; a form may be that of several."""
-        tokens = list(TOKEN.finditer(text))
         known = self._number
-        forms = [_forms(token[0].lower()) for token in tokens]
-        for first, token in enumerate(tokens):
-            before = [""]
-            for last in range(first, min(first + PHRASE_WORDS, len(tokens))):
-                phrases = {start + form for start in before for form in forms[last]}
-                start, end = token.start(), tokens[last].end()
-                yield from (Said(start, end, known[one]) for one in phrases if one in known)
-                before = [f"{phrase} " for phrase in phrases]
+        for start, end, form in forms_in(text, self._openers):
+            if (number := known.get(form)) is not None:
+                yield Said(start, end, number)
 
-    def entries(self, text: str) -> NDArray[np.int64]:
-        """Return the numbers of the entries of all words in a text (e,)."""
-        words = {said.word for said in self.found_in(text)}
-        spans = [np.arange(self.starts[word], self.starts[word + 1]) for word in words]
-        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+    def entries(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the texts (e,) and the numbers of the entries (e,) of all words in texts, text by text."""
+        words = [sorted({said.word for said in self.found_in(text)}) for text in texts]
+        owners = np.repeat(np.arange(len(texts)), [len(own) for own in words])
+        flat = np.array([word for own in words for word in own], np.int64)
+        counts = self.starts[flat + 1] - self.starts[flat]
+        ends = np.cumsum(counts)
+        within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+        return np.repeat(owners, counts), np.repeat(self.starts[flat], counts) + within
 
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
-        named: dict[tuple[int, int], float] = {}
-        for said in self.found_in(text):
-            own = slice(self.starts[said.word], self.starts[said.word + 1])
-            is_own = (self.concepts[own] == concept) & self.is_name[own]
-            for weight in self.weights[own][is_own].tolist():
-                span = said.start, said.end
-                named[span] = max(weight, named.get(span, weight))
-        return max(named, key=lambda span: named[span]) if named else None
+        names, openers = self._names_of(concept)
+        named = [(names[form], -start, end) for start, end, form in forms_in(text, openers) if form in names]
+        if not named:
+            return None
+        _, start, end = max(named)
+        return -start, end
+
+    def _names_of(self, concept: int) -> tuple[dict[str, float], frozenset[str]]:
+        """Return the words that name a concept's row, with their weights, and what its phrases begin with."""
+        if concept not in self._named:
+            entries = np.flatnonzero((self.concepts == concept) & self.is_name)
+            words = np.searchsorted(self.starts, entries, side="right") - 1
+            found = zip(words.tolist(), self.weights[entries].tolist(), strict=True)
+            names = {self.words[word]: weight for word, weight in found}
+            self._named[concept] = names, _openers(names)
+        return self._named[concept]
+
+    @cached_property
+    def _named(self) -> dict[int, tuple[dict[str, float], frozenset[str]]]:
+        return {}
+
+
+def _openers(words: Iterable[str]) -> frozenset[str]:
+    """Return what the phrases among words begin with: all of each but its last words."""
+    split = (word.split(" ") for word in words if " " in word)
+    return frozenset(" ".join(words[:count]) for words in split for count in range(1, len(words)))
+
+
+def forms_in(text: str, openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and form of each word, and of each phrase whose beginning is among ``openers``."""
+    tokens = list(TOKEN.finditer(text))
+    forms = [_forms(token[0].lower()) for token in tokens]
+    for first, token in enumerate(tokens):
+        before: Sequence[str] = ("",)
+        for last in range(first, min(first + PHRASE_WORDS, len(tokens))):
+            phrases = [start + form for start in before for form in forms[last]]
+            for phrase in phrases:
+                yield token.start(), tokens[last].end(), phrase
+            before = [f"{phrase} " for phrase in phrases if phrase in openers]
+            if not before:
+                break
 
 
 @lru_cache(KEPT_FORMS)

@@ -202,7 +202,7 @@ class Coded:
         payload: dict[str, Any] = {} if self.sentences is None else self.sentences.payload(row, field)
         own: Sequence[Mention] = ()
         if self.mentions is not None and self.space.evidence is not None:
-            is_free = ~np.isin(indices, self.space.evidence.features)
+            is_free = ~self.space.evidence.is_named(indices)
             indices, values, own = indices[is_free], values[is_free], self.mentions[row]
             payload[suffixed(EVIDENCE, field)] = [round(100 * one.p) for one in own]
             payload[suffixed(SPEAKING, field)] = [one.sentence for one in own]

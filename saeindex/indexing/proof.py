@@ -23,15 +23,15 @@ POSSIBLE = LEVELS_OF["possible"][0]
 PRESENT = LEAST[0]
 
 
-def mentions_of(payload: Mapping[str, Any], field: str = "") -> list[Mention]:
-    """Return the evidence of a text field, ascending by feature; none where the index keeps none."""
+def mentions_of(payload: Mapping[str, Any], field: str = "", least: float = 0.0) -> list[Mention]:
+    """Return the evidence of a text field, so much at least, ascending by feature; none if none is kept."""
     codes = payload.get(suffixed(CONCEPTS, field), ())
     features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
     percents, numbers = (payload.get(suffixed(name, field)) for name in (EVIDENCE, SPEAKING))
     if percents is None or numbers is None:
         return []
-    found = zip(features, percents, numbers, strict=True)
-    return [Mention(feature, percent / 100, number) for feature, percent, number in found]
+    found, minimum = zip(features, percents, numbers, strict=True), 100 * least
+    return [Mention(feature, p / 100, number) for feature, p, number in found if p >= minimum]
 
 
 def proofs(
@@ -50,25 +50,29 @@ def _proof(text: str, span: tuple[int, int], space: Space, mention: Mention) -> 
     return Proof(mention.feature, label, mention.p, sentence, span[0], word)
 
 
-def shown_features(point: Point, space: Space) -> tuple[Activation, ...]:
-    """Return the features of a point (with its code) in the order in which they are shown.
+def shown_features(
+    point: Point, space: Space, mentions: Iterable[Mention], most: int | None = None
+) -> tuple[Activation, ...]:
+    """Return the features of a point (with its code), ``most`` of them, in the order in which they are shown.
 
-    Those that it speaks of come first, the surest first, but hidden ones at last; named ones that it does not
-    speak of are left out. Without evidence, all are in the order of :func:`telling_order`.
+    Those that it speaks of, its ``mentions``, come first, the surest first, but hidden ones at last; named
+    ones that it does not speak of are left out. Without evidence, all are in the order of
+    :func:`telling_order`.
     """
     code, labels = code_of(point), space.labels
     active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
-    order = telling_order(labels, space.calibration, code.indices, code.values)
-    ordered = code.indices[order].tolist()
-    evidence: dict[int, float | None] = dict.fromkeys(ordered)
+    said: dict[int, float] = {}
+    indices, values = code.indices, code.values
     if EVIDENCE in point.payload and space.evidence is not None:
-        said = {one.feature: one.p for one in mentions_of(point.payload) if one.p >= PRESENT}
-        surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
-        named = set(space.evidence.features.tolist())
-        shown = [one for one in surest if labels[one].kind != HIDDEN]
-        free = [one for one in ordered if one not in named]
-        evidence = {one: said.get(one) for one in (*shown, *free, *surest)}
+        said = {one.feature: one.p for one in mentions}
+        is_free = ~space.evidence.is_named(indices)
+        indices, values = indices[is_free], values[is_free]
+    surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
+    shown = [one for one in surest if labels[one].kind != HIDDEN]
+    if most is None or len(shown) < most:
+        shown += indices[telling_order(labels, space.calibration, indices, values)].tolist()
+        shown += [one for one in surest if labels[one].kind == HIDDEN]
     return tuple(
-        Activation(one, labels[one].name, active.get(one, 0.0), labels[one].is_weak, p)
-        for one, p in evidence.items()
+        Activation(one, labels[one].name, active.get(one, 0.0), labels[one].is_weak, said.get(one))
+        for one in shown[:most]
     )

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
-    from saeindex.types import FloatArray, Proof
+    from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
@@ -186,23 +186,18 @@ class Executor:
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
+        spoken = mentions_of(point.payload, least=PRESENT)
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=shown_features(point, self._space)[:SHOWN_FEATURES],
+            features=shown_features(point, self._space, spoken, SHOWN_FEATURES),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=self._evidence(point, plan),
+            evidence=proofs(point.payload, self._space, [one for one in spoken if one.feature in plan.about]),
         )
-
-    def _evidence(self, point: Point, plan: Prepared) -> tuple[Proof, ...]:
-        """Return what a record speaks of that the query is about."""
-        about = plan.about
-        spoken = [one for one in mentions_of(point.payload) if one.p >= PRESENT and one.feature in about]
-        return proofs(point.payload, self._space, spoken)
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
         explanation = scoring.explain(point)

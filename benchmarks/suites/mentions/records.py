@@ -76,6 +76,6 @@ def uses(records: TestRecords, lexicon: Lexicon, chosen: NDArray[np.bool_]) -> s
     """Return the sentence and the concept's row of each use of a word of the chosen entries (e,)."""
     found = set[tuple[int, int]]()
     for row, sentence in enumerate(records.sentences):
-        entries = lexicon.entries(sentence)
+        _, entries = lexicon.entries([sentence])
         found |= {(row, concept) for concept in lexicon.concepts[entries[chosen[entries]]].tolist()}
     return found
