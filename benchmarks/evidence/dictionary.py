@@ -1,6 +1,7 @@
 """The dictionary of named concepts: the senses of each, its definition, and words that speak of it.
 
-Readers chose the senses and wrote the words, from names and definitions alone; see ``README.md``.
+Readers (a language model) chose the senses and wrote the words, from names and definitions alone, by what
+``instructions`` says; pairs were judged by the instructions of the suite ``mentions``.
 """
 
 from __future__ import annotations
