@@ -15,10 +15,9 @@ from scipy.special import expit
 from benchmarks.evidence.dictionary import read_dictionary
 from benchmarks.evidence.pairs import CLEAR, Read, located, read_pairs
 from benchmarks.evidence.relations import COLUMNS, Relations, related, whole_wordnet
-from saeindex.features.evidence import LEAST_LOG_ODDS, NEARER, Evidence, LogOdds
+from saeindex.features.evidence import LEAST_LOG_ODDS, Evidence, LogOdds, measured
 from saeindex.features.labels import CONCEPT
 from saeindex.features.lexicon import Lexicon
-from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, IntArray
 
 # The third of synonyms and narrower terms that the model of unlisted words learns from.
 HIDDEN = 1
@@ -47,11 +46,6 @@ class Design:
     of_sentence: FloatArray
     relations: list[NDArray[np.int64]]
     is_clear: NDArray[np.bool_]
-
-    def take(self, chosen: NDArray[np.bool_]) -> Design:
-        """Return some of the pairs."""
-        relations = [one for one, is_kept in zip(self.relations, chosen.tolist(), strict=True) if is_kept]
-        return Design(self.of_sentence[chosen], relations, self.is_clear[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +81,22 @@ def centre_of(space: FeatureSpace) -> FloatArray:
     return space.calibration.mean
 
 
+def named_features(space: FeatureSpace) -> IntArray:
+    """Return the features that were made for a concept (c,)."""
+    return np.array([i for i, label in enumerate(space.labels) if label.method == CONCEPT], np.int32)
+
+
 def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lexicon) -> Design:
     """Return the pairs that were read; ``lexicon`` has all relations in their order."""
-    features = np.array([i for i, label in enumerate(space.labels) if label.method == CONCEPT])
-    vectors = encoder.encode_document(read.sentences)
-    nearness = unit_rows(vectors - centre_of(space)) @ space.sae.directions[features].T
-    margin = nearness - np.partition(nearness, -1 - NEARER, axis=1)[:, -1 - NEARER, None]
-    length = np.log([max(1, len(one.split())) for one in read.sentences])
+    vectors = encoder.encode_document(read.sentences) - centre_of(space)
+    directions = space.sae.directions[named_features(space)]
+    nearness, margin, length = measured(read.sentences, vectors, directions)
     at = read.rows, read.concepts
     entries = [lexicon.entries([sentence])[1] for sentence in read.sentences]
     relations = [
         entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)
     ]
-    of_sentence = np.stack([nearness[at], margin[at], length[read.rows]], 1).astype(np.float32)
+    of_sentence = np.stack([nearness[at], margin[at], length[read.rows, 0]], 1).astype(np.float32)
     return Design(of_sentence, relations, read.answers == CLEAR)
 
 
@@ -153,7 +150,7 @@ def reweighed(fit: Fit, relations: Relations) -> Fit:
 
 def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence:
     """Return the evidence of a space; relations that can never give evidence are left out."""
-    features = np.array([i for i, one in enumerate(space.labels) if one.method == CONCEPT], np.int32)
+    features = named_features(space)
     near, named = fit.models
     most = fit.weights + near.sentence @ (NEAREST, LARGEST_MARGIN, LONGEST, 1.0)
     lexicon = lexicon_of(relations, fit.weights, relations.is_name | (most >= LEAST_LOG_ODDS))
@@ -200,8 +197,7 @@ def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations)
 
 def default_relations(space: FeatureSpace, encoder: TextEncoder) -> Relations:
     """Return the relations of the words of the default space."""
-    entries = read_dictionary()
-    features = [i for i, label in enumerate(space.labels) if label.method == CONCEPT]
+    entries, features = read_dictionary(), named_features(space)
     assert [space.labels[i].text for i in features] == [entry.name for entry in entries]
     return related(entries, whole_wordnet(), encoder, space.sae.directions[features])
 

@@ -42,7 +42,6 @@ class Read:
     """Pairs (p,) with their different ``sentences`` (s): the row of each, its concept, and the answer."""
 
     sentences: list[str]
-    corpora: list[str]
     rows: NDArray[np.int64]
     concepts: NDArray[np.int64]
     answers: NDArray[np.int64]
@@ -66,7 +65,6 @@ def located(pairs: Sequence[ReadPair], part: str, names: Sequence[str]) -> Read:
     rows = [place.setdefault((one.corpus, one.record, one.sentence), len(place)) for one in pairs]
     return Read(
         [sentences_of(corpus, part)[record][sentence] for corpus, record, sentence in place],
-        [corpus for corpus, _, _ in place],
         np.array(rows),
         np.array([number[pair.concept] for pair in pairs]),
         np.array([pair.answer for pair in pairs]),

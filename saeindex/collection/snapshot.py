@@ -42,7 +42,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.proof import mentions_of
+from saeindex.indexing.proof import POSSIBLE, mentions_of
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
@@ -77,6 +77,7 @@ ARRAYS = {
 _BITS = np.array([0b1, 0b11, 0b111], np.int32)
 # A level has a bit each; above them are the evidence in percent, and the sentence that gives it.
 _OF_LEVELS, _OF_PERCENT = LEVELS, 7
+_IS_POSSIBLE = 1 << POSSIBLE
 LINES = ("ids", "documents", "metadata")
 TEXTS = "texts"
 
@@ -151,13 +152,13 @@ class Snapshot:
     @cached_property
     def has_evidence(self) -> bool:
         """Whether the levels of named concepts are those of evidence: of what sentences say."""
-        return bool((self.reached.data & (1 << LEVELS_OF["possible"][0])).any())
+        return bool((self.reached.data & _IS_POSSIBLE).any())
 
     def mentions(self, row: int) -> list[Mention]:
         """Return the evidence of a record, ascending by feature."""
         own = slice(self.reached.indptr[row], self.reached.indptr[row + 1])
         packed, features = self.reached.data[own], self.reached.indices[own]
-        is_said = packed & (1 << LEVELS_OF["possible"][0]) > 0
+        is_said = packed & _IS_POSSIBLE > 0
         percents = (packed[is_said] >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1)
         sentences = packed[is_said] >> (_OF_LEVELS + _OF_PERCENT)
         found = zip(features[is_said].tolist(), percents.tolist(), sentences.tolist(), strict=True)

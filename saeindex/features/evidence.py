@@ -107,10 +107,7 @@ class Evidence:
         return Mentions(np.concatenate(rows), np.concatenate(concepts), np.concatenate(p))
 
     def _of_block(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
-        nearness = unit_rows(vectors - self.mean) @ self.directions.T
-        at = max(0, nearness.shape[1] - 1 - NEARER)
-        margin = nearness - np.partition(nearness, at, axis=1)[:, at, None]
-        length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)[:, None]
+        nearness, margin, length = measured(sentences, vectors - self.mean, self.directions)
         log_odds = self.near.of(nearness, margin, length)
         texts, entries = self.lexicon.entries(sentences)
         of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
@@ -220,6 +217,23 @@ class Evidence:
             raise ValueError("the words of the evidence do not fit to their entries")
         features, mean = arrays["features"], arrays["mean"]
         return cls(features, directions[features], mean, lexicon, models["named"], models["near"])
+
+
+def measured(
+    sentences: Sequence[str], vectors: FloatArray, directions: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return nearness and margin (s, c), and the logarithm of the words (s, 1), of sentences.
+
+    ``vectors`` (s, d) are theirs about the mean of texts, ``directions`` (c, d) those of the concepts.
+    """
+    nearness = unit_rows(vectors) @ directions.T
+    at = max(0, nearness.shape[1] - 1 - NEARER)
+    margin = nearness - np.partition(nearness, at, axis=1)[:, at, None]
+    return (
+        nearness,
+        margin,
+        np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)[:, None],
+    )
 
 
 def level_codes(mentions: Sequence[Mention]) -> list[int]:

@@ -113,16 +113,12 @@ def completed(
 
     ``opened`` returns the encoder, and is called if any are.
     """
-    asked = [
-        one
-        for text, own, vectors in zip(texts, spans, known, strict=True)
-        if vectors is None
-        for one in sentences_in(text, own)
-    ]
+    single = [sentences_in(text, own) for text, own in zip(texts, spans, strict=True)]
+    asked = [one for own, vectors in zip(single, known, strict=True) if vectors is None for one in own]
     if asked:
         encoded, rows = encode_distinct(opened(), asked)
     parts, at = list[Any](), 0
-    every = [one for text, own in zip(texts, spans, strict=True) for one in sentences_in(text, own)]
+    every = [one for own in single for one in own]
     for own, vectors in zip(spans, known, strict=True):
         if vectors is None:
             at += len(own)
