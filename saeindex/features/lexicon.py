@@ -123,17 +123,16 @@ def _openers(words: Iterable[str]) -> frozenset[str]:
 
 def forms_in(text: str, openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and form of each word, and of each phrase whose beginning is among ``openers``."""
-    tokens = list(TOKEN.finditer(text))
-    forms = [_forms(token[0].lower()) for token in tokens]
-    for first, token in enumerate(tokens):
-        before: Sequence[str] = ("",)
-        for last in range(first, min(first + PHRASE_WORDS, len(tokens))):
-            phrases = [start + form for start in before for form in forms[last]]
-            for phrase in phrases:
-                yield token.start(), tokens[last].end(), phrase
-            before = [f"{phrase} " for phrase in phrases if phrase in openers]
-            if not before:
-                break
+    tokens = [(*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text)]
+    for first, (start, end, own) in enumerate(tokens, 1):
+        for form in own:
+            yield start, end, form
+        before = [form for form in own if form in openers]
+        for _, last, further in tokens[first : first + PHRASE_WORDS - 1] if before else ():
+            before = [f"{begun} {form}" for begun in before for form in further]
+            for phrase in before:
+                yield start, last, phrase
+            before = [phrase for phrase in before if phrase in openers]
 
 
 @lru_cache(KEPT_FORMS)

@@ -61,15 +61,14 @@ def shown_features(
     """
     code, labels = code_of(point), space.labels
     active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
-    said: dict[int, float] = {}
-    indices, values = code.indices, code.values
-    if EVIDENCE in point.payload and space.evidence is not None:
-        said = {one.feature: one.p for one in mentions}
-        is_free = ~space.evidence.is_named(indices)
-        indices, values = indices[is_free], values[is_free]
+    said = {one.feature: one.p for one in mentions} if EVIDENCE in point.payload else {}
     surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
     shown = [one for one in surest if labels[one].kind != HIDDEN]
     if most is None or len(shown) < most:
+        indices, values = code.indices, code.values
+        if EVIDENCE in point.payload and space.evidence is not None:
+            is_free = ~space.evidence.is_named(indices)
+            indices, values = indices[is_free], values[is_free]
         shown += indices[telling_order(labels, space.calibration, indices, values)].tolist()
         shown += [one for one in surest if labels[one].kind == HIDDEN]
     return tuple(

@@ -17,6 +17,7 @@ from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
 from saeindex.features.labels import HERE, telling_order
+from saeindex.indexing.proof import PRESENT
 from saeindex.indexing.sentences import spans_in
 from saeindex.report.model import Example
 from saeindex.sae.metrics import unit_rows
@@ -232,8 +233,8 @@ def _proof(snapshot: Snapshot, row: int, text: str, one: Finding) -> tuple[str, 
 def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
     """Return a record as an example: a part of its text, and the concepts that it is surest to speak of."""
     code, space = snapshot.activations[row], snapshot.space
-    shown_first = sorted(snapshot.mentions(row), key=lambda one: -one.p)[:SHOWN_CONCEPTS]
-    features = [one.feature for one in shown_first]
+    spoken = sorted((one for one in snapshot.mentions(row) if one.p >= PRESENT), key=lambda one: -one.p)
+    features = [one.feature for one in spoken[:SHOWN_CONCEPTS]]
     if not features:
         order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
         features = code.indices[order].tolist()

@@ -23,12 +23,12 @@ IN_SHORT, SHOWN_EVIDENCE = 3, 6
 SMALLEST_SHOWN = 0.0005
 REPLICATED = {True: "yes", False: "no", None: "–"}
 LEVELS = {
-    "possible": "the concept is active at all",
-    "present": "the concept is active at all",
-    "typical": "the concept is at least as active as in the median record that has it, in the corpus that "
-    "the space was fitted on",
-    "strong": "the concept is as active as in the top tenth of the records that have it, in the corpus that "
-    "the space was fitted on",
+    "possible": "at least .2, or the feature is active at all",
+    "present": "at least .5, or the feature is active at all",
+    "typical": "at least .7, or the feature is as active as in the median record that has it, in the corpus "
+    "that the space was fitted on",
+    "strong": "at least .9, or the feature is as active as in the top tenth of the records that have it, in "
+    "the corpus that the space was fitted on",
 }
 LIMITS = (
     "A difference is not a cause: groups may also differ in properties that they were not selected by.",
@@ -88,7 +88,8 @@ def _details(diff: Diff) -> list[Block]:
     return [
         table("Compared groups", diff.groups.items(), columns),
         f"The comparison uses the concepts and words in {field} of each record, and the clusters of similar "
-        f"records. A record has a concept if {LEVELS.get(diff.level, diff.level)}.",
+        f"records. A record has a concept if its evidence, the probability that a sentence speaks of it, is "
+        f"{LEVELS[diff.level]}, for a concept without evidence.",
         f"Tested: {tested}. At most about {percent(diff.alpha, 0)} of the findings of a family are "
         "expected to be due to chance (q is this rate for each finding). Replicated: it was found in "
         "one half of the units and confirmed in the other; a dash means that the first half alone did not "
