@@ -8,19 +8,27 @@ from dataclasses import replace
 from benchmarks.corpora import CachedEncoder
 from benchmarks.default_space import TARGET
 from benchmarks.evidence.dictionary import read_dictionary
-from benchmarks.evidence.fit import default_fit, default_relations, evidence_of, reliability
+from benchmarks.evidence.fit import (
+    default_fit,
+    default_relations,
+    designed,
+    evidence_of,
+    read_of,
+    reliability,
+)
 from benchmarks.evidence.relations import COLUMNS
 from saeindex import FeatureSpace
 from saeindex.files import checksums_of_files, with_checksum, without_checksum
 
 
 def main() -> None:
-    """Fit, print the reliability on the pairs of `choose` before they calibrate it, and save the space."""
+    """Fit, print how reliable it is on pairs of `choose` by which it was chosen, and save the space."""
     space = FeatureSpace.load(TARGET)
     encoder = CachedEncoder()
     relations = default_relations(space, encoder)
-    fit, kept, others = default_fit(space, encoder, relations)
-    log_odds, is_said = fit.log_odds(others, relations)
+    kept, every = default_fit(space, encoder, relations)
+    others = designed(space, encoder, read_of("choose", "choose"), every)
+    log_odds, is_said = kept.log_odds(others, relations)
     for title, own in (("named", is_said), ("only meant", ~is_said)):
         bins = reliability(log_odds[own], others.is_clear[own])
         print(title, *(f"{p:.2f}:{share:.2f} ({count})" for p, share, count in bins))

@@ -20,8 +20,6 @@ from saeindex.features.labels import CONCEPT
 from saeindex.features.lexicon import Lexicon
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
@@ -32,8 +30,10 @@ if TYPE_CHECKING:
 HIDDEN = 1
 # The strength of the fit's prior, as scikit-learn has it, and the number of fits.
 C, FITS = 0.3, 3
+# How sure it is beforehand that a concept's names, and each name, say what others do (inverse variance).
+PRECISION = 1.0
 # Weights of the columns by which the word of a pair is first chosen.
-FIRST = dict(zip(COLUMNS, (1.0, 0.5, 1.0, -0.3, 2.0, 3.0, 1.0, 0.0), strict=True))
+FIRST = {"synonym": 1.0, "narrower": 0.5, "share": 1.0, "senses": -0.3, "written": 2.0, "near_name": 3.0}
 # The nearest that a sentence is to a concept, its margin and the logarithm of its length: a word that gives
 # no possible evidence at these is left out of the lexicon.
 NEAREST, LARGEST_MARGIN, LONGEST = 0.5, 0.05, 3.4
@@ -58,10 +58,14 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The two models, by whether a word is a name, and what each relation adds to the log-odds."""
+    """The two models, by whether a word is a name, and what each relation adds to the log-odds.
+
+    ``effects`` (r,) are the part of the latter that readers found in the uses of a name.
+    """
 
     models: tuple[Model, Model]
     weights: FloatArray
+    effects: FloatArray
 
     def log_odds(self, design: Design, relations: Relations) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Return the log-odds of pairs, and whether a name says them."""
@@ -102,7 +106,7 @@ def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lex
 
 def fitted(design: Design, relations: Relations) -> Fit:
     """Fit both models."""
-    score = relations.columns @ np.array([FIRST[name] for name in COLUMNS]) + relations.is_name
+    score = relations.columns @ np.array([FIRST.get(name, 0.0) for name in COLUMNS]) + relations.is_name
     for _ in range(FITS):
         best = np.array([own[score[own].argmax()] if len(own) else -1 for own in design.relations])
         columns = np.where(best[:, None] >= 0, relations.columns[best], 0)
@@ -111,7 +115,7 @@ def fitted(design: Design, relations: Relations) -> Fit:
             _logistic(np.concatenate([columns, design.of_sentence], 1)[is_own], design.is_clear[is_own])
             for is_own in (~is_named, is_named)
         )
-        fit = reweighed(Fit((near, named), score), relations)
+        fit = reweighed(Fit((near, named), score, np.zeros(len(score), np.float32)), relations)
         score = fit.weights + relations.is_name * (named.sentence[3] - near.sentence[3])
     return fit
 
@@ -124,6 +128,23 @@ def _logistic(x: FloatArray, y: NDArray[np.bool_]) -> Model:
     weights = found.coef_[0] / scale
     of_words = len(COLUMNS)
     return Model(weights[:of_words], np.append(weights[of_words:], found.intercept_))
+
+
+def corrected(fit: Fit, design: Design, relations: Relations) -> Fit:
+    """Return the models with what readers found in the uses of each concept's names, and of each name.
+
+    The effects are random intercepts: one Newton step from 0, with a normal prior.
+    """
+    said = [own[relations.is_name[own]] for own in design.relations]
+    pairs = np.array([row for row, own in enumerate(said) if len(own)])
+    for concept_or_name in (relations.pairs[:, 1], np.arange(len(relations.pairs))):
+        best = np.array([said[row][fit.weights[said[row]].argmax()] for row in pairs])
+        p = expit(fit.log_odds(design, relations)[0][pairs])
+        of, count = concept_or_name[best], int(concept_or_name.max()) + 1
+        excess = np.bincount(of, design.is_clear[pairs] - p, count)
+        effects = excess / (np.bincount(of, p * (1 - p), count) + PRECISION)
+        fit = reweighed(replace(fit, effects=fit.effects + effects[concept_or_name]), relations)
+    return fit
 
 
 def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
@@ -139,13 +160,13 @@ def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
         sentence = model.sentence * slope
         sentence[3] += base
         models.append(replace(model, words=model.words * slope, sentence=sentence))
-    return reweighed(Fit((models[0], models[1]), fit.weights), relations)
+    return reweighed(Fit((models[0], models[1]), fit.weights, fit.effects * slope), relations)
 
 
 def reweighed(fit: Fit, relations: Relations) -> Fit:
     """Return the models with the weights of other relations."""
     near, named = (relations.columns @ model.words for model in fit.models)
-    return replace(fit, weights=np.where(relations.is_name, named, near).astype(np.float32))
+    return replace(fit, weights=np.where(relations.is_name, named + fit.effects, near).astype(np.float32))
 
 
 def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence:
@@ -171,28 +192,28 @@ def lexicon_of(
     return Lexicon(names, starts, pairs[:, 1].astype(np.int32), half, relations.is_name[kept])
 
 
-def read_of(part: str, names: Sequence[str]) -> Read:
-    """Return the pairs of a part that readers judged."""
-    return located(read_pairs(part), part, names)
+def read_of(file: str, part: str) -> Read:
+    """Return the pairs of a part that readers judged, as a file has them."""
+    return located(read_pairs(file), part, [entry.name for entry in read_dictionary()])
 
 
-def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations) -> tuple[Fit, Fit, Design]:
-    """Return the fit of the default space, the same calibrated, and the pairs of `choose`.
+def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations) -> tuple[Fit, Lexicon]:
+    """Return the calibrated fit of the default space, and all relations as a lexicon, in their order.
 
-    The model of words that are no names is fitted and calibrated as if a third of the synonyms and narrower
-    terms were in no list: it learns from them what a word says that no list has.
+    The model of words that are no names is fitted as if a third of the synonyms and narrower terms were in
+    no list: it learns from them what a word says that no list has. Pairs of what is stored of whole records,
+    the surest sentence of each, calibrate it: the largest of several is right more seldom than one.
     """
     names = [entry.name for entry in read_dictionary()]
     every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
-    read, others = (designed(space, encoder, read_of(part, names), every) for part in ("fit", "choose"))
-    poorer = relations.without(relations.third(names, HIDDEN))
-    found = [(fitted(read, one), one) for one in (poorer, relations)]
-    kept = [calibrated(fit, others, one) for fit, one in found]
-    raw, done = (
-        reweighed(Fit((near.models[0], named.models[1]), near.weights), relations)
-        for near, named in ((found[0][0], found[1][0]), (kept[0], kept[1]))
+    pairs = read_of("fit", "fit"), read_of("records", "choose")
+    read, of_records = (designed(space, encoder, one, every) for one in pairs)
+    near, named = (
+        fitted(read, one) for one in (relations.without(relations.third(names, HIDDEN)), relations)
     )
-    return raw, done, others
+    both = replace(near, models=(near.models[0], named.models[1]))
+    fit = corrected(reweighed(both, relations), read, relations)
+    return calibrated(fit, of_records, relations), every
 
 
 def default_relations(space: FeatureSpace, encoder: TextEncoder) -> Relations:

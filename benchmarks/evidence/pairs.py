@@ -47,9 +47,9 @@ class Read:
     answers: NDArray[np.int64]
 
 
-def read_pairs(part: str) -> list[ReadPair]:
-    """Return the pairs of a part, ``fit`` or ``choose``."""
-    lines = (READING / f"{part}.jsonl").read_text("utf-8").splitlines()
+def read_pairs(file: str) -> list[ReadPair]:
+    """Return the pairs of ``fit``, of ``choose``, or of ``records``: what is stored of those of `choose`."""
+    lines = (READING / f"{file}.jsonl").read_text("utf-8").splitlines()
     return [
         ReadPair(corpus, record, sentence, concept, answer)
         for corpus, record, sentence, answers in map(json.loads, lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.evidence.dictionary import Entry
 from benchmarks.vocabulary.wordnet import WordNet
+from saeindex.features.evidence import NEARER
 from saeindex.features.lexicon import PHRASE_WORDS, TOKEN, forms
 from saeindex.sae.metrics import unit_rows
 
@@ -25,10 +25,19 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 # Share of a word's senses that are the concept's, from which on it names it; the maximum number of narrower
-# synsets of a concept; cosine from which on a word that does not name a concept may speak for it.
-MIN_SHARE, MAX_NARROWER, MIN_NEAR = 0.2, 4_000, 0.42
+# synsets of a concept; cosine of a word and a name from which on the word may speak for the concept though it
+# is in no list; how many of a concept's listed words a word is compared with, those that are nearest to it.
+MIN_SHARE, MAX_NARROWER, MIN_NEAR, NEAREST_WORDS = 0.2, 4_000, 0.3, 3
 NAME, SYNONYM, NARROWER = 3, 2, 1
-COLUMNS = ("synonym", "narrower", "share", "senses", "written", "near_name", "near_direction", "vague")
+# What is known of a pair: the kind of name, the share of the word's senses that the concept is and the
+# logarithm of their number, whether a reader wrote the word for it, and cosines: of the word with the name,
+# the direction, the latter over that of the fifth nearest concept, the listed words, and of the definitions.
+COLUMNS = (
+    "synonym", "narrower", "share", "senses", "written", "vague",
+    "near_name", "near_direction", "margin", "near_words", "near_definition",
+)  # fmt: skip
+LISTED = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written", "vague")]
+NEAR_NAME, NEAR_WORDS, WRITTEN = (COLUMNS.index(name) for name in ("near_name", "near_words", "written"))
 BLOCK = 2_000
 # Words that say nothing of what a text is about, beside those of scikit-learn.
 FUNCTION_WORDS = frozenset({"just"})
@@ -36,9 +45,13 @@ FUNCTION_WORDS = frozenset({"just"})
 
 @dataclass(frozen=True, eq=False)
 class Relations:
-    """Pairs of a word and a concept: their numbers (r, 2), ``columns`` (r, 8), and which are names."""
+    """Pairs of a word and a concept: their numbers (r, 2), ``columns`` (r, k), and which are names.
+
+    ``vectors`` (w, d) are those of the words.
+    """
 
     words: tuple[str, ...]
+    vectors: FloatArray
     pairs: NDArray[np.int32]
     columns: FloatArray
     is_name: NDArray[np.bool_]
@@ -55,11 +68,26 @@ class Relations:
         ])  # fmt: skip
 
     def without(self, withheld: NDArray[np.bool_]) -> Relations:
-        """Return the relations as if some of them (r,) were in no list of words."""
+        """Return the relations as if some of them (r,) were in no list; those that are not near are none."""
         columns = self.columns.copy()
-        listed = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written", "vague")]
-        columns[np.flatnonzero(withheld)[:, None], listed] = 0
-        return replace(self, columns=columns, is_name=self.is_name & ~withheld)
+        columns[np.flatnonzero(withheld)[:, None], LISTED] = 0
+        found = replace(self, columns=columns, is_name=self.is_name & ~withheld)
+        columns[:, NEAR_WORDS] = found.nearness_to_listed()
+        columns[withheld & (columns[:, NEAR_NAME] < MIN_NEAR)] = 0
+        return found
+
+    def nearness_to_listed(self) -> FloatArray:
+        """Return the mean cosine of each pair's word with the nearest other words listed for its concept."""
+        is_listed = self.is_name | (self.columns[:, WRITTEN] > 0)
+        order = np.argsort(self.pairs[:, 1], kind="stable")
+        found = np.zeros(len(order), np.float32)
+        for own in np.split(order, np.cumsum(np.bincount(self.pairs[:, 1]))[:-1]):
+            words = self.pairs[own, 0]
+            listed = words[is_listed[own]]
+            cosines = self.vectors[words] @ self.vectors[listed].T
+            cosines[words[:, None] == listed] = 0
+            found[own] = np.sort(np.maximum(cosines, 0), axis=1)[:, -NEAREST_WORDS:].sum(1) / NEAREST_WORDS
+        return found
 
 
 def whole_wordnet() -> WordNet:
@@ -111,7 +139,7 @@ def related(
     number = {word: place for place, word in enumerate(words)}
     vectors = encoder.encode_query(words)
     centre = vectors.mean(0)
-    vectors = unit_rows(vectors - centre)
+    vectors, directions = unit_rows(vectors - centre), unit_rows(directions)
     names = unit_rows(encoder.encode_query([entry.name for entry in entries]) - centre)
     keys = {(number[word], concept) for word, concept in [*named, *written] if word in number}
     keys |= set(_near(vectors, names))
@@ -122,17 +150,23 @@ def related(
     kind, share = (np.array(column, np.float32) for column in zip(*kinds, strict=True))
     senses = np.array([math.log1p(len(wordnet.by_lemma.get(word, ()))) for word in words], np.float32)
     is_vague = np.array([entry.is_vague for entry in entries], np.float32)
-    columns = [
-        kind == SYNONYM,
-        kind == NARROWER,
-        share,
-        senses[pairs[:, 0]],
-        np.array([(words[w], c) in written for w, c in pairs.tolist()], np.float32),
-        _cosines(vectors, names, pairs),
-        _cosines(vectors, unit_rows(directions), pairs),
-        is_vague[pairs[:, 1]] * (kind == NAME),
-    ]
-    return Relations(tuple(words), pairs, np.stack(columns, 1).astype(np.float32), kind > 0)
+    near_direction = _cosines(vectors, directions, pairs)
+    columns = {
+        "synonym": kind == SYNONYM,
+        "narrower": kind == NARROWER,
+        "share": share,
+        "senses": senses[pairs[:, 0]],
+        "written": np.array([(words[w], c) in written for w, c in pairs.tolist()], np.float32),
+        "vague": is_vague[pairs[:, 1]] * (kind == NAME),
+        "near_name": _cosines(vectors, names, pairs),
+        "near_direction": near_direction,
+        "margin": near_direction - _fifths(vectors, directions)[pairs[:, 0]],
+        "near_words": np.zeros(len(pairs)),
+        "near_definition": _near_definitions(words, pairs, entries, wordnet, encoder),
+    }
+    stacked = np.stack([columns[name] for name in COLUMNS], 1).astype(np.float32)
+    found = Relations(tuple(words), vectors, pairs, stacked, kind > 0)
+    return found.without(np.zeros(len(pairs), bool))
 
 
 def _is_said(word: str) -> bool:
@@ -153,9 +187,25 @@ def _cosines(left: FloatArray, right: FloatArray, pairs: NDArray[np.int32]) -> F
     return np.concatenate([np.einsum("ij,ij->i", left[b[:, 0]], right[b[:, 1]]) for b in blocks])
 
 
-def by_word(relations: Relations) -> dict[str, list[int]]:
-    """Return the numbers of the pairs of each word."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for number, (word, _) in enumerate(relations.pairs.tolist()):
-        found[relations.words[word]].append(number)
+def _fifths(vectors: FloatArray, directions: FloatArray) -> FloatArray:
+    """Return the cosine of each word with the direction that is the fifth nearest to it (w,)."""
+    blocks = (vectors[start : start + BLOCK] @ directions.T for start in range(0, len(vectors), BLOCK))
+    return np.concatenate([np.partition(block, -1 - NEARER, axis=1)[:, -1 - NEARER] for block in blocks])
+
+
+def _near_definitions(
+    words: Sequence[str], pairs: NDArray[np.int32], entries: Sequence[Entry], wordnet: WordNet,
+    encoder: TextEncoder,
+) -> FloatArray:  # fmt: skip
+    """Return the largest cosine of a definition of each pair's word with that of its concept (r,)."""
+    place = {synset: number for number, synset in enumerate(wordnet.synsets)}
+    vectors = encoder.encode_document([str(one["definition"]) for one in wordnet.synsets.values()])
+    of_words = unit_rows(vectors - vectors.mean(0))
+    own = encoder.encode_document([f"{entry.name}: {entry.gloss}" for entry in entries])
+    of_concepts = unit_rows(own - own.mean(0))
+    senses = [[place[synset] for synset in wordnet.by_lemma.get(word, ())] for word in words]
+    rows = np.repeat(np.arange(len(pairs)), [len(senses[word]) for word in pairs[:, 0].tolist()])
+    compared = [(sense, concept) for word, concept in pairs.tolist() for sense in senses[word]]
+    found = np.zeros(len(pairs), np.float32)
+    np.maximum.at(found, rows, _cosines(of_words, of_concepts, np.array(compared, np.int32)))
     return found

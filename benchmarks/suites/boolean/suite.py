@@ -77,8 +77,8 @@ def run(quick: bool) -> Outcome:
         step = max(1, n_records // LOCAL_RECORDS) if name == "local" else 1
         with index:
             index.upsert(records[::step])
-            features_of = resolver(index)
             if not cases:
+                features_of = resolver(index)  # a smaller index may resolve a phrase to other features
                 points = all_points(index.state.store, records)
                 cases = make_cases(index, records, points, moments, features_of, n_expressions)
                 outcome.figures.update(described(cases, points, features_of))

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.corpora import CachedEncoder
 from benchmarks.evidence.fit import default_fit, default_relations, evidence_of, lexicon_of, reweighed
+from benchmarks.evidence.relations import COLUMNS
 from benchmarks.suites.mentions.records import CORPORA, SEED, TestRecords, uses
 from saeindex import FeatureSpace
 from saeindex.config import DEFAULT_SPACE
@@ -37,6 +38,8 @@ USED, WITHHELD, BEFORE = 60, 80, 60
 PART, WHOLE = 70, -1
 # Which third of the synonyms and narrower terms is withheld; the fit learns from another one.
 WITHHELD_THIRD = 0
+# What says whether a word is a name of its own, a synonym, or a narrower term of one sense.
+KINDS = ("synonym", "narrower", "share")
 INSTRUCTIONS = (Path(__file__).parent / "instructions.txt").read_text("utf-8")
 
 
@@ -62,17 +65,20 @@ def questions(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[Question]
     relations = default_relations(space, encoder)
     names = [space.labels[feature].text for feature in evidence.features.tolist()]
     hidden = relations.third(names, WITHHELD_THIRD)
-    _, kept, _ = default_fit(space, encoder, relations)
+    kept, _ = default_fit(space, encoder, relations)
     poorer = relations.without(hidden)
     blind = evidence_of(space, reweighed(kept, poorer), poorer)
     every = lexicon_of(relations, kept.weights)
-    is_own = relations.columns[:, 0] + relations.columns[:, 1] == 0
+    synonym, narrower, share = (relations.columns[:, COLUMNS.index(one)] for one in KINDS)
+    is_own, is_certain = synonym + narrower == 0, (synonym > 0) | (share == 1)
     for corpus in CORPORA:
         records, rng = TestRecords.read(corpus, encoder), np.random.default_rng(SEED)
         yield from _stored(records, evidence, rng)
         names_used = uses(records, every, relations.is_name & is_own)
         yield from _used("used", records, evidence, names_used, USED, rng)
-        unlisted = uses(records, every, hidden) - uses(records, every, relations.is_name & ~hidden)
+        unlisted = uses(records, every, hidden & is_certain) - uses(
+            records, every, relations.is_name & ~hidden
+        )
         yield from _used("withheld", records, blind, unlisted, WITHHELD, rng)
         yield from _before(records, space, evidence, rng)
 
