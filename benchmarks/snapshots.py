@@ -13,6 +13,9 @@ from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
 from saeindex.collection.snapshot import Snapshot, levels_reached
 from saeindex.config import DEFAULT_SPACE
+from saeindex.indexing.points import Coded
+from saeindex.indexing.sentences import completed, spans_in
+from saeindex.types import JsonObject
 
 
 @lru_cache
@@ -38,11 +41,33 @@ def labelled(
     records = [record for part in parts for record in data.read(name, part)]
     order = np.random.default_rng(seed).permutation(len(records))[:limit]
     chosen = [records[i] for i in order.tolist()]
-    texts = [record.text for record in chosen]
-    space, x = space or default_space(), encoder().encode_document(texts)
-    code = space.sae.encode(x).to_csr()
     metadata = [record.metadata for record in chosen]
-    return Snapshot.in_memory(space, [record.id for record in chosen], x, code, texts, metadata)
+    return as_indexed([record.text for record in chosen], [record.id for record in chosen], metadata, space)
+
+
+def as_indexed(
+    texts: Sequence[str],
+    ids: Sequence[str] | None = None,
+    metadata: Sequence[JsonObject] | None = None,
+    space: FeatureSpace | None = None,
+    field: str = "",
+) -> Snapshot:
+    """Return texts as an index of a space would have them, by default of the packaged one."""
+    space, x = space or default_space(), encoder().encode_document(texts)
+    spans = [spans_in(text) for text in texts]
+    sentences = completed(texts, spans, [None] * len(texts), encoder, is_stored=False)
+    code = space.sae.encode(x)
+    coded = Coded.of(space, x, code, sentences)
+    return Snapshot.in_memory(
+        space,
+        ids or [str(number) for number in range(len(texts))],
+        x,
+        code.to_csr(),
+        texts,
+        metadata or [{}] * len(texts),
+        field,
+        [coded.payload_of(row, field) for row in range(len(texts))],
+    )
 
 
 def synthetic(records: int, active: int = 32, seed: int = 0) -> Snapshot:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from dataclasses import field as made
@@ -119,8 +119,12 @@ class Snapshot:
         texts: Sequence[str],
         metadata: Sequence[JsonObject],
         field: str = "",
+        payloads: Sequence[JsonObject] | None = None,
     ) -> Snapshot:
-        """Make a snapshot of records that are not in an index."""
+        """Make a snapshot of records that are not in an index.
+
+        Levels are those in ``payloads``, as an index would have them, or else those of activations.
+        """
         found = [sorted(tokens(text)) for text in texts]
         vocabulary = sorted({word for words in found for word in words})
         place = {word: column for column, word in enumerate(vocabulary)}
@@ -132,7 +136,9 @@ class Snapshot:
             tuple(ids),
             vectors,
             activations,
-            levels_reached(activations, space.calibration),
+            levels_reached(activations, space.calibration)
+            if payloads is None
+            else _reached(_levels(payloads, field), space.n_features),
             indicators(columns, len(vocabulary)),
             tuple(vocabulary),
             np.array([len(text.split()) for text in texts], np.int32),
@@ -476,6 +482,14 @@ def _levels(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[
     return {"level_sizes": np.array(sizes), "level_indices": np.array(indices), "levels": np.array(packed)}
 
 
+def _reached(levels: Mapping[str, np.ndarray[Any, Any]], n_features: int) -> csr_matrix:
+    from scipy.sparse import csr_matrix
+
+    sizes, indices, packed = (levels[name] for name in ("level_sizes", "level_indices", "levels"))
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    return csr_matrix((packed, indices, starts), shape=(len(sizes), n_features))
+
+
 def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None) -> Snapshot:
     from scipy.sparse import csr_matrix
 
@@ -483,9 +497,9 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
     found = {name: _mapped(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()}
     vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
     count = described["points"]
-    starts, level_starts, word_starts, text_starts = (
+    starts, word_starts, text_starts = (
         np.concatenate([[0], np.cumsum(found[name], dtype=np.int64)])
-        for name in ("sizes", "level_sizes", "word_sizes", "text_sizes")
+        for name in ("sizes", "word_sizes", "text_sizes")
     )
     shape = count, described["n_features"]
     words = np.ones(int(word_starts[-1]), np.float32)
@@ -505,7 +519,7 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
         ids,
         found["vectors"].reshape(count, described["dimension"]),
         csr_matrix((found["values"], found["indices"], starts), shape=shape),
-        csr_matrix((found["levels"], found["level_indices"], level_starts), shape=shape),
+        _reached(found, described["n_features"]),
         csr_matrix((words, found["word_indices"], word_starts), shape=(count, max(1, len(vocabulary)))),
         tuple(vocabulary),
         found["lengths"],

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks.outcome import Figure, Outcome, at_most
-from benchmarks.snapshots import default_space, encoder, labelled
+from benchmarks.snapshots import as_indexed, encoder, labelled
 from benchmarks.suites.audit import permutations
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import correlate_named
@@ -209,13 +209,10 @@ def prompts_of(answers: Snapshot) -> Snapshot:
     """Return the prompt of each answer as a snapshot of the same records."""
     column = answers.column("metadata.instruction")
     texts = [str(value) for value in column.values]
-    x = encoder().encode_document(texts)[column.codes]
-    space = default_space()
     written = [texts[code] for code in column.codes.tolist()]
     instruction = answers.column("metadata.instruction_id")
     metadata = [{"instruction_id": instruction.values[code]} for code in instruction.codes.tolist()]
-    code = space.sae.encode(x).to_csr()
-    return Snapshot.in_memory(space, list(answers.ids), x, code, written, metadata, "prompt")
+    return as_indexed(written, list(answers.ids), metadata, field="prompt")
 
 
 # Analyses ---------------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import data
-from benchmarks.snapshots import default_space, encoder, labelled
+from benchmarks.snapshots import as_indexed, labelled
 from benchmarks.suites.diff.calibration import Prepared
 from benchmarks.suites.drift.chance import prepared_of
 from saeindex.analysis.diff.diff import joined
@@ -63,12 +62,5 @@ def prompts() -> tuple[Snapshot, NDArray[np.int64]]:
     records = data.read(PROMPTED, "test")
     texts = {one.metadata["instruction_id"]: str(one.metadata["instruction"]) for one in records}
     column = responses.column(PROMPT)
-    return texts_as_snapshot([texts[value] for value in column.values]), column.codes.astype(np.int64)
-
-
-def texts_as_snapshot(texts: Sequence[str], field: str = "prompt") -> Snapshot:
-    """Return texts as a field of records."""
-    space, x = default_space(), encoder().encode_document(texts)
-    ids = [str(number) for number in range(len(texts))]
-    codes = space.sae.encode(x).to_csr()
-    return Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(texts), field)
+    asked = as_indexed([texts[value] for value in column.values], field="prompt")
+    return asked, column.codes.astype(np.int64)

@@ -18,17 +18,18 @@ from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from benchmarks.data import properties
 from benchmarks.mixture import CACHE
+from benchmarks.snapshots import as_indexed
 from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.axis import Axis, AxisValue
 from saeindex.analysis.cluster.axis_scores import axis_evidence
 from saeindex.analysis.cluster.views import Views
-from saeindex.collection.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray, Record
 
@@ -165,15 +166,8 @@ def task_of(
     order = np.random.default_rng(SEED).permutation(len(found))[:limit]
     records, values = [found[i][0] for i in order], [found[i][1] for i in order]
     names = [name for name in described if name in set(values)]
-    vectors = texts.encoder.encode_document([record.text for record in records])
-    snapshot = Snapshot.in_memory(
-        space,
-        [record.id for record in records],
-        vectors,
-        space.sae.encode(vectors).to_csr(),
-        [record.text for record in records],
-        [dict(record.metadata) for record in records],
-    )
+    own = [record.text for record in records], [record.id for record in records]
+    snapshot = as_indexed(*own, [record.metadata for record in records], space)
     truth = np.array([names.index(str(value)) for value in values])
     return Task(corpus, field, {name: described[name] for name in names}, records, truth, snapshot)
 

@@ -13,16 +13,17 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import data
 from benchmarks.data import properties
+from benchmarks.snapshots import as_indexed
 from benchmarks.suites.correlate.planted_pairs import correlation
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.named_pairs import z_scores
-from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.corpora import CachedEncoder
+    from saeindex.collection.snapshot import Snapshot
 
     Doubles = NDArray[np.float64]
 
@@ -64,17 +65,14 @@ class Labelled:
         return float(np.mean(found))
 
 
-def open_labelled(
-    name: str, part: str, space: FeatureSpace, encoder: CachedEncoder, limit: int | None
-) -> Labelled:
+def open_labelled(name: str, part: str, space: FeatureSpace, limit: int | None) -> Labelled:
     """Read a part of a corpus with its labels of enough records."""
     records = list(data.read(name, part, limit))
     order = np.random.default_rng(0).permutation(len(records))
     records = [records[i] for i in order]
     texts = [record.text for record in records]
-    x = encoder.encode_document(texts)
     ids, metadata = [record.id for record in records], [record.metadata for record in records]
-    snapshot = Snapshot.in_memory(space, ids, x, space.sae.encode(x).to_csr(), texts, metadata)
+    snapshot = as_indexed(texts, ids, metadata, space)
     labels, fields, columns = [], [], []
     for field in FIELDS[name]:
         values, membership = snapshot.membership(f"metadata.{field}")

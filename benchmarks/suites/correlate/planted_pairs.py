@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
+from benchmarks.snapshots import as_indexed
 from saeindex import FeatureSpace
-from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.weighting import units
 from saeindex.indexing.split import piece_id
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from benchmarks.corpora import CachedEncoder
+    from saeindex.collection.snapshot import Snapshot
+
 
 RECORDS = 1_000
 # The features of a class: the best three by correlation; a class whose best is below this is not planted.
@@ -60,7 +61,7 @@ class Planted:
     classes: Sequence[frozenset[str]]
 
 
-def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder: CachedEncoder) -> Classes:
+def open_classes(name: str, field: str, part: str, space: FeatureSpace) -> Classes:
     """Read a part of a corpus; features are chosen on ``choose``, or on ``test`` if that is the part."""
     texts: dict[str, list[str]] = {}
     for record in data.read(name, part):
@@ -71,7 +72,7 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
     for record in data.read(name, "test" if part == "choose" else "choose"):
         other.append(record.text)
         labels.append(record.metadata[field])
-    snapshot = of_texts(other, space, encoder)
+    snapshot = of_texts(other, space)
     present = snapshot.at("typical")
     label_of_row = np.array(labels)[[int(one) for one in snapshot.ids]]
     features, named, means = {}, [], {}
@@ -96,17 +97,14 @@ def correlation(present: csr_matrix, own: NDArray[np.bool_]) -> NDArray[np.float
     return phi
 
 
-def of_texts(texts: Sequence[str], space: FeatureSpace, encoder: CachedEncoder) -> Snapshot:
+def of_texts(texts: Sequence[str], space: FeatureSpace) -> Snapshot:
     """Return texts as records named by their position, in a random order."""
     order = np.random.default_rng(0).permutation(len(texts))
-    shuffled = [texts[i] for i in order]
-    x = encoder.encode_document(shuffled)
-    codes = space.sae.encode(x).to_csr()
-    return Snapshot.in_memory(space, [str(i) for i in order], x, codes, shuffled, [{}] * len(texts))
+    return as_indexed([texts[i] for i in order], [str(i) for i in order], space=space)
 
 
 def planted_pairs(
-    classes: Classes, counts: Sequence[int], repeats: int, space: FeatureSpace, encoder: CachedEncoder
+    classes: Classes, counts: Sequence[int], repeats: int, space: FeatureSpace
 ) -> Iterator[Planted]:
     """Yield records of one text each, of which ``count`` are two texts of two unrelated classes, joined."""
     labelled = [(label, text) for label in sorted(classes.texts) for text in classes.texts[label]]
@@ -118,13 +116,11 @@ def planted_pairs(
             both = [f"{x.rstrip()} {y}" for x, y in joined(classes, a, b, count, rng)]
             texts = [text for _, text in background] + both
             sets = [frozenset([label]) for label, _ in background] + [frozenset([a, b])] * count
-            snapshot = of_texts(texts, space, encoder)
+            snapshot = of_texts(texts, space)
             yield Planted(snapshot, a, b, count, [sets[int(one)] for one in snapshot.ids])
 
 
-def planted_in_parts(
-    classes: Classes, count: int, repeats: int, space: FeatureSpace, encoder: CachedEncoder
-) -> Iterator[Planted]:
+def planted_in_parts(classes: Classes, count: int, repeats: int, space: FeatureSpace) -> Iterator[Planted]:
     """Yield documents of two pieces of random classes, of which ``count`` have both planted classes."""
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, 11])
@@ -140,11 +136,9 @@ def planted_in_parts(
         pairs += [((a, x), (b, y)) for x, y in joined(classes, a, b, count, rng, in_order=True)]
         pairs = [pairs[i] for i in rng.permutation(len(pairs))]
         texts = [text for pair in pairs for _, text in pair]
-        x = encoder.encode_document(texts)
         documents = [str(number) for number in range(len(pairs)) for _ in range(2)]
         ids = [piece_id(document, row % 2) for row, document in enumerate(documents)]
-        codes = space.sae.encode(x).to_csr()
-        snapshot = Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(ids))
+        snapshot = as_indexed(texts, ids, space=space)
         classes_of_rows = [frozenset([label]) for pair in pairs for label, _ in pair]
         yield Planted(replace(snapshot, documents=documents), a, b, count, classes_of_rows)
 

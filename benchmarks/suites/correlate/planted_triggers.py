@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
+from benchmarks.snapshots import as_indexed
 from saeindex.analysis.correlate.triggers import find_triggers
-from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from benchmarks.corpora import CachedEncoder
     from benchmarks.suites.correlate.planted_pairs import Classes
     from saeindex import FeatureSpace
+    from saeindex.collection.snapshot import Snapshot
 
 RECORDS, EXAMPLES, LISTED = 2_000, 10, 50
 # Share of responses with the property: to prompts of the class, and to others.
@@ -43,8 +42,8 @@ def trigger_rank(
     prompts = [prompts[i] for i in rng.permutation(len(prompts))]
     chance = np.array([TRIGGERED if one == label else OTHERWISE for one, _ in prompts])
     shows = rng.random(len(prompts)) < chance
-    prompt_records = snapshot([text for _, text in prompts], "prompt", space, encoder)
-    responses = snapshot(response_texts(shows, rng), "", space, encoder)
+    prompt_records = as_indexed([text for _, text in prompts], space=space, field="prompt")
+    responses = as_indexed(response_texts(shows, rng), space=space)
     behaviour = described() if kind == "described" else by_examples(responses, shows, rng)
     found = find_triggers(prompt_records, responses, behaviour, encoder=encoder, limit=LISTED)
     features = set(classes.features[label].tolist())
@@ -75,11 +74,3 @@ def response_texts(shows: NDArray[np.bool_], rng: np.random.Generator) -> list[s
     return [
         pool[int(rng.integers(len(pool)))] for pool in (having if one else lacking for one in shows.tolist())
     ]
-
-
-def snapshot(texts: Sequence[str], field: str, space: FeatureSpace, encoder: CachedEncoder) -> Snapshot:
-    """Return texts as one field of records."""
-    x = encoder.encode_document(texts)
-    ids = [str(number) for number in range(len(texts))]
-    codes = space.sae.encode(x).to_csr()
-    return Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(texts), field)

@@ -53,7 +53,7 @@ def run(quick: bool) -> Outcome:
     outcome.tables["correlate_labels"] = named
     outcome.figures.update(label_figures(named))
     planted = ["clinc150"] if quick else list(PLANTED)
-    classes = {name: open_classes(name, PLANTED[name], "test", space, encoder) for name in planted}
+    classes = {name: open_classes(name, PLANTED[name], "test", space) for name in planted}
     repeats = 4 if quick else REPEATS
     ranks = {name: open_ranks(classes[name], repeats, space, encoder) for name in planted}
     outcome.tables["correlate_planted"] = planted_table(ranks)
@@ -71,9 +71,9 @@ def by_labels(
     name: str, space: FeatureSpace, encoder: CachedEncoder, limit: int | None
 ) -> dict[str, float | int | None]:
     """Return the Spearman correlation of each kind of concept with the labels, on the ``test`` part."""
-    corpus = labelled_pairs.open_labelled(name, "test", space, encoder, limit)
+    corpus = labelled_pairs.open_labelled(name, "test", space, limit)
     has_choose = name != "arxiv_heldout"
-    chosen = labelled_pairs.open_labelled(name, "choose", space, encoder, limit) if has_choose else None
+    chosen = labelled_pairs.open_labelled(name, "choose", space, limit) if has_choose else None
     draws = DRAWS if len(corpus.labels) < 100 else 1
     alone, _ = labelled_pairs.described_spearman(corpus, encoder, False)
     siblings, described = labelled_pairs.described_spearman(corpus, encoder, True)
@@ -127,7 +127,7 @@ Ranks = dict[int, dict[str, list[float]]]
 def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder) -> Ranks:
     """Return by count and score the rank of the first pair of informative features of the planted classes."""
     found: Ranks = {count: {} for count in COUNTS}
-    for planted in planted_pairs(classes, COUNTS, repeats, space, encoder):
+    for planted in planted_pairs(classes, COUNTS, repeats, space):
         truth = {
             frozenset((int(i), int(j)))
             for i in classes.features[planted.a]
@@ -226,7 +226,7 @@ def parts_figures(
     }
     total = CLASSES * (CLASSES - 1) / 2
     ranks: dict[str, list[int]] = {name: [] for name in changes}
-    for planted in planted_in_parts(classes, 10, repeats, space, encoder):
+    for planted in planted_in_parts(classes, 10, repeats, space):
         labels = sorted({label for classes in planted.classes for label in classes})
         having = np.array([[label in classes for label in labels] for classes in planted.classes])
         pairs = [(i, j) for i in range(len(labels)) for j in range(i + 1, len(labels))]
