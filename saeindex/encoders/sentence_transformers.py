@@ -48,8 +48,8 @@ class SentenceTransformerEncoder:
     """Any sentence-transformers model by name or path; unit vectors, in the order of the texts.
 
     Texts are sorted by length and batched by padded tokens. ``precision="auto"`` is the faster of bf16 and
-    fp32 on this hardware. Longer texts are truncated to ``max_length`` tokens; it is part of the identity, because a
-    third of a text's features change between 128 and 256.
+    fp32 on this hardware. Longer texts are truncated to ``max_length`` tokens; it is part of the identity,
+    because a third of a text's features change between 128 and 256.
 
     BERT models with mean or CLS pooling are computed in this package: queries in numpy, documents in torch,
     which is imported with the first documents. Every other model is run by sentence-transformers.
