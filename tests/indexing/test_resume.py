@@ -68,7 +68,7 @@ def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
     sizes = [0]
     for _ in range(KILLS):
         with running(fork_server, index_file, path, source) as (process, reports):
-            wait_for_documents(reports, int(rng.integers(1, RECORDS // KILLS)))
+            wait_for_documents(reports, int(rng.integers(1, PER_RECORD * RECORDS // KILLS)))
             reports.poll(float(rng.uniform(0, 0.03)))
             process.kill()
             process.join(PATIENCE_S)
