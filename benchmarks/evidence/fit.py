@@ -152,7 +152,7 @@ def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
     from sklearn.linear_model import LogisticRegression
 
     log_odds, is_said = fit.log_odds(design, relations)
-    models = []
+    models, slopes = [], []
     for is_name, model in zip((False, True), fit.models, strict=True):
         own = is_said == is_name
         found = LogisticRegression(C=1_000).fit(log_odds[own, None], design.is_clear[own])
@@ -160,7 +160,8 @@ def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
         sentence = model.sentence * slope
         sentence[3] += base
         models.append(replace(model, words=model.words * slope, sentence=sentence))
-    return reweighed(Fit((models[0], models[1]), fit.weights, fit.effects * slope), relations)
+        slopes.append(slope)
+    return reweighed(Fit((models[0], models[1]), fit.weights, fit.effects * slopes[True]), relations)
 
 
 def reweighed(fit: Fit, relations: Relations) -> Fit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.evidence.dictionary import Entry
 from benchmarks.vocabulary.wordnet import WordNet
-from saeindex.features.evidence import NEARER
+from saeindex.features.evidence import fifth_nearest
 from saeindex.features.lexicon import PHRASE_WORDS, TOKEN, forms
 from saeindex.sae.metrics import unit_rows
 
@@ -37,7 +37,6 @@ COLUMNS = (
     "near_name", "near_direction", "margin", "near_words", "near_definition",
 )  # fmt: skip
 LISTED = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written", "vague")]
-NEAR_NAME, NEAR_WORDS, WRITTEN = (COLUMNS.index(name) for name in ("near_name", "near_words", "written"))
 BLOCK = 2_000
 # Words that say nothing of what a text is about, beside those of scikit-learn.
 FUNCTION_WORDS = frozenset({"just"})
@@ -56,6 +55,10 @@ class Relations:
     columns: FloatArray
     is_name: NDArray[np.bool_]
 
+    def column(self, name: str) -> FloatArray:
+        """Return a column (r,) by its name, a view that can be written to."""
+        return self.columns[:, COLUMNS.index(name)]
+
     def third(self, names: Sequence[str], number: int) -> NDArray[np.bool_]:
         """Return which relations are in a third (0, 1 or 2) of the synonyms and narrower terms (r,)."""
         own = [forms(name) for name in names]
@@ -69,16 +72,15 @@ class Relations:
 
     def without(self, withheld: NDArray[np.bool_]) -> Relations:
         """Return the relations as if some of them (r,) were in no list; those that are not near are none."""
-        columns = self.columns.copy()
-        columns[np.flatnonzero(withheld)[:, None], LISTED] = 0
-        found = replace(self, columns=columns, is_name=self.is_name & ~withheld)
-        columns[:, NEAR_WORDS] = found.nearness_to_listed()
-        columns[withheld & (columns[:, NEAR_NAME] < MIN_NEAR)] = 0
+        found = replace(self, columns=self.columns.copy(), is_name=self.is_name & ~withheld)
+        found.columns[np.flatnonzero(withheld)[:, None], LISTED] = 0
+        found.column("near_words")[:] = found.nearness_to_listed()
+        found.columns[withheld & (found.column("near_name") < MIN_NEAR)] = 0
         return found
 
     def nearness_to_listed(self) -> FloatArray:
         """Return the mean cosine of each pair's word with the nearest other words listed for its concept."""
-        is_listed = self.is_name | (self.columns[:, WRITTEN] > 0)
+        is_listed = self.is_name | (self.column("written") > 0)
         order = np.argsort(self.pairs[:, 1], kind="stable")
         found = np.zeros(len(order), np.float32)
         for own in np.split(order, np.cumsum(np.bincount(self.pairs[:, 1]))[:-1]):
@@ -127,8 +129,6 @@ def related(
     entries: Sequence[Entry], wordnet: WordNet, encoder: TextEncoder, directions: FloatArray
 ) -> Relations:
     """Return all pairs of words and concepts; ``directions`` (c, d) are those of the concepts' features."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
     named = naming(entries, wordnet)
     written = {(form, i) for i, entry in enumerate(entries) for word in entry.words for form in forms(word)}
     words = sorted(
@@ -136,16 +136,11 @@ def related(
         key=lambda word: (word.count(" "), word),
     )
     words = [word for word in words if _is_said(word)]
-    number = {word: place for place, word in enumerate(words)}
     vectors = encoder.encode_query(words)
     centre = vectors.mean(0)
     vectors, directions = unit_rows(vectors - centre), unit_rows(directions)
     names = unit_rows(encoder.encode_query([entry.name for entry in entries]) - centre)
-    keys = {(number[word], concept) for word, concept in [*named, *written] if word in number}
-    keys |= set(_near(vectors, names))
-    empty = ENGLISH_STOP_WORDS | FUNCTION_WORDS
-    keys = {(w, c) for w, c in keys if words[w] not in empty or named.get((words[w], c), (0, 0))[0] == NAME}
-    pairs = np.array(sorted(keys), np.int32)
+    pairs = _pairs(words, named, written, _near(vectors, names))
     kinds = [named.get((words[w], c), (0, 0.0)) for w, c in pairs.tolist()]
     kind, share = (np.array(column, np.float32) for column in zip(*kinds, strict=True))
     senses = np.array([math.log1p(len(wordnet.by_lemma.get(word, ()))) for word in words], np.float32)
@@ -169,6 +164,26 @@ def related(
     return found.without(np.zeros(len(pairs), bool))
 
 
+def _pairs(
+    words: Sequence[str], named: Mapping[tuple[str, int], tuple[int, float]], written: Set[tuple[str, int]],
+    near: Iterable[tuple[int, int]],
+) -> NDArray[np.int32]:  # fmt: skip
+    """Return the pairs (r, 2) that are listed or near; a word that says nothing speaks as a name alone."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    number = {word: place for place, word in enumerate(words)}
+    keys = {(number[word], concept) for word, concept in [*named, *written] if word in number} | {*near}
+    empty = ENGLISH_STOP_WORDS | FUNCTION_WORDS
+    return np.array(
+        sorted(
+            (word, concept)
+            for word, concept in keys
+            if words[word] not in empty or named.get((words[word], concept), (0, 0))[0] == NAME
+        ),
+        np.int32,
+    )
+
+
 def _is_said(word: str) -> bool:
     """Return whether a lexicon finds a word or phrase in texts."""
     tokens = TOKEN.findall(word)
@@ -189,8 +204,8 @@ def _cosines(left: FloatArray, right: FloatArray, pairs: NDArray[np.int32]) -> F
 
 def _fifths(vectors: FloatArray, directions: FloatArray) -> FloatArray:
     """Return the cosine of each word with the direction that is the fifth nearest to it (w,)."""
-    blocks = (vectors[start : start + BLOCK] @ directions.T for start in range(0, len(vectors), BLOCK))
-    return np.concatenate([np.partition(block, -1 - NEARER, axis=1)[:, -1 - NEARER] for block in blocks])
+    starts = range(0, len(vectors), BLOCK)
+    return np.concatenate([fifth_nearest(vectors[at : at + BLOCK] @ directions.T) for at in starts])
 
 
 def _near_definitions(

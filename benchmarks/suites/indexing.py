@@ -55,9 +55,10 @@ def run(quick: bool) -> Outcome:
     source = data.folder() / f"{CORPUS}.jsonl.zst"
     block, pairs, large = (96, 2, 200) if quick else (1_000, 5, 10_000)
     outcome = Outcome("indexing", quick)
-    texts = {"texts": list(data.read(CORPUS, limit=4 * block)), "single": list(data.read("clinc150"))}
-    several = [one for one in texts["texts"] if len(spans_in(one.text)) in SEVERAL][:block]
-    single = [one for one in texts["single"] if len(spans_in(one.text)) == 1][:block]
+    several = [one for one in data.read(CORPUS, limit=4 * block) if len(spans_in(one.text)) in SEVERAL][
+        :block
+    ]
+    single = [one for one in data.read("clinc150") if len(spans_in(one.text)) == 1][:block]
     for name, records in (("texts", several), ("single_sentences", single)):
         written = [record.text for record in records]
         outcome.figures[f"encode_over_sentence_transformers_{name}"] = at_least(

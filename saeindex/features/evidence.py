@@ -227,13 +227,15 @@ def measured(
     ``vectors`` (s, d) are theirs about the mean of texts, ``directions`` (c, d) those of the concepts.
     """
     nearness = unit_rows(vectors) @ directions.T
+    margin = nearness - fifth_nearest(nearness)[:, None]
+    length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)
+    return nearness, margin, length[:, None]
+
+
+def fifth_nearest(nearness: FloatArray) -> FloatArray:
+    """Return the nearness (s,) of the concept that others are compared with, the least if there are fewer."""
     at = max(0, nearness.shape[1] - 1 - NEARER)
-    margin = nearness - np.partition(nearness, at, axis=1)[:, at, None]
-    return (
-        nearness,
-        margin,
-        np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)[:, None],
-    )
+    return np.partition(nearness, at, axis=1)[:, at]
 
 
 def level_codes(mentions: Sequence[Mention]) -> list[int]:

@@ -61,7 +61,7 @@ def shown_features(
     """
     code, labels = code_of(point), space.labels
     active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
-    said = {one.feature: one.p for one in mentions} if EVIDENCE in point.payload else {}
+    said = {one.feature: one.p for one in mentions}
     surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
     shown = [one for one in surest if labels[one].kind != HIDDEN]
     if most is None or len(shown) < most:

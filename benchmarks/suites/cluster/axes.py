@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from benchmarks.corpora import CachedEncoder
 from benchmarks.data import properties
 from benchmarks.mixture import CACHE
-from benchmarks.snapshots import as_indexed
+from benchmarks.snapshots import as_indexed, encoder
 from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.axis import Axis, AxisValue
@@ -66,7 +65,7 @@ class Texts:
 
     def __init__(self) -> None:
         """Open the encoder."""
-        self.encoder = CachedEncoder()
+        self.encoder = encoder()
 
     def encode(self, text: str) -> FloatArray:
         """Return the embedding (d,) of a text."""
@@ -140,20 +139,18 @@ class Task:
 
 
 def tasks(
-    part: str, space: FeatureSpace, texts: Texts, only: Sequence[str] = (), limit: int | None = None
+    part: str, space: FeatureSpace, only: Sequence[str] = (), limit: int | None = None
 ) -> Iterator[Task]:
     """Yield the tasks of a part, one at a time: corpora without it are left out."""
     for corpus, field in FIELDS:
         if only and corpus not in only:
             continue
-        task = task_of(corpus, field, part, space, texts, limit)
+        task = task_of(corpus, field, part, space, limit)
         if task is not None:
             yield task
 
 
-def task_of(
-    corpus: str, field: str, part: str, space: FeatureSpace, texts: Texts, limit: int | None
-) -> Task | None:
+def task_of(corpus: str, field: str, part: str, space: FeatureSpace, limit: int | None) -> Task | None:
     """Return one task; None where the part has too few records."""
     described = described_values(corpus, field)
     found = [

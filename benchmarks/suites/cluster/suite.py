@@ -63,9 +63,9 @@ def run(quick: bool) -> Outcome:
     outcome = Outcome("cluster", quick, SEED)
     space, texts = FeatureSpace.load(DEFAULT_SPACE), Texts()
     only, limit = (QUICK, 300) if quick else ((), None)
-    tuned = tune([*tasks("choose", space, texts, only, limit or 1_000)], texts)
+    tuned = tune([*tasks("choose", space, only, limit or 1_000)], texts)
     measured, fixed_wording = Measured(), []
-    for task in tasks("test", space, texts, only, limit):
+    for task in tasks("test", space, only, limit):
         measure_baselines(task, texts, tuned, measured)
         measure_ours(task, texts, measured)
         fixed_wording += [task.name] * task.has_fixed_wording

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.corpora import CachedEncoder
+from benchmarks import snapshots
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.correlate import labelled_pairs
 from benchmarks.suites.correlate.pair_scale import measured
@@ -22,17 +22,18 @@ from benchmarks.suites.correlate.planted_pairs import (
     planted_pairs,
 )
 from benchmarks.suites.correlate.planted_triggers import trigger_rank
-from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import z_scores
 from saeindex.analysis.correlate.pair_tests import PairTables
 from saeindex.analysis.correlate.units import units_of
 from saeindex.analysis.stats.choices import AUTO
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
-from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from benchmarks.corpora import CachedEncoder
+    from saeindex import FeatureSpace
 
 # Spearman of logistic regression on ten examples in a pilot study, by corpus.
 PILOT = {
@@ -47,7 +48,7 @@ MIN_SUPPORT = 5
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes two corpora, few records and no large index."""
     outcome = Outcome("correlate", quick)
-    space, encoder = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder()
+    space, encoder = snapshots.default_space(), snapshots.encoder()
     names = ["goemotions", "medquad"] if quick else list(labelled_pairs.FIELDS)
     named = {name: by_labels(name, space, encoder, 1_500 if quick else None) for name in names}
     outcome.tables["correlate_labels"] = named
@@ -55,10 +56,10 @@ def run(quick: bool) -> Outcome:
     planted = ["clinc150"] if quick else list(PLANTED)
     classes = {name: open_classes(name, PLANTED[name], "test", space) for name in planted}
     repeats = 4 if quick else REPEATS
-    ranks = {name: open_ranks(classes[name], repeats, space, encoder) for name in planted}
+    ranks = {name: open_ranks(classes[name], repeats, space) for name in planted}
     outcome.tables["correlate_planted"] = planted_table(ranks)
     outcome.figures.update(planted_figures(ranks, repeats))
-    outcome.figures.update(parts_figures(classes["clinc150"], REPEATS, space, encoder))
+    outcome.figures.update(parts_figures(classes["clinc150"], REPEATS, space))
     outcome.figures.update(trigger_figures(classes["clinc150"], repeats, space, encoder))
     outcome.figures.update(cost_figures(quick))
     return outcome
@@ -124,7 +125,7 @@ def label_figures(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
 Ranks = dict[int, dict[str, list[float]]]
 
 
-def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder) -> Ranks:
+def open_ranks(classes: Classes, repeats: int, space: FeatureSpace) -> Ranks:
     """Return by count and score the rank of the first pair of informative features of the planted classes."""
     found: Ranks = {count: {} for count in COUNTS}
     for planted in planted_pairs(classes, COUNTS, repeats, space):
@@ -213,9 +214,7 @@ def planted_figures(ranks: Mapping[str, Ranks], repeats: int) -> dict[str, Figur
     }
 
 
-def parts_figures(
-    classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder
-) -> dict[str, Figure]:
+def parts_figures(classes: Classes, repeats: int, space: FeatureSpace) -> dict[str, Figure]:
     """Return the rank of a named pair with ten planted documents of two pieces, as a share of all pairs.
 
     The pieces are the records, and each document counts as one unit, as for a text that was split.

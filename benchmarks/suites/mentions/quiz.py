@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.corpora import CachedEncoder
 from benchmarks.evidence.fit import default_fit, default_relations, evidence_of, lexicon_of, reweighed
-from benchmarks.evidence.relations import COLUMNS
 from benchmarks.suites.mentions.records import CORPORA, SEED, TestRecords, uses
 from saeindex import FeatureSpace
 from saeindex.config import DEFAULT_SPACE
@@ -38,8 +37,6 @@ USED, WITHHELD, BEFORE = 60, 80, 60
 PART, WHOLE = 70, -1
 # Which third of the synonyms and narrower terms is withheld; the fit learns from another one.
 WITHHELD_THIRD = 0
-# What says whether a word is a name of its own, a synonym, or a narrower term of one sense.
-KINDS = ("synonym", "narrower", "share")
 INSTRUCTIONS = (Path(__file__).parent / "instructions.txt").read_text("utf-8")
 
 
@@ -69,16 +66,16 @@ def questions(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[Question]
     poorer = relations.without(hidden)
     blind = evidence_of(space, reweighed(kept, poorer), poorer)
     every = lexicon_of(relations, kept.weights)
-    synonym, narrower, share = (relations.columns[:, COLUMNS.index(one)] for one in KINDS)
-    is_own, is_certain = synonym + narrower == 0, (synonym > 0) | (share == 1)
+    is_synonym = relations.column("synonym") > 0
+    is_own = ~is_synonym & (relations.column("narrower") == 0)
+    is_certain = is_synonym | (relations.column("share") == 1)
     for corpus in CORPORA:
         records, rng = TestRecords.read(corpus, encoder), np.random.default_rng(SEED)
         yield from _stored(records, evidence, rng)
         names_used = uses(records, every, relations.is_name & is_own)
         yield from _used("used", records, evidence, names_used, USED, rng)
-        unlisted = uses(records, every, hidden & is_certain) - uses(
-            records, every, relations.is_name & ~hidden
-        )
+        listed = uses(records, every, relations.is_name & ~hidden)
+        unlisted = uses(records, every, hidden & is_certain) - listed
         yield from _used("withheld", records, blind, unlisted, WITHHELD, rng)
         yield from _before(records, space, evidence, rng)
 

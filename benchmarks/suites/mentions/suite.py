@@ -119,8 +119,8 @@ def _meant_share(read: Judged, is_of: NDArray[np.bool_]) -> float:
 
 def _right(read: Judged, own: NDArray[np.bool_]) -> float:
     """Return the number of clear concepts of a record, if what is not yet read is like what is."""
-    unread = len(read_key()) / len(read.p)
-    return unread * float(read.share[own & (read.answer == CLEAR)].sum() / (RECORDS * len(CORPORA)))
+    asked_over_read = len(read_key()) / len(read.p)
+    return asked_over_read * float(read.share[own & (read.answer == CLEAR)].sum() / (RECORDS * len(CORPORA)))
 
 
 def _bins(read: Judged) -> list[tuple[float, float, int]]:
