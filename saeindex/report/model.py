@@ -47,13 +47,12 @@ class Example:
 class Cell:
     """A text with ``items`` behind it, which a page shows under ``summary`` when asked to.
 
-    A terminal shows the first items, unless they are ``page_only``.
+    A terminal shows the first items.
     """
 
     text: str
     summary: str = ""
     items: tuple[str, ...] = ()
-    page_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,9 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list of sentences, or of descriptions of records with their ids."""
+    """A list of sentences."""
 
-    items: Sequence[str | tuple[str, Sequence[str]]]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,17 +34,19 @@ def _lines(block: Block) -> Iterator[str]:
         case Heading():
             yield from ("", f"{block.title}: {block.text}" if block.text else f"{block.title}:")
         case Bullets():
-            for item in block.items:
-                name, ids = ("", [item]) if isinstance(item, str) else (f"{item[0]}: ", item[1])
-                yield f"  {name}{', '.join(ids[:ITEMS]) or 'none'}"
+            yield from (f"  {item}" for item in block.items)
         case Table():
             yield from () if block.page_only or not block.rows else _table(block)
         case Quotes():
-            quotes = [(side, _quote(each)) for side, examples in block.sides for each in examples]
             if block.title:
-                yield f"  {block.title} ({block.note})" + (f": {quotes[0][1]}" if quotes else "")
+                first = next((f": {_quote(each)}" for _, examples in block.sides for each in examples), "")
+                yield f"  {block.title} ({block.note}){first}"
             else:
-                yield from (f"  {side}  {quote}" for side, quote in quotes[:RECORDS])
+                yield from (
+                    f"  {side}  {_quote(each)}"
+                    for side, examples in block.sides
+                    for each in examples[:RECORDS]
+                )
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -67,8 +69,7 @@ def _table(table: Table) -> Iterator[str]:
 
 def _behind(cell: Cell) -> str:
     more = f" and {len(cell.items) - ITEMS:,} more" if len(cell.items) > ITEMS else ""
-    is_shown = cell.items and not cell.page_only
-    return f"{cell.summary}: {'; '.join(cell.items[:ITEMS])}{more}" if is_shown else ""
+    return f"{cell.summary}: {'; '.join(cell.items[:ITEMS])}{more}" if cell.items else ""
 
 
 def _quote(example: Example) -> str:

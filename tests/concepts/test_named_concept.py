@@ -144,7 +144,7 @@ def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None
     p = fisher_exact(cells).pvalue
     assert 0.3 * p < pair.p < p
     assert (pair.a.label, pair.b.label, pair.a.feature) == ("feature", "kind", None)
-    assert all(has[int(one[1:])].all() for one in pair.examples)
+    assert all(has[int(one.id[1:])].all() for one in pair.examples)
 
 
 def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:

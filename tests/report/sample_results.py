@@ -56,7 +56,7 @@ def pair(a: str, b: str, sign: float, field: str = "") -> ConceptPair:
     return ConceptPair(
         PairedConcept(3, a, field), PairedConcept(None, b), 30, 10.0, 3.0, 0.4 * sign, 25.0, 1.2 * sign,
         (0.5, 1.9), 1e-5,
-        2e-4, 0.5, 0.25, 12.0 * sign, ("doc-1",),
+        2e-4, 0.5, 0.25, 12.0 * sign, (EXAMPLE,),
     )  # fmt: skip
 
 
@@ -73,9 +73,9 @@ def triggers() -> Triggers:
         0.4,
         31,
         12,
-        ("doc-1",),
+        (EXAMPLE,),
         (),
-        ("doc-3",),
+        (EXAMPLE,),
         (PairedConcept(4, "rain"),),
     )
     return Triggers(
@@ -90,7 +90,7 @@ def clustering(count: int = 60, expressible: bool = True) -> Clustering:
     vectors[:, 0] += 2.0 * codes - 1
     concepts = (KeyConcept(5, FORMULA, 3.0, 0.5), KeyConcept(6, "rain", 2.0, 0.4, True))
     clusters = tuple(
-        Cluster(name, count // 2, 0.5, concepts, (f"doc-{place}",), (f"doc-{place + 2}",), 0.1, 0.4)
+        Cluster(name, count // 2, 0.5, concepts, (EXAMPLE,), (EXAMPLE,), 0.1, 0.4)
         for place, name in enumerate((EVIL, "calm"))
     )
     return Clustering(
@@ -127,7 +127,7 @@ def profile() -> SetDescription:
     standing = (Standing(EXAMPLE, 0.5),)
     return SetDescription(
         40, 160, 0.05, {"concepts": found}, {"concepts": 30}, standing, standing, standing,
-        (Theme("rain · wind", 20, 0.5, ("doc-1",)),), 0.6,
+        (Theme("rain · wind", 20, 0.5, (EXAMPLE,)),), 0.6,
     )  # fmt: skip
 
 

@@ -64,8 +64,8 @@ def map_of_records(found: Clustering) -> Chart:
 
 
 def _map_rows(found: Clustering, positions: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
-    roles = {record: "borderline" for cluster in found.clusters for record in cluster.borderline}
-    roles |= {record: "central" for cluster in found.clusters for record in cluster.central}
+    roles = {one.id: "borderline" for cluster in found.clusters for one in cluster.borderline}
+    roles |= {one.id: "central" for cluster in found.clusters for one in cluster.central}
     columns = positions.tolist(), found.ids, found.codes.tolist(), found.confidence.tolist()
     return [
         {"id": one, "x": x, "y": y, "colour": names[code], "sure": sure, "role": roles.get(one, "a member")}

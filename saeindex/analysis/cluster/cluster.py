@@ -161,15 +161,12 @@ def _reported(
     shown: int,
 ) -> Clustering:
     """Measure the clusters, and place the rows that were not clustered."""
-    is_asked = np.isin(taken.rows, rows).tolist()
     sample_codes = grouped.scores.argmax(1)
     count = len(axis.values)
     is_named = method == "anchored"
     names = axis.names if is_named else group_names(snapshot, taken.rows, one_hot(sample_codes, count))
-    ids = [
-        snapshot.ids[row] if asked else "" for row, asked in zip(taken.rows.tolist(), is_asked, strict=True)
-    ]
-    clusters = described_clusters(grouped.placer.sample, ids, grouped.scores, names, shown)
+    asked = np.where(np.isin(taken.rows, rows), taken.rows, -1)
+    clusters = described_clusters(snapshot, grouped.placer.sample, asked, grouped.scores, names, shown)
     rest = rows[~np.isin(rows, taken.rows)]
     shares = np.concatenate([grouped.scores, grouped.placer.of_snapshot(snapshot, rest)])
     place = {row: number for number, row in enumerate([*taken.rows.tolist(), *rest.tolist()])}

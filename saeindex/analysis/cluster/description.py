@@ -17,6 +17,7 @@ from saeindex.analysis.cluster.quality import (
     silhouettes,
 )
 from saeindex.analysis.cluster.results import Cluster, KeyConcept
+from saeindex.analysis.examples import examples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
+    from saeindex.report.model import Example
 
 FREE = "(free)"
 CONCEPTS = 8
@@ -34,12 +36,23 @@ MIN_Z, MIN_LIFT, MIN_SHARE = 3.0, 1.2, 0.02
 
 
 def described_clusters(
-    sample: CollectionSample, ids: Sequence[str], shares: Doubles, names: Sequence[str], shown: int
+    snapshot: Snapshot,
+    sample: CollectionSample,
+    rows: NDArray[np.int64],
+    shares: Doubles,
+    names: Sequence[str],
+    shown: int,
 ) -> list[Cluster]:
     """Return the clusters of a sample's records, in the order of ``names``.
 
-    ``shares`` (m, J) say how far each record is in; of those whose id is "" none is shown.
+    ``rows`` (m,) are their rows of the snapshot, -1 for one that is not shown; ``shares`` (m, J) say how far
+    each record is in.
     """
+
+    def examples(inside: NDArray[np.int64], concepts: Sequence[KeyConcept]) -> tuple[Example, ...]:
+        own = rows[inside]
+        return examples_of(snapshot, own[own >= 0][:shown].tolist(), [one.feature for one in concepts])
+
     codes, count = shares.argmax(1), len(names)
     apart = conductances(neighbour_graph(sample.neighbours), codes, count)
     fits = silhouettes(sample.rows.x, codes, count)
@@ -50,23 +63,20 @@ def described_clusters(
         inside = np.flatnonzero(codes == value)
         lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
         central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
+        concepts = key_concepts(sample, over[value], lift[value])
         found.append(
             Cluster(
                 name,
                 int(sizes[value]),
                 float(sizes[value] / max(1, len(codes))),
-                key_concepts(sample, over[value], lift[value]),
-                _first(ids, central, shown),
-                _first(ids, edge, shown),
+                concepts,
+                examples(central, concepts),
+                examples(edge, concepts),
                 float(apart[value]),
                 float(fits[inside].mean()) if len(inside) else 0.0,
             )
         )
     return found
-
-
-def _first(ids: Sequence[str], rows: NDArray[np.int64], shown: int) -> tuple[str, ...]:
-    return tuple([ids[row] for row in rows.tolist() if ids[row]][:shown])
 
 
 def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:

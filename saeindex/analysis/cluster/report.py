@@ -87,7 +87,7 @@ def _cluster(one: Cluster) -> list[Block]:
     return [
         model.Heading(one.name, f"{counted(one.size, 'record')}, {percent(one.share)} of all."),
         table(f"Key concepts of {one.name}", one.concepts, columns, page_only=True),
-        model.Bullets([("Central", one.central), ("Borderline", one.borderline)]),
+        model.Quotes([("Central", one.central), ("Borderline", one.borderline)]),
     ]
 
 

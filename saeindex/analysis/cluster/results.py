@@ -10,6 +10,7 @@ from pydantic import Field
 
 from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.verdict import Verdict
+from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 from saeindex.schema import Doubles, Integers
 
@@ -38,8 +39,8 @@ class Cluster:
     size: int
     share: float
     concepts: tuple[KeyConcept, ...]
-    central: tuple[str, ...]
-    borderline: tuple[str, ...]
+    central: tuple[Example, ...]
+    borderline: tuple[Example, ...]
     conductance: float
     silhouette: float
 

@@ -17,6 +17,7 @@ from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, units_of
+from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
 from saeindex.schema import Result
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
+    from saeindex.report.model import Example
     from saeindex.types import LevelName
 
     Doubles = NDArray[np.float64]
 
-EXAMPLES = 3
+# Examples of a pair, and of how many records they are the strongest.
+EXAMPLES, COMPARED = 3, 200
 # The maximum number of findings checked for trivial reasons in records, as a multiple of the listed pairs.
 LOOKED_AT = 20
 MIN_SUPPORT = 5
@@ -119,18 +122,22 @@ class _Describer:
         of_a: csc_matrix,
         of_b: csc_matrix,
     ) -> None:
-        self._ids, self._kept, self._space = snapshot.ids, kept, snapshot.space
-        self._fields = snapshot.field, (other or snapshot).field
-        self._a, self._b = of_a, of_b
+        self._snapshot, self._other, self._kept, self._a, self._b = snapshot, other, kept, of_a, of_b
 
-    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
+    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         of_a, of_b = rows_with(self._a, a), rows_with(self._b, b)
-        both = np.intersect1d(of_a, of_b, assume_unique=True)[:EXAMPLES]
-        examples = tuple(self._ids[row] for row in self._kept[both].tolist())
-        return self._concept(a, self._fields[0]), self._concept(b, self._fields[1]), examples
+        both = self._kept[np.intersect1d(of_a, of_b, assume_unique=True)[:COMPARED]]
+        first, second = self._snapshot, self._other or self._snapshot
+        strength = first.strength(both, a) * second.strength(both, b)
+        rows = both[np.argsort(-strength, kind="stable")[:EXAMPLES]].tolist()
+        if self._other is None:
+            examples = examples_of(first, rows, (a, b))
+        else:
+            examples = beside(examples_of(first, rows, (a,)), examples_of(second, rows, (b,)))
+        return self._concept(a, first.field), self._concept(b, second.field), examples
 
     def _concept(self, feature: int, field: str) -> PairedConcept:
-        label = self._space.labels[feature]
+        label = self._snapshot.space.labels[feature]
         return PairedConcept(feature, shown_label(label.name, label.is_weak), field)
 
 

@@ -12,6 +12,7 @@ from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
+from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
+    from saeindex.report.model import Example
 
     Doubles = NDArray[np.float64]
 
@@ -61,7 +63,7 @@ def correlate_named(
     p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
     q = corrected(p, len(p), method)
     together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
-    describe = _Describer(snapshot, kept, named, found)
+    describe = _Describer(snapshot, other, kept, named, found)
 
     def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
@@ -104,20 +106,26 @@ class _Describer:
     def __init__(
         self,
         snapshot: Snapshot,
+        other: Snapshot | None,
         kept: NDArray[np.int64],
         named: Sequence[NamedConcept],
         found: Sequence[Membership],
     ) -> None:
-        self._ids, self._kept, self._named, self._found = snapshot.ids, kept, named, found
+        self._snapshots = [one for one in (snapshot, other) if one is not None]
+        self._kept, self._named, self._found = kept, named, found
 
-    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
+    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         both = self._found[a].weights * self._found[b].weights
         best = np.argsort(-both, kind="stable")[:EXAMPLES]
-        examples = tuple(self._ids[row] for row in self._kept[best[both[best] > LIKELY]].tolist())
-        first, second = (
-            PairedConcept(None, self._named[side].name, self._named[side].field) for side in (a, b)
-        )
-        return first, second, examples
+        rows = self._kept[best[both[best] > LIKELY]].tolist()
+        sides = [self._named[side] for side in (a, b)]
+        quoted = [
+            examples_of(one, rows, {feature for side in own for feature in side.features})
+            for one in self._snapshots
+            if (own := [side for side in sides if side.field == one.field])
+        ]
+        first, second = (PairedConcept(None, side.name, side.field) for side in sides)
+        return first, second, quoted[0] if len(quoted) == 1 else beside(*quoted)
 
 
 def pair_tables(

@@ -11,8 +11,9 @@ from saeindex.report import model
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, chance, counted, number, percent, ratios
 
-# The number of findings in the summary, and of rows of a table before the others are folded.
-IN_SHORT, SHOWN = 4, 30
+# The number of findings in the summary, of rows of a table before the others are folded, and of pairs with
+# example records.
+IN_SHORT, SHOWN, SHOWN_EVIDENCE = 4, 30, 6
 LIMITS = (
     "A correlation of two concepts does not show that one causes the other.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label.",
@@ -26,7 +27,7 @@ RECORDS = {
 # A share without digits after the point.
 WHOLE = partial(percent, digits=0)
 PAIR_COLUMNS = {
-    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True),
+    "concept": (str, "a"),
     "with": lambda one: Cell(
         str(one.b), f"and {counted(len(one.related), 'related pair')}", tuple(map(str, one.related))
     ),
@@ -63,7 +64,7 @@ def _(found: Correlations) -> Description:
             "Pairs are ordered by their evidence, not by their NPMI, which favours rare pairs; "
             f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are left out."
         ],
-        sections=[Section("Findings", _pairs(found) or ["No pair was found."])],
+        sections=[Section("Findings", _pairs(found) or ["No pair was found."]), *_evidence(found)],
         limits=LIMITS,
     )
 
@@ -96,6 +97,18 @@ def _pairs(found: Correlations) -> list[Block]:
         rows = table(caption, pairs, PAIR_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)
         blocks += [model.Heading(name), rows] if pairs else []
     return blocks
+
+
+def _evidence(found: Correlations) -> Iterator[Section]:
+    quotes = [
+        model.Quotes([("", one.examples)], str(one), f"{number(one.support, 0)} records have both")
+        for one in found.results[:SHOWN_EVIDENCE]
+        if one.examples
+    ]
+    if quotes:
+        yield Section(
+            "Evidence", ["Records of the first pairs; the words that speak of them are marked.", *quotes]
+        )
 
 
 NONE_SHOWN = (
@@ -144,6 +157,6 @@ def _trigger_sections(found: Triggers) -> Iterator[Section]:
     yield Section("Findings", [Figure(trigger_bars, found), rows])
     records: list[Block] = []
     for one in found.results:
-        lists = model.Bullets([(kind, getattr(one, name)) for name, kind in RECORDS.items()])
-        records += [model.Heading(str(one.pair.a)), lists]
+        quotes = model.Quotes([(kind, getattr(one, name)) for name, kind in RECORDS.items()])
+        records += [model.Heading(str(one.pair.a)), quotes]
     yield Section("Records to read", records)

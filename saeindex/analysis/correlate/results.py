@@ -15,6 +15,7 @@ from saeindex.analysis.stats.choices import Correction
 from saeindex.analysis.stats.stratified import agreeing
 from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing
+from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class ConceptPair:
 
     ``support`` and ``expected`` are numbers of records, fractional if membership is a probability.
     ``log_odds`` has the 95 % interval ``ci``. ``q`` is the false discovery rate among all tested pairs.
-    Pairs are ranked by ``evidence``, which is negative if they avoid each other. ``examples`` are ids of
-    records that have both concepts. ``related`` are pairs that go together in mostly the same records.
+    Pairs are ranked by ``evidence``, which is negative if they avoid each other. ``examples`` are
+    records that have both concepts, with the sentences that speak of them. ``related`` are pairs that go
+    together in mostly the same records.
     """
 
     a: PairedConcept
@@ -62,7 +64,7 @@ class ConceptPair:
     p_b_given_a: float
     p_a_given_b: float
     evidence: float
-    examples: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
     related: tuple[ConceptPair, ...] = ()
 
     def __str__(self) -> str:
@@ -145,9 +147,9 @@ class Trigger:
     coverage: float
     prompts: int
     prompts_showing: int
-    showing: tuple[str, ...]
-    without_behaviour: tuple[str, ...]
-    without_trigger: tuple[str, ...]
+    showing: tuple[Example, ...]
+    without_behaviour: tuple[Example, ...]
+    without_trigger: tuple[Example, ...]
     same: tuple[PairedConcept, ...] = ()
 
 
@@ -185,10 +187,10 @@ class Triggers(AnalysisResult):
                 {**one.pair.row(), **{name: getattr(one, name) for name in counts}} for one in self.results
             ],
             "records": [
-                {"trigger": str(one.pair.a), "kind": kind, "record": record}
+                {"trigger": str(one.pair.a), "kind": kind, "record": example.id, "text": example.text}
                 for one in self.results
                 for kind in kinds
-                for record in getattr(one, kind)
+                for example in getattr(one, kind)
             ],
         }
 
@@ -197,7 +199,7 @@ def described(
     tables: PairTables,
     p: NDArray[np.float64],
     q: NDArray[np.float64],
-    sides: Callable[[int, int], tuple[PairedConcept, PairedConcept, tuple[str, ...]]],
+    sides: Callable[[int, int], tuple[PairedConcept, PairedConcept, tuple[Example, ...]]],
 ) -> list[ConceptPair]:
     """Return pairs with all their statistics; ``sides`` returns the two concepts of a pair and examples."""
     value, low, high = tables.log_odds()

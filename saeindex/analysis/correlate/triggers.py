@@ -18,6 +18,7 @@ from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
+from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
+    from saeindex.report.model import Example
     from saeindex.types import LevelName
 
 EXAMPLES = 5
@@ -69,7 +71,7 @@ def find_triggers(
     findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
     is_weak = prompts.space.has_weak_label[tables.a[findings]]
     ordered = findings[np.lexsort((-tables.evidence[findings], is_weak))]
-    finder = _Finder(prompts, kept, present, shown, named, units)
+    finder = _Finder(prompts, responses, kept, present, shown, named, units)
     distinct = finder.distinct(tables, ordered, limit)
     chosen = np.array(list(distinct), np.int64)
     pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
@@ -144,18 +146,20 @@ class _Finder:
     def __init__(
         self,
         prompts: Snapshot,
+        responses: Snapshot,
         kept: NDArray[np.int64],
         present: csr_matrix,
         shown: Membership,
         named: NamedConcept,
         units: Units,
     ) -> None:
-        self._prompts, self._kept, self._shown, self._units = prompts, kept, shown, units
+        self._prompts, self._responses, self._kept = prompts, responses, kept
+        self._shown, self._units, self._behaviour = shown, units, named.features
         self._columns = present.tocsc()
         feature = named.features[0] if len(named.features) == 1 else None
         self.behaviour = PairedConcept(feature, named.name)
 
-    def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
+    def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         """Return the trigger and the behaviour; examples are in the trigger."""
         return self._concept(a), self.behaviour, ()
 
@@ -182,24 +186,29 @@ class _Finder:
         has[rows_with(self._columns, pair.a.feature or 0)] = True
         weights = self._shown.weights
         is_showing = has & (weights > LIKELY)
-        showing = self._ids(is_showing, weights)
+        trigger = pair.a.feature
+        showing = self._examples(is_showing, weights, trigger)
         return Trigger(
             replace(pair, examples=showing[:3]),
             coverage=float(weights[has].sum() / max(weights.sum(), 1e-12)),
             prompts=self._units.count(has),
             prompts_showing=self._units.count(is_showing),
             showing=showing,
-            without_behaviour=self._ids(has & (weights < LIKELY), -weights),
-            without_trigger=self._ids(~has & (weights > LIKELY), weights),
+            without_behaviour=self._examples(has & (weights < LIKELY), -weights, trigger),
+            without_trigger=self._examples(~has & (weights > LIKELY), weights),
             same=tuple(same),
         )
 
-    def _ids(self, which: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[str, ...]:
-        """Return the ids of the first of these records by ``by``, one of each unit."""
+    def _examples(
+        self, which: NDArray[np.bool_], by: NDArray[np.float64], trigger: int | None = None
+    ) -> tuple[Example, ...]:
+        """Return the first of these records by ``by``, one of each unit: of their prompt and response."""
         rows = np.flatnonzero(which)
         rows = rows[np.argsort(-by[rows], kind="stable")]
         first = np.sort(np.unique(self._units.codes[rows], return_index=True)[1])[:EXAMPLES]
-        return tuple(self._prompts.ids[row] for row in self._kept[rows[first]].tolist())
+        chosen = self._kept[rows[first]].tolist()
+        prompts = examples_of(self._prompts, chosen, () if trigger is None else (trigger,))
+        return beside(prompts, examples_of(self._responses, chosen, self._behaviour))
 
     def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.describe.results import SetDescription, Standing, Theme
-from saeindex.analysis.diff.findings import example_of, found_between, overlap_of
+from saeindex.analysis.diff.findings import found_between, overlap_of
 from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.group_names import group_names
@@ -18,8 +19,6 @@ from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from saeindex.analysis.diff.results import Finding
@@ -138,8 +137,8 @@ def _standing(
     places = np.argsort(scores if lowest else -scores, kind="stable")[:shown].tolist()
     chosen = rows[places].tolist()
     return tuple(
-        Standing(example_of(snapshot, row, text), float(scores[place]))
-        for place, row, text in zip(places, chosen, snapshot.texts(chosen), strict=True)
+        Standing(example, float(scores[place]))
+        for place, example in zip(places, examples_of(snapshot, chosen), strict=True)
     )
 
 
@@ -160,7 +159,7 @@ def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...
     for cluster in np.argsort(-sizes, kind="stable").tolist():
         inside = np.flatnonzero(codes == cluster)
         order = np.argsort(-(x[inside] @ model.cluster_centers_[cluster]), kind="stable")
-        central = _ids(snapshot, rows[inside[order[:CENTRAL_OF_THEME]]].tolist())
+        central = examples_of(snapshot, rows[inside[order[:CENTRAL_OF_THEME]]].tolist())
         found.append(Theme(names[cluster], len(inside), len(inside) / len(rows), central))
     return tuple(found)
 
@@ -170,7 +169,3 @@ def _silhouette(x: FloatArray, codes: Ints, seed: int) -> float:
 
     size = JUDGED if len(x) > JUDGED else None
     return float(silhouette_score(x, codes, metric="cosine", sample_size=size, random_state=seed))
-
-
-def _ids(snapshot: Snapshot, rows: Sequence[int]) -> tuple[str, ...]:
-    return tuple(snapshot.ids[row] for row in rows)

@@ -40,10 +40,10 @@ def _(profile: SetDescription) -> Description:
 def _sections(profile: SetDescription) -> Iterator[Section]:
     more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
     yield Section("What it has more often", more)
-    typical = {"typical records": (", ".join, "central")}
-    columns = {"theme": "name", "records": "size", "share": (percent, "share"), **typical}
+    columns = {"theme": "name", "records": "size", "share": (percent, "share")}
     if profile.themes:
-        yield Section("Themes", [table("Parts of the set", profile.themes, columns)])
+        typical = Quotes([(one.name, one.central) for one in profile.themes])
+        yield Section("Themes", [table("Parts of the set", profile.themes, columns), typical])
     for kind, shown in profile.records.items():
         quotes = Quotes([(number(one.score), [one.example]) for one in shown])
         if shown:

@@ -22,12 +22,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A part of the set: ``name`` lists its concepts, ``central`` are ids of its most typical records."""
+    """A part of the set: ``name`` lists its concepts, ``central`` are its most typical records."""
 
     name: str
     size: int
     share: float
-    central: tuple[str, ...]
+    central: tuple[Example, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,5 +71,7 @@ class SetDescription(AnalysisResult):
             tables[name] = [
                 {"id": one.example.id, "score": one.score, "text": one.example.text} for one in each
             ]
-        tables["themes"] = [asdict(one) | {"central": " ".join(one.central)} for one in self.themes]
+        tables["themes"] = [
+            asdict(one) | {"central": " ".join(each.id for each in one.central)} for one in self.themes
+        ]
         return tables

@@ -12,16 +12,13 @@ import numpy as np
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Detectable, Finding
 from saeindex.analysis.diff.robustness import BASES, detectable
+from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.choices import Family, described_correction
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
-from saeindex.features.labels import HERE, telling_order
-from saeindex.indexing.proof import PRESENT
-from saeindex.indexing.sentences import spans_in
-from saeindex.report.model import Example
+from saeindex.features.labels import HERE
 from saeindex.sae.metrics import unit_rows
-from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,10 +36,8 @@ SAME = 0.6
 SMALL = 10
 # The least cosine of a name with what differs, and how much a given name counts, since people know it.
 LEAST_COSINE, GIVEN_WORTH = 0.01, 1.5
-# Limits of examples: findings of each family with examples, characters of a text, concepts of a text.
-ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4
-# Characters of a text before the first highlight.
-BEFORE = 40
+# Findings of each family with examples.
+ILLUSTRATED = 20
 
 
 def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
@@ -199,7 +194,9 @@ def illustrated(
         examples = {}
         for name in (one.group, one.against):
             own = groups.pooled[holders[codes[holders] == groups.names.index(name)]]
-            examples[name] = tuple(_examples(snapshot, _strongest(snapshot, one, own)[:count], one))
+            chosen = _strongest(snapshot, one, own)[:count]
+            features = [int(one.key)] if one.family == "concepts" else ()
+            examples[name] = examples_of(snapshot, chosen, features, _words(one))
         with_examples.append(replace(one, examples=examples))
     return (*with_examples, *found[ILLUSTRATED:])
 
@@ -211,53 +208,11 @@ def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> lis
     return [int(row) for row in rows[np.argsort(-snapshot.strength(rows, int(one.key)), kind="stable")]]
 
 
-def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Example]:
-    found = []
-    for row, text in zip(rows, snapshot.texts(rows), strict=True):
-        proof = _proof(snapshot, row, text, one)
-        found.append(example_of(snapshot, row, *(proof or (text, _highlights(one, text)))))
-    return found
-
-
-def _proof(snapshot: Snapshot, row: int, text: str, one: Finding) -> tuple[str, tuple[str, ...]] | None:
-    """Return the sentence of a record that speaks for a finding, and the word that names it."""
-    evidence = snapshot.space.evidence
-    said = [mention for mention in snapshot.mentions(row) if str(mention.feature) == str(one.key)]
-    if one.family != "concepts" or evidence is None or not said:
-        return None
-    start, end = spans_in(text)[said[0].sentence]
-    word = evidence.word_of(text[start:end], said[0].feature)
-    return text[start:end], () if word is None else (text[start:end][slice(*word)],)
-
-
-def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
-    """Return a record as an example: a part of its text, and the concepts that it is surest to speak of."""
-    code, space = snapshot.activations[row], snapshot.space
-    spoken = sorted((one for one in snapshot.mentions(row) if one.p >= PRESENT), key=lambda one: -one.p)
-    features = [one.feature for one in spoken[:SHOWN_CONCEPTS]]
-    if not features:
-        order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
-        features = code.indices[order].tolist()
-    labels = [space.labels[feature] for feature in features]
-    shown = tuple(shown_label(label.name, label.is_weak) for label in labels)
-    whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
-    return replace(whole, text=_excerpt(whole))
-
-
-def _excerpt(example: Example) -> str:
-    """Return the part of a text that begins a little before the first highlight, cut to the limit."""
-    line, (before, *marked) = example.text, example.parts()
-    start = max(0, len(before) - BEFORE) if marked else 0
-    start = line.find(" ", start) + 1 if start else 0
-    cut = line[start : start + SHOWN_CHARS]
-    return ("…" if start else "") + cut + ("…" if start + len(cut) < len(line) else "")
-
-
-def _highlights(one: Finding, text: str) -> tuple[str, ...]:
-    """Return the words of a text that are the finding, or that its label names."""
+def _words(one: Finding) -> tuple[str, ...]:
+    """Return the words that are a finding, or that its label names."""
     name = one.label.removesuffix(" (weak)").replace(HERE, ", ")
     wanted = {str(one.key)} if one.family == "words" else tokens(name)
-    return tuple(sorted(word for word in tokens(text) if word in wanted and word.isalnum()))
+    return tuple(sorted(word for word in wanted if word.isalnum()))
 
 
 def found_between(

@@ -57,12 +57,12 @@ def test_clusters_have_a_description(snapshot: Snapshot, by_topic: Clustering) -
     assert sum(one.share for one in by_topic.clusters) == pytest.approx(1.0)
     for code, one in enumerate(by_topic.clusters):
         inside = {by_topic.ids[row] for row in np.flatnonzero(by_topic.codes == code).tolist()}
-        assert {*one.central, *one.borderline} <= inside
+        assert {each.id for each in (*one.central, *one.borderline)} <= inside
         assert 0 <= one.conductance <= 1 and -1 <= one.silhouette <= 1
         assert all(concept.lift > 1 and 0 < concept.share <= 1 for concept in one.concepts)
     sure = dict(zip(by_topic.ids, by_topic.confidence.tolist(), strict=True))
     for one in by_topic.clusters:
-        assert sure[one.central[0]] >= sure[one.borderline[0]]
+        assert sure[one.central[0].id] >= sure[one.borderline[0].id]
     assert any(one.concepts for one in by_topic.clusters)
 
 
@@ -118,7 +118,7 @@ def test_examples_may_be_outside_the_clustered_records(papers: FeatureIndex, sna
     found = cluster(papers.state, snapshot, "topic", rows, examples=examples)
     assert list(found.ids) == [snapshot.ids[row] for row in rows]
     assert sum(one.size for one in found.clusters) == len(rows)
-    assert not outside & {one for c in found.clusters for one in (*c.central, *c.borderline)}
+    assert not outside & {one.id for c in found.clusters for one in (*c.central, *c.borderline)}
 
 
 def test_records_above_the_limit_are_assigned(

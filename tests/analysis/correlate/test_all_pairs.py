@@ -60,7 +60,7 @@ def test_pairs_that_go_together_and_pairs_that_avoid_each_other_are_listed(
     assert pair.ci[0] > 0 > avoiding.ci[1]
     assert pair.evidence > 0 > avoiding.evidence
     assert max(pair.q, avoiding.q) < 0.05
-    assert set(pair.examples) <= {f"r{row}" for row in np.flatnonzero(both)}
+    assert {one.id for one in pair.examples} <= {f"r{row}" for row in np.flatnonzero(both)}
     assert len(pair.examples) == 3
 
 
@@ -106,7 +106,7 @@ def test_only_the_selected_records_count(
     part = correlate_open(made_snapshot(space, planted_presence, features), rows=rows)
     assert part.records == 200
     assert part.results[0].support == (planted_presence[rows, 0] & planted_presence[rows, 1]).sum()
-    assert all(50 <= int(one[1:]) < 250 for one in part.results[0].examples)
+    assert all(50 <= int(one.id[1:]) < 250 for one in part.results[0].examples)
 
 
 def test_across_fields_each_side_has_its_field_and_records_have_both(
@@ -144,7 +144,7 @@ def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
     assert "independent" in str(counted)
     prompts = made_snapshot(space, planted_presence[:, :1], features[:1], field="prompt").take(copies)
     # The same prompt has the same embedding; ids are those of the answers.
-    prompts = replace(prompts, ids=repeated.ids)
+    prompts = replace(prompts, ids=repeated.ids, read_texts=repeated.read_texts)
     across = correlate_open(prompts, repeated)
     assert (across.records, across.units) == (times * M, M)
     assert correlate_open(repeated, prompts).units == M
@@ -164,7 +164,7 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
         response_presence = rng.random((1_200, 1)) < rng.random((60, 1))[copies]
         prompts = made_snapshot(space, prompt_presence, features[:1], field="prompt", seed=seed).take(copies)
         responses = made_snapshot(space, response_presence, features[1:2])
-        prompts = replace(prompts, ids=responses.ids)
+        prompts = replace(prompts, ids=responses.ids, read_texts=responses.read_texts)
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]
         separate = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})

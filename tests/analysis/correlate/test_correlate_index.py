@@ -142,7 +142,7 @@ def test_the_json_of_correlate_has_the_fields_of_the_contract(
 def test_triggers_are_printed_with_their_records(conversation_path: Path) -> None:
     done = call("triggers", str(conversation_path), "thanked=metadata.thanks=true", "--limit", "3")
     assert done.exit_code == 0, done.output
-    assert "without behaviour: c" in done.stdout
+    assert "without behaviour  c" in done.stdout
     assert len(
         json.loads(call("triggers", str(conversation_path), "thanked=metadata.thanks=true", "--json").stdout)[
             "results"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -78,14 +78,14 @@ def test_supporting_and_contradicting_records_are_correct(
     triggers: Triggers, prompt_presence: NDArray[np.bool_], response_presence: NDArray[np.bool_]
 ) -> None:
     (trigger,) = triggers.results
-    for ids, has_trigger, has_behaviour in (
+    for examples, has_trigger, has_behaviour in (
         (trigger.showing, True, True),
         (trigger.without_behaviour, True, False),
         (trigger.without_trigger, False, True),
     ):
-        assert len(ids) == 5
-        for one in ids:
-            row = int(one[1:])
+        assert len(examples) == 5
+        for one in examples:
+            row = int(one.id[1:])
             assert (prompt_presence[row, 0], response_presence[row, 0]) == (has_trigger, has_behaviour)
 
 
@@ -131,9 +131,11 @@ def test_without_a_planted_trigger_nothing_is_found(
 
 def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
     as_json = json.loads(json.dumps(triggers.to_json()))
-    assert as_json["results"][0]["showing"] == list(triggers.results[0].showing)
+    assert as_json["results"][0]["showing"] == json.loads(
+        json.dumps([*map(asdict, triggers.results[0].showing)])
+    )
     assert len(triggers.tables()["records"]) == 15
-    assert "without behaviour: r" in str(triggers)
+    assert "without behaviour  r" in str(triggers)
     assert "Caution" not in str(triggers)
     assert "Caution: no record shows the behaviour clearly" in str(replace(triggers, units_having=0))
 
@@ -188,5 +190,5 @@ def test_prompts_are_counted_once(
     assert trigger.prompts == len(set(prompt[has].tolist()))
     assert trigger.prompts_showing == len(set(prompt[shows].tolist())) == found.units_having
     assert trigger.prompts_showing <= trigger.prompts <= found.units == 280
-    places = [prompts.ids.index(one) for one in trigger.showing]
+    places = [prompts.ids.index(one.id) for one in trigger.showing]
     assert len({int(prompt[place]) for place in places}) == len(places)

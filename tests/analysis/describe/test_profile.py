@@ -78,7 +78,7 @@ def test_themes_partition_a_set(papers: FeatureIndex) -> None:
     found = themes_of(snapshot, rows)
     assert sum(theme.size for theme in found) == len(rows) and len(found) >= 2
     ids = {snapshot.ids[row] for row in rows.tolist()}
-    assert all(set(theme.central) <= ids and theme.name for theme in found)
+    assert all({one.id for one in theme.central} <= ids and theme.name for theme in found)
     assert themes_of(snapshot, rows[:59]) == ()
 
 
