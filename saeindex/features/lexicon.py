@@ -77,9 +77,8 @@ class Lexicon:
     def found_in(self, text: str) -> Iterator[Said]:
         """Yield the words and phrases of the lexicon in a text; a form may be that of several."""
         known = self._number
-        for start, end, form in forms_in(text, self._openers):
-            if (number := known.get(form)) is not None:
-                yield Said(start, end, number)
+        for start, end, form in forms_in(text, known, self._openers):
+            yield Said(start, end, known[form])
 
     def entries(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the texts (e,) and the numbers of the entries (e,) of all words in texts, text by text."""
@@ -94,7 +93,7 @@ class Lexicon:
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
         names, openers = self._names_of(concept)
-        named = [(names[form], -start, end) for start, end, form in forms_in(text, openers) if form in names]
+        named = [(names[form], -start, end) for start, end, form in forms_in(text, names, openers)]
         if not named:
             return None
         _, start, end = max(named)
@@ -121,17 +120,19 @@ def _openers(words: Iterable[str]) -> frozenset[str]:
     return frozenset(" ".join(words[:count]) for words in split for count in range(1, len(words)))
 
 
-def forms_in(text: str, openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and form of each word, and of each phrase whose beginning is among ``openers``."""
+def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and form of each known word or phrase; phrases begin with one of ``openers``."""
     tokens = [(*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text)]
     for first, (start, end, own) in enumerate(tokens, 1):
         for form in own:
-            yield start, end, form
+            if form in known:
+                yield start, end, form
         before = [form for form in own if form in openers]
         for _, last, further in tokens[first : first + PHRASE_WORDS - 1] if before else ():
             before = [f"{begun} {form}" for begun in before for form in further]
             for phrase in before:
-                yield start, last, phrase
+                if phrase in known:
+                    yield start, last, phrase
             before = [phrase for phrase in before if phrase in openers]
 
 
