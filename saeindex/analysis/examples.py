@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SHOWN_CHARS, SHOWN_SENTENCES, SHOWN_CONCEPTS = 240, 2, 4
 # Characters of a text before the first highlight.
 BEFORE = 40
-BETWEEN = " … "
 
 
 def examples_of(
@@ -41,7 +41,7 @@ def examples_of(
 def beside(examples: Iterable[Example], others: Iterable[Example]) -> tuple[Example, ...]:
     """Return examples of one text field with those of another field of the same records."""
     return tuple(
-        replace(one, text=one.text + BETWEEN + other.text, highlights=(*one.highlights, *other.highlights))
+        replace(one, text=_joined(one.text, other.text), highlights=(*one.highlights, *other.highlights))
         for one, other in zip(examples, others, strict=True)
     )
 
@@ -65,7 +65,7 @@ def _part(
         own = tuple(sentence[slice(*word)] for word in found if word is not None)
         parts.append(_excerpt(sentence, own, SHOWN_CHARS // len(numbers)))
         marked |= dict.fromkeys(own)
-    return BETWEEN.join(parts), concepts, tuple(marked)
+    return _joined(*parts), concepts, tuple(marked)
 
 
 def _concepts(snapshot: Snapshot, row: int, spoken: list[int]) -> tuple[str, ...]:
@@ -77,6 +77,10 @@ def _concepts(snapshot: Snapshot, row: int, spoken: list[int]) -> tuple[str, ...
         ].tolist()
     labels = [space.labels[feature] for feature in spoken[:SHOWN_CONCEPTS]]
     return tuple(shown_label(label.name, label.is_weak) for label in labels)
+
+
+def _joined(*parts: str) -> str:
+    return re.sub("…( ?…)+", "…", " … ".join(parts))
 
 
 def _excerpt(text: str, marked: tuple[str, ...], chars: int) -> str:
