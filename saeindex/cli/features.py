@@ -128,6 +128,9 @@ def info(
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
     )
+    named = described["evidence"]
+    by_text = "are found by activations of the whole text: there is no evidence"
+    say(f"  concepts {f'{named:,} are found by what each sentence says' if named else by_text}")
     if described["truncated"]:
         texts = f"{counted(described['truncated'], 'record')} longer than the encoder reads"
         say(f"  cut      {texts}: index them again with --split")

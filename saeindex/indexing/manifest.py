@@ -290,8 +290,10 @@ def index_info(
 ) -> dict[str, Any]:
     """Return the description of an index as JSON: counts, space, encoder, vectors and settings.
 
-    ``truncated`` records have a text that is longer than the encoder reads.
+    ``truncated`` records have a text that is longer than the encoder reads. ``evidence`` is the number of
+    concepts that are found by what sentences say; the others are found by activations of whole texts.
     """
+    evidence = None if manifest.sentences == "off" else space.evidence
     return {
         "name": name,
         "store": type(store).__name__,
@@ -301,6 +303,7 @@ def index_info(
         **manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
+        "evidence": 0 if evidence is None else len(evidence.features),
         "space_report": space.report.get("held_out", {}),
     }
 
