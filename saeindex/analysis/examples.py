@@ -62,7 +62,7 @@ def _part(
     for number in numbers:
         sentence = text[slice(*spans[number])]
         found = (evidence.word_of(sentence, one.feature) for one in said if one.sentence == number)
-        own = tuple(sentence[slice(*word)] for word in found if word is not None)
+        own = tuple(" ".join(sentence[slice(*word)].split()) for word in found if word is not None)
         parts.append(_excerpt(sentence, own, SHOWN_CHARS // len(numbers)))
         marked |= dict.fromkeys(own)
     return _joined(*parts), concepts, tuple(marked)

@@ -120,7 +120,8 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
         density=float(space.calibration.density[feature]),
         records_at_level=tuple(reached),
         strongest=_surest(feature, state, examples)
-        or tuple(
+        if feature in state.spoken
+        else tuple(
             StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0))
             for p in store.search(SearchRequest(code, using=SAE, limit=examples))
         ),
@@ -136,11 +137,9 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
 
 
 def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, ...]:
-    """Return records of the sample that most surely speak of a feature's concept, if the index tells."""
-    if feature not in state.spoken:
-        return ()
+    """Return records of the sample that most surely speak of a feature's concept."""
     statistics, found = state.statistics(), list[StrongRecord]()
-    for level in ("strong", "typical", "present"):
+    for level in ("strong", "typical", "present", "possible"):
         mask = statistics.with_any([feature * LEVEL_STRIDE + LEVELS_OF[level][0]])
         ids = [statistics.ids[row] for row in np.flatnonzero(mask)[:READ].tolist()]
         for point in state.store.get(ids, [*PROVING, "record_id", TEXT], [SAE]):

@@ -61,6 +61,8 @@ WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # to the concept, up to the maximum number.
 FLOOR, SPELLED_FLOOR, MARGIN, MAX_MATCHED = 0.6, 0.75, 0.12, 8
 FAMILY_FLOOR = 0.7
+# Features of which fewer records are expected to match a phrase say nothing of it: its nearest label does.
+LEAST_PRECISION = 0.005
 # The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
 FAMILY = "family:"
@@ -353,18 +355,22 @@ class Resolver:
     def _spoken(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the feature of the named concept of this name, as it is written or in lower case.
 
-        None of a hidden one, and none where a person gave the name to a feature: that is meant first.
+        None where a person gave the name to a feature: that is meant first.
         """
         found = self._named_concepts.get(phrase, self._named_concepts.get(phrase.casefold()))
-        if found is None or self._space.labels[found].kind == HIDDEN or self.labels.is_own(phrase):
+        if found is None or self.labels.is_own(phrase):
             return ()
         return (self.labels.describe(found, 1.0),)
 
     @cached_property
     def _named_concepts(self) -> dict[str, int]:
-        """The features that the index has evidence of, by name, and by name in lower case."""
+        """The features that the index has evidence of, by name, and by name in lower case.
+
+        Names of the space stay: a filter that somebody saved goes on after a concept is renamed or hidden.
+        """
         labels = self._space.labels
-        named = {labels[one].said: one for one in sorted(self._state.spoken, reverse=True)}
+        features = sorted(self._state.spoken, reverse=True)
+        named = {labels[one].given or labels[one].said: one for one in features}
         return {name.casefold(): one for name, one in named.items()} | named
 
     def check_meaning(self, phrase: str) -> None:
@@ -401,7 +407,7 @@ class Resolver:
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, meant_from(scores))
         found = cover(meant, sample.filtered, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
-        if not found.features:
+        if found.precision < LEAST_PRECISION:
             return self.labels.resolve(phrase)
         matches = tuple(
             self.labels.describe(feature, share)

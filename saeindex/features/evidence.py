@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -168,8 +169,9 @@ class Evidence:
         chosen = np.array(features, np.int32)
         return Evidence(chosen, directions[chosen], mean, Lexicon.of(entries), self.named, self.near)
 
+    @cached_property
     def digest(self) -> str:
-        """Return a hash of all that the evidence depends on."""
+        """A hash of all that the evidence depends on, but for the directions."""
         lexicon = self.lexicon
         parts = self.features, lexicon.starts, lexicon.concepts, lexicon.weights, lexicon.is_name, self.mean
         found = hashlib.sha256("\n".join(lexicon.words).encode())

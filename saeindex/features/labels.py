@@ -45,7 +45,8 @@ class FeatureLabel:
     "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``part`` is what
     holds there of a composed text that does not as a whole (None where it need not be cut), ``here`` are the
     words that mark the feature there, as far as the name does not have them, ``trust_here`` is the trust of
-    the name or of these words in its records, and ``example`` is the id of a short clear record.
+    the name or of these words in its records, and ``example`` is the id of a short clear record. ``given`` is
+    the name in the space, where a person gave another one.
     """
 
     text: str
@@ -59,6 +60,7 @@ class FeatureLabel:
     here: tuple[str, ...] = ()
     trust_here: float | None = None
     example: str = ""
+    given: str = ""
 
     @property
     def said(self) -> str:

@@ -55,7 +55,7 @@ class Space:
         """The hash of all that affects activations or levels (labels do not)."""
         # Families do not either: they group features in queries, and no stored data depends on them.
         parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
-        parts += [] if self.evidence is None else [self.evidence.digest()]
+        parts += [] if self.evidence is None else [self.evidence.digest]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -35,6 +35,7 @@ from saeindex.indexing.points import (
     point_id,
     stored_record,
 )
+from saeindex.indexing.proof import mentions_of
 from saeindex.indexing.sentences import Sentences, completed, is_whole, spans_from, spans_in
 from saeindex.indexing.split import is_cut, piece_id
 from saeindex.protocols import Point
@@ -76,6 +77,16 @@ class PointConverter:
         """Whether what the copy has of sentences is copied as it is."""
         own = self.source.sentences
         return self.keeps_codes and own != "off" and self.sentences in (own, "codes")
+
+    @property
+    def keeps_evidence(self) -> bool:
+        """Whether evidence is copied as it is: what sentences say does not depend on levels of activation."""
+        old, new = self.source.space, self.space
+        if old is None or old.evidence is None or new.evidence is None or self.is_encoded:
+            return False
+        is_same = old.evidence.digest == new.evidence.digest
+        is_same &= np.array_equal(old.evidence.directions, new.evidence.directions)
+        return self.source.sentences != "off" and is_same
 
     @property
     def vectors_read(self) -> list[str]:
@@ -208,7 +219,11 @@ class PointConverter:
         sentences = self._sentences(rows, dense) if has_sentences else None
         if self.keeps_codes:
             return None, sentences
-        return Coded.of(self.space, dense, self.space.sae.encode(dense), sentences), None
+        code = self.space.sae.encode(dense)
+        if sentences is None or not self.keeps_evidence:
+            return Coded.of(self.space, dense, code, sentences), None
+        mentions = [mentions_of(point.payload, name) for point, name, _ in rows]
+        return Coded(dense, code, self.space, sentences, mentions), None
 
     def _sentences(self, rows: Sequence[tuple[Point, str, str]], dense: FloatArray) -> Sentences:
         """Return the sentences of texts; only those without a stored vector are encoded."""

@@ -72,7 +72,7 @@ EXPECTED = {
     "RPAR": ")",
     "COMMA": ",",
     "COLON": ":",
-    "LEVEL": "present(…), typical(…), strong(…)",
+    "LEVEL": "possible(…), present(…), typical(…), strong(…)",
     "_FAMILY": "family(…)",
     "_EXISTS": "EXISTS(…)",
     "_AT": "AT LEAST k OF (…)",

@@ -186,7 +186,9 @@ class Executor:
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
-        spoken = mentions_of(point.payload, least=PRESENT)
+        said = mentions_of(point.payload)
+        spoken = [one for one in said if one.p >= PRESENT]
+        asked = [one for one in said if one.p >= plan.about.get(one.feature, 2.0)]
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
@@ -196,7 +198,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=proofs(point.payload, self._space, [one for one in spoken if one.feature in plan.about]),
+            evidence=proofs(point.payload, self._space, asked),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:

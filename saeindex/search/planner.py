@@ -11,8 +11,10 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import Concept, Resolver, said_by
-from saeindex.config import DOCUMENT
+from saeindex.config import DOCUMENT, LEVELS_OF
 from saeindex.errors import InvalidInputError
+from saeindex.features.evidence import LEAST
+from saeindex.indexing.proof import PRESENT
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, walk
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
@@ -106,18 +108,28 @@ class Planner:
         concepts: Sequence[Concept],
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
-    ) -> frozenset[int]:
-        """Return the named concepts that a query is about: of its filter, its steers and its text."""
+    ) -> dict[int, float]:
+        """Return the named concepts that a query is about, of its filter, its steers and its text.
+
+        Of each the least evidence that is shown: less where the filter asks for what is possible.
+        """
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
-            return frozenset()
-        about = {match.id for concept in concepts for match in concept.features}
-        about |= {node.feature for node, _ in (walk(where) if where else ()) if isinstance(node, FeatureTerm)}
-        about |= {match.id for steer in steers for match in steer.direction.named}
+            return {}
+        resolved = {concept.phrase: concept.features for concept in concepts}
+        about: dict[int, float] = {}
+        for node, _ in walk(where) if where else ():
+            if isinstance(node, ConceptTerm):
+                level = node.level or query.level or "present"
+                least = min(LEAST[number] for number in LEVELS_OF[level])
+                own = [node.feature] if isinstance(node, FeatureTerm) else resolved[target_of(node)]
+                ids = (one if isinstance(one, int) else one.id for one in own)
+                about |= {one: min(PRESENT, least, about.get(one, 1.0)) for one in ids}
+        shown = {match.id for steer in steers for match in steer.direction.features}
         if query.text.strip():
             spoken = evidence.of_sentences([query.text], vector[None])
-            about |= set(evidence.features[spoken.concepts].tolist())
-        return frozenset(about)
+            shown |= set(evidence.features[spoken.concepts].tolist())
+        return dict.fromkeys(shown, PRESENT) | about
 
     def _cut(self, text: str) -> tuple[str, ...]:
         """Return a warning on a text that is longer than the encoder reads."""

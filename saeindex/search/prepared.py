@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,8 @@ class Prepared:
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
     ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
     ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
-    index's that it was made for. It is ``about`` these features of named concepts.
+    index's that it was made for. It is ``about`` these features of named concepts: the least evidence of each
+    that a hit shows.
     """
 
     query: Query
@@ -59,7 +60,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
-    about: frozenset[int] = frozenset()
+    about: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def feedback(self) -> Feedback | None:

@@ -91,6 +91,11 @@ class Direction:
         )
 
     @property
+    def features(self) -> tuple[FeatureMatch, ...]:
+        """The features of the target, or whose names say it."""
+        return self.named if self.concept is None else self.concept.features
+
+    @property
     def residual(self) -> float:
         """The length of the unit vector's residual after subtracting these concepts."""
         return float(

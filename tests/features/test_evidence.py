@@ -234,8 +234,8 @@ CHANGES: dict[str, Callable[[Evidence], Evidence]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_the_digest_changes_with_any_part(change: Callable[[Evidence], Evidence]) -> None:
-    assert tiny().digest() == tiny().digest()
-    assert change(tiny()).digest() != tiny().digest()
+    assert tiny().digest == tiny().digest
+    assert change(tiny()).digest != tiny().digest
 
 
 def test_saved_evidence_is_loaded_unchanged(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_saved_evidence_is_loaded_unchanged(tmp_path: Path) -> None:
     evidence.save(tmp_path)
     loaded = Evidence.load(tmp_path, directions)
     assert loaded is not None
-    assert loaded.digest() == evidence.digest()
+    assert loaded.digest == evidence.digest
     x = vector(0.8, 0.4, 0.2, 0.0, -0.2, -sqrt(1 - 0.88))
     assert found(loaded, ["A cat and dogs"], x) == found(evidence, ["A cat and dogs"], x)
     assert (loaded.named, loaded.near, loaded.lexicon.words) == (NAMED, NEAR, ("cat", "dog"))
@@ -256,7 +256,7 @@ def test_weights_that_files_cannot_hold_are_rounded_before_they_are_hashed(tmp_p
     evidence, directions = replace(tiny(), lexicon=Lexicon.of(entries)), np.zeros((50, 6), np.float32)
     evidence.save(tmp_path)
     loaded = Evidence.load(tmp_path, directions)
-    assert loaded is not None and loaded.digest() == evidence.digest()
+    assert loaded is not None and loaded.digest == evidence.digest
 
 
 def test_own_concepts_have_their_names_and_words_and_those_of_a_known_concept_of_the_name() -> None:
@@ -295,6 +295,6 @@ def test_a_space_is_saved_with_its_evidence_and_without_it_is_another(
 ) -> None:
     again = FeatureSpace.load(space.save(tmp_path / "space"))
     assert again.evidence is not None and space.evidence is not None
-    assert again.evidence.digest() == space.evidence.digest()
+    assert again.evidence.digest == space.evidence.digest
     assert again.fingerprint == space.fingerprint
     assert replace(space, evidence=None).fingerprint != space.fingerprint

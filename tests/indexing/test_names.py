@@ -79,7 +79,7 @@ def test_a_hidden_feature_is_shown_last_until_it_is_shown_again(index: FeatureIn
     assert [one.is_hidden for one in index.concepts.history()] == [True, False]
 
 
-def test_an_own_name_is_meant_before_a_shipped_one_and_never_a_hidden_one(index: FeatureIndex) -> None:
+def test_an_own_name_is_meant_before_a_shipped_one_which_stays(index: FeatureIndex) -> None:
     (shipped,) = [one for one in index.concepts.find("database") if one.label == "database"][:1]
     index.concepts.rename(5, shipped.label)
     assert [one.id for one in index.concepts.resolve(shipped.label).features] == [5]
@@ -89,8 +89,11 @@ def test_an_own_name_is_meant_before_a_shipped_one_and_never_a_hidden_one(index:
     assert [one.id for one in index.concepts.resolve(shipped.label).features] == [free]
     index.concepts.rename(free, "")
     assert [one.id for one in index.concepts.resolve(shipped.label).features] == [shipped.id]
+    index.concepts.rename(shipped.id, "store of records")
+    for name in ("store of records", shipped.label):
+        assert [one.id for one in index.concepts.resolve(name).features] == [shipped.id]
     index.concepts.hide(shipped.id)
-    assert shipped.id not in [one.id for one in index.concepts.resolve(shipped.label).features]
+    assert [one.id for one in index.concepts.resolve(shipped.label).features] == [shipped.id]
 
 
 def test_names_move_to_another_index_of_the_same_space_as_a_file(
