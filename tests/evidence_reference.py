@@ -53,7 +53,7 @@ def log_odds_of(evidence: Evidence, sentence: str, vector: NDArray[np.float32]) 
         said = model.nearness * near + model.margin * (near - fifth)
         return said + model.length * length + model.base
 
-    largest: Doubles = vector_says(evidence.near, nearness)
+    largest: Doubles = vector_says(evidence.meant, nearness)
     lexicon, numbers = evidence.lexicon, _numbers(evidence.lexicon)
     for word in words_of(sentence) & numbers.keys():
         number = numbers[word]

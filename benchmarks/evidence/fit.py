@@ -176,8 +176,9 @@ def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence
     near, named = fit.models
     most = fit.weights + near.sentence @ (NEAREST, LARGEST_MARGIN, LONGEST, 1.0)
     lexicon = lexicon_of(relations, fit.weights, relations.is_name | (most >= LEAST_LOG_ODDS))
-    odds = [LogOdds(*(round(float(one), 4) for one in model.sentence)) for model in (named, near)]
-    return Evidence(features, space.sae.directions[features], centre_of(space), lexicon, *odds)
+    said, meant = (LogOdds(*(round(float(one), 4) for one in model.sentence)) for model in (named, near))
+    directions = space.sae.directions[features]
+    return Evidence(features, directions, centre_of(space), lexicon, said, meant, meant)
 
 
 def lexicon_of(

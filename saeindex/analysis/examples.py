@@ -65,7 +65,8 @@ def _part(
         own = tuple(" ".join(sentence[slice(*word)].split()) for word in found if word is not None)
         parts.append(_excerpt(sentence, own, SHOWN_CHARS // len(numbers)))
         marked |= dict.fromkeys(own)
-    return _joined(*parts), concepts, tuple(marked)
+    part = _joined(*parts)
+    return part, concepts, tuple(word for word in marked if word in part)
 
 
 def _concepts(snapshot: Snapshot, row: int, spoken: list[int]) -> tuple[str, ...]:

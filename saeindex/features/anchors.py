@@ -18,6 +18,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import auroc
+from saeindex.features.evidence import LogOdds
 from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept
 from saeindex.sae.batches import sample
@@ -44,6 +45,8 @@ MIN_ANSWERED = 0.5
 # examples of each of 50 intents, the second rule brings precision from .05 to .54, and recall to .93.
 MIN_DEVIATIONS, BELOW_EXAMPLES, MIN_EXAMPLES = 1.0, 2.0, 4
 MEASURED_ROWS = 20_000
+# Examples, left out of their anchors, from which on they tell how likely a text means a concept.
+MIN_MEANT = 20
 # Options of a training with the words of a vocabulary. Tied, 98 % of the names predict their feature with an
 # AUROC of .8 or more, instead of 61 %. Free features that speak for a text themselves bring back the error
 # that this costs, and are easier to name.
@@ -62,7 +65,8 @@ class Anchors:
     ``definitions`` (e, d) are embeddings of examples, or of names and descriptions where a concept has no
     examples; ``owners`` (e,) has the concept of each. ``told_apart`` is the AUROC of a concept's examples
     against those of the others, each with the anchor that it is left out of; None with fewer than two.
-    ``merged`` are concepts that the encoder reads as another one: the name of each, and of that one. Those of
+    ``merged`` are concepts that the encoder reads as another one: the name of each, and of that one.
+    ``meant`` is how likely a text means a concept by its cosine to the anchor, as examples tell. Those of
     a vocabulary are general (``is_general``): thousands of words that any text may have.
     """
 
@@ -73,6 +77,7 @@ class Anchors:
     owners: NDArray[np.int64]
     told_apart: tuple[float | None, ...]
     merged: dict[str, str]
+    meant: LogOdds | None = None
     is_general: bool = False
 
     @classmethod
@@ -102,6 +107,7 @@ class Anchors:
             *exemplified.texts_or(described, named),
             tuple(_told_apart(exemplified, i, *each) for i, each in enumerate(by_concept)),
             {concepts[i].name: concepts[other].name for i, other in merged.items()},
+            _meant(exemplified, directions, left_out),
         )
 
     @classmethod
@@ -144,7 +150,8 @@ class Anchors:
         named = encoder.encode_query([concept.name for concept in concepts])
         told_apart = (None,) * len(concepts)
         owners = np.arange(len(concepts))
-        return cls(tuple(concepts), unit_rows(directions), shares, named, owners, told_apart, {}, True)
+        directions = unit_rows(directions)
+        return cls(tuple(concepts), directions, shares, named, owners, told_apart, {}, is_general=True)
 
     def __len__(self) -> int:
         """Return the number of concepts."""
@@ -274,6 +281,26 @@ def _told_apart(
     scores = exemplified.vectors @ direction - exemplified.background @ direction
     scores[is_own] = left_out
     return float(auroc(scores[:, None].astype(np.float32), is_own)[0])
+
+
+def _meant(exemplified: _Part, directions: FloatArray, left_out: Sequence[FloatArray]) -> LogOdds | None:
+    """Return how likely an example is its concept's by its cosine to the anchor that it is left out of.
+
+    Compared with the anchors of the others; None where there are too few examples.
+    """
+    vectors = exemplified.vectors - exemplified.background
+    lengths = np.linalg.norm(vectors, axis=1)
+    rows = [np.flatnonzero(exemplified.owners == i) for i, own in enumerate(left_out) if len(own)]
+    if len(directions) < 2 or sum(map(len, rows)) < MIN_MEANT:
+        return None
+    from sklearn.linear_model import LogisticRegression
+
+    own = np.concatenate([one for one in left_out if len(one)]) / lengths[np.concatenate(rows)]
+    others = (vectors / lengths[:, None]) @ directions.T
+    others = others[exemplified.owners[:, None] != np.arange(len(directions))]
+    is_own = np.repeat([True, False], [len(own), len(others)])
+    model = LogisticRegression(C=100.0).fit(np.concatenate([own, others])[:, None], is_own)
+    return LogOdds(float(model.coef_[0, 0]), 0.0, 0.0, float(model.intercept_[0]))
 
 
 def _share(nearness: FloatArray, left_out: FloatArray) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import log
 from pathlib import Path
@@ -39,6 +39,8 @@ LEAST = (0.5, 0.7, 0.9, 0.2)
 LEAST_LOG_ODDS = log(LEAST[3] / (1 - LEAST[3]))
 # How many concepts are nearer to a sentence than the one that the others are compared with.
 NEARER = 4
+# With fewer concepts, the fifth nearest is far from any sentence, and how much nearer one is says nothing.
+MANY = 100
 # Sentences at a time, whose nearness to all concepts is in memory.
 BLOCK = 1_024
 FILE, WORDS_FILE = "evidence.safetensors", "words.txt"
@@ -84,7 +86,7 @@ class Evidence:
     """The evidence of a space's named concepts: ``features`` (c,) ascending, and what speaks for each.
 
     ``directions`` (c, d) are those of the features, ``mean`` (d,) that of texts. ``named`` is the model of a
-    word that names a concept, ``near`` that of all other words, and of none.
+    word that names a concept, ``near`` that of all other words, and ``meant`` that of none.
     """
 
     features: IntArray
@@ -93,6 +95,7 @@ class Evidence:
     lexicon: Lexicon
     named: LogOdds
     near: LogOdds
+    meant: LogOdds
 
     def is_named(self, features: IntArray) -> NDArray[np.bool_]:
         """Return which features (f,) are those of named concepts."""
@@ -109,7 +112,7 @@ class Evidence:
 
     def _of_block(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
         nearness, margin, length = measured(sentences, vectors - self.mean, self.directions)
-        log_odds = self.near.of(nearness, margin, length)
+        log_odds = self.meant.of(nearness, margin, length)
         texts, entries = self.lexicon.entries(sentences)
         of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
         own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
@@ -145,29 +148,40 @@ class Evidence:
 
     def of_concepts(
         self,
-        known: Mapping[str, int],
+        known: Mapping[tuple[str, str], int],
         concepts: Mapping[int, DefinedConcept],
         directions: FloatArray,
         mean: FloatArray,
+        meant: LogOdds | None = None,
     ) -> Evidence:
         """Return the evidence of other concepts, by feature of a space with these ``directions`` (n, d).
 
         A concept without a definition of its own has the words of the concept of its name here (``known``,
-        rows by name in lower case); each has its own name and words, which say as much as a usual name.
+        rows by name in lower case and definition); each has its own name and words, which say as much as
+        the name of a concept here usually does. ``meant`` is the model of what no word says, if it is known.
         """
         features = sorted(concepts)
         rows = {
-            known.get(concepts[one].name.lower(), -1): row
+            known.get((concepts[one].name.lower(), concepts[one].description), -1): row
             for row, one in enumerate(features)
-            if not (concepts[one].description or concepts[one].examples)
+            if not concepts[one].examples
         }
-        entries = {(word, rows[row]): said for (word, row), said in self.lexicon.items() if row in rows}
-        usual = float(np.median(self.lexicon.weights[self.lexicon.is_name]))
+        entries, of_names = dict[tuple[str, int], tuple[float, bool]](), list[float]()
+        names = {(name, row) for (name, _), row in known.items()}
+        for (word, row), said in self.lexicon.items():
+            if row in rows:
+                entries[word, rows[row]] = said
+            if (word, row) in names:
+                of_names.append(said[0])
+        usual = float(np.median(of_names or self.lexicon.weights))
         for row, feature in enumerate(features):
             for name in (concepts[feature].name, *concepts[feature].words):
                 entries |= {(form, row): (usual, True) for form in forms(name) if (form, row) not in entries}
         chosen = np.array(features, np.int32)
-        return Evidence(chosen, directions[chosen], mean, Lexicon.of(entries), self.named, self.near)
+        models = [self.named, self.near, meant or self.meant]
+        if len(features) < MANY:
+            models = [replace(one, margin=0.0) for one in models]
+        return Evidence(chosen, directions[chosen], mean, Lexicon.of(entries), *models)
 
     @cached_property
     def digest(self) -> str:
@@ -177,8 +191,13 @@ class Evidence:
         found = hashlib.sha256("\n".join(lexicon.words).encode())
         for part in parts:
             found.update(np.ascontiguousarray(part).tobytes())
-        found.update(json.dumps([asdict(self.named), asdict(self.near)]).encode())
+        found.update(json.dumps([asdict(one) for one in self._models().values()]).encode())
         return found.hexdigest()
+
+    def _models(self) -> dict[str, LogOdds]:
+        """Return the models by name; what no word says is the same as what is near, unless it is known."""
+        own = {} if self.meant == self.near else {"meant": self.meant}
+        return {"named": self.named, "near": self.near, **own}
 
     def save(self, folder: Path) -> None:
         """Write the files of a space's folder that :meth:`load` reads."""
@@ -193,8 +212,8 @@ class Evidence:
             "weights": lexicon.weights.astype(np.float16),
             "is_name": lexicon.is_name,
         }
-        models = {"named": asdict(self.named), "near": asdict(self.near)}
-        save_file(arrays, folder / FILE, metadata={name: json.dumps(one) for name, one in models.items()})
+        models = {name: json.dumps(asdict(one)) for name, one in self._models().items()}
+        save_file(arrays, folder / FILE, metadata=models)
         (folder / WORDS_FILE).write_text("\n".join(lexicon.words) + "\n", "utf-8")
 
     @classmethod
@@ -218,7 +237,9 @@ class Evidence:
         if not len(words) + 1 == len(lexicon.starts) or lexicon.starts[-1] != len(lexicon.concepts):
             raise ValueError("the words of the evidence do not fit to their entries")
         features, mean = arrays["features"], arrays["mean"]
-        return cls(features, directions[features], mean, lexicon, models["named"], models["near"])
+        named, near = models["named"], models["near"]
+        meant = models.get("meant", near)
+        return cls(features, directions[features], mean, lexicon, named, near, meant)
 
 
 def measured(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.anchors import Anchors
-    from saeindex.features.evidence import Evidence
+    from saeindex.features.evidence import Evidence, LogOdds
     from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
     from saeindex.features.taxonomy import Concepts, DefinedConcept
@@ -109,6 +109,7 @@ class FeatureSpace(Space):
             labeler=labeler,
             groups=groups,
             concepts=None if anchors is None else anchors.expressed(report["concepts"]),
+            meant=None if anchors is None else anchors.meant,
         )
         if labels_from is None:
             return space
@@ -145,13 +146,14 @@ class FeatureSpace(Space):
         labeler: Labeler | None = None,
         groups: NDArray[np.int64] | None = None,
         concepts: Mapping[int, DefinedConcept] | None = None,
+        meant: LogOdds | None = None,
     ) -> Self:
         """Make a space from a trained autoencoder: calibrate and label it on texts and their embeddings.
 
         ``labeler`` (default: lexical) makes the labels on 70 % of the texts, and their trust is measured on
         the others. ``groups`` (m,) numbers the document of each text: no document is on both sides.
-        ``concepts``, by feature, are what features were made for: they are their labels. Of more than
-        300,000 texts a sample is used.
+        ``concepts``, by feature, are what features were made for: they are their labels, and ``meant`` is how
+        likely a text means one of them. Of more than 300,000 texts a sample is used.
         """
         from saeindex.features.fitting import ANNOTATED_TEXTS
         from saeindex.features.labelers import CodedTexts
@@ -172,19 +174,26 @@ class FeatureSpace(Space):
         if concepts:
             # A name that was given before is measured on all texts: it was made from none of them.
             space = named_by_concepts(space, replace(task, unseen=CodedTexts(texts, x, code)), concepts)
-            space = replace(space, evidence=cls._evidence(space, concepts))
+            space = replace(space, evidence=cls._evidence(space, concepts, meant))
         return replace(space, families=find_families(code, space.labels))
 
     @classmethod
-    def _evidence(cls, space: Space, concepts: Mapping[int, DefinedConcept]) -> Evidence | None:
+    def _evidence(
+        cls, space: Space, concepts: Mapping[int, DefinedConcept], meant: LogOdds | None
+    ) -> Evidence | None:
         """Return what speaks for a space's concepts; None if its encoder is not that of the default space."""
         default, mean = cls.load(DEFAULT_SPACE), space.calibration.mean
         is_alike = default.encoder.signature() == space.encoder.signature()
         if default.evidence is None or mean is None or not is_alike:
             return None
         features = default.evidence.features.tolist()
-        named = {default.labels[feature].text.lower(): row for row, feature in enumerate(features)}
-        return default.evidence.of_concepts(named, concepts, space.sae.directions, mean)
+        labels = [default.labels[feature] for feature in features]
+        known = {
+            (label.text.lower(), said): row
+            for row, label in enumerate(labels)
+            for said in ("", label.description)
+        }
+        return default.evidence.of_concepts(known, concepts, space.sae.directions, mean, meant)
 
     def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> Self:
         """Return a space with manual labels, by feature: they are never weak, and every refit keeps them.

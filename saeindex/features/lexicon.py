@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # A word; the maximum number of words of a phrase.
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-PHRASE_WORDS = 3
+PHRASE_WORDS = 6
 KEPT_FORMS = 200_000
 
 
@@ -145,6 +145,9 @@ def _forms(word: str) -> tuple[str, ...]:
 
 
 def forms(phrase: str) -> set[str]:
-    """Return a phrase in lower case, and with the base form of its last word."""
-    *first, last = phrase.lower().split()
-    return {" ".join([*first, form]) for form in _forms(last)}
+    """Return a phrase in lower case, and with the base form of its last word; none of a single letter.
+
+    Only its letters count: "5G network" is "g network", in texts as well.
+    """
+    *first, last = TOKEN.findall(phrase.lower()) or [""]
+    return {" ".join([*first, form]) for form in _forms(last)} if first or len(last) > 1 else set()

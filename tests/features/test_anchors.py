@@ -103,6 +103,19 @@ def test_a_concept_is_the_feature_of_its_texts(fitted: FeatureSpace, embeddings:
     assert fitted.report["labels"]["methods"]["lexical"] >= 35
 
 
+def test_texts_that_examples_are_like_speak_of_a_concept_also_without_its_words(
+    fitted: FeatureSpace, embeddings: Any
+) -> None:
+    evidence = fitted.evidence
+    assert evidence is not None
+    said = evidence.of_sentences(TEXTS, embeddings)
+    names = np.array([fitted.labels[one].text for one in evidence.features.tolist()])[said.concepts]
+    for name, topic in (("dishes", "cooking"), ("money", "finance")):
+        speaking = np.unique(said.sentences[(names == name) & (said.p >= 0.5)])
+        is_meant = TOPICS[speaking] == topic
+        assert is_meant.mean() > 0.9 and is_meant.sum() > 0.8 * (topic == TOPICS).sum()
+
+
 def test_the_report_says_what_the_encoder_tells_apart(fitted: FeatureSpace) -> None:
     report = {one["name"]: one for one in fitted.report["concepts"]}
     assert list(report) == ["stars", "dishes", "money", "computer programs", "qwx", "the dishes"]

@@ -37,7 +37,7 @@ def tiny(n_concepts: int = 6) -> Evidence:
     )
     features = np.array(FEATURES[:n_concepts], np.int32)
     directions = np.eye(6, dtype=np.float32)[:n_concepts]
-    return Evidence(features, directions, np.full(6, 0.5, np.float32), lexicon, NAMED, NEAR)
+    return Evidence(features, directions, np.full(6, 0.5, np.float32), lexicon, NAMED, NEAR, NEAR)
 
 
 def vector(*nearness: float) -> FloatArray:
@@ -100,7 +100,7 @@ def test_a_word_that_says_less_than_the_vector_changes_nothing() -> None:
 def test_less_than_a_fifth_is_not_evidence() -> None:
     x = vector(0.5, 0.5, 0.5, 0.5, 0.0, 0.0)
     for base, is_said in ((log(0.2 / 0.8) + 1e-4, True), (log(0.2 / 0.8) - 1e-4, False)):
-        flat = replace(tiny(), near=LogOdds(0.0, 0.0, 0.0, base))
+        flat = replace(tiny(), meant=LogOdds(0.0, 0.0, 0.0, base))
         said = found(flat, ["no known word"], x)
         assert list(said) == (FEATURES if is_said else [])
 
@@ -227,6 +227,7 @@ CHANGES: dict[str, Callable[[Evidence], Evidence]] = {
     "weights": lambda one: with_lexicon(one, weights=altered(one.lexicon.weights, 0.25)),
     "names": lambda one: with_lexicon(one, is_name=~one.lexicon.is_name),
     "model of names": lambda one: replace(one, named=replace(one.named, margin=1.25)),
+    "model of vectors": lambda one: replace(one, meant=replace(one.meant, base=-2.25)),
     "model of others": lambda one: replace(one, near=replace(one.near, base=-2.25)),
     "models": lambda one: replace(one, named=one.near, near=one.named),
 }
@@ -265,10 +266,13 @@ def test_own_concepts_have_their_names_and_words_and_those_of_a_known_concept_of
     concepts = {
         2: DefinedConcept("Cat"),
         5: DefinedConcept("dog", "a device that holds a log"),
-        7: DefinedConcept("garden gnomes", words=("dwarf",)),
+        7: DefinedConcept(
+            "garden gnomes", words=("dwarf", "5G", "100 %", "5G phone", "a card that has not arrived yet")
+        ),
     }
     mean = np.zeros(6, np.float32)
-    own = tiny().of_concepts({"cat": 0, "dog": 1}, concepts, directions, mean)
+    known = {("cat", ""): 0, ("cat", "a pet"): 0, ("dog", ""): 1, ("dog", "another pet"): 1}
+    own = tiny().of_concepts(known, concepts, directions, mean)
     assert own.features.tolist() == [2, 5, 7]
     np.testing.assert_array_equal(own.directions, directions[[2, 5, 7]])
     usual = 2.75  # the median of what the two names say
@@ -279,8 +283,17 @@ def test_own_concepts_have_their_names_and_words_and_those_of_a_known_concept_of
         ("garden gnomes", 2): (usual, True),
         ("garden gnome", 2): (usual, True),
         ("dwarf", 2): (usual, True),
+        ("g phone", 2): (usual, True),
+        ("a card that has not arrived yet", 2): (usual, True),
     }
-    assert (own.named, own.near, own.mean.tolist()) == (NAMED, NEAR, [0.0] * 6)
+    assert own.word_of("My 5G phone", 7) == (4, 11)
+    few = [replace(one, margin=0.0) for one in (NAMED, NEAR, NEAR)]
+    assert ([own.named, own.near, own.meant], own.mean.tolist()) == (few, [0.0] * 6)
+    meant = LogOdds(20.0, 0.0, 0.0, -8.0)
+    as_known = {0: DefinedConcept("dog", "another pet")} | dict.fromkeys(range(1, 100), DefinedConcept("x"))
+    many = tiny().of_concepts(known, as_known, np.eye(100, 6, dtype=np.float32), mean, meant)
+    assert (many.named, many.near, many.meant) == (NAMED, NEAR, meant)
+    assert dict(many.lexicon.items())["dog", 0] == (3.0, True)
 
 
 def test_words_that_do_not_fit_to_their_entries_are_refused(tmp_path: Path) -> None:
