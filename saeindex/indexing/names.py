@@ -168,8 +168,14 @@ class NameEdits(Strict):
             vectors = vectors.copy()
         for feature, kept in self.given.items():
             vectors[feature] = kept.embedding()
-            own = replace(labels[feature], text=kept.name, given=labels[feature].text)
-            labels[feature] = replace(own, method=MANUAL, trust=None, f1=None)
+            labels[feature] = replace(
+                labels[feature],
+                text=kept.name,
+                given=labels[feature].text,
+                method=MANUAL,
+                trust=None,
+                f1=None,
+            )
         for feature in self.hidden:
             labels[feature] = replace(labels[feature], kind=HIDDEN)
         return replace(space, labels=tuple(labels), label_vectors=vectors)

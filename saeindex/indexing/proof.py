@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # What is read of a point to prove what its text says.
 PROVING = (CONCEPTS, EVIDENCE, SPEAKING, SPANS)
 POSSIBLE = LEVELS_OF["possible"][0]
-# The evidence from which on a record speaks of a concept.
-PRESENT = LEAST[0]
+# The evidence from which on a record speaks of a concept, and from which on it possibly does.
+PRESENT, LEAST_POSSIBLE = LEAST[0], LEAST[POSSIBLE]
 
 
 def mentions_of(payload: Mapping[str, Any], field: str = "", least: float = 0.0) -> list[Mention]:

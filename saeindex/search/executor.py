@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -188,7 +189,7 @@ class Executor:
         _, point = ranked
         said = mentions_of(point.payload)
         spoken = [one for one in said if one.p >= PRESENT]
-        asked = [one for one in said if one.p >= plan.about.get(one.feature, 2.0)]
+        asked = [one for one in said if one.p >= plan.about.get(one.feature, math.inf)]
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),

@@ -11,10 +11,9 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import Concept, Resolver, said_by
-from saeindex.config import DOCUMENT, LEVELS_OF
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
-from saeindex.features.evidence import LEAST
-from saeindex.indexing.proof import PRESENT
+from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, walk
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
@@ -98,14 +97,14 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
-            about=self._about(query, where, tuple(concepts.values()), steers, vector),
+            about=self._about(query, where, concepts, steers, vector),
         )
 
     def _about(
         self,
         query: Query,
         where: Expression | None,
-        concepts: Sequence[Concept],
+        concepts: dict[str, Concept],
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
     ) -> dict[int, float]:
@@ -116,20 +115,16 @@ class Planner:
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
             return {}
-        resolved = {concept.phrase: concept.features for concept in concepts}
-        about: dict[int, float] = {}
-        for node, _ in walk(where) if where else ():
-            if isinstance(node, ConceptTerm):
-                level = node.level or query.level or "present"
-                least = min(LEAST[number] for number in LEVELS_OF[level])
-                own = [node.feature] if isinstance(node, FeatureTerm) else resolved[target_of(node)]
-                ids = (one if isinstance(one, int) else one.id for one in own)
-                about |= {one: min(PRESENT, least, about.get(one, 1.0)) for one in ids}
-        shown = {match.id for steer in steers for match in steer.direction.features}
+        features = self.features_of(concepts, query.resolve)
+        terms = [node for node, _ in walk(where) if isinstance(node, ConceptTerm)] if where else []
+        doubted = [node for node in terms if (node.level or query.level) == "possible"]
+        about = {feature for node in terms for feature in features(node)}
+        about |= {match.id for steer in steers for match in steer.direction.features}
         if query.text.strip():
             spoken = evidence.of_sentences([query.text], vector[None])
-            shown |= set(evidence.features[spoken.concepts].tolist())
-        return dict.fromkeys(shown, PRESENT) | about
+            about |= set(evidence.features[spoken.concepts].tolist())
+        least = {feature: LEAST_POSSIBLE for node in doubted for feature in features(node)}
+        return dict.fromkeys(about, PRESENT) | least
 
     def _cut(self, text: str) -> tuple[str, ...]:
         """Return a warning on a text that is longer than the encoder reads."""

@@ -48,11 +48,6 @@ def described_clusters(
     ``rows`` (m,) are their rows of the snapshot, -1 for one that is not shown; ``shares`` (m, J) say how far
     each record is in.
     """
-
-    def examples(inside: NDArray[np.int64], concepts: Sequence[KeyConcept]) -> tuple[Example, ...]:
-        own = rows[inside]
-        return examples_of(snapshot, own[own >= 0][:shown].tolist(), [one.feature for one in concepts])
-
     codes, count = shares.argmax(1), len(names)
     apart = conductances(neighbour_graph(sample.neighbours), codes, count)
     fits = silhouettes(sample.rows.x, codes, count)
@@ -70,13 +65,19 @@ def described_clusters(
                 int(sizes[value]),
                 float(sizes[value] / max(1, len(codes))),
                 concepts,
-                examples(central, concepts),
-                examples(edge, concepts),
+                _examples(snapshot, rows[central], concepts, shown),
+                _examples(snapshot, rows[edge], concepts, shown),
                 float(apart[value]),
                 float(fits[inside].mean()) if len(inside) else 0.0,
             )
         )
     return found
+
+
+def _examples(
+    snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[KeyConcept], shown: int
+) -> tuple[Example, ...]:
+    return examples_of(snapshot, rows[rows >= 0][:shown].tolist(), [one.feature for one in concepts])
 
 
 def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:
