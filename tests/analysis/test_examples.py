@@ -30,7 +30,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
 def feature(snapshot: Snapshot, name: str) -> int:
     evidence = snapshot.space.evidence
     assert evidence is not None
-    return next(one for one in evidence.features.tolist() if snapshot.space.labels[one].text == name)
+    labels = snapshot.space.labels
+    return next(one for one in map(int, evidence.features) if labels[one].text == name)
 
 
 def test_the_sentence_that_speaks_of_a_feature_is_shown_and_its_word_marked(snapshot: Snapshot) -> None:
