@@ -92,7 +92,8 @@ def test_a_follower_that_goes_away_is_forgotten(tmp_path: Path, release: threadi
     with served(tmp_path) as client, on_a_port(client) as url:
         job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}).json()["id"]
         with httpx2.stream("GET", f"{url}/v1/jobs/{job}/events", timeout=SECONDS) as events:
-            assert next(iter(events.iter_lines())).startswith("event: ")
+            lines = events.iter_lines()  # kept: a reader of lines that is dropped ends the response
+            assert next(iter(lines)).startswith("event: ")
             until(lambda: watched(service_of(client)) == 1)
         until(lambda: watched(service_of(client)) == 0)
         release.set()
