@@ -187,7 +187,7 @@ class Executor:
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
-        said = mentions_of(point.payload)
+        said = mentions_of(point.payload, least=min(plan.about.values(), default=PRESENT))
         spoken = [one for one in said if one.p >= PRESENT]
         asked = [one for one in said if one.p >= plan.about.get(one.feature, math.inf)]
         return Hit(
