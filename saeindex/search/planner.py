@@ -119,7 +119,8 @@ class Planner:
         terms = [node for node, _ in walk(where) if isinstance(node, ConceptTerm)] if where else []
         doubted = [node for node in terms if (node.level or query.level) == "possible"]
         about = {feature for node in terms for feature in features(node)}
-        about |= {match.id for steer in steers for match in steer.direction.features}
+        moving = (steer.direction for steer in steers if steer.strength)
+        about |= {match.id for direction in moving for match in direction.features}
         if query.text.strip():
             spoken = evidence.of_sentences([query.text], vector[None])
             about |= set(evidence.features[spoken.concepts].tolist())
