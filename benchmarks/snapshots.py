@@ -56,7 +56,7 @@ def as_indexed(
     space, x = space or default_space(), encoder().encode_document(texts)
     spans = [spans_in(text) for text in texts]
     sentences = completed(texts, spans, [None] * len(texts), encoder, is_stored=False)
-    code = space.sae.encode(x)
+    code = space.encode(x)
     coded = Coded.of(space, x, code, sentences)
     return Snapshot.in_memory(
         space,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from benchmarks.corpora import CachedEncoder
 from benchmarks.default_space import TARGET
-from benchmarks.evidence.dictionary import read_dictionary
+from benchmarks.evidence.dictionary import Entry, read_dictionary
 from benchmarks.evidence.fit import (
     default_fit,
     default_relations,
@@ -15,19 +18,22 @@ from benchmarks.evidence.fit import (
     evidence_of,
     read_of,
     reliability,
+    sureness,
 )
 from benchmarks.evidence.relations import COLUMNS
 from saeindex import FeatureSpace
+from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.features.evidence import Evidence
+from saeindex.features.labels import CONCEPT, SURE, FeatureLabel
 from saeindex.files import checksums_of_files, with_checksum, without_checksum
 
 
 def main() -> None:
     """Fit, print how reliable it is on pairs of `choose` by which it was chosen, and save the space."""
-    space = FeatureSpace.load(TARGET)
-    encoder = CachedEncoder()
-    relations = default_relations(space, encoder)
+    space, encoder = bare(FeatureSpace.load(TARGET)), CachedEncoder()
+    relations = default_relations(encoder)
     kept, every = default_fit(space, encoder, relations)
-    others = designed(space, encoder, read_of("choose", "choose"), every)
+    others = designed(space, encoder, read_of("choose", "choose"), relations, every)
     log_odds, is_said = kept.log_odds(others, relations)
     for title, own in (("named", is_said), ("only meant", ~is_said)):
         bins = reliability(log_odds[own], others.is_clear[own])
@@ -37,11 +43,40 @@ def main() -> None:
             (*COLUMNS, "nearness", "margin", "length", "base"), (*model.words, *model.sentence), strict=True
         )
         print(title, *(f"{name} {weight:.2f}" for name, weight in weights))
-    evidence, labels = evidence_of(space, kept, relations), list(space.labels)
-    for feature, entry in zip(evidence.features.tolist(), read_dictionary(), strict=True):
-        labels[feature] = replace(labels[feature], description=entry.gloss)
+    evidence, entries = evidence_of(space, kept, relations), read_dictionary()
+    read, names = read_of("fit", "fit"), [entry.name for entry in entries]
+    uses = designed(space, encoder, read, relations, every)
+    sure = sureness(kept, uses, read.concepts, relations, names)
     print(f"{len(evidence.lexicon.words):,} words, {len(evidence.lexicon.concepts):,} entries")
-    save(replace(space, labels=tuple(labels), evidence=evidence))
+    print(f"{len(entries):,} concepts, of which {np.sum(sure < SURE):,} have names that are no evidence")
+    save(named(space, evidence, entries, sure.round(2).tolist(), encoder))
+
+
+def bare(space: FeatureSpace) -> FeatureSpace:
+    """Return a space without evidence, and without the concepts beside its autoencoder."""
+    n, levels = space.sae.n_features, space.calibration
+    own = {name: getattr(levels, name)[:n] for name in ARRAYS}
+    labels, vectors = space.labels[:n], space.label_vectors[:n]
+    calibration = Calibration(levels.records, **own, mean=levels.mean)
+    return replace(space, labels=labels, label_vectors=vectors, calibration=calibration, evidence=None)
+
+
+def named(
+    space: FeatureSpace, evidence: Evidence, entries: Sequence[Entry], sure: Sequence[float],
+    encoder: CachedEncoder,
+) -> FeatureSpace:  # fmt: skip
+    """Return the space with evidence, and with the labels of its concepts; others have no sure names."""
+    labels = [replace(one, sure=0.0) if one.method == CONCEPT else one for one in space.labels]
+    names = encoder.encode_query([entry.name for entry in entries]).astype(np.float16).astype(np.float32)
+    vectors, n, beside = space.label_vectors.copy(), len(labels), list[FeatureLabel]()
+    for row, (feature, entry, p) in enumerate(zip(evidence.features.tolist(), entries, sure, strict=True)):
+        if feature < n:
+            labels[feature] = replace(labels[feature], text=entry.name, sure=p, description=entry.gloss)
+            vectors[feature] = names[row]
+        else:
+            beside.append(FeatureLabel(entry.name, CONCEPT, sure=p, description=entry.gloss))
+    own = replace(space, labels=tuple(labels), label_vectors=vectors)
+    return own.with_concepts(beside, names[len(names) - len(beside) :], evidence)
 
 
 def save(space: FeatureSpace) -> None:

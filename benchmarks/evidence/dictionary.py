@@ -17,20 +17,30 @@ DICTIONARY_FILE = Path(__file__).with_name("dictionary.jsonl")
 class Entry:
     """A named concept: the WordNet ``synsets`` that it means, and further ``words`` that speak of it.
 
-    ``is_vague`` says that a reader thought that nobody would filter texts by it.
+    ``former`` is its name in the vocabulary of the autoencoder, and in the pairs that were read.
     """
 
     name: str
     gloss: str
     synsets: tuple[str, ...]
     words: tuple[str, ...]
-    is_vague: bool = False
+    former: str
 
 
 def read_dictionary() -> list[Entry]:
-    """Return the entries, in the order of the concepts of the vocabulary that the space has."""
+    """Return the entries: first those of the vocabulary that the autoencoder has, in its order.
+
+    Those by which nobody would filter texts, as a reader thought, are left out.
+    """
     lines = map(json.loads, DICTIONARY_FILE.read_text("utf-8").splitlines())
     return [
-        Entry(one["name"], one["gloss"], tuple(one["synsets"]), tuple(one["words"]), one.get("vague", False))
+        Entry(
+            one["name"],
+            one["gloss"],
+            tuple(one["synsets"]),
+            tuple(one["words"]),
+            one.get("former", one["name"]),
+        )
         for one in lines
+        if not one.get("vague")
     ]

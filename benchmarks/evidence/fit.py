@@ -6,18 +6,20 @@ fits after a first one whose words are chosen by hand settle it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.evidence.dictionary import read_dictionary
+from benchmarks.evidence.dictionary import Entry, read_dictionary
 from benchmarks.evidence.pairs import CLEAR, Read, located, read_pairs
 from benchmarks.evidence.relations import COLUMNS, Relations, related, whole_wordnet
 from saeindex.features.evidence import LEAST_LOG_ODDS, Evidence, LogOdds, measured
 from saeindex.features.labels import CONCEPT
-from saeindex.features.lexicon import Lexicon
+from saeindex.features.lexicon import Lexicon, forms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +34,8 @@ HIDDEN = 1
 C, FITS = 0.3, 3
 # How sure it is beforehand that a concept's names, and each name, say what others do (inverse variance).
 PRECISION = 1.0
+# As many sentences that use a concept's name count as much as a usual sentence does.
+USUAL_WEIGHT = 2.0
 # Weights of the columns by which the word of a pair is first chosen.
 FIRST = {"synonym": 1.0, "narrower": 0.5, "share": 1.0, "senses": -0.3, "written": 2.0, "near_name": 3.0}
 # The nearest that a sentence is to a concept, its margin and the logarithm of its length: a word that gives
@@ -85,23 +89,28 @@ def centre_of(space: FeatureSpace) -> FloatArray:
     return space.calibration.mean
 
 
-def named_features(space: FeatureSpace) -> IntArray:
-    """Return the features that were made for a concept (c,)."""
-    return np.array([i for i, label in enumerate(space.labels) if label.method == CONCEPT], np.int32)
+def features_of(space: FeatureSpace, entries: Sequence[Entry]) -> IntArray:
+    """Return the features of concepts (c,): those made for them, and numbers beside the autoencoder's."""
+    own = space.labels[: space.sae.n_features]
+    made = {label.text: feature for feature, label in enumerate(own) if label.method == CONCEPT}
+    beside = count(space.sae.n_features)
+    return np.array([
+        made[one.name] if one.name in made else made[one.former] if one.former in made else next(beside)
+        for one in entries
+    ], np.int32)  # fmt: skip
 
 
-def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lexicon) -> Design:
+def designed(
+    space: FeatureSpace, encoder: TextEncoder, read: Read, relations: Relations, lexicon: Lexicon
+) -> Design:
     """Return the pairs that were read; ``lexicon`` has all relations in their order."""
     vectors = encoder.encode_document(read.sentences) - centre_of(space)
-    directions = space.sae.directions[named_features(space)]
-    nearness, margin, length = measured(read.sentences, vectors, directions)
+    nearness, margin, length = measured(read.sentences, vectors, relations.directions)
     at = read.rows, read.concepts
     entries = [lexicon.entries([sentence])[1] for sentence in read.sentences]
-    relations = [
-        entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)
-    ]
+    said = [entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)]
     of_sentence = np.stack([nearness[at], margin[at], length[read.rows, 0]], 1).astype(np.float32)
-    return Design(of_sentence, relations, read.answers == CLEAR)
+    return Design(of_sentence, said, read.answers == CLEAR)
 
 
 def fitted(design: Design, relations: Relations) -> Fit:
@@ -140,9 +149,9 @@ def corrected(fit: Fit, design: Design, relations: Relations) -> Fit:
     for concept_or_name in (relations.pairs[:, 1], np.arange(len(relations.pairs))):
         best = np.array([said[row][fit.weights[said[row]].argmax()] for row in pairs])
         p = expit(fit.log_odds(design, relations)[0][pairs])
-        of, count = concept_or_name[best], int(concept_or_name.max()) + 1
-        excess = np.bincount(of, design.is_clear[pairs] - p, count)
-        effects = excess / (np.bincount(of, p * (1 - p), count) + PRECISION)
+        of, length = concept_or_name[best], int(concept_or_name.max()) + 1
+        excess = np.bincount(of, design.is_clear[pairs] - p, length)
+        effects = excess / (np.bincount(of, p * (1 - p), length) + PRECISION)
         fit = reweighed(replace(fit, effects=fit.effects + effects[concept_or_name]), relations)
     return fit
 
@@ -172,13 +181,12 @@ def reweighed(fit: Fit, relations: Relations) -> Fit:
 
 def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence:
     """Return the evidence of a space; relations that can never give evidence are left out."""
-    features = named_features(space)
+    features = features_of(space, read_dictionary())
     near, named = fit.models
     most = fit.weights + near.sentence @ (NEAREST, LARGEST_MARGIN, LONGEST, 1.0)
     lexicon = lexicon_of(relations, fit.weights, relations.is_name | (most >= LEAST_LOG_ODDS))
     said, meant = (LogOdds(*(round(float(one), 4) for one in model.sentence)) for model in (named, near))
-    directions = space.sae.directions[features]
-    return Evidence(features, directions, centre_of(space), lexicon, said, meant, meant)
+    return Evidence(features, relations.directions, centre_of(space), lexicon, said, meant, meant)
 
 
 def lexicon_of(
@@ -196,7 +204,7 @@ def lexicon_of(
 
 def read_of(file: str, part: str) -> Read:
     """Return the pairs of a part that readers judged, as a file has them."""
-    return located(read_pairs(file), part, [entry.name for entry in read_dictionary()])
+    return located(read_pairs(file), part, [entry.former for entry in read_dictionary()])
 
 
 def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations) -> tuple[Fit, Lexicon]:
@@ -209,7 +217,7 @@ def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations)
     names = [entry.name for entry in read_dictionary()]
     every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
     pairs = read_of("fit", "fit"), read_of("records", "choose")
-    read, of_records = (designed(space, encoder, one, every) for one in pairs)
+    read, of_records = (designed(space, encoder, one, relations, every) for one in pairs)
     near, named = (
         fitted(read, one) for one in (relations.without(relations.third(names, HIDDEN)), relations)
     )
@@ -218,11 +226,30 @@ def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations)
     return calibrated(fit, of_records, relations), every
 
 
-def default_relations(space: FeatureSpace, encoder: TextEncoder) -> Relations:
+def default_relations(encoder: TextEncoder) -> Relations:
     """Return the relations of the words of the default space."""
-    entries, features = read_dictionary(), named_features(space)
-    assert [space.labels[i].text for i in features] == [entry.name for entry in entries]
-    return related(entries, whole_wordnet(), encoder, space.sae.directions[features])
+    return related(read_dictionary(), whole_wordnet(), encoder)
+
+
+def sureness(
+    fit: Fit, design: Design, concepts: NDArray[np.int64], relations: Relations, names: Sequence[str]
+) -> FloatArray:
+    """Return the evidence (c,) of each concept in the sentences that use its name, drawn to a usual one's.
+
+    The ``design`` is of sentences that were read, each with one of the ``concepts`` (p,).
+    """
+    is_own = np.array([
+        relations.words[word] in forms(names[concept]) for word, concept in relations.pairs.tolist()
+    ])  # fmt: skip
+    weights = np.full(len(names), -np.inf)
+    np.maximum.at(weights, relations.pairs[is_own, 1], fit.weights[is_own])
+    log_odds, is_said = fit.log_odds(design, relations)
+    usual = np.append(np.median(design.of_sentence[is_said], axis=0), 1.0)
+    said = np.array([is_own[own].any() for own in design.relations])
+    count = np.bincount(concepts[said], minlength=len(names))
+    total = np.bincount(concepts[said], expit(log_odds[said]), len(names))
+    drawn = total + USUAL_WEIGHT * expit(weights + fit.models[1].sentence @ usual)
+    return np.asarray(drawn / (count + USUAL_WEIGHT), np.float32)
 
 
 def reliability(

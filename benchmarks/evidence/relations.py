@@ -33,10 +33,10 @@ NAME, SYNONYM, NARROWER = 3, 2, 1
 # logarithm of their number, whether a reader wrote the word for it, and cosines: of the word with the name,
 # the direction, the latter over that of the fifth nearest concept, the listed words, and of the definitions.
 COLUMNS = (
-    "synonym", "narrower", "share", "senses", "written", "vague",
+    "synonym", "narrower", "share", "senses", "written",
     "near_name", "near_direction", "margin", "near_words", "near_definition",
 )  # fmt: skip
-LISTED = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written", "vague")]
+LISTED = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written")]
 BLOCK = 2_000
 # Words that say nothing of what a text is about, beside those of scikit-learn.
 FUNCTION_WORDS = frozenset({"just"})
@@ -46,7 +46,7 @@ FUNCTION_WORDS = frozenset({"just"})
 class Relations:
     """Pairs of a word and a concept: their numbers (r, 2), ``columns`` (r, k), and which are names.
 
-    ``vectors`` (w, d) are those of the words.
+    ``vectors`` (w, d) are those of the words, ``directions`` (c, d) those of the concepts.
     """
 
     words: tuple[str, ...]
@@ -54,6 +54,7 @@ class Relations:
     pairs: NDArray[np.int32]
     columns: FloatArray
     is_name: NDArray[np.bool_]
+    directions: FloatArray
 
     def column(self, name: str) -> FloatArray:
         """Return a column (r,) by its name, a view that can be written to."""
@@ -125,10 +126,23 @@ def naming(entries: Sequence[Entry], wordnet: WordNet) -> dict[tuple[str, int], 
     return found
 
 
-def related(
-    entries: Sequence[Entry], wordnet: WordNet, encoder: TextEncoder, directions: FloatArray
-) -> Relations:
-    """Return all pairs of words and concepts; ``directions`` (c, d) are those of the concepts' features."""
+def directions_of(entries: Sequence[Entry], encoder: TextEncoder) -> FloatArray:
+    """Return what sentences are compared with (c, d): name and definition, and the mean of name and words.
+
+    Of `choose` pairs that were read they tell the clear ones as well as directions of an autoencoder that is
+    trained from these, and better where no word says it (AUROC .665 for .648).
+    """
+    defined = encoder.encode_document([f"{entry.name}: {entry.gloss}" for entry in entries])
+    words = [[entry.name, *entry.words] for entry in entries]
+    vectors = encoder.encode_query([word for own in words for word in own])
+    starts = np.cumsum([0, *map(len, words[:-1])])
+    said = np.add.reduceat(vectors, starts) / np.array([[len(own)] for own in words], np.float32)
+    parts = [unit_rows(each - each.mean(0)) for each in (defined, said)]
+    return unit_rows(parts[0] + parts[1]).astype(np.float16).astype(np.float32)
+
+
+def related(entries: Sequence[Entry], wordnet: WordNet, encoder: TextEncoder) -> Relations:
+    """Return all pairs of words and concepts."""
     named = naming(entries, wordnet)
     written = {(form, i) for i, entry in enumerate(entries) for word in entry.words for form in forms(word)}
     words = sorted(
@@ -138,13 +152,12 @@ def related(
     words = [word for word in words if _is_said(word)]
     vectors = encoder.encode_query(words)
     centre = vectors.mean(0)
-    vectors, directions = unit_rows(vectors - centre), unit_rows(directions)
+    vectors, directions = unit_rows(vectors - centre), directions_of(entries, encoder)
     names = unit_rows(encoder.encode_query([entry.name for entry in entries]) - centre)
     pairs = _pairs(words, named, written, _near(vectors, names))
     kinds = [named.get((words[w], c), (0, 0.0)) for w, c in pairs.tolist()]
     kind, share = (np.array(column, np.float32) for column in zip(*kinds, strict=True))
     senses = np.array([math.log1p(len(wordnet.by_lemma.get(word, ()))) for word in words], np.float32)
-    is_vague = np.array([entry.is_vague for entry in entries], np.float32)
     near_direction = _cosines(vectors, directions, pairs)
     columns = {
         "synonym": kind == SYNONYM,
@@ -152,7 +165,6 @@ def related(
         "share": share,
         "senses": senses[pairs[:, 0]],
         "written": np.array([(words[w], c) in written for w, c in pairs.tolist()], np.float32),
-        "vague": is_vague[pairs[:, 1]] * (kind == NAME),
         "near_name": _cosines(vectors, names, pairs),
         "near_direction": near_direction,
         "margin": near_direction - _fifths(vectors, directions)[pairs[:, 0]],
@@ -160,7 +172,7 @@ def related(
         "near_definition": _near_definitions(words, pairs, entries, wordnet, encoder),
     }
     stacked = np.stack([columns[name] for name in COLUMNS], 1).astype(np.float32)
-    found = Relations(tuple(words), vectors, pairs, stacked, kind > 0)
+    found = Relations(tuple(words), vectors, pairs, stacked, kind > 0, directions)
     return found.without(np.zeros(len(pairs), bool))
 
 

@@ -40,7 +40,7 @@ def run(quick: bool) -> Outcome:
     space = FeatureSpace.load(DEFAULT_SPACE)
     if not quick:
         x = unseen_by_labels()
-        own = label_scores(space.label_vectors, x, space.sae.encode(x), space.calibration, SEED)
+        own = label_scores(space.label_vectors, x, space.encode(x), space.calibration, SEED)
         trust_figures(outcome, space, own)
     outcome.tables["on_test_parts"] = on_test_parts(space, quick)
     concept_figures(outcome, space, quick)
@@ -90,7 +90,7 @@ def on_test_parts(space: FeatureSpace, quick: bool) -> dict[str, Any]:
     texts = [r.text for corpus in CORPORA for r in data.read(corpus, "test", limit)]
     texts += [r.text for r in data.read("arxiv_heldout", "test", 300 if quick else ABSTRACTS)]
     x = mixture.embed(texts, encoder, "test parts")
-    scores = label_scores(space.label_vectors, x, space.sae.encode(x), space.calibration, SEED)
+    scores = label_scores(space.label_vectors, x, space.encode(x), space.calibration, SEED)
     stored = np.array([label.trust or 0 for label in space.labels])
     trust = np.array([np.nan if score is None else score for score in scores.trust])
     is_above, is_tested = stored >= TRUST_FLOOR, np.isfinite(trust)
@@ -132,7 +132,7 @@ def halved(corpus: str, part: str, space: FeatureSpace, quick: bool) -> Half:
     else:
         records = list(data.read(corpus, part, 300 if quick else RECORDS))
     x = mixture.embed([r.text for r in records], open_encoder(), f"{corpus} {part}")
-    return [r.metadata for r in records], x, space.sae.encode(x)
+    return [r.metadata for r in records], x, space.encode(x)
 
 
 def recovered(

@@ -104,7 +104,7 @@ def fitted(
     test = list(data.read(corpus, "test"))
     labels = np.array([str(record.metadata[FIELDS[corpus]]) for record in test])
     vectors = encoder.encode_document([record.text for record in test])
-    code = space.sae.encode(vectors).to_csr()
+    code = space.encode(vectors).to_csr()
     feature_of = {one["name"]: one["feature"] for one in space.report["concepts"]}
     own = np.zeros((len(concepts), len(test)), np.float32)
     for row, concept in zip(own, concepts, strict=True):

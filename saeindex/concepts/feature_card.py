@@ -104,7 +104,7 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
     feature = space.number(feature)
     label = space.labels[feature]
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
-    directions = space.sae.directions
+    directions = space.directions
     cosines = directions @ directions[feature]
     similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
     counts = dict(store.facet(CONCEPTS, None, space.n_features * LEVELS))

@@ -117,9 +117,9 @@ class Anchors:
         At most ``most``; None if there are none. For another encoder they are the first of the space, by name
         and description, and as common as in general texts.
         """
-        is_named = [label.method == CONCEPT and not label.is_weak for label in space.labels]
-        named = np.flatnonzero(is_named)
-        shares, directions = space.calibration.density[named], space.sae.directions[named]
+        own = space.labels[: space.sae.n_features]
+        named = np.flatnonzero([label.method == CONCEPT and not label.is_weak for label in own])
+        shares, directions = space.calibration.density[named], space.directions[named]
         if space.encoder.signature() == encoder.identity.signature():
             rows = sample(x, MEASURED_ROWS, seed=0)
             active = space.sae.encode(rows).to_csr()[:, named].getnnz(0)

@@ -76,6 +76,16 @@ class Calibration:
         )
         return replace(self, median=median, p90=p90)
 
+    def extended(self, count: int) -> Calibration:
+        """Return a copy with so many further features, which are never active."""
+        never = np.full(count, np.inf, np.float32)
+        return replace(
+            self,
+            density=np.append(self.density, np.zeros(count, np.float32)),
+            median=np.append(self.median, never),
+            p90=np.append(self.p90, never),
+        )
+
     def digest(self) -> str:
         """Return a hash of the thresholds, which determine the level codes."""
         return hashlib.sha256(self.median.tobytes() + self.p90.tobytes()).hexdigest()

@@ -85,8 +85,9 @@ class Mention(NamedTuple):
 class Evidence:
     """The evidence of a space's named concepts: ``features`` (c,) ascending, and what speaks for each.
 
-    ``directions`` (c, d) are those of the features, ``mean`` (d,) that of texts. ``named`` is the model of a
-    word that names a concept, ``near`` that of all other words, and ``meant`` that of none.
+    ``directions`` (c, d) are those that sentences are compared with, in half precision as files have them,
+    ``mean`` (d,) is that of texts. ``named`` is the model of a word that names a concept, ``near`` that of
+    all other words, and ``meant`` that of none.
     """
 
     features: IntArray
@@ -178,16 +179,19 @@ class Evidence:
             for name in (concepts[feature].name, *concepts[feature].words):
                 entries |= {(form, row): (usual, True) for form in forms(name) if (form, row) not in entries}
         chosen = np.array(features, np.int32)
-        models = [self.named, self.near, meant or self.meant]
-        if len(features) < MANY:
-            models = [replace(one, margin=0.0) for one in models]
-        return Evidence(chosen, directions[chosen], mean, Lexicon.of(entries), *models)
+        named, near, meant = (
+            replace(one, margin=0.0) if len(features) < MANY else one
+            for one in (self.named, self.near, meant or self.meant)
+        )
+        own = directions[chosen].astype(np.float16).astype(np.float32)
+        return Evidence(chosen, own, mean, Lexicon.of(entries), named, near, meant)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that the evidence depends on, but for the directions."""
+        """A hash of all that the evidence depends on."""
         lexicon = self.lexicon
-        parts = self.features, lexicon.starts, lexicon.concepts, lexicon.weights, lexicon.is_name, self.mean
+        lists = lexicon.starts, lexicon.concepts, lexicon.weights, lexicon.is_name
+        parts = self.features, *lists, self.mean, self.directions
         found = hashlib.sha256("\n".join(lexicon.words).encode())
         for part in parts:
             found.update(np.ascontiguousarray(part).tobytes())
@@ -211,14 +215,15 @@ class Evidence:
             "concepts": lexicon.concepts.astype(np.int16 if len(self.features) < 2**15 else np.int32),
             "weights": lexicon.weights.astype(np.float16),
             "is_name": lexicon.is_name,
+            "directions": self.directions.astype(np.float16),
         }
         models = {name: json.dumps(asdict(one)) for name, one in self._models().items()}
         save_file(arrays, folder / FILE, metadata=models)
         (folder / WORDS_FILE).write_text("\n".join(lexicon.words) + "\n", "utf-8")
 
     @classmethod
-    def load(cls, folder: Path, directions: FloatArray) -> Self | None:
-        """Read the files of a space's folder with the ``directions`` (n, d) of its features; None of none."""
+    def load(cls, folder: Path) -> Self | None:
+        """Read the files of a space's folder; None of none."""
         from safetensors import safe_open
 
         if not (folder / FILE).exists():
@@ -239,7 +244,8 @@ class Evidence:
         features, mean = arrays["features"], arrays["mean"]
         named, near = models["named"], models["near"]
         meant = models.get("meant", near)
-        return cls(features, directions[features], mean, lexicon, named, near, meant)
+        directions = arrays["directions"].astype(np.float32)
+        return cls(features, directions, mean, lexicon, named, near, meant)
 
 
 def measured(

@@ -135,7 +135,7 @@ def labeling_task(
     asked = {f: space.label(f) for f in (range(space.n_features) if features is None else features)}
     kept = {MANUAL, CONCEPT} if features is None else {MANUAL}
     wanted = tuple(f for f, label in asked.items() if not keeps_manual or label.method not in kept)
-    coded = CodedTexts(texts, x, space.sae.encode(x) if code is None else code, groups)
+    coded = CodedTexts(texts, x, space.encode(x) if code is None else code, groups)
     shown, unseen = split_texts(len(texts), groups, LABELLED_SHARE, seed)
     parts = (_taken(coded, shown), _taken(coded, unseen))
     return LabelingTask(*parts, space.calibration, encoder.encode_query, wanted, seed)
@@ -222,9 +222,10 @@ def with_phrases(
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, phrase in phrases.items():
         old = labels[feature]
-        own = (descriptions.get(feature, ""), None)
-        of_concept = (old.description, old.broader) if method == MANUAL else own
-        labels[feature] = FeatureLabel(phrase, method, None, None, *of_concept, kind=old.kind)
+        own = FeatureLabel(phrase, method, description=descriptions.get(feature, ""), kind=old.kind)
+        if method == MANUAL:
+            own = replace(own, description=old.description, broader=old.broader)
+        labels[feature] = own
     # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, IntArray, SparseCode
 
 TRUST_FLOOR = 0.8
+# The evidence of a concept in sentences that use its name, from which on the name says what is found: two
+# uses in three of a weak name are something else.
+SURE = 0.33
 # Characters of a phrase.
 MAX_CHARS = 200
 MAX_ACTIVE = 300
@@ -40,13 +43,14 @@ class FeatureLabel:
     """A phrase, and how well it predicts its feature on records that it was not made from.
 
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
-    was active in too few records, or no records were given. ``description`` is that of a given concept, if
-    it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature is "meaning",
-    "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``part`` is what
-    holds there of a composed text that does not as a whole (None where it need not be cut), ``here`` are the
-    words that mark the feature there, as far as the name does not have them, ``trust_here`` is the trust of
-    the name or of these words in its records, and ``example`` is the id of a short clear record. ``given`` is
-    the name in the space, where a person gave another one.
+    was active in too few records, or no records were given. ``sure`` is the mean evidence of a
+    concept in sentences that use its name, None where that is not known. ``description`` is that of a given
+    concept, if it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature
+    is "meaning", "spelling" if it answers to how words are written, or "hidden" by a person. In an index,
+    ``part`` is what holds there of a composed text that does not as a whole (None where it need not be cut),
+    ``here`` are the words that mark the feature there, as far as the name does not have them, ``trust_here``
+    is the trust of the name or of these words in its records, and ``example`` is the id of a short clear
+    record. ``given`` is the name in the space, where a person gave another one.
     """
 
     text: str
@@ -61,6 +65,7 @@ class FeatureLabel:
     trust_here: float | None = None
     example: str = ""
     given: str = ""
+    sure: float | None = None
 
     @property
     def said(self) -> str:
@@ -77,12 +82,14 @@ class FeatureLabel:
     def is_weak(self) -> bool:
         """Return whether the label does not say what the feature means, as far as is known.
 
-        It does not predict the feature: in the index at hand, or in general where this is not known there. Or
-        the feature answers to spelling, and no words say what it means there; or a person hid it. Any other
-        label by a person is never weak.
+        Most uses of a concept's name are something else. Or a label does not predict the feature: in the
+        index at hand, or in general where this is not known there. Or the feature answers to spelling, and
+        no words say what it means there; or a person hid it. Any other label by a person is never weak.
         """
         if self.method == MANUAL or self.kind == HIDDEN:
             return self.kind == HIDDEN
+        if self.sure is not None:
+            return self.sure < SURE
         trust, is_meant = self.best_known_trust, self.kind == MEANING or bool(self.here)
         return not is_meant or trust is None or trust < TRUST_FLOOR
 
@@ -110,14 +117,19 @@ class FeatureLabel:
         """Return the label as a line of ``labels.jsonl``."""
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
         kind = self.kind if self.kind != MEANING else None
-        given = {"description": self.description or None, "broader": self.broader, "kind": kind}
+        sure = None if self.sure is None else round(self.sure, 2)
+        given = {"sure": sure, "description": self.description or None, "broader": self.broader, "kind": kind}
         given = {name: value for name, value in given.items() if value is not None}
         return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **given}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
         """Read the result of :meth:`to_json`."""
-        of_concept = {"description": line.get("description", ""), "broader": line.get("broader")}
+        of_concept = {
+            "sure": line.get("sure"),
+            "description": line.get("description", ""),
+            "broader": line.get("broader"),
+        }
         kind = line.get("kind", MEANING)
         return cls(line["label"], line["method"], line["trust"], line["f1"], **of_concept, kind=kind)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -25,7 +26,7 @@ from saeindex.schema import check_kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, SparseCode
 
 SpaceT = TypeVar("SpaceT", bound="Space")
 MAX_DIGITS = 9
@@ -60,13 +61,40 @@ class Space:
 
     @property
     def n_features(self) -> int:
-        """Number of features."""
-        return self.sae.n_features
+        """Number of features: those of the autoencoder, and the concepts that stand beside them."""
+        return len(self.labels)
+
+    @cached_property
+    def directions(self) -> FloatArray:
+        """The unit directions of the features (n, d)."""
+        if self.evidence is None:
+            return self.sae.directions
+        is_beside = self.evidence.features >= self.sae.n_features
+        return np.concatenate([self.sae.directions, self.evidence.directions[is_beside]])
 
     @cached_property
     def has_weak_label(self) -> NDArray[np.bool_]:
         """Which features have a weak label (n,)."""
         return np.array([label.is_weak for label in self.labels], bool)
+
+    def with_concepts(
+        self, labels: Sequence[FeatureLabel], label_vectors: FloatArray, evidence: Evidence
+    ) -> Self:
+        """Return the space with further concepts beside its features; ``evidence`` has them at its end.
+
+        Each has a label, and its embedding, (c, d).
+        """
+        return replace(
+            self,
+            labels=(*self.labels, *labels),
+            label_vectors=np.concatenate([self.label_vectors, label_vectors]),
+            calibration=self.calibration.extended(len(labels)),
+            evidence=evidence,
+        )
+
+    def encode(self, vectors: FloatArray) -> SparseCode:
+        """Return the sparse codes (m) of embeddings (m, d), as wide as the space has features."""
+        return replace(self.sae.encode(vectors), n_features=self.n_features)
 
     def number(self, feature: int | str) -> int:
         """Return the number of a feature given as 5 or "#5"; UnknownConceptError if there is none."""

@@ -123,9 +123,14 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
         label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
         report=described["report"],
         families=load_families(folder / "families.json", len(entries)),
-        evidence=Evidence.load(folder, sae.directions),
+        evidence=Evidence.load(folder),
     )
-    sizes = {len(space.labels), len(space.label_vectors), len(space.calibration.median), space.n_features}
+    sizes = {
+        len(space.labels),
+        len(space.label_vectors),
+        len(space.calibration.median),
+        len(space.directions),
+    }
     if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:
         raise MismatchError(
             f"feature space {folder}",

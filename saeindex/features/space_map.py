@@ -187,7 +187,7 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
 
 def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:
     """Return the space with the trust of these labels measured on its own features."""
-    code = space.sae.encode(vectors)
+    code = space.encode(vectors)
     scores = label_scores(space.label_vectors, vectors, code, space.calibration)
     labels = tuple(
         replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
@@ -258,7 +258,7 @@ def _matches(
 def _unmatched(space: Space, similarity: FloatArray, matched: set[int]) -> tuple[UnmatchedFeature, ...]:
     """Return a space's features that have no match, densest first."""
     lost = []
-    for feature in sorted(set(range(space.n_features)) - matched):
+    for feature in sorted(set(range(len(similarity))) - matched):
         label = space.labels[feature]
         nearest = int(similarity[feature].argmax())
         lost.append(

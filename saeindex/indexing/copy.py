@@ -377,7 +377,7 @@ def _moved(
 
 def _level_counts(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:
     """Return how many of the embeddings have each feature (3, n), by level."""
-    code = space.sae.encode(vectors)
+    code = space.encode(vectors)
     levels = space.calibration.levels(code.indices, code.values)
     n = space.n_features
     return np.stack([np.bincount(code.indices[levels >= level], minlength=n) for level in range(3)])

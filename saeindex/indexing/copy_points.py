@@ -84,9 +84,7 @@ class PointConverter:
         old, new = self.source.space, self.space
         if old is None or old.evidence is None or new.evidence is None or self.is_encoded:
             return False
-        is_same = old.evidence.digest == new.evidence.digest
-        is_same &= np.array_equal(old.evidence.directions, new.evidence.directions)
-        return self.source.sentences != "off" and is_same
+        return self.source.sentences != "off" and old.evidence.digest == new.evidence.digest
 
     @property
     def vectors_read(self) -> list[str]:
@@ -219,7 +217,7 @@ class PointConverter:
         sentences = self._sentences(rows, dense) if has_sentences else None
         if self.keeps_codes:
             return None, sentences
-        code = self.space.sae.encode(dense)
+        code = self.space.encode(dense)
         if sentences is None or not self.keeps_evidence:
             return Coded.of(self.space, dense, code, sentences), None
         mentions = [mentions_of(point.payload, name) for point, name, _ in rows]

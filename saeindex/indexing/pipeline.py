@@ -357,7 +357,7 @@ class Pipeline:
         # Pieces of a document have the same further texts: each text is encoded once.
         vectors, rows = encode_distinct(self.encoder, [*texts, *single])
         own_rows = np.array(rows[: len(texts)], np.int64)
-        code = self.space.sae.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
+        code = self.space.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
         kept = None
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")

@@ -143,13 +143,17 @@ def listed_parts(direction: Any) -> str:
 
 
 def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
-    """Return the direction of features: decoder directions, weighted by the scores of the matches."""
+    """Return the direction of features: their directions, weighted by the scores of the matches.
+
+    Texts project on the direction of a concept beside the autoencoder as is usual.
+    """
     ids = np.array([match.id for match in concept.features])
     weights = np.array([match.score for match in concept.features], np.float64)
     weights /= weights.sum()
     median = space.calibration.median[ids]
+    median = np.where(ids < space.sae.n_features, median, USUAL)
     typical = float(weights @ np.where(np.isfinite(median), median, 0.0))
-    return Direction(concept.phrase, units(weights @ space.sae.directions[ids]), typical, space, concept)
+    return Direction(concept.phrase, units(weights @ space.directions[ids]), typical, space, concept)
 
 
 def built_direction(state: IndexState, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:
@@ -207,7 +211,7 @@ def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]
 
     Largest weight first; fewer if these are exact. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
     """
-    directions: FloatArray = space.sae.directions
+    directions: FloatArray = space.directions
     chosen: list[int] = []
     left: Doubles = vector
     weights: Doubles = np.zeros(0)
@@ -227,5 +231,5 @@ def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]
 def combined(weights: Mapping[int, float], space: FeatureSpace) -> Doubles:
     """Return the sum of decoder directions (d,) with these weights."""
     ids: Sequence[int] = list(weights)
-    total: Doubles = np.array(list(weights.values())) @ space.sae.directions[ids].astype(np.float64)
+    total: Doubles = np.array(list(weights.values())) @ space.directions[ids].astype(np.float64)
     return total

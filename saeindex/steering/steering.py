@@ -138,7 +138,7 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
     for steer in steers:
         for match in steer.direction.concept.features if steer.direction.concept else ():
             code[match.id] = max(0.0, steer.strength) * steer.direction.typical
-    atoms = space.sae.directions[list(code)].astype(np.float64)
+    atoms = space.directions[list(code)].astype(np.float64)
     decoded = np.array(list(code.values())) @ atoms + space.sae.weights["bias"].astype(np.float64)
     steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
     return steered

@@ -27,7 +27,8 @@ def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def half_weak(space: FeatureSpace) -> FeatureSpace:
     """The default space with weak labels on even features and trusted ones on odd features."""
     labels = tuple(
-        replace(label, trust=0.6 + 0.3 * (i % 2), kind="meaning") for i, label in enumerate(space.labels)
+        replace(label, trust=0.6 + 0.3 * (i % 2), sure=None, kind="meaning")
+        for i, label in enumerate(space.labels)
     )
     return replace(space, labels=labels)
 

@@ -178,7 +178,7 @@ def test_steering_moves_along_the_family_s_weighted_directions(index: FeatureInd
     assert [steer.target for steer in plan.steer] == ["family:stars", "family:#1"]
     space, family = index.space, index.space.families[0]
     weights = np.array([1, 1 / 2, 1 / 3]) / (1 + 1 / 2 + 1 / 3)
-    direction = weights @ space.sae.directions[list(family.features)]
+    direction = weights @ space.directions[list(family.features)]
     assert prepared(index, "a note", steer='+"family:stars":1').steers[
         0
     ].direction.unit @ direction == pytest.approx(np.linalg.norm(direction), rel=1e-5)

@@ -31,7 +31,7 @@ def topics_snapshot(space: FeatureSpace, session_encoder: RecordingEncoder, text
     """Records of eight topics, with real embeddings."""
     written = [record.text for record in texts]
     x = session_encoder.encode_document(written)
-    codes = space.sae.encode(x).to_csr()
+    codes = space.encode(x).to_csr()
     metadata = [{**record.metadata, "tags": [record.metadata["topic"], "any"]} for record in texts]
     return Snapshot.in_memory(space, [r.id for r in texts], x, codes, written, metadata)
 

@@ -63,7 +63,7 @@ def with_doubted_galaxy(index: FeatureIndex) -> tuple[Resolver, int]:
     space = index.space
     galaxy = next(feature for feature, label in enumerate(space.labels) if label.text == "galaxy")
     labels = list(space.labels)
-    labels[galaxy] = replace(labels[galaxy], trust=0.5)
+    labels[galaxy] = replace(labels[galaxy], trust=0.5, sure=None)
     state, doubted = index.state, replace(space, labels=tuple(labels))
     collection = IndexState(state.store, state.manifest, doubted, state.encode, lambda: index.encoder)
     return Resolver(collection), galaxy

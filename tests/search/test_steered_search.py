@@ -143,7 +143,7 @@ def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: Featur
     indices, values = space.sae.encode(q[None]).row(0)
     code[indices] = values
     code[5] = 1.5 * float(space.calibration.median[5])
-    decoded = code @ space.sae.directions.astype(float) + space.sae.bias.double().numpy()
+    decoded = code @ space.directions.astype(float) + space.sae.bias.double().numpy()
     expected = decoded / np.linalg.norm(decoded)
     np.testing.assert_allclose(steering.clamp(q, steers, space), expected, atol=1e-6)
     still = [ResolvedSteer(steers[0].direction, 0.0)]

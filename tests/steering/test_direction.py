@@ -47,7 +47,7 @@ def built(index: FeatureIndex, steer: Steer) -> Direction:
 @pytest.mark.parametrize("count", [1, 4, 16])
 def test_pursuit_equals_that_of_scikit_learn(space: FeatureSpace, seed: int, count: int) -> None:
     vector = nz(np.random.default_rng(seed).normal(size=384))
-    atoms = space.sae.directions.astype(np.float64)
+    atoms = space.directions.astype(np.float64)
     reference = OrthogonalMatchingPursuit(n_nonzero_coefs=count, fit_intercept=False).fit(atoms.T, vector)
     expected = {int(i): float(reference.coef_[i]) for i in np.flatnonzero(reference.coef_)}
     assert pursue(vector, space, count) == pytest.approx(expected, abs=1e-5)
@@ -62,7 +62,7 @@ def test_pursuit_stops_at_a_zero_residual(space: FeatureSpace) -> None:
 def test_the_concepts_and_the_residual_sum_to_the_direction(papers: FeatureIndex) -> None:
     for steer in TARGETS:
         direction = built(papers, steer)
-        shown = sum(p.weight * papers.space.sae.directions[p.feature].astype(float) for p in direction.parts)
+        shown = sum(p.weight * papers.space.directions[p.feature].astype(float) for p in direction.parts)
         assert direction.residual == pytest.approx(float(np.linalg.norm(direction.unit - shown)), abs=1e-9)
         assert len(direction.parts) == 16
         weights = [abs(part.weight) for part in direction.parts]
@@ -122,7 +122,7 @@ def test_an_edit_sets_the_weight_of_a_concept(papers: FeatureIndex) -> None:
     parts = {part.feature: part.weight for part in direction.parts}
     assert added not in parts
     edited = direction.edited({removed.feature: 0.0, added: 0.5})
-    atoms = papers.space.sae.directions.astype(float)
+    atoms = papers.space.directions.astype(float)
     expected = nz(direction.unit - removed.weight * atoms[removed.feature] + 0.5 * atoms[added])
     np.testing.assert_allclose(edited.unit, expected, atol=1e-6)
     assert edited.unit @ atoms[removed.feature] < direction.unit @ atoms[removed.feature]
@@ -140,7 +140,7 @@ def test_edits_that_remove_everything_or_name_no_feature_are_refused(papers: Fea
 def test_a_feature_steers_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
     space = papers.space
     direction = decoder_direction(papers.concepts.resolve("#5"), space)
-    np.testing.assert_allclose(direction.unit, nz(space.sae.directions[5]), atol=1e-7)
+    np.testing.assert_allclose(direction.unit, nz(space.directions[5]), atol=1e-7)
     assert direction.typical == pytest.approx(float(space.calibration.median[5]))
     (part,) = direction.parts
     assert part.feature == 5

@@ -84,7 +84,7 @@ def test_edits_change_the_direction_and_are_stored(index: FeatureIndex) -> None:
     assert kept.edits == {removed: 0.0, 7: 0.5}
     assert kept.unit == profile.unit
     before, after = profile.direction(index.space).unit, kept.direction(index.space).unit
-    atoms = index.space.sae.directions
+    atoms = index.space.directions
     assert after @ atoms[removed] < before @ atoms[removed]
     assert after @ atoms[7] > before @ atoms[7]
     plan = prepared(index, "galaxies", steer="+profile:mine:1")

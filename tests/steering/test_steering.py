@@ -10,7 +10,7 @@ from saeindex.concepts.resolver import Concept, FeatureMatch
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.steering import steering
-from saeindex.steering.direction import decoder_direction
+from saeindex.steering.direction import USUAL, decoder_direction
 from saeindex.steering.steering import ResolvedSteer
 from tests.samples import prepared
 
@@ -31,8 +31,9 @@ def expected(space: FeatureSpace, q: np.ndarray, steers: list[tuple[Concept, flo
         total = sum(match.score for match in target.features)
         direction, typical = np.zeros(len(q)), 0.0
         for match in target.features:
-            direction += match.score / total * space.sae.decoder[match.id].double().numpy()
-            median = float(space.calibration.median[match.id])
+            direction += match.score / total * space.directions[match.id].astype(np.float64)
+            is_beside = match.id >= space.sae.n_features
+            median = USUAL if is_beside else float(space.calibration.median[match.id])
             typical += match.score / total * (median if np.isfinite(median) else 0.0)
         moved += strength * typical * direction / np.sqrt((direction**2).sum())
     return np.asarray(moved / np.sqrt((moved**2).sum()))
@@ -87,7 +88,7 @@ def test_the_strongest_steering_still_gives_a_unit_vector(papers: FeatureIndex) 
 
 
 def test_steps_that_cancel_the_query_out_are_refused(space: FeatureSpace) -> None:
-    q = space.sae.directions[5] / np.linalg.norm(space.sae.directions[5])
+    q = space.directions[5] / np.linalg.norm(space.sae.directions[5])
     strength = -1 / float(space.calibration.median[5])
     with pytest.raises(InvalidInputError, match="cancel"):
         steering.apply(q, [ResolvedSteer(decoder_direction(concept((5, 1.0)), space), strength)])

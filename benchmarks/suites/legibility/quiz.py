@@ -95,7 +95,7 @@ def questions(version: Version, group: str, texts: Texts) -> Iterator[Question]:
     """Yield questions: of features drawn alike ("all"), and as often as records show them ("shown")."""
     rng = np.random.default_rng([SEED, *group.encode()])
     space = version.space
-    code = space.sae.encode(texts.vectors)
+    code = space.encode(texts.vectors)
     active = code.to_csr()
     rows = np.repeat(np.arange(len(texts.records)), np.diff(code.indptr))
     is_typical = space.calibration.levels(code.indices, code.values) >= 1
@@ -150,7 +150,7 @@ def asked_again(version: Version, group: str, texts: Texts, known: Sequence[Ques
     for a near one that lacks it. Questions on records that show nothing any more are left out.
     """
     rng = np.random.default_rng([SEED, *group.encode()])
-    code = version.space.sae.encode(texts.vectors)
+    code = version.space.encode(texts.vectors)
     active = code.to_csr()
     row_of = {
         (str(c), r.id): row for row, (c, r) in enumerate(zip(texts.corpora, texts.records, strict=True))
@@ -170,7 +170,7 @@ def asked_again(version: Version, group: str, texts: Texts, known: Sequence[Ques
 
 def shares(version: Version, texts: Texts) -> dict[str, float]:
     """Return the shares of live features and of code mass that are hidden, and the mass hidden by corpus."""
-    code = version.space.sae.encode(texts.vectors)
+    code = version.space.encode(texts.vectors)
     rows = np.repeat(np.arange(len(code)), np.diff(code.indptr))
     corpora = sorted(map(str, set(texts.corpora)))
     is_hidden = np.zeros(len(rows), bool)

@@ -65,5 +65,5 @@ def learned(space: FeatureSpace, corpus: str, encoder: CachedEncoder) -> Feature
     records = [record for record in rest if record.id not in known][:LEARNED]
     texts = [record.text for record in records]
     vectors = encoder.encode_document(texts)
-    sample = CodedSample([record.id for record in records], texts, vectors, space.sae.encode(vectors))
+    sample = CodedSample([record.id for record in records], texts, vectors, space.encode(vectors))
     return with_names_here(space, names_here(space, sample, encoder.encode_query))

@@ -59,7 +59,7 @@ def questions(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[Question]
     """Yield all questions, corpus by corpus."""
     evidence = space.evidence
     assert evidence is not None
-    relations = default_relations(space, encoder)
+    relations = default_relations(encoder)
     names = [space.labels[feature].text for feature in evidence.features.tolist()]
     hidden = relations.third(names, WITHHELD_THIRD)
     kept, _ = default_fit(space, encoder, relations)

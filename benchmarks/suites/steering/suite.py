@@ -198,7 +198,7 @@ def example_rows(
 def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Callable[[float], Scores]:
     """Sparse rescoring: the query is unchanged; activations of the direction's concepts add to the score."""
     space = corpus.index.space
-    code = space.sae.encode(corpus.x).to_csr()
+    code = space.encode(corpus.x).to_csr()
     weights = np.zeros((len(asked), space.n_features))
     for row, direction in enumerate(u):
         shown = pursue(direction, space, 16)

@@ -220,7 +220,7 @@ class Placer:
     def new(self, x: FloatArray, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the cluster of each text, with its unit embedding (m, d)."""
         words = word_matrix([tokens(text) for text in texts], self.sample.places)
-        concepts = concept_parts(self.sample.space.sae.encode(x).to_csr(), self.sample.space)
+        concepts = concept_parts(self.sample.space.encode(x).to_csr(), self.sample.space)
         placed: NDArray[np.int64] = self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1)
         return placed
 

@@ -54,7 +54,7 @@ class KnownTrivial:
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read directions, labels and families of ``space``."""
-        directions = np.asarray(space.sae.directions, np.float32)
+        directions = np.asarray(space.directions, np.float32)
         lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
         self._directions, self._labels = directions / lengths, np.asarray(space.label_vectors, np.float32)
         groups = [family.features for family in space.families]

@@ -66,7 +66,7 @@ def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
     """
     keys = [int(one.key) for one in found]
     effects = np.abs([one.effect for one in found])
-    parts = space.sae.directions[keys] * effects[:, None]
+    parts = space.directions[keys] * effects[:, None]
     groups, against = (np.array([getattr(one, side) for one in found]) for side in ("group", "against"))
     labels, names = [space.labels[key] for key in keys], space.label_vectors[keys]
     worth = np.empty(len(found))
@@ -83,7 +83,7 @@ def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
     """Return which features (f, f) are of one family or have nearly the same direction."""
     family_of = {feature: family.id for family in reversed(space.families) for feature in family.features}
     families = np.array([family_of.get(feature, -1 - place) for place, feature in enumerate(features)])
-    directions = space.sae.directions[list(features)]
+    directions = space.directions[list(features)]
     same: NDArray[np.bool_] = (families[:, None] == families) | (directions @ directions.T >= SAME)
     return same
 

@@ -193,7 +193,7 @@ def test_trivial_pairs_are_known_by_family_direction_and_label(
     family = next(family for family in space.families if family.size > 1)
     every = np.arange(space.n_features)
     why = known(every[:200], every)
-    directions = np.asarray(space.sae.directions, np.float64)
+    directions = np.asarray(space.directions, np.float64)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     cosines = np.abs(directions[:200] @ directions.T)
     clear = np.abs(cosines - 0.2) > 1e-3
