@@ -22,7 +22,7 @@ from benchmarks.evidence.fit import (
 )
 from benchmarks.evidence.relations import COLUMNS
 from saeindex import FeatureSpace
-from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.features.calibration import ARRAYS
 from saeindex.features.evidence import Evidence
 from saeindex.features.labels import CONCEPT, SURE, FeatureLabel
 from saeindex.files import checksums_of_files, with_checksum, without_checksum
@@ -48,7 +48,8 @@ def main() -> None:
     uses = designed(space, encoder, read, relations, every)
     sure = sureness(kept, uses, read.concepts, relations, names)
     print(f"{len(evidence.lexicon.words):,} words, {len(evidence.lexicon.concepts):,} entries")
-    print(f"{len(entries):,} concepts, of which {np.sum(sure < SURE):,} have names that are no evidence")
+    weak = int(np.sum(sure < SURE))
+    print(f"{len(entries):,} concepts, of which {weak:,} have names that mostly mean something else")
     save(named(space, evidence, entries, sure.round(2).tolist(), encoder))
 
 
@@ -57,7 +58,7 @@ def bare(space: FeatureSpace) -> FeatureSpace:
     n, levels = space.sae.n_features, space.calibration
     own = {name: getattr(levels, name)[:n] for name in ARRAYS}
     labels, vectors = space.labels[:n], space.label_vectors[:n]
-    calibration = Calibration(levels.records, **own, mean=levels.mean)
+    calibration = replace(levels, **own)
     return replace(space, labels=labels, label_vectors=vectors, calibration=calibration, evidence=None)
 
 

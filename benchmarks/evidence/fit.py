@@ -6,9 +6,9 @@ fits after a first one whose words are chosen by hand settle it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,11 +93,9 @@ def features_of(space: FeatureSpace, entries: Sequence[Entry]) -> IntArray:
     """Return the features of concepts (c,): those made for them, and numbers beside the autoencoder's."""
     own = space.labels[: space.sae.n_features]
     made = {label.text: feature for feature, label in enumerate(own) if label.method == CONCEPT}
-    beside = count(space.sae.n_features)
-    return np.array([
-        made[one.name] if one.name in made else made[one.former] if one.former in made else next(beside)
-        for one in entries
-    ], np.int32)  # fmt: skip
+    beside = itertools.count(space.sae.n_features)
+    found = (made.get(one.name, made.get(one.former)) for one in entries)
+    return np.array([next(beside) if feature is None else feature for feature in found], np.int32)
 
 
 def designed(
@@ -149,9 +147,9 @@ def corrected(fit: Fit, design: Design, relations: Relations) -> Fit:
     for concept_or_name in (relations.pairs[:, 1], np.arange(len(relations.pairs))):
         best = np.array([said[row][fit.weights[said[row]].argmax()] for row in pairs])
         p = expit(fit.log_odds(design, relations)[0][pairs])
-        of, length = concept_or_name[best], int(concept_or_name.max()) + 1
-        excess = np.bincount(of, design.is_clear[pairs] - p, length)
-        effects = excess / (np.bincount(of, p * (1 - p), length) + PRECISION)
+        of, count = concept_or_name[best], int(concept_or_name.max()) + 1
+        excess = np.bincount(of, design.is_clear[pairs] - p, count)
+        effects = excess / (np.bincount(of, p * (1 - p), count) + PRECISION)
         fit = reweighed(replace(fit, effects=fit.effects + effects[concept_or_name]), relations)
     return fit
 

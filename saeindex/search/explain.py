@@ -72,7 +72,7 @@ class Explainer:
     def __init__(self, space: FeatureSpace) -> None:
         """Read the space's directions, bias and labels."""
         self._labels = space.labels
-        self._directions = space.directions
+        self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
         self._is_named = np.zeros(space.n_features, bool)
         if space.evidence is not None:

@@ -203,7 +203,7 @@ def _concept_parts(
     if code is None:
         return [], 0.0
     space, inferred = scorer.sample.space, scorer.inference
-    directions = space.directions[code.indices].astype(np.float64)
+    directions = space.sae.directions[code.indices].astype(np.float64)
     steps = unit * code.values * (directions @ inferred.directions[0])
     weights = row.concepts[:, code.indices].toarray()[0] * inferred.concepts[0][code.indices]
     values = zip(code.indices.tolist(), (steps + unit * weights).tolist(), strict=True)
