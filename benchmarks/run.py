@@ -30,6 +30,7 @@ SUITES = (
     "taxonomy",
     "recipes",
     "legibility",
+    "screens",
     "mentions",
     "server",
 )

@@ -19,8 +19,8 @@ from saeindex.features import FeatureSpace
 from saeindex.files import writable
 from saeindex.indexing.create_open import IndexParts, create_index, is_there, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
-from saeindex.indexing.names import is_to_learn
 from saeindex.indexing.split import check_split
+from saeindex.indexing.terms import is_to_learn
 from saeindex.operations.analysis import Analysis, Reading
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.records import condition_of, stored_of
@@ -227,7 +227,7 @@ class FeatureIndex(Surface):
         columns: Columns | Mapping[str, Any] | None = None,
         batch_size: int = 512,
         progress: bool | Callable[[int], object] = False,
-        learn_names: bool = True,
+        learn_terms: bool = True,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
@@ -239,9 +239,10 @@ class FeatureIndex(Surface):
         ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected by common names, and an id is made from the text. Unchanged records are
         skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
-        is a function that is told how many further texts are done. What features mean in the index is learned
-        at the end of an upsert of several records once it has 64, and again when as many were written as it
-        had then; not with ``learn_names=False``.
+        is a function that is told how many further texts are done. The terms of the collection, words and
+        phrases that it uses often and no concept covers, become concepts of the index at the end of an upsert
+        of several records once it has 64, and again when as many were written as it had then; not with
+        ``learn_terms=False``.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.columns import Columns
@@ -255,14 +256,19 @@ class FeatureIndex(Surface):
         current = self._made()
         with current.write() as write:
             pipeline = partial(
-                Pipeline, current.store, self.space, self.encoder, split, writing=write.points,
-                window=batch_size, fields=fields, sentences=current.state.manifest.sentences,
+                Pipeline, current.store, lambda: current.state.space, self.encoder, split,
+                writing=write.points, window=batch_size, fields=fields,
+                sentences=current.state.manifest.sentences,
             )  # fmt: skip
             report = index_source(source, pipeline, current.state.rejects_path, progress)
             write.end(report.records)
         kept = self.state.manifest
-        if learn_names and report.records > 1 and is_to_learn(kept.names, kept.counts.records, kept.written):
-            current.learn_names()
+        if (
+            learn_terms
+            and report.records > 1
+            and is_to_learn(kept.learned, kept.counts.records, kept.written)
+        ):
+            current.learn_terms()
         return report
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
@@ -276,7 +282,7 @@ class FeatureIndex(Surface):
         with self._current.reading() as state:
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space
-        parts = part_of(state.store, given, state.manifest, selected, lambda: self.encoder)
+        parts = part_of(state.store, given, state.manifest, selected)
         return self._of_parts(self.name, parts, self.encoder)
 
     def copy(

@@ -265,6 +265,9 @@ class VectorStore(Protocol):
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points and replace those with the same id; when this returns, they survive ``kill -9``."""
 
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace some keys of payloads, by the points' ids, or remove those that are None; others stay."""
+
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
 

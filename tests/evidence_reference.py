@@ -46,7 +46,8 @@ def log_odds_of(evidence: Evidence, sentence: str, vector: NDArray[np.float32]) 
     """Return the largest log-odds of each concept (c,) for a sentence."""
     x = vector.astype(np.float64) - evidence.mean
     nearness: Doubles = evidence.directions.astype(np.float64) @ (x / np.linalg.norm(x))
-    fifth = sorted(nearness.tolist(), reverse=True)[:5][-1]
+    own = len((evidence.base or evidence).features)  # what comes after are terms
+    fifth = sorted(nearness[:own].tolist(), reverse=True)[:5][-1]
     length = math.log(max(1, len(sentence.split())))
 
     def vector_says(model: LogOdds, near: Any) -> Any:
@@ -54,6 +55,9 @@ def log_odds_of(evidence: Evidence, sentence: str, vector: NDArray[np.float32]) 
         return said + model.length * length + model.base
 
     largest: Doubles = vector_says(evidence.meant, nearness)
+    for place in range(own, len(nearness)):
+        slope, base = evidence.of_terms[:, place - own]  # type: ignore[index]
+        largest[place] = slope * nearness[place] + base
     lexicon, numbers = evidence.lexicon, _numbers(evidence.lexicon)
     for word in words_of(sentence) & numbers.keys():
         number = numbers[word]

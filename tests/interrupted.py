@@ -78,7 +78,7 @@ def index_file(path: Path, source: Path, reports: Connection, waits_after: float
     try:
         with create_or_open(path) as index:
             index.encoder = ReportingEncoder(reports, waits_after)
-            index.upsert(source, batch_size=BATCH_SIZE)
+            index.upsert(source, batch_size=BATCH_SIZE, learn_terms=False)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -384,7 +384,7 @@ def former_index(
     store = create_store("former" if client else path, layout, client=client)
     store.upsert(points)
     manifest = Manifest.describe(space, fields=("prompt",)).model_dump(mode="json")
-    gone = ("sentences", "is_being_written", "points_revision", "copying", "written")
+    gone = ("sentences", "is_being_written", "points_revision", "copying", "written", "terms", "learned")
     former = {key: one for key, one in manifest.items() if key not in gone}
     former |= {"format_version": 1, "counts": {"records": 2, "points": len(points)}, "revision": "r",
                "passages": {"max_tokens": 8, "overlap": 0} if passages else None,

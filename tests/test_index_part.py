@@ -49,7 +49,7 @@ def whole(
     client = QdrantClient(":memory:") if request.param == "client" else None
     path = "whole" if client else tmp_path_factory.mktemp("part") / "whole.idx"
     with FeatureIndex.create(path, space, client=client, encoder=session_encoder) as index:
-        index.upsert(texts, split=SPLIT if request.param == "documents" else None)
+        index.upsert(texts, split=SPLIT if request.param == "documents" else None, learn_terms=False)
         index.concepts.rename(7, "a name that tells of others")
         index.profiles.fit("theirs", like=[next(iter(index.scroll(limit=1)[0])).id])
         yield index
@@ -72,7 +72,7 @@ def alone(
     path = "alone" if client else tmp_path_factory.mktemp("part") / "alone.idx"
     with FeatureIndex.create(path, space, client=client, encoder=session_encoder) as index:
         own = [record for record in texts if record.metadata["topic"] in TOPICS]
-        index.upsert(own, split=SPLIT if whole.state.has_documents else None)
+        index.upsert(own, split=SPLIT if whole.state.has_documents else None, learn_terms=False)
         yield index
 
 
@@ -97,7 +97,7 @@ QUERIES: dict[str, Callable[[FeatureIndex], Any]] = {
     "concept": lambda index: index.concepts.resolve("bad weather"),
     "card": lambda index: index.concepts.card(index.concepts.resolve("music").features[0].id),
     "facets": lambda index: index.concepts.facets("a summer thunderstorm"),
-    "labels": lambda index: [label.name for label in index.space.labels],
+    "labels": lambda index: [label.text for label in index.space.labels],
     "fields": lambda index: index.metadata_fields(),
     "diff": lambda index: asdict(index.diff(a="metadata.year < 2005", b="metadata.year >= 2005")),
     "correlate": lambda index: (index.correlate(limit=20).units, index.correlate(limit=20).results),
@@ -135,7 +135,7 @@ def test_a_part_knows_nothing_of_the_others(
     assert len(part) == len(part.get(shown)) < len(whole)
     assert part.profiles.names() == []
     assert part.concepts.history() == []
-    assert "a name that tells of others" not in {label.name for label in part.space.labels}
+    assert "a name that tells of others" not in {label.text for label in part.space.labels}
     for asked in (Query(like=hidden[:1]), Query("rain", unlike=hidden[:1])):
         with pytest.raises(NotFoundError):
             part.search(asked)

@@ -40,7 +40,7 @@ def test_the_first_upsert_creates_it_once_for_several_threads(
     records = sample_records(40)
     with FeatureIndex(path, encoder=session_encoder) as index:
         threads = [
-            threading.Thread(target=index.upsert, args=(records[start::4],), kwargs={"learn_names": False})
+            threading.Thread(target=index.upsert, args=(records[start::4],), kwargs={"learn_terms": False})
             for start in range(4)
         ]
         for thread in threads:

@@ -23,8 +23,8 @@ from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex.config import SentenceStorage
 from saeindex.encoders import open_encoder
 from saeindex.index import FeatureIndex
-from saeindex.indexing.names import SAMPLED
 from saeindex.indexing.sentences import spans_in
+from saeindex.indexing.terms import SAMPLED
 from saeindex.types import Record
 
 CORPUS = "arxiv_heldout"

@@ -73,11 +73,11 @@ def _concepts(snapshot: Snapshot, row: int, spoken: list[int]) -> tuple[str, ...
     """Return the labels of the first of the ``spoken`` features, or of the most telling if there are none."""
     code, space = snapshot.activations[row], snapshot.space
     if not spoken:
-        spoken = code.indices[
-            telling_order(space.labels, space.calibration, code.indices, code.data)
-        ].tolist()
+        named = space.is_named[code.indices]
+        indices, values = code.indices[named], code.data[named]
+        spoken = indices[telling_order(space.labels, space.calibration, indices, values)].tolist()
     labels = [space.labels[feature] for feature in spoken[:SHOWN_CONCEPTS]]
-    return tuple(shown_label(label.name, label.is_weak) for label in labels)
+    return tuple(shown_label(label.text, label.is_weak) for label in labels)
 
 
 def _joined(*parts: str) -> str:

@@ -27,6 +27,9 @@ def features(
     index: Annotated[str, INDEX],
     phrase: Annotated[str, typer.Argument(help="A word or a phrase.")],
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Number of features.")] = 10,
+    unnamed: Annotated[
+        bool, typer.Option("--unnamed", help="Also those without a name, by the words of their texts.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -34,10 +37,8 @@ def features(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        matches = opened.concepts.find(phrase, limit)
+        matches = opened.concepts.find(phrase, limit, unnamed=unnamed)
         records = _records(opened, [match.id for match in matches])
-        wanted = [match.example for match in matches if match.example]
-        texts = {record.id: record.text for record in opened.get(wanted, include=())}
         kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
         found = [
@@ -48,12 +49,12 @@ def features(
         from rich.table import Column, Table
         from rich.text import Text
 
-        label = Column("label, and an example", overflow="fold")
+        label = Column("label, and what it means", overflow="fold")
         table = Table("feature", label, "match", "trust", "records", box=None, header_style="dim")
         for match in matches:
             shown = Text(shown_label(match.label, match.is_weak))
-            if text := texts.get(match.example):
-                shown.append(f"\n{one_line(text, TEXT_CHARS)}", style="dim")
+            if match.description:
+                shown.append(f"\n{one_line(match.description, TEXT_CHARS)}", style="dim")
             scores = f"{match.score:.2f}", _score(match.trust)
             table.add_row(f"#{match.id}", shown, *scores, f"{records[match.id]:,}")
         console().print(table)
@@ -82,8 +83,7 @@ def feature(
         say(shortened(f"  {one_line(card.description, width)}", width))
     for note in card.notes:
         say(f"  {note}")
-    here = "" if card.trust_here is None else f", {_score(card.trust_here)} in this index"
-    say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
+    say(f"  {card.origin}")
     say(
         f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}, "
         f"possible in {possible:,}"

@@ -105,5 +105,5 @@ def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_j
 def _print(opened: FeatureIndex, feature: str, as_json: bool) -> None:
     number = opened.space.number(feature)
     label = opened.space.labels[number]
-    described = {"feature": number, "label": label.name, "kind": label.kind, "is_weak": label.is_weak}
-    answer(described, f"#{number} {shown_label(label.name, label.is_weak)}", as_json)
+    described = {"feature": number, "label": label.text, "kind": label.kind, "is_weak": label.is_weak}
+    answer(described, f"#{number} {shown_label(label.text, label.is_weak)}", as_json)

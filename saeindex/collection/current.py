@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,9 +12,17 @@ from uuid import uuid4
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
 from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
-from saeindex.errors import MismatchError, SaeIndexError
+from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
+from saeindex.features.labels import is_phrase
 from saeindex.indexing.manifest import Counts, Manifest
-from saeindex.indexing.names import learned, read_sample
+from saeindex.indexing.terms import (
+    MAX_DEFINED,
+    Definition,
+    KeptTerm,
+    Surroundings,
+    found_terms,
+    recoded,
+)
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.stores.event_loop import elsewhere
 
@@ -95,17 +103,62 @@ class CurrentState:
                 self._open_writes += 1
                 self.ended(0)
 
-    def learn_names(self) -> None:
-        """Learn now what features mean in the index's records."""
+    def learn_terms(self) -> None:
+        """Learn now the terms of the index's records, and find all that it has in each record."""
         with self.reading() as state:
-            count, sample = state.total, read_sample(self.store, self.given_space.n_features)
-        found = learned(sample, count, self.given_space, self._encoder) if count else None
-        self.change(lambda _: {"names": found, "written": 0})
+            kept, count = state.manifest, state.total
+            is_read = kept.sentences == "stored" and count
+            own = (
+                found_terms(self.store, state.space, kept.terms, kept.fields, self._encoder())
+                if is_read
+                else []
+            )
+        if own or (is_read and kept.terms):
+            self.add_terms(own)
+        self.change(lambda _: {"learned": count or None, "written": 0})
+
+    def define(self, name: str, description: str, examples: Sequence[str]) -> int:
+        """Make a concept by its name, a description and example texts, or anew; return its feature."""
+        asked, given = f"define the concept {name!r:.80}", " ".join(name.split())
+        with self.reading() as state:
+            own, evidence = state.manifest, state.space.evidence
+            if own.sentences != "stored" or evidence is None:
+                found = "the index has no vectors of sentences"
+                raise InvalidInputError(asked, found, f"Run {copy_command(self._name)}: the copy has them.")
+            if not is_phrase(given) or not all(one.strip() for one in examples):
+                found = "an empty example" if is_phrase(given) else "not a phrase of at most 200 characters"
+                raise InvalidInputError(asked, found, "Give a word or a phrase, and texts that speak of it.")
+            terms = {one.name.casefold(): one.name for one in own.terms}
+            feature = state.named_concepts.get(given.casefold())
+            if feature is not None and given.casefold() not in terms:
+                do = f"Give it another name, or hide that one: `saeindex names hide {self._name} {feature}`."
+                raise InvalidInputError(asked, f"feature #{feature} has that name", do)
+            if len(terms) >= MAX_DEFINED and given.casefold() not in terms:
+                found = f"the index has {len(terms):,} concepts of its own"
+                raise InvalidInputError(asked, found, "Define one of these anew.")
+            named = Definition(terms.get(given.casefold(), given), description, examples)
+            term = named.term(self._encoder(), Surroundings.of(self.store, evidence.mean))
+        self.add_terms([term])
+        return self.given_space.n_features + [one.name for one in self.state.manifest.terms].index(term.name)
+
+    def add_terms(self, terms: Sequence[KeptTerm]) -> None:
+        """Make terms concepts of the index, or define them anew: its records have them when this returns."""
+
+        def added(kept: Manifest) -> dict[str, Any]:
+            return {"terms": tuple({one.name: one for one in (*kept.terms, *terms)}.values())}
+
+        with self.write() as write, write.points() as store:
+            self.change(
+                added
+            )  # first: of a write that is interrupted, no record has a term that is not there
+            first, fields = self.given_space.n_features, self.state.manifest.fields
+            for payloads in recoded(store, self.state.space, first, fields):
+                store.set_payload(payloads)
 
     def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
         """Give features names of their own ("" takes one back), and hide or show features."""
-        given, encode = self.given_space, self._encoder().encode_query
-        self.change(lambda kept: {"edits": kept.edits.changed(given, names, hidden, encode)})
+        space, encode = self.state.space, self._encoder().encode_query
+        self.change(lambda kept: {"edits": kept.edits.changed(space, names, hidden, encode)})
 
     # For writes ---------------------------------------------------------------------------------------
 
@@ -160,7 +213,7 @@ class CurrentState:
             former.manifest = manifest  # only what is counted differs
             return former
         known = None if former is None else former.manifest
-        is_same = known is not None and (known.names, known.edits) == (manifest.names, manifest.edits)
+        is_same = known is not None and (known.terms, known.edits) == (manifest.terms, manifest.edits)
         space = former.space if former is not None and is_same else manifest.with_own_names(self.given_space)
         return IndexState(self.store, manifest, space, self._encode, self._encoder, self.folder)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.create_open import IndexParts
 from saeindex.indexing.manifest import Counts
-from saeindex.indexing.names import NameEdits, is_to_learn, learned, read_sample
+from saeindex.indexing.names import NameEdits
+from saeindex.indexing.proof import POSSIBLE
+from saeindex.stores.point_checks import MAX_COUNT
 from saeindex.stores.selected import SelectedStore
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
-    from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.protocols import VectorStore
 
 
 def part_of(
@@ -24,21 +26,27 @@ def part_of(
     space: FeatureSpace,
     manifest: Manifest,
     selected: Filter | None,
-    encoder: Callable[[], TextEncoder],
 ) -> IndexParts:
     """Return the parts of an index that has only the ``selected`` points.
 
-    What features mean is learned from these points. Names, profiles and files of the whole stay there: they
-    may tell of other records.
+    Of the terms of the collection it has those that its records use; others have no name there. Names,
+    profiles and files of the whole stay there: they may tell of other records.
     """
     if selected is None:
         raise InvalidInputError("a part of an index", "no condition", "Give where or query_filter.")
     view = SelectedStore(store, selected)
     records = view.count()
-    names = None
-    if is_to_learn(None, records, 0):
-        names = learned(read_sample(view, space.n_features), records, space, encoder)
+    codes = {
+        int(code)
+        for name in ("", *manifest.fields)
+        for code, _ in (view.facet(suffixed(CONCEPTS, name), limit=MAX_COUNT) if manifest.terms else ())
+    }
+    used = {code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE}
+    terms = tuple(
+        term if space.n_features + number in used else term.unnamed()
+        for number, term in enumerate(manifest.terms)
+    )
     own = manifest.model_copy(
-        update={"counts": Counts(records=records), "names": names, "edits": NameEdits(), "profiles": {}}
+        update={"counts": Counts(records=records), "terms": terms, "edits": NameEdits(), "profiles": {}}
     )
     return IndexParts(SelectedStore(store, selected, own.to_json()), space, own, None)

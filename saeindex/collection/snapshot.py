@@ -91,7 +91,8 @@ class Snapshot:
     number of the sentence that gives it. ``words`` (m, v) is 1 where a record has a word of ``vocabulary``,
     ``lengths`` (m,) is each record's number of words.
     ``metadata`` has a JSON object per record, as text, ``documents`` the document that each is a piece of. A
-    record without the field has no features or words.
+    record without the field has no features or words. ``lists_unnamed`` says that analyses also look among
+    the features that have no name to show.
     """
 
     space: FeatureSpace
@@ -106,6 +107,7 @@ class Snapshot:
     metadata: Sequence[str]
     read_texts: ReadTexts
     documents: Sequence[str | None] = ()
+    lists_unnamed: bool = False
     _levels: dict[str, csr_matrix] = made(default_factory=dict)
     _columns: dict[str, Column] = made(default_factory=dict)
 
@@ -156,6 +158,22 @@ class Snapshot:
         return self._levels[level]
 
     @cached_property
+    def listed(self) -> NDArray[np.int64]:
+        """The features that analyses look among."""
+        every = np.arange(self.space.n_features)
+        return every if self.lists_unnamed else every[self.space.is_named]
+
+    def listed_at(self, level: LevelName) -> csr_matrix:
+        """Return :meth:`at` with the features that analyses look among; the columns of others are empty."""
+        from scipy.sparse import diags
+
+        kept = np.zeros(self.space.n_features, np.float32)
+        kept[self.listed] = 1.0
+        found: csr_matrix = (self.at(level) @ diags(kept)).tocsr()
+        found.eliminate_zeros()
+        return found
+
+    @cached_property
     def has_evidence(self) -> bool:
         """Whether the levels of named concepts are those of evidence: of what sentences say."""
         return bool((self.reached.data & _IS_POSSIBLE).any())
@@ -175,8 +193,13 @@ class Snapshot:
         evidence = self.space.evidence
         if not self.has_evidence or evidence is None or feature not in evidence.features:
             return np.asarray(self.activations[rows][:, feature].toarray().ravel(), np.float32)
-        packed = self.reached[rows][:, feature].toarray().ravel()
-        return np.asarray((packed >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1), np.float32)
+        found: FloatArray = self.percents([feature])[rows, 0].astype(np.float32)
+        return found
+
+    def percents(self, features: Sequence[int]) -> NDArray[np.int32]:
+        """Return the evidence in percent of features' concepts (m, f), 0 where there is none."""
+        packed: NDArray[np.int32] = self.reached[:, list(features)].toarray()
+        return (packed >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1)
 
     def column(self, name: str) -> Column:
         """Return a field of the records, such as ``metadata.year``; NotFoundError if no record has it."""
@@ -235,6 +258,15 @@ class Snapshot:
             _levels={},
             _columns={},
         )
+
+    def without_terms(self) -> Snapshot:
+        """Return the snapshot without the terms of the collection, for comparisons with another one."""
+        space = self.space.without_terms()
+        if space is self.space:
+            return self
+        n = space.n_features
+        own = {"activations": self.activations[:, :n], "reached": self.reached[:, :n]}
+        return replace(self, space=space, _levels={}, _columns={}, **own)
 
     @cached_property
     def has_documents(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,6 +109,14 @@ class IndexState:
         """The features of the named concepts that the index has evidence of; none without sentences."""
         return self.derived(_spoken)
 
+    @property
+    def named_concepts(self) -> Mapping[str, int]:
+        """The features that the index has evidence of, by name, and by name in lower case.
+
+        Names of the space stay: a filter that somebody saved goes on after a concept is renamed or hidden.
+        """
+        return self.derived(_named_concepts)
+
     def sample(self) -> CollectionSample:
         """Return a sample of the records; InvalidInputError if there are none."""
         return self.derived(_sample)
@@ -186,6 +194,12 @@ def _spoken(state: IndexState) -> frozenset[int]:
     evidence = state.space.evidence
     is_read = evidence is not None and state.manifest.sentences != "off"
     return frozenset(evidence.features.tolist()) if evidence is not None and is_read else frozenset()
+
+
+def _named_concepts(state: IndexState) -> dict[str, int]:
+    labels = state.space.labels
+    named = {labels[one].given or labels[one].text: one for one in sorted(state.spoken, reverse=True)}
+    return {name.casefold(): one for name, one in named.items()} | named
 
 
 def _has_documents(state: IndexState) -> bool:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
-from saeindex.features.labels import CONCEPT as GIVEN
-from saeindex.features.labels import MEANING, SPELLING
+from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING
 from saeindex.indexing.points import code_of
 from saeindex.indexing.proof import PROVING, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
 
 # Records of a level that are read for the surest.
 READ = 256
+ORIGINS = {
+    CONCEPT: "a named concept",
+    OF_COLLECTION: "a term of this collection",
+    MANUAL: "named by a person",
+}
 OF_SPELLING = "It answers to how words are written, not to what they mean."
 
 
@@ -58,8 +62,6 @@ class FeatureCard(Result):
     are the records with the highest activations. ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
     is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
-    ``trust_here`` is the trust of the name in this index; ``elsewhere`` is the label of the space, where this
-    index does not show all of it.
     """
 
     id: int
@@ -74,8 +76,6 @@ class FeatureCard(Result):
     similar: tuple[SimilarFeature, ...]
     description: str = ""
     kind: str = MEANING
-    trust_here: float | None = None
-    elsewhere: str = ""
 
     @property
     def name(self) -> str:
@@ -83,11 +83,19 @@ class FeatureCard(Result):
         return f"#{self.id} {shown_label(self.label, self.is_weak)}"
 
     @property
+    def origin(self) -> str:
+        """Where the label comes from, and its scores as far as they are known."""
+        scores = [
+            f"{name} {number(one)}"
+            for name, one in (("trust", self.trust), ("F1", self.f1))
+            if one is not None
+        ]
+        return ", ".join([ORIGINS.get(self.method, f"labelled by {self.method}"), *scores])
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the label should know."""
-        elsewhere = f"Elsewhere it is {self.elsewhere!r}, which does not predict it in this index."
-        is_of_spelling = self.kind == SPELLING
-        return [*([elsewhere] if self.elsewhere else []), *([OF_SPELLING] if is_of_spelling else [])]
+        return [OF_SPELLING] if self.kind == SPELLING else []
 
     def _repr_html_(self) -> str:
         from saeindex.report.html import notebook_html
@@ -106,13 +114,13 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
     directions = space.directions
     cosines = directions @ directions[feature]
-    similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
+    similar = [int(i) for i in np.argsort(-cosines) if i != feature and space.is_named[i]][:examples]
     counts = dict(store.facet(CONCEPTS, None, space.n_features * LEVELS))
     reached = [counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS)]
     reached[-1] = max(reached[number] for number in LEVELS_OF["possible"])
     return FeatureCard(
         id=feature,
-        label=label.name,
+        label=label.text,
         method=label.method,
         trust=label.trust,
         f1=label.f1,
@@ -126,13 +134,11 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
             for p in store.search(SearchRequest(code, using=SAE, limit=examples))
         ),
         similar=tuple(
-            SimilarFeature(i, space.labels[i].name, float(cosines[i]), space.labels[i].is_weak)
+            SimilarFeature(i, space.labels[i].text, float(cosines[i]), space.labels[i].is_weak)
             for i in similar
         ),
         description=label.description,
         kind=label.kind,
-        trust_here=label.trust_here,
-        elsewhere=label.text if label.said != label.text else "",
     )
 
 
@@ -165,8 +171,6 @@ def card_description(card: FeatureCard) -> Description:
     from saeindex.report.model import Description, listing
 
     present, typical, strong, possible = (counted(count, "record") for count in card.records_at_level)
-    trust = "not measured" if card.trust is None else number(card.trust)
-    here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {
         "Activation": lambda one: number(one.activation, 3),
         "Evidence": lambda one: "" if one.proof is None else number(one.proof.evidence),
@@ -177,8 +181,7 @@ def card_description(card: FeatureCard) -> Description:
     return Description(
         question="What is this feature?",
         summary=[
-            f"{card.name}: labelled by {'its concept' if card.method == GIVEN else card.method}, "
-            f"trust {trust}{here}.",
+            f"{card.name}: {card.origin}.",
             *([one_line(card.description, 400)] if card.description else []),
             *card.notes,
             f"Present in {present} of this index, typical in {typical}, strong in {strong}, "

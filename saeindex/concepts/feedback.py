@@ -154,7 +154,8 @@ def _(feedback: Feedback) -> Description:
 
 def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:
     """Return ``feedback`` with the inferred concepts and words of the largest weights, judged ones first."""
-    weights, labels = inferred.concepts[0], sample.space.labels
+    labels = sample.space.labels
+    weights = np.where(sample.space.is_named, inferred.concepts[0], 0.0)
     judged = list(dict.fromkeys([*feedback.judged, *feedback.concept_weights]))
     order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[: SHOWN + len(judged)]]
     others = [i for i in order if i not in judged and weights[i] != 0.0]
@@ -162,8 +163,8 @@ def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSam
     concepts = tuple(
         FeedbackConcept(
             id=i,
-            label=labels[i].name,
-            weight=float(weights[i]),
+            label=labels[i].text,
+            weight=float(inferred.concepts[0][i]),
             is_weak=labels[i].is_weak,
             verdict=feedback.judged.get(i),
         )

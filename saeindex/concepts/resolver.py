@@ -73,7 +73,7 @@ _ID = re.compile(r"#\d{1,9}")
 class FeatureMatch(Result):
     """A feature that matches a phrase; ``score`` is higher for a better match.
 
-    In an index, ``trust`` is that of its name there, if known, ``example`` the id of a short clear record.
+    ``description`` is that of its concept, if it has one.
     """
 
     id: int
@@ -82,7 +82,7 @@ class FeatureMatch(Result):
     trust: float | None
     is_weak: bool
     density: float
-    example: str = ""
+    description: str = ""
 
     @property
     def shown(self) -> str:
@@ -134,10 +134,16 @@ class ConceptResolver:
         self._space, self._encode, self._reads = space, encode_query, reads
         self._resolved: Memo[Concept] = Memo(KEPT)
 
-    def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features nearest to a phrase, best first, weak labels included."""
+    def match(self, phrase: str, limit: int = 10, unnamed: bool = False) -> list[FeatureMatch]:
+        """Return the features nearest to a phrase, best first, weak labels included.
+
+        Those without a name of their own are left out, unless ``unnamed`` asks for them.
+        """
         check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
+        if not unnamed:
+            scores = np.where(self._space.is_named, scores, -np.inf)
+            limit = min(limit, int(self._space.is_named.sum()))
         return [self.describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
 
     def resolve(self, target: str) -> Concept:
@@ -166,7 +172,7 @@ class ConceptResolver:
             return ()
         candidates = self.match(phrase, 4 * MAX_MATCHED)
         labels = self._space.labels
-        exact = [c for c in candidates if labels[c.id].said.casefold() == phrase.casefold()]
+        exact = [c for c in candidates if labels[c.id].text.casefold() == phrase.casefold()]
         exact = [c for c in exact if labels[c.id].kind != HIDDEN]
         own = [c for c in exact if labels[c.id].method == MANUAL]  # what a person calls so is meant first
         trusted = own or exact or [c for c in candidates if not c.is_weak]
@@ -276,24 +282,25 @@ class ConceptResolver:
     def _features_by_stem(self) -> dict[str, list[int]]:
         features: dict[str, list[int]] = {}
         for feature, label in enumerate(self._space.labels):
-            for stem in _stems(" ".join([label.said, *label.here]).replace(",", " ")):
+            for stem in _stems(label.text.replace(",", " ")):
                 features.setdefault(stem, []).append(feature)
         return features
 
     @cached_property
     def _trusted_labels(self) -> frozenset[str]:
-        return frozenset(label.said.casefold() for label in self._space.labels if not label.is_weak)
+        return frozenset(label.text.casefold() for label in self._space.labels if not label.is_weak)
 
     @cached_property
     def _own_names(self) -> frozenset[str]:
-        return frozenset(one.said.casefold() for one in self._space.labels if one.method == MANUAL)
+        return frozenset(one.text.casefold() for one in self._space.labels if one.method == MANUAL)
 
     def describe(self, feature: int, score: float) -> FeatureMatch:
         """Return a feature as a match with this score."""
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
-        trust = label.best_known_trust
-        return FeatureMatch(feature, label.name, score, trust, label.is_weak, density, label.example)
+        return FeatureMatch(
+            feature, label.text, score, label.trust, label.is_weak, density, label.description
+        )
 
 
 def said_by(named: Sequence[FeatureMatch], weight: float = SAID) -> dict[int, float]:
@@ -326,14 +333,17 @@ class Resolver:
         self.labels = ConceptResolver(state.space, state.encode, self._reads)
         self._known: Memo[Concept] = Memo(KEPT)
 
-    def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features whose labels are nearest to a phrase, best first, weak labels included."""
+    def match(self, phrase: str, limit: int = 10, unnamed: bool = False) -> list[FeatureMatch]:
+        """Return the features whose labels are nearest to a phrase, best first, weak labels included.
+
+        Those without a name of their own are left out, unless ``unnamed`` asks for them.
+        """
         check_kind(f"features of {phrase!r:.80}", phrase, str, "Give a word or a phrase.")
         if not phrase.strip():
             raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
         if limit < 1:
             raise InvalidInputError(f"limit={limit}", "out of range", "Use 1 or more.")
-        return self.labels.match(phrase, limit)
+        return self.labels.match(phrase, limit, unnamed)
 
     def resolve(self, target: str, mode: Resolve = "best") -> Concept:
         """Return the concept of ``#id``, ``family:NAME`` or a phrase.
@@ -357,21 +367,11 @@ class Resolver:
 
         None where a person gave the name to a feature: that is meant first.
         """
-        found = self._named_concepts.get(phrase, self._named_concepts.get(phrase.casefold()))
+        named = self._state.named_concepts
+        found = named.get(phrase, named.get(phrase.casefold()))
         if found is None or self.labels.is_own(phrase):
             return ()
         return (self.labels.describe(found, 1.0),)
-
-    @cached_property
-    def _named_concepts(self) -> dict[str, int]:
-        """The features that the index has evidence of, by name, and by name in lower case.
-
-        Names of the space stay: a filter that somebody saved goes on after a concept is renamed or hidden.
-        """
-        labels = self._space.labels
-        features = sorted(self._state.spoken, reverse=True)
-        named = {labels[one].given or labels[one].said: one for one in features}
-        return {name.casefold(): one for name, one in named.items()} | named
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""

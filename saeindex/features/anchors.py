@@ -21,6 +21,7 @@ from saeindex.features.contrast_sets import auroc
 from saeindex.features.evidence import LogOdds
 from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept
+from saeindex.features.terms import EXAMPLES_WEIGHT
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import unit_rows
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from saeindex.sae.training_config import TrainingConfig
     from saeindex.types import FloatArray
 
-EXAMPLES_WEIGHT = 2.0
 # With few concepts, their mean is their subject as well: it counts as if the corpus's mean came this often.
 PRIOR = 4
 # Cosine of two anchors from which on the encoder reads both concepts as one.

@@ -57,9 +57,8 @@ def contrast_sets(
     calibration: Calibration,
     max_active: int,
     seed: int = 0,
-    min_active: int = MIN_ACTIVE,
 ) -> Iterator[Contrast | None]:
-    """Yield each feature's contrast set, None if either side has fewer than ``min_active`` texts.
+    """Yield each feature's contrast set, None if either side has fewer than ``MIN_ACTIVE`` texts.
 
     A set has at most ``max_active`` texts where the feature is at level 1 or above, as many random texts
     without the feature, and as many texts without it that lie nearest to the active texts (see
@@ -77,7 +76,7 @@ def contrast_sets(
         centroids = np.stack([vectors[texts].mean(0) if len(texts) else vectors[0] for texts in active])
         closeness = nearness.to(centroids)
         for i in range(len(features)):
-            too_few = min(len(active[i]), len(vectors) - len(present[i])) < min_active
+            too_few = min(len(active[i]), len(vectors) - len(present[i])) < MIN_ACTIVE
             yield None if too_few else _contrast(active[i], present[i], closeness[:, i], max_active, rng)
 
 

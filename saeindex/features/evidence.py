@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.taxonomy import DefinedConcept
+    from saeindex.features.terms import Term
     from saeindex.types import FloatArray, IntArray
 
 # Evidence from which on a record has a concept at each level: present, typical, strong, possible.
@@ -43,6 +44,8 @@ NEARER = 4
 MANY = 100
 # Sentences at a time, whose nearness to all concepts is in memory.
 BLOCK = 1_024
+# A word covers a concept, so that it is no term, if it adds so much to the log-odds: as 19 names of 20 do.
+COVERS = 3.0
 FILE, WORDS_FILE = "evidence.safetensors", "words.txt"
 
 
@@ -87,7 +90,9 @@ class Evidence:
 
     ``directions`` (c, d) are those that sentences are compared with, in half precision as files have them,
     ``mean`` (d,) is that of texts. ``named`` is the model of a word that names a concept, ``near`` that of
-    all other words, and ``meant`` that of none.
+    all other words, and ``meant`` that of none. With a ``base``, what comes after its features are terms of a
+    collection, which change nothing of the evidence of the others. ``of_terms`` (2, t) has what a term's
+    nearness counts, and the log-odds without any.
     """
 
     features: IntArray
@@ -97,6 +102,8 @@ class Evidence:
     named: LogOdds
     near: LogOdds
     meant: LogOdds
+    base: Evidence | None = None
+    of_terms: FloatArray | None = None
 
     def is_named(self, features: IntArray) -> NDArray[np.bool_]:
         """Return which features (f,) are those of named concepts."""
@@ -112,8 +119,11 @@ class Evidence:
         return Mentions(np.concatenate(rows), np.concatenate(concepts), np.concatenate(p))
 
     def _of_block(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
-        nearness, margin, length = measured(sentences, vectors - self.mean, self.directions)
+        compared = len((self.base or self).features)
+        nearness, margin, length = measured(sentences, vectors - self.mean, self.directions, compared)
         log_odds = self.meant.of(nearness, margin, length)
+        if self.of_terms is not None:
+            log_odds[:, compared:] = self.of_terms[0] * nearness[:, compared:] + self.of_terms[1]
         texts, entries = self.lexicon.entries(sentences)
         of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
         own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
@@ -167,14 +177,8 @@ class Evidence:
             for row, one in enumerate(features)
             if not concepts[one].examples
         }
-        entries, of_names = dict[tuple[str, int], tuple[float, bool]](), list[float]()
-        names = {(name, row) for (name, _), row in known.items()}
-        for (word, row), said in self.lexicon.items():
-            if row in rows:
-                entries[word, rows[row]] = said
-            if (word, row) in names:
-                of_names.append(said[0])
-        usual = float(np.median(of_names or self.lexicon.weights))
+        entries = {(word, rows[row]): said for (word, row), said in self.lexicon.items() if row in rows}
+        usual = self.usual_name
         for row, feature in enumerate(features):
             for name in (concepts[feature].name, *concepts[feature].words):
                 entries |= {(form, row): (usual, True) for form in forms(name) if (form, row) not in entries}
@@ -186,9 +190,45 @@ class Evidence:
         own = directions[chosen].astype(np.float16).astype(np.float32)
         return Evidence(chosen, own, mean, Lexicon.of(entries), named, near, meant)
 
+    def with_terms(self, first: int, terms: Sequence[Term]) -> Evidence:
+        """Return the evidence with terms of a collection, as features from ``first`` on.
+
+        The name of a term says as much as those of concepts usually do.
+        """
+        row = len(self.features)
+        said = {
+            (form, row + place): self.usual_name
+            for place, term in enumerate(terms)
+            for form in forms(term.name)
+        }
+        usual = self.meant.nearness, self.meant.base
+        directions = np.stack([term.direction for term in terms]).astype(np.float16).astype(np.float32)
+        return replace(
+            self,
+            features=np.concatenate([self.features, np.arange(first, first + len(terms), dtype=np.int32)]),
+            directions=np.concatenate([self.directions, directions]),
+            lexicon=self.lexicon.extended(said),
+            base=self.base or self,
+            of_terms=np.array([term.meant or usual for term in terms], np.float32).T,
+        )
+
+    @cached_property
+    def usual_name(self) -> float:
+        """The weight of a name of a concept, the median over concepts."""
+        _, of_rows = self.lexicon.surest_names()
+        return float(np.median(of_rows))
+
+    @cached_property
+    def covered(self) -> frozenset[str]:
+        """The words, in base forms, that name a concept or are synonyms of it."""
+        of_words, _ = self.lexicon.surest_names()
+        return frozenset(self.lexicon.words[word] for word in np.flatnonzero(of_words >= COVERS).tolist())
+
     @cached_property
     def digest(self) -> str:
-        """A hash of all that the evidence depends on."""
+        """A hash of all that the evidence of the space's own concepts depends on."""
+        if self.base is not None:
+            return self.base.digest
         lexicon = self.lexicon
         lists = lexicon.starts, lexicon.concepts, lexicon.weights, lexicon.is_name
         parts = self.features, *lists, self.mean, self.directions
@@ -249,14 +289,15 @@ class Evidence:
 
 
 def measured(
-    sentences: Sequence[str], vectors: FloatArray, directions: FloatArray
+    sentences: Sequence[str], vectors: FloatArray, directions: FloatArray, compared: int | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return nearness and margin (s, c), and the logarithm of the words (s, 1), of sentences.
 
-    ``vectors`` (s, d) are theirs about the mean of texts, ``directions`` (c, d) those of the concepts.
+    ``vectors`` (s, d) are theirs about the mean of texts, ``directions`` (c, d) those of the concepts, of
+    which the first ``compared`` count for the fifth nearest.
     """
     nearness = unit_rows(vectors) @ directions.T
-    margin = nearness - fifth_nearest(nearness)[:, None]
+    margin = nearness - fifth_nearest(nearness[:, :compared])[:, None]
     length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)
     return nearness, margin, length[:, None]
 

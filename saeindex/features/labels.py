@@ -26,12 +26,8 @@ SURE = 0.33
 MAX_CHARS = 200
 MAX_ACTIVE = 300
 MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
-# Methods whose labels are put together of terms.
-COMPOSED = ("lexical", "vocabulary")
-# Between the terms of a composed label.
-TERM = ", "
-# Before the words of the index at hand.
-HERE = "here: "
+# That of a term of a collection: its name is what the collection says.
+OF_COLLECTION = "term"
 # How much a given name counts in the order of what is shown.
 GIVEN_WORTH = 1.3
 # Kinds of features: what a text means, how its words are written, or what a person does not want to see.
@@ -46,11 +42,8 @@ class FeatureLabel:
     was active in too few records, or no records were given. ``sure`` is the mean evidence of a
     concept in sentences that use its name, None where that is not known. ``description`` is that of a given
     concept, if it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature
-    is "meaning", "spelling" if it answers to how words are written, or "hidden" by a person. In an index,
-    ``part`` is what holds there of a composed text that does not as a whole (None where it need not be cut),
-    ``here`` are the words that mark the feature there, as far as the name does not have them, ``trust_here``
-    is the trust of the name or of these words in its records, and ``example`` is the id of a short clear
-    record. ``given`` is the name in the space, where a person gave another one.
+    is "meaning", "spelling" if it answers to how words are written, or "hidden" by a person. ``given`` is the
+    name in the space, where a person gave another one in an index.
     """
 
     text: str
@@ -60,58 +53,29 @@ class FeatureLabel:
     description: str = ""
     broader: int | None = None
     kind: str = MEANING
-    part: str | None = None
-    here: tuple[str, ...] = ()
-    trust_here: float | None = None
-    example: str = ""
     given: str = ""
     sure: float | None = None
-
-    @property
-    def said(self) -> str:
-        """The text, or the part of it that holds in the index at hand; "" where only other words do."""
-        return self.text if self.part is None else self.part
-
-    @property
-    def name(self) -> str:
-        """What is said, and what it means in the index at hand where that is something else."""
-        words = f"{HERE}{', '.join(self.here)}" if self.here else ""
-        return " · ".join(filter(None, (self.said, words)))
 
     @property
     def is_weak(self) -> bool:
         """Return whether the label does not say what the feature means, as far as is known.
 
-        Most uses of a concept's name are something else. Or a label does not predict the feature: in the
-        index at hand, or in general where this is not known there. Or the feature answers to spelling, and
-        no words say what it means there; or a person hid it. Any other label by a person is never weak.
+        Most uses of a concept's name are something else. Or a label does not predict the feature; or the
+        feature answers to spelling, or a person hid it. A term is weak if the examples that define it are not
+        told apart from records. Any other label by a person is never weak.
         """
         if self.method == MANUAL or self.kind == HIDDEN:
             return self.kind == HIDDEN
+        if self.method == OF_COLLECTION:
+            return self.trust is not None and self.trust < TRUST_FLOOR
         if self.sure is not None:
             return self.sure < SURE
-        trust, is_meant = self.best_known_trust, self.kind == MEANING or bool(self.here)
-        return not is_meant or trust is None or trust < TRUST_FLOOR
-
-    @property
-    def best_known_trust(self) -> float | None:
-        """The trust in the index at hand, or in general where that is not known."""
-        return self.trust if self.trust_here is None else self.trust_here
-
-    @property
-    def is_composed(self) -> bool:
-        """Return whether the label is put together of terms, rather than a name that somebody gave."""
-        return self.method in COMPOSED
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """What a composed label is put together of; else the text."""
-        return tuple(self.text.split(TERM)) if self.is_composed else (self.text,)
+        return self.kind != MEANING or self.trust is None or self.trust < TRUST_FLOOR
 
     @property
     def is_given(self) -> bool:
-        """Return whether a taxonomy or a person named the feature, and the name says what it means."""
-        return self.method in (CONCEPT, MANUAL) and not self.is_weak
+        """Return whether a taxonomy, a person or a collection named the feature, and the name says it."""
+        return self.method in (CONCEPT, MANUAL, OF_COLLECTION) and not self.is_weak
 
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""

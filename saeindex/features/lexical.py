@@ -10,14 +10,14 @@ the label's cosine with a text predicts the feature, also against the nearest te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import MIN_ACTIVE, Contrast, auroc, contrast_sets, predicts_alone
+from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets, predicts_alone
 from saeindex.features.labels import stems
 from saeindex.sae.metrics import unit_rows
 
@@ -46,8 +46,6 @@ TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
-# The candidates of a quick label, and its terms.
-QUICK, QUICK_TERMS = 6, 2
 # A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks, but words of names
 # in code ("text_encoder").
 TOKEN = re.compile(r"[^\W\d_](?:[^\W_]|[+#'-])*(?:[^\W_]|[+#])|[^\W\d_]|\d+|[^\w\s]")
@@ -66,56 +64,18 @@ def lexical_labels(
     ``encode`` embeds a label as a query. A feature that is typical in too few texts for a comparison gets
     the term that correlates best, or "unclear".
     """
-    found = lexical_terms(texts, vectors, code, calibration, encode, seed)
-    return [", ".join(terms) or UNCLEAR for terms in found]
-
-
-def lexical_terms(
-    texts: Sequence[str],
-    vectors: FloatArray,
-    code: SparseCode,
-    calibration: Calibration,
-    encode: Encode,
-    seed: int = 0,
-    *,
-    min_active: int = MIN_ACTIVE,
-    max_terms: int = MAX_TERMS,
-    is_quick: bool = False,
-) -> list[tuple[str, ...]]:
-    """Return the terms of each feature's label, the leading one first, () for none.
-
-    Features that are typical in ``min_active`` texts are compared; the ``max_terms`` commonest terms are
-    considered. ``is_quick`` considers the terms whose presence correlates best, and takes the mean of their
-    vectors for that of a label: fewer are encoded, and each once.
-    """
-    presence, terms = _presence(texts, max_terms)
-    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed, min_active))
-    candidates: Iterable[tuple[NDArray[np.int64], FloatArray]]
-    if is_quick:
-        found = _candidates(presence, code, calibration)
-        candidates = [(chosen[:QUICK], correlations[:QUICK]) for chosen, correlations in found]
-        needed = np.unique(np.concatenate([np.zeros(0, np.int64), *(chosen for chosen, _ in candidates)]))
-        term_vectors = np.zeros((len(terms), vectors.shape[1]), np.float32)
-        term_vectors[needed] = encode([terms[i] for i in needed.tolist()])
-        meanings = unit_rows(term_vectors - term_vectors.sum(0) / max(1, len(needed)))
-    else:
-        term_vectors = encode(terms)
-        meanings = unit_rows(term_vectors - term_vectors.mean(0))
-        directions = _directions(contrasts, vectors)
-        candidates = _candidates(presence, code, calibration, (directions, meanings))
+    presence, terms = _presence(texts)
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
+    term_vectors = encode(terms)
+    meanings = unit_rows(term_vectors - term_vectors.mean(0))
+    candidates = _candidates(presence, code, calibration, _directions(contrasts, vectors), meanings)
     growing = [
         _started(chosen, contrast, term_vectors, meanings, vectors)
         for chosen, contrast in zip(candidates, contrasts, strict=True)
     ]
-
-    def of_labels(labels: Sequence[Sequence[int]]) -> FloatArray:
-        if is_quick and labels:
-            return unit_rows(np.stack([term_vectors[parts].sum(0) for parts in labels]))
-        return encode([", ".join(terms[i] for i in parts) for parts in labels])
-
-    for _ in range((QUICK_TERMS if is_quick else TERMS) - 1):
-        _grow(growing, terms, vectors, of_labels)
-    return [tuple(terms[i] for i in label.parts) for label in growing]
+    for _ in range(TERMS - 1):
+        _grow(growing, terms, vectors, encode)
+    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]
 
 
 @dataclass(slots=True)
@@ -162,18 +122,11 @@ def _commonest_of_the_best(aurocs: NDArray[np.float64], correlations: FloatArray
     return int(np.argmax(np.where(aurocs >= aurocs.max() - TOLERANCE, correlations, -1)))
 
 
-def _grow(
-    growing: Sequence[_Growing],
-    terms: Sequence[str],
-    vectors: FloatArray,
-    of_labels: Callable[[Sequence[Sequence[int]]], FloatArray],
-) -> None:
-    """Try one more term for every label; ``of_labels`` returns the vectors of all trials at once."""
-
+def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray, encode: Encode) -> None:
+    """Try one more term for every label."""
     tried = [label.options(lambda term: stems(terms[term])) for label in growing]
-    embedded = of_labels(
-        [[*label.parts, term] for label, options in zip(growing, tried, strict=True) for term in options]
-    )
+    trials = [[*label.parts, term] for label, options in zip(growing, tried, strict=True) for term in options]
+    embedded = encode([", ".join(terms[i] for i in parts) for parts in trials])
     start = 0
     for label, options in zip(growing, tried, strict=True):
         span = slice(start, start + len(options))
@@ -202,11 +155,12 @@ def _candidates(
     presence: csr_matrix,
     code: SparseCode,
     calibration: Calibration,
-    embedded: tuple[FloatArray, FloatArray] | None = None,
+    directions: FloatArray,
+    meanings: FloatArray,
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
     """Yield each feature's informative terms and the correlations of their presence with it, best first.
 
-    ``embedded`` are directions of the features (n, d), 0 where none is known, and of the terms.
+    ``directions`` (n, d) are those of the features, 0 where none is known, ``meanings`` those of the terms.
     """
     background = np.asarray(presence.sum(0)).ravel()
     marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
@@ -215,8 +169,8 @@ def _candidates(
         log_odds = _log_odds(counts, background)
         for i in range(len(counts)):
             informative = np.argpartition(-log_odds[i], marking - 1)[:marking]
-            if embedded is not None and embedded[0][start + i].any():
-                closeness = embedded[1] @ embedded[0][start + i]
+            if directions[start + i].any():
+                closeness = meanings @ directions[start + i]
                 informative = np.union1d(informative, np.argpartition(-closeness, near - 1)[:near])
             scores = correlations[i, informative]
             is_informative = (counts[i, informative] >= MIN_TEXTS) & (scores > min_correlation)
@@ -245,7 +199,7 @@ def _evidence(
         yield start, counts, (together / scale).astype(np.float32)
 
 
-def _presence(texts: Sequence[str], max_terms: int = MAX_TERMS) -> tuple[csr_matrix, list[str]]:
+def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
     """Return the presence of terms in texts (m, terms), and the terms, without rare and common terms.
 
     Raises InvalidInputError where the texts share no words.
@@ -257,7 +211,7 @@ def _presence(texts: Sequence[str], max_terms: int = MAX_TERMS) -> tuple[csr_mat
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
-        max_features=max_terms,
+        max_features=MAX_TERMS,
         dtype=np.float32,
     )
     try:

@@ -59,6 +59,36 @@ class Lexicon:
             np.array(is_name, bool),
         )
 
+    def extended(self, entries: Mapping[tuple[str, int], float]) -> Lexicon:
+        """Return the lexicon with further names of concepts: the weight by word and row."""
+        known = dict(self._number)
+        for word, _ in entries:
+            known.setdefault(word, len(known))
+        starts = np.concatenate([self.starts, np.full(len(known) - len(self.words), self.starts[-1])])
+        words = np.array([known[word] for word, _ in entries], np.int64)
+        order = np.argsort(words, kind="stable")
+        at = starts[words[order] + 1]
+        rows = np.array([row for _, row in entries], np.int32)[order]
+        weights = np.array(list(entries.values()), np.float32)[order]
+        counts = np.bincount(words, minlength=len(known))
+        return Lexicon(
+            tuple(known),
+            starts + np.concatenate([[0], np.cumsum(counts)]),
+            np.insert(self.concepts, at, rows),
+            np.insert(self.weights, at, weights),
+            np.insert(self.is_name, at, True),
+        )
+
+    def surest_names(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weight of each word as a name of any concept, and of each row's surest name, else 0."""
+        entries = np.flatnonzero(self.is_name)
+        words = np.searchsorted(self.starts, entries, side="right") - 1
+        of_words = np.zeros(len(self.words), np.float32)
+        of_rows = np.zeros(int(self.concepts.max(initial=-1)) + 1, np.float32)
+        np.maximum.at(of_words, words, self.weights[entries])
+        np.maximum.at(of_rows, self.concepts[entries], self.weights[entries])
+        return of_words, of_rows
+
     def items(self) -> Iterator[tuple[tuple[str, int], tuple[float, bool]]]:
         """Yield the entries, as :meth:`of` takes them."""
         words = np.repeat(np.arange(len(self.words)), np.diff(self.starts)).tolist()

@@ -15,10 +15,10 @@ import numpy as np
 from saeindex.config import SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
-from saeindex.features.calibration import Calibration
+from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
-from saeindex.features.labels import FeatureLabel
+from saeindex.features.labels import HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
@@ -26,6 +26,7 @@ from saeindex.schema import check_kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.terms import Term
     from saeindex.types import FloatArray, SparseCode
 
 SpaceT = TypeVar("SpaceT", bound="Space")
@@ -53,9 +54,10 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of all that affects activations or levels (labels do not)."""
+        """The hash of all that affects activations or levels (labels and terms do not)."""
         # Families do not either: they group features in queries, and no stored data depends on them.
-        parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
+        levels = self.without_terms().calibration
+        parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), levels.digest()]
         parts += [] if self.evidence is None else [self.evidence.digest]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -77,6 +79,18 @@ class Space:
         """Which features have a weak label (n,)."""
         return np.array([label.is_weak for label in self.labels], bool)
 
+    @cached_property
+    def is_named(self) -> NDArray[np.bool_]:
+        """Which features have a name that people are shown (n,).
+
+        Of a space with evidence they are its concepts, and what a person renamed; of another one, all.
+        """
+        if self.evidence is None:
+            return np.ones(self.n_features, bool)
+        named = np.array([label.method == MANUAL for label in self.labels], bool)
+        named[self.evidence.features] = True
+        return named
+
     def with_concepts(
         self, labels: Sequence[FeatureLabel], label_vectors: FloatArray, evidence: Evidence
     ) -> Self:
@@ -90,6 +104,33 @@ class Space:
             label_vectors=np.concatenate([self.label_vectors, label_vectors]),
             calibration=self.calibration.extended(len(labels)),
             evidence=evidence,
+        )
+
+    def with_terms(self, terms: Sequence[Term]) -> Self:
+        """Return the space with the terms of a collection as further concepts."""
+        if not terms or self.evidence is None:
+            return self
+        labels = [
+            FeatureLabel(one.name, OF_COLLECTION, one.trust, description=one.description)
+            if one.name
+            else FeatureLabel("unused", OF_COLLECTION, kind=HIDDEN)
+            for one in terms
+        ]
+        vectors = np.stack([one.vector for one in terms])
+        return self.with_concepts(labels, vectors, self.evidence.with_terms(self.n_features, terms))
+
+    def without_terms(self) -> Self:
+        """Return the space without the terms of a collection."""
+        if self.evidence is None or (own := self.evidence.base) is None:
+            return self
+        n = self.n_features - len(self.evidence.features) + len(own.features)
+        levels = {name: getattr(self.calibration, name)[:n] for name in ARRAYS}
+        return replace(
+            self,
+            labels=self.labels[:n],
+            label_vectors=self.label_vectors[:n],
+            calibration=replace(self.calibration, **levels),
+            evidence=own,
         )
 
     def encode(self, vectors: FloatArray) -> SparseCode:

@@ -31,8 +31,13 @@ from saeindex.schema import check_kind
 
 
 def save_space(space: Space, target: Path) -> Path:
-    """Write the directory under a temporary name, then rename it over ``target``."""
+    """Write the directory under a temporary name, then rename it over ``target``.
+
+    The terms of a collection stay in its index.
+    """
     from safetensors.numpy import save_file
+
+    space = space.without_terms()
 
     described = {
         "format_version": SPACE_FORMAT,

@@ -33,10 +33,10 @@ from saeindex.indexing.copy_points import PAGE, PointConverter
 from saeindex.indexing.copy_source import CopySource, read_source, source_of_parts
 from saeindex.indexing.create_open import PLACE, IndexParts, create_index
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
-from saeindex.indexing.names import MIN_RECORDS, learned, read_sample
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import CONTENT_HASH, content_hash, point_id, stored_record
 from saeindex.indexing.sentences import check_storage, runs
+from saeindex.indexing.terms import Definition, Surroundings, found_terms, is_to_learn, recoded
 from saeindex.protocols import Point
 from saeindex.schema import check_kind
 from saeindex.stores.base import pages
@@ -214,6 +214,9 @@ def _copied(source: CopySource, target: CopyTarget) -> CopyReport:
     )
     if target.calibrate or (source.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
+    if sentences != "off" and not is_encoded:
+        manifest = manifest.model_copy(update={"terms": source.terms})
+    converter = replace(converter, space=new.with_terms([one.term() for one in manifest.terms]))
     parts = _begun(target, new, manifest)
     try:
         report = _filled(source, converter, parts, target)
@@ -319,14 +322,12 @@ def _settled(
     source: CopySource, converter: PointConverter, parts: IndexParts, report: CopyReport
 ) -> CopyReport:
     """Carry over what refers to features, and complete the copy; return the whole report."""
-    manifest, space = parts.manifest, converter.space
+    manifest, space = parts.manifest, parts.space
     old = source.space
     update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
     is_same = old is not None and old.sae.digest() == space.sae.digest() and not converter.is_encoded
     if is_same:
-        # Names name records as examples, which passages no longer are.
-        names = None if source.has_passages else source.names
-        update |= {"names": names, "edits": source.edits, "profiles": dict(source.profiles)}
+        update |= {"edits": source.edits, "profiles": dict(source.profiles)}
         report = replace(report, names=len(source.edits.given), profiles=tuple(source.profiles))
     elif old is None or converter.is_encoded:
         lost = tuple(kept.name for kept in source.edits.given.values())
@@ -336,12 +337,34 @@ def _settled(
         update |= moved
         if parts.folder is not None:
             space.save(parts.folder / SPACE_FOLDER)
-    if update.get("names") is None and report.records >= MIN_RECORDS:
-        sample = read_sample(parts.store, space.n_features)
-        update["names"] = learned(sample, report.records, space, converter.opened)
+    if manifest.sentences == "stored" and space.evidence is not None:
+        update |= _terms(source, converter, parts, report.records)
     settled = manifest.changed(has_other_points=True, **update)
     parts.store.write_manifest(settled.to_json())
     return report
+
+
+def _terms(source: CopySource, converter: PointConverter, parts: IndexParts, records: int) -> dict[str, Any]:
+    """Return the terms of the copy, which its records have then, as fields of its manifest.
+
+    They are those of the source, defined anew for another encoder, and those that are learned now if the
+    source could not.
+    """
+    store, space, fields = parts.store, parts.space, parts.manifest.fields
+    assert space.evidence is not None  # noqa: S101
+    terms, learned = parts.manifest.terms, source.learned if source.sentences == "stored" else None
+    if converter.is_encoded and source.terms:
+        around = Surroundings.of(store, space.evidence.mean)
+        asked = [Definition(one.name, one.description, one.examples) for one in source.terms]
+        terms = tuple(one.term(converter.opened(), around) for one in asked)
+    if is_to_learn(learned, records, 0):
+        known = space.with_terms([one.term() for one in terms])
+        terms, learned = (*terms, *found_terms(store, known, terms, fields, converter.opened())), records
+    if terms != parts.manifest.terms:
+        whole = space.with_terms([one.term() for one in terms])
+        for payloads in recoded(store, whole, space.n_features, fields):
+            store.set_payload(payloads)
+    return {"terms": terms, "learned": learned}
 
 
 def _moved(
@@ -352,14 +375,16 @@ def _moved(
     mapping = map_spaces(old, new, vectors if len(vectors) else None)
     carried = carry_manual_labels(old, new, vectors)
     translation = FeatureTranslation.of(mapping, old, new, vectors)
-    edits, lost_names = source.edits.moved(translation.features)
+    own = {old.n_features + place: new.n_features + place for place in range(len(source.terms))}
+    features = {**translation.features, **own}
+    edits, lost_names = source.edits.moved(features)
     lost_manual = [lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])]
     profiles, lost_edits = {}, {}
     for name, profile in source.profiles.items():
-        own = {int(feature): weight for feature, weight in profile["edits"].items()}
-        kept = {translation.features[f]: weight for f, weight in own.items() if f in translation.features}
+        weights = {int(feature): weight for feature, weight in profile["edits"].items()}
+        kept = {features[f]: weight for f, weight in weights.items() if f in features}
         profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
-        lost_edits[name] = tuple(old.labels[f].text for f in own if f not in translation.features)
+        lost_edits[name] = tuple(old.labels[f].text for f in weights if f not in features)
     manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
     return (
         carried,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from saeindex.config import DENSE, FORMAT_VERSION, SPACE_FOLDER, SPANS, SentenceStorage
 from saeindex.errors import DamageError, MismatchError, NotFoundError
@@ -17,7 +17,8 @@ from saeindex.features.calibration import Calibration
 from saeindex.files import without_checksum
 from saeindex.indexing.create_open import IndexParts
 from saeindex.indexing.manifest import Manifest, OwnCalibration
-from saeindex.indexing.names import NameEdits, OwnNames
+from saeindex.indexing.names import NameEdits
+from saeindex.indexing.terms import KeptTerm
 
 if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
@@ -38,7 +39,8 @@ class CopySource:
     has_codes: bool
     sentences: SentenceStorage = "off"
     calibration: Calibration | None = None
-    names: OwnNames | None = None
+    terms: tuple[KeptTerm, ...] = ()
+    learned: int | None = None
     edits: NameEdits = field(default_factory=NameEdits)
     profiles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     has_manifest: bool = True
@@ -51,17 +53,12 @@ class _FormerSpace(BaseModel):
     fingerprint: str = ""
 
 
-class _FormerNames(OwnNames):
-    records: int = Field(validation_alias=AliasChoices("points", "records"))
-
-
 class _Former(BaseModel):
     """What is read of a manifest of format 1; other fields are ignored."""
 
     revision: str = ""
     space: _FormerSpace = _FormerSpace()
     calibration: OwnCalibration | None = None
-    names: _FormerNames | None = None
     edits: NameEdits | None = None
     profiles: dict[str, dict[str, Any]] | None = None
     recalibration: Any = None
@@ -104,7 +101,6 @@ def read_source(name: str, store: VectorStore, folder: Path | None) -> CopySourc
         has_codes=bool(kept) and not (former.recalibration or former.upgrade),
         sentences=_sentences(store),
         calibration=calibration,
-        names=former.names,
         edits=former.edits or NameEdits(),
         profiles=former.profiles or {},
         has_manifest=bool(kept),
@@ -128,7 +124,8 @@ def source_of_parts(name: str, parts: IndexParts) -> CopySource:
         has_codes=True,
         sentences=manifest.sentences,
         calibration=None if own is None else own.calibration(),
-        names=manifest.names,
+        terms=manifest.terms,
+        learned=manifest.learned,
         edits=manifest.edits,
         profiles=manifest.profiles,
     )

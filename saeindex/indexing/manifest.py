@@ -34,11 +34,11 @@ from saeindex.errors import (
     first_fault,
 )
 from saeindex.features.calibration import ARRAYS, Calibration
-from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
-from saeindex.indexing.names import NameEdits, OwnNames, Strict
+from saeindex.indexing.names import NameEdits, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
+from saeindex.indexing.terms import KeptTerm
 from saeindex.protocols import Layout, PayloadKind
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {
     "counts", "is_being_written", "points_revision", "written",
-    "calibration", "names", "edits", "profiles", "copying",
+    "calibration", "terms", "learned", "edits", "profiles", "copying",
 }  # fmt: skip
 
 
@@ -155,8 +155,10 @@ class Manifest(Strict):
     """The revision when points changed last; it identifies the state that a snapshot was read from."""
     calibration: OwnCalibration | None = None
     """The calibration of the points' levels, if it is not that of the original space."""
-    names: OwnNames | None = None
-    """What features mean in this index; None until they are learned."""
+    terms: tuple[KeptTerm, ...] = ()
+    """The terms of this collection, whose features come after those of the space."""
+    learned: int | None = None
+    """The number of records when terms were learned last; None until they are."""
     written: int = 0
     """The number of records that were written or deleted since."""
     edits: NameEdits = NameEdits()
@@ -280,9 +282,8 @@ class Manifest(Strict):
         return own
 
     def with_own_names(self, space: FeatureSpace) -> FeatureSpace:
-        """Return ``space`` with labels that say what features mean in this index, and own names."""
-        named = self.edits.applied(space)
-        return named if self.names is None else with_names_here(named, self.names.found())
+        """Return ``space`` with the terms of this index, and the names that a person gave."""
+        return self.edits.applied(space.with_terms([one.term() for one in self.terms]))
 
 
 def index_info(
@@ -304,6 +305,7 @@ def index_info(
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
         "evidence": 0 if evidence is None else len(evidence.features),
+        "terms": len(manifest.terms),
         "space_report": space.report.get("held_out", {}),
     }
 

@@ -1,13 +1,10 @@
-"""Names of features in an index: what they mean in its records, and what a person calls or hides.
-
-What is learned from records and what a person does are kept in the manifest, the latter with its history.
-"""
+"""Names that a person gives to features of an index, and features that they hide, with the history."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,86 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.features.labels import HIDDEN, MANUAL
-from saeindex.features.names_here import CodedSample, NameHere, names_here
 from saeindex.files import replacing, writable
-from saeindex.indexing.points import codes_of
-from saeindex.protocols import PhraseEncoder
 from saeindex.schema import check_kind
-from saeindex.stores.base import PAGE, first_points
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from saeindex.features import FeatureSpace
-    from saeindex.features.names_here import Encode
     from saeindex.features.space import SpaceT
-    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
+    Encode = Callable[[Sequence[str]], FloatArray]
+
 MAX_NAMES, MAX_HISTORY, MAX_FILE_BYTES = 2_000, 5_000, 10_000_000
-# Records that are read, and records from which on names are learned.
-SAMPLED, MIN_RECORDS = 4_096, 64
 
 
 class Strict(BaseModel):
     """Takes what is declared and nothing else, and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OwnNames(Strict):
-    """What features mean in the index, learned when it had so many records; see ``NameHere``.
-
-    ``parts`` has what labels are cut to here.
-    """
-
-    records: int
-    features: dict[int, tuple[tuple[str, ...], int, float | None, float | None, str]]
-    parts: dict[int, tuple[str, ...]] = Field(default_factory=dict)
-
-    @classmethod
-    def keep(cls, found: Mapping[int, NameHere], records: int) -> OwnNames:
-        """Keep what was found."""
-        features = {f: (n.words, n.records, n.trust, n.trust_read, n.example) for f, n in found.items()}
-        parts = {f: n.part for f, n in found.items() if n.part is not None}
-        return cls(records=records, features=features, parts=parts)
-
-    def found(self) -> dict[int, NameHere]:
-        """Return what was kept."""
-        return {f: NameHere(*one, self.parts.get(f)) for f, one in self.features.items()}
-
-
-def is_to_learn(known: OwnNames | None, records: int, written: int) -> bool:
-    """Return whether names are to be learned now, in an index of ``records``.
-
-    They are once it has ``MIN_RECORDS``, and again when as many records were ``written`` as it had then.
-    """
-    return records >= MIN_RECORDS and (known is None or written >= known.records)
-
-
-def read_sample(store: VectorStore, n_features: int) -> CodedSample:
-    """Return the first records of a store, from which names are learned: their ids are random."""
-    points = first_points(store, SAMPLED, PAGE, ["record_id", "text"], [DENSE, SAE])
-    dense = [np.asarray(point.vectors[DENSE], np.float32) for point in points]
-    return CodedSample(
-        [point.payload["record_id"] for point in points],
-        [point.payload["text"] for point in points],
-        np.stack(dense) if dense else np.zeros((0, store.layout.dense[DENSE]), np.float32),
-        codes_of(points, n_features),
-    )
-
-
-def learned(
-    sample: CodedSample, records: int, space: FeatureSpace, encoder: Callable[[], TextEncoder]
-) -> OwnNames:
-    """Return what features mean in an index of ``records``, of which ``sample`` is one.
-
-    The ``encoder`` embeds phrases, with ``encode_phrases`` if it has that.
-    """
-    own = encoder()
-    encode = own.encode_phrases if isinstance(own, PhraseEncoder) else own.encode_query
-    return OwnNames.keep(names_here(space, sample, encode), records)
 
 
 class GivenName(Strict):

@@ -143,13 +143,14 @@ class _Encoded:
 class Pipeline:
     """The settings of an indexing run; :meth:`run` indexes a source with them.
 
+    ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
     within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
     kept of the sentences of texts.
     """
 
     store: VectorStore
-    space: FeatureSpace
+    space: Callable[[], FeatureSpace]
     encoder: TextEncoder
     split: int | None
     on_reject: Callable[[Rejected], None]
@@ -357,11 +358,12 @@ class Pipeline:
         # Pieces of a document have the same further texts: each text is encoded once.
         vectors, rows = encode_distinct(self.encoder, [*texts, *single])
         own_rows = np.array(rows[: len(texts)], np.int64)
-        code = self.space.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
+        space = self.space()
+        code = space.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
         kept = None
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
-        return _Encoded(window, Coded.of(self.space, vectors[own_rows], code, kept))
+        return _Encoded(window, Coded.of(space, vectors[own_rows], code, kept))
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
@@ -387,9 +389,19 @@ class Pipeline:
         if points:
             with self.writing():
                 self._delete_former([one for text in texts for one in text.records])
-                for run in runs(points, vectors_in, PART_VECTORS):
+                for run in runs(self._with_new_terms(batch, points), vectors_in, PART_VECTORS):
                     self.store.upsert(run)
         return texts
+
+    def _with_new_terms(self, batch: _Encoded, points: list[Point]) -> list[Point]:
+        """Return points with the terms that came to the index while their texts were encoded."""
+        space, coded = self.space(), batch.coded
+        if space is coded.space:
+            return points
+        coded = Coded.of(space, coded.dense, coded.code, coded.sentences)
+        kept = {point.id for point in points}
+        made = build_points(batch.window.records, coded, self.fields)
+        return [point for point in made if point.id in kept]
 
     def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], list[Point]]:
         """Return the texts, and their points, that the store accepts; the others are rejected whole."""

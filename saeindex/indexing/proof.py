@@ -46,18 +46,18 @@ def proofs(
 def _proof(text: str, span: tuple[int, int], space: Space, mention: Mention) -> Proof:
     sentence = text[slice(*span)]
     word = None if space.evidence is None else space.evidence.word_of(sentence, mention.feature)
-    label = space.labels[mention.feature].name
+    label = space.labels[mention.feature].text
     return Proof(mention.feature, label, mention.p, sentence, span[0], word)
 
 
 def shown_features(
-    point: Point, space: Space, mentions: Iterable[Mention], most: int | None = None
+    point: Point, space: Space, mentions: Iterable[Mention], most: int | None = None, unnamed: bool = False
 ) -> tuple[Activation, ...]:
     """Return the features of a point (with its code), ``most`` of them, in the order in which they are shown.
 
-    Those that it speaks of, its ``mentions``, come first, the surest first, but hidden ones at last; named
-    ones that it does not speak of are left out. Without evidence, all are in the order of
-    :func:`telling_order`.
+    Those that it speaks of, its ``mentions``, come first, the surest first, but hidden ones at last; concepts
+    that it does not speak of are left out, and features without a name unless ``unnamed`` asks for them.
+    Without evidence, they are in the order of :func:`telling_order`.
     """
     code, labels = code_of(point), space.labels
     active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
@@ -65,13 +65,14 @@ def shown_features(
     surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
     shown = [one for one in surest if labels[one].kind != HIDDEN]
     if most is None or len(shown) < most:
-        indices, values = code.indices, code.values
+        is_shown = space.is_named[code.indices] | unnamed
+        indices, values = code.indices[is_shown], code.values[is_shown]
         if EVIDENCE in point.payload and space.evidence is not None:
             is_free = ~space.evidence.is_named(indices)
             indices, values = indices[is_free], values[is_free]
         shown += indices[telling_order(labels, space.calibration, indices, values)].tolist()
         shown += [one for one in surest if labels[one].kind == HIDDEN]
     return tuple(
-        Activation(one, labels[one].name, active.get(one, 0.0), labels[one].is_weak, said.get(one))
+        Activation(one, labels[one].text, active.get(one, 0.0), labels[one].is_weak, said.get(one))
         for one in shown[:most]
     )

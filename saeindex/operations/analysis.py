@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -63,9 +64,10 @@ class Reading:
         """``other`` is the index that this one is compared with."""
         self.state, self.end, self.other = state, end, other
 
-    def snapshot(self, field: str = "") -> Snapshot:
-        """Return the records as columns for one text field."""
-        return self.state.snapshot(field)
+    def snapshot(self, field: str = "", unnamed: bool = False) -> Snapshot:
+        """Return the records as columns for one text field; ``unnamed`` features are listed if asked."""
+        found = self.state.snapshot(field)
+        return replace(found, lists_unnamed=True) if unnamed else found
 
     def counts(self, field: str) -> EngineCounts:
         """Return what counts the concepts of one text field in the engine."""

@@ -162,8 +162,12 @@ class Correlate(CorrelateOptions, Analysis["Correlations"], results="saeindex.an
         from saeindex.analysis.correlate.all_pairs import correlate_open
         from saeindex.analysis.correlate.named_pairs import correlate_named
 
-        snapshot = records.snapshot(self.field)
-        other = None if self.other_field in (None, self.field) else records.snapshot(self.other_field or "")
+        snapshot = records.snapshot(self.field, self.unnamed)
+        other = (
+            None
+            if self.other_field in (None, self.field)
+            else records.snapshot(self.other_field or "", self.unnamed)
+        )
         rows = records.rows(snapshot, self.where)
         records.end()
         common: dict[str, Any] = {
@@ -207,7 +211,7 @@ class FindTriggers(TriggerOptions, Analysis["Triggers"], results="saeindex.analy
         """Find."""
         from saeindex.analysis.correlate.triggers import find_triggers
 
-        prompts, responses = records.snapshot(self.prompt_field), records.snapshot(self.field)
+        prompts, responses = records.snapshot(self.prompt_field, self.unnamed), records.snapshot(self.field)
         named: Any = self.behaviour
         is_described = not isinstance(named, int) and named.description is not None
         encoder = records.state.encoder if is_described else None

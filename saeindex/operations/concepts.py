@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
-from saeindex.schema import Flag, Whole, dumped, request
+from saeindex.schema import Flag, Texts, Whole, dumped, request
 
 if TYPE_CHECKING:
     from saeindex.collection.current import CurrentState
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.names import NameEdit, OwnNamesFile
 
 FEATURE = "a feature: 1041 or '#1041'"
+EXAMPLES = 5
 
 
 @request
@@ -29,10 +30,13 @@ class Find(Operation["list[FeatureMatch]"], results="saeindex.concepts.resolver"
 
     phrase: str = Field(description="a word or a phrase")
     limit: Whole = Field(default=10, ge=1, le=1_000, description="the number of features")
+    unnamed: Flag = Field(
+        default=False, description="also features without a name, by the words of their texts"
+    )
 
     def run(self, state: IndexState) -> list[FeatureMatch]:
         """Find."""
-        return searcher_of(state).planner.resolver.match(self.phrase, self.limit)
+        return searcher_of(state).planner.resolver.match(self.phrase, self.limit, self.unnamed)
 
 
 @request
@@ -55,7 +59,9 @@ class Card(Operation["FeatureCard"], results="saeindex.concepts.feature_card"):
     name = "concepts/card"
 
     feature: int | str = Field(description=FEATURE)
-    examples: Whole = Field(default=5, ge=0, le=100, description="records, and similar features, to show")
+    examples: Whole = Field(
+        default=EXAMPLES, ge=0, le=100, description="records, and similar features, to show"
+    )
 
     def run(self, state: IndexState) -> FeatureCard:
         """Describe."""
@@ -76,6 +82,30 @@ class Rename(Change[None]):
     def change(self, current: CurrentState) -> None:
         """Rename."""
         current.edit_names({current.state.space.number(self.feature): self.label}, {})
+
+
+@request
+class Define(Change["FeatureCard"], results="saeindex.concepts.feature_card"):
+    """Make a concept of your own of this index, by its name and by example texts, and return its card.
+
+    It filters, counts, steers and differs as the others do, in the records that there are and in those to
+    come. Defined again, it has the new definition. InvalidInputError for the name of another concept, and in
+    an index that does not store the vectors of sentences.
+    """
+
+    name = "concepts/define"
+
+    concept: str = Field(max_length=200, description="its name: a word or a phrase")
+    examples: Texts = Field(default=(), max_length=100, description="texts that speak of it")
+    description: str = Field(default="", max_length=2_000, description="what it is, in words")
+
+    def change(self, current: CurrentState) -> FeatureCard:
+        """Define."""
+        from saeindex.concepts.feature_card import feature_card
+
+        feature = current.define(self.concept, self.description, self.examples)
+        with current.reading() as state:
+            return feature_card(feature, state, EXAMPLES)
 
 
 @request
@@ -144,10 +174,13 @@ class TakeNames(Change[int]):
 
 @request
 class Learn(Change[None]):
-    """Learn anew what features mean in the records; an ``upsert`` does it when they have changed."""
+    """Learn the terms of the collection now, as an ``upsert`` does when the records have changed.
+
+    They are the words and phrases that it uses often and no concept covers; those that it has stay.
+    """
 
     name = "concepts/learn"
 
     def change(self, current: CurrentState) -> None:
         """Learn."""
-        current.learn_names()
+        current.learn_terms()

@@ -89,13 +89,15 @@ class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.
         if records.other is not None:
             if (self.a, self.b, self.groups, self.by) != (None,) * 4:
                 raise InvalidInputError("other", "groups beside it", "Leave out a, b, groups and by.")
-            both, chosen = joined(records.snapshot(self.field), records.other.snapshot(self.field))
+            both, chosen = joined(
+                records.snapshot(self.field, self.unnamed), records.other.snapshot(self.field)
+            )
             records.end()
             return diff(both, chosen, options, named, encoder, self.writer)
         is_plain = self.by is None and not named and self.writer is None and is_countable(options)
         if is_plain and (conditions := self._conditions(state)) is not None:
             return counted_diff(records.counts(self.field), state.space, conditions, options)
-        snapshot = records.snapshot(self.field)
+        snapshot = records.snapshot(self.field, self.unnamed)
         compared = self._groups(records, snapshot)
         records.end()
         return diff(snapshot, compared, options, named, encoder, self.writer)
@@ -153,7 +155,7 @@ class Describe(DiffOptions, Analysis["SetDescription"], results="saeindex.analys
         """Describe."""
         from saeindex.analysis.describe.describe import describe_set
 
-        snapshot = records.snapshot(self.field)
+        snapshot = records.snapshot(self.field, self.unnamed)
         rows = records.selector(snapshot)(self.records)
         records.end()
         return describe_set(snapshot, rows, self.shown, narrowed(DiffOptions, self))
@@ -180,7 +182,7 @@ class DriftOver(DriftOptions, Analysis["Drift"], results="saeindex.analysis.drif
         """Test trends."""
         from saeindex.analysis.drift.drift import drift
 
-        snapshot = records.snapshot(self.field)
+        snapshot = records.snapshot(self.field, self.unnamed)
         rows = records.rows(snapshot, self.where)
         records.end()
         return drift(snapshot, self.over, rows, self.order, narrowed(DriftOptions, self))
@@ -207,7 +209,7 @@ class Monitor(MonitorOptions, Analysis["Alert"], results="saeindex.analysis.moni
         from saeindex.analysis.monitor.baseline import Baseline
         from saeindex.analysis.monitor.monitor import monitor
 
-        snapshot = records.snapshot(self.field)
+        snapshot = records.snapshot(self.field, self.unnamed)
         select, kept = records.selector(snapshot), cast(Any, self.reference)
         rows, looked_at = kept if isinstance(kept, Baseline) else select(kept), select(self.window)
         records.end()

@@ -7,6 +7,7 @@ from typing import Any
 from saeindex.operations.associations import ClusterAlong, Companions, Correlate, FindTriggers
 from saeindex.operations.concepts import (
     Card,
+    Define,
     Find,
     Hide,
     History,
@@ -61,6 +62,7 @@ class ConceptMethods:
     facets = QueryMethod(Facets)
     exclusions = QueryMethod(Exclusions)
     companions = Method(Companions)
+    define = Method(Define)
     rename = Method(Rename)
     hide = Method(Hide)
     history = Method(History)

@@ -19,7 +19,7 @@ from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
-from saeindex.search.explain import Explainer, Explanation
+from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
@@ -195,7 +195,7 @@ class Executor:
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=shown_features(point, self._space, spoken, SHOWN_FEATURES),
+            features=shown_features(point, self._space, spoken, SHOWN_FEATURES, plan.query.unnamed),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
@@ -204,6 +204,8 @@ class Executor:
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
         explanation = scoring.explain(point)
+        if not plan.query.unnamed:
+            explanation = with_names(explanation, self._space, point)
         if plan.where is None:
             return explanation
         resolved = {concept.phrase: concept.features for concept in plan.concepts}

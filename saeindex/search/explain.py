@@ -66,6 +66,26 @@ class SourceExplanation:
     explanation: Explanation | None
 
 
+def with_names(explanation: Explanation, space: FeatureSpace, point: Point) -> Explanation:
+    """Return an explanation with one part for all that has no name, or that the point does not speak of."""
+    is_rest = ~space.is_named
+    if EVIDENCE in point.payload and space.evidence is not None:
+        is_rest[space.evidence.features] = True
+        is_rest[[one.feature for one in mentions_of(point.payload) if one.p >= PRESENT]] = False
+
+    def named(one: Explanation) -> Explanation:
+        rest = [part.value for part in one.parts if part.feature is not None and is_rest[part.feature]]
+        kept = [part for part in one.parts if part.feature is None or not is_rest[part.feature]]
+        unnamed = [Part("unnamed", None, UNNAMED, sum(rest))] if rest else []
+        sources = tuple(
+            source if source.explanation is None else replace(source, explanation=named(source.explanation))
+            for source in one.sources
+        )
+        return replace(one, parts=(*kept, *unnamed), sources=sources)
+
+    return named(explanation)
+
+
 class Explainer:
     """Explains scores by the features of one space."""
 
@@ -74,32 +94,14 @@ class Explainer:
         self._labels = space.labels
         self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
-        self._is_named = np.zeros(space.n_features, bool)
-        if space.evidence is not None:
-            self._is_named[space.evidence.features] = True
 
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
         if isinstance(query, SparseVector):
-            return self._named(self.sparse(query, code_of(point)), point)
+            return self.sparse(query, code_of(point))
         document = point.vectors[DENSE]
         assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
-        return self._named(self.dense(query, document, code_of(point)), point)
-
-    def _named(self, explanation: Explanation, point: Point) -> Explanation:
-        """Return an explanation with one part for all named concepts that the record does not speak of."""
-        if EVIDENCE not in point.payload:
-            return explanation
-        is_unspoken = self._is_named.copy()
-        is_unspoken[[one.feature for one in mentions_of(point.payload) if one.p >= PRESENT]] = False
-        kept, rest = list[Part](), list[float]()
-        for part in explanation.parts:
-            if part.feature is not None and is_unspoken[part.feature]:
-                rest.append(part.value)
-            else:
-                kept.append(part)
-        unnamed = [Part("unnamed", None, UNNAMED, sum(rest))] if rest else []
-        return replace(explanation, parts=(*kept, *unnamed))
+        return self.dense(query, document, code_of(point))
 
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
@@ -129,4 +131,4 @@ class Explainer:
         order = np.argsort(-np.abs(contributions), kind="stable")
         pairs = zip(indices[order].tolist(), contributions[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
-        return [Part("feature", i, label.name, value, label.is_weak) for i, label, value in named]
+        return [Part("feature", i, label.text, value, label.is_weak) for i, label, value in named]

@@ -108,14 +108,14 @@ def concept_facets(
     """Return the most over-represented concepts, against ``counts`` (n_features,) in ``total`` points."""
     share = counts / max(1, total)
     z = (results.counts - results.n * share) / np.sqrt(results.n * share * (1 - share) + 1)
-    is_over = (z >= MIN_Z) & (results.counts >= MIN_COUNT)
+    is_over = (z >= MIN_Z) & (results.counts >= MIN_COUNT) & space.is_named
     order = [int(feature) for feature in np.argsort(-z, kind="stable") if is_over[feature]]
     facets = []
     for features in merged(order, results.present)[:limit]:
         first = features[0]
         label, count = space.labels[first], int(results.counts[first])
         shares = count / results.n, float(share[first])
-        facets.append(ConceptFacet(features, label.name, label.is_weak, count, *shares, float(z[first])))
+        facets.append(ConceptFacet(features, label.text, label.is_weak, count, *shares, float(z[first])))
     return facets
 
 

@@ -130,11 +130,8 @@ def _concept(concept: Concept) -> Step:
 
 
 def _named_by(named: Sequence[FeatureMatch]) -> str:
-    """Return which features' names say a phrase, each with an example; "" for none."""
-    first = ", ".join(
-        f"{match.shown}, as in {match.example!r}" if match.example else match.shown
-        for match in named[:SHOWN_NAMES]
-    )
+    """Return which features' names say a phrase; "" for none."""
+    first = ", ".join(match.shown for match in named[:SHOWN_NAMES])
     more = f" and {len(named) - SHOWN_NAMES} more" if len(named) > SHOWN_NAMES else ""
     return f"named by {first}{more}" if first else ""
 

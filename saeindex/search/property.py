@@ -208,7 +208,7 @@ def _concept_parts(
     weights = row.concepts[:, code.indices].toarray()[0] * inferred.concepts[0][code.indices]
     values = zip(code.indices.tolist(), (steps + unit * weights).tolist(), strict=True)
     labelled = [(i, space.labels[i], value) for i, value in values]
-    parts = [Part("feature", i, label.name, value, label.is_weak) for i, label, value in labelled]
+    parts = [Part("feature", i, label.text, value, label.is_weak) for i, label, value in labelled]
     return parts, float(steps.sum())
 
 

@@ -189,6 +189,9 @@ class QueryOptions:
     )
     score_threshold: Number | None = Field(default=None, description="the least score of a hit")
     explain: Flag = Field(default=False, description="whether each score is explained")
+    unnamed: Flag = Field(
+        default=False, description="whether features without a name are shown, by the words of their texts"
+    )
     exact: Flag | None = Field(
         default=None,
         description="whether all points are scanned, rather than a graph; else the planner chooses",

@@ -53,6 +53,10 @@ SHOWN = 16
 NOTHING = 1e-6
 
 
+# What a part of a direction is called that has no name.
+UNNAMED = "unnamed"
+
+
 @dataclass(frozen=True, slots=True)
 class DirectionPart:
     """One concept of a direction, and the weight of its decoder direction in the unit vector."""
@@ -83,10 +87,12 @@ class Direction:
 
     @cached_property
     def parts(self) -> tuple[DirectionPart, ...]:
-        """The concepts of the direction, by matching pursuit."""
-        labels = self.space.labels
+        """The concepts of the direction, by matching pursuit; of what has no name, the target's own has."""
+        labels, own = self.space.labels, {match.id for match in self.features}
         return tuple(
-            DirectionPart(i, labels[i].name, weight, labels[i].is_weak)
+            DirectionPart(i, labels[i].text, weight, labels[i].is_weak)
+            if self.space.is_named[i] or i in own
+            else DirectionPart(i, UNNAMED, weight, is_weak=False)
             for i, weight in pursue(self.unit, self.space, SHOWN).items()
         )
 

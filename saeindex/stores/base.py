@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -89,6 +89,21 @@ class BaseStore(ABC):
         checked = check_points(points, self._layout)
         if checked:
             self._run("upsert", lambda: self._upsert(checked))
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace some keys of payloads, by the points' ids, or remove those that are None; others stay.
+
+        Raises:
+            InvalidPointError: for a payload that must not be stored; nothing was written.
+            StorageError: the engine failed; a part may be written, and writing all again is safe.
+        """
+        self._check_open("set_payload")
+        made = [Point(point_id, {}, payload) for point_id, payload in payloads.items()]
+        checked = check_points(made, self._layout)
+        there = {point.id for point in self.retrieve([point.id for point in checked], Fetch())}
+        found = [point for point in checked if point.id in there]  # engines differ in what they say of others
+        if found:
+            self._run("set_payload", lambda: self._set_payload(found))
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
@@ -246,6 +261,9 @@ class BaseStore(ABC):
 
     @abstractmethod
     def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
+
+    @abstractmethod
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
 
     @abstractmethod
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...

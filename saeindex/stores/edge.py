@@ -163,6 +163,12 @@ class EdgeStore(EmbeddedStore):
             engine.upsert(self._shard, chunk)
             self._wrote(len(chunk))
 
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
+        require_space(self._directory.root, sum(point.size for point in points))
+        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+            engine.set_payload(self._shard, chunk)
+            self._wrote(len(chunk))
+
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None:
         require_space(self._directory.root, 0)
         self._total = None

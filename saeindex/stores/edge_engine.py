@@ -160,6 +160,14 @@ def upsert(shard: Any, points: Sequence[CheckedPoint]) -> None:
     shard.update(edge.UpdateOperation.upsert_points(rows))
 
 
+def set_payload(shard: Any, points: Sequence[CheckedPoint]) -> None:
+    """Replace the keys of payloads that checked points have, which are there."""
+    import qdrant_edge as edge
+
+    for point in points:
+        shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+
+
 def delete_ids(shard: Any, ids: Sequence[PointId]) -> None:
     """Delete points by id; absent ids are no error."""
     import qdrant_edge as edge

@@ -31,7 +31,7 @@ _REASONS = {
 }
 # The calls of a store that are sent, and their names in error messages.
 PRIMITIVES = {
-    "_upsert": "upsert", "_delete": "delete", "_retrieve": "get",
+    "_upsert": "upsert", "_set_payload": "set_payload", "_delete": "delete", "_retrieve": "get",
     "_nearest": "search", "_nearest_ids": "search", "_scroll": "scroll", "_scroll_ordered": "scroll",
     "_count": "count", "_facet": "facet",
 }  # fmt: skip

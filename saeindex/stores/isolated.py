@@ -128,6 +128,7 @@ class IsolatedStore(EmbeddedStore):
             raise _died(error, f"{what} in {self.name!r}") from None
 
     _upsert = _forwarded("_upsert")
+    _set_payload = _forwarded("_set_payload")
     _delete = _forwarded("_delete")
     _retrieve = _forwarded("_retrieve")
     _nearest = _forwarded("_nearest")

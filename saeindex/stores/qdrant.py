@@ -177,6 +177,18 @@ class QdrantStore(BaseStore):
             rows = [_row(point) for point in chunk]
             self._client.upsert(self._collection, points=rows, wait=True, **self._options)
 
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
+        from qdrant_client import models
+
+        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+            changes = [
+                models.SetPayloadOperation(
+                    set_payload=models.SetPayload(payload=point.payload, points=[point.id])
+                )
+                for point in chunk
+            ]
+            self._client.batch_update_points(self._collection, changes, wait=True, **self._options)
+
     def _delete(self, ids: Sequence[PointId] | None, query_filter: models.Filter | None) -> None:
         from qdrant_client import models
 

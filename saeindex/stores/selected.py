@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,6 +108,10 @@ class SelectedStore:
         return self._whole.search(replace(request, query_filter=both, exact=True, postfilter=0))
 
     def upsert(self, points: Sequence[Point]) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("a write")
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> NoReturn:
         """Raise InvalidInputError."""
         raise _refused("a write")
 

@@ -65,6 +65,20 @@ class WriteConformance:
         assert store.search(SearchRequest(AXIS[0])) == []
         assert store.search(SearchRequest(_sparse([1], [1.0]), using="sae")) == []
 
+    def test_keys_of_payloads_are_replaced_and_nothing_else(
+        self, make_store: MakeStore, reopen: Reopen
+    ) -> None:
+        store, same = make_store(LAYOUT), str(sample_id(1))
+        first = Point(1, {"dense": AXIS[0]}, {"tag": "a", "year": 1990})
+        store.upsert([first, Point(same, {}, {"tag": "a"})])
+        store.set_payload({1: {"tag": "b"}, same.upper(): {"year": 7}, 99: {"tag": "c"}})
+        store.set_payload({})
+        store = reopen(store)
+        one, other = store.get([1, same, 99], with_vectors=True)
+        assert (one.payload, list(one.vectors)) == ({"tag": "b", "year": 1990}, ["dense"])
+        assert other.payload == {"tag": "a", "year": 7}
+        assert dict(store.facet("tag")) == {"a": 1, "b": 1}
+
     def test_the_last_of_an_id_in_a_batch_wins(self, make_store: MakeStore) -> None:
         store, same = make_store(LAYOUT), str(sample_id(1))
         store.upsert([Point(same, {}, {"tag": "a"}), Point(same.upper(), {}, {"tag": "b"})])
@@ -207,6 +221,7 @@ class WriteConformance:
             lambda: store.get([1]),
             lambda: store.delete([1]),
             lambda: store.upsert([Point(1)]),
+            lambda: store.set_payload({1: {"tag": "a"}}),
             lambda: store.facet("tag"),
             lambda: store.search(SearchRequest(ONES)),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,16 @@ class ReferenceStore:
             vectors = {name: _stored(vector) for name, vector in point.vectors.items()}
             kept = {name: vector for name, vector in vectors.items() if vector is not None}
             self._points[point.id] = Point(point.id, kept, dict(point.payload))
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace some keys of the payloads of points that exist."""
+        for point_id in payloads.keys() & self._points.keys():
+            point = self._points[point_id]
+            payload = {**point.payload, **payloads[point_id]}
+            kept = {
+                key: value for key, value in payload.items() if payloads[point_id].get(key, 0) is not None
+            }
+            self._points[point_id] = replace(point, payload=kept)
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter."""

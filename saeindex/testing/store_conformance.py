@@ -90,10 +90,13 @@ class VectorStoreConformance(WriteConformance, SelectionConformance, SearchConfo
 def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore]) -> None:
     """Do the same random write to both."""
     draw = rng.random()
-    if draw < 0.7:
-        points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
+    points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
+    if draw < 0.6:
         for target in targets:
             target.upsert(points)
+    elif draw < 0.7:
+        for target in targets:
+            target.set_payload({point.id: point.payload for point in points})
     elif draw < 0.9:
         ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
         for target in targets:

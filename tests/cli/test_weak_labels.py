@@ -64,10 +64,10 @@ def test_one_function_formats_labels() -> None:
 
 
 def test_hits_explanations_and_plans_mark_weak_labels(index: str) -> None:
-    assert_marked(call("search", index, "galaxies", "--limit", "20").stdout, 20)
-    assert_marked(call("search", index, "galaxies", "--explain", "--limit", "5").stdout, 20)
+    assert_marked(call("search", index, "galaxies", "--limit", "20", "--unnamed").stdout, 20)
+    assert_marked(call("search", index, "galaxies", "--explain", "--limit", "5", "--unnamed").stdout, 20)
     described = called(
-        "search", index, "galaxies", "--explain", "--limit", "5", "--where", "#4 OR #5 OR NOT #6"
+        "search", index, "galaxies", "--explain", "--limit", "5", "--unnamed", "--where", "#4 OR #5 OR NOT #6"
     )
     for hit in described["hits"]:
         parts = [part for part in hit["explanation"]["parts"] if part["kind"] == "feature"]

@@ -167,7 +167,7 @@ def test_the_strength_of_a_named_concept_is_its_evidence_and_that_of_another_fea
     common = sorted(said, key=lambda feature: -sum(said[feature]))[:5]
     for feature in common:
         assert snapshot.strength(rows, feature).tolist() == said[feature]
-    free = papers.space.n_features - 1
+    free = papers.space.sae.n_features - 1
     plain = papers_without_sentences.state.snapshot()
     for each, feature in ((snapshot, free), (plain, free), (plain, common[0])):
         expected = each.activations[:, [feature]].toarray().ravel()
@@ -187,7 +187,7 @@ def test_a_further_text_has_mentions_of_its_own(
         names = []
         for snapshot in both:
             (row,) = snapshot.rows_of(["a"]).tolist()
-            names.append({space.labels[one.feature].name: one for one in snapshot.mentions(row)})
+            names.append({space.labels[one.feature].text: one for one in snapshot.mentions(row)})
         (empty,) = both[1].rows_of(["b"]).tolist()
         assert both[1].mentions(empty) == []
     assert "galaxy" in names[0] and "galaxy" not in names[1]

@@ -132,7 +132,7 @@ class Mirror:
         kept, names = self.at[revision]
         made = opened(place, space)
         for split in (None, 8):
-            made.upsert([record for record, own in kept if own == split], split=split, learn_names=False)
+            made.upsert([record for record, own in kept if own == split], split=split, learn_terms=False)
         for feature, name in names.items():
             made.concepts.rename(feature, name)
         return made
@@ -142,7 +142,7 @@ class Mirror:
         return Record(name, f"{text} {text}", metadata)
 
     def _put(self, records: list[Record], split: int | None) -> None:
-        self.index.upsert(records, split=split, learn_names=False)
+        self.index.upsert(records, split=split, learn_terms=False)
         for record in records:
             self.records.pop(record.id, None)
             self.records[record.id] = record, split
@@ -228,17 +228,17 @@ def test_what_is_inferred_is_of_the_texts_that_are_there_now(tmp_path: Path) -> 
         assert before != told(index) == told(anew)
 
 
-def test_a_write_of_one_record_syncs_three_times_and_learns_no_names(
+def test_a_write_of_one_record_syncs_three_times_and_learns_no_terms(
     tmp_path: Path, small: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path / "index", small) as index:
         index.upsert(sample_records(80))
-        names, syncs = index.state.manifest.names, list[str]()
+        learned, syncs = index.state.manifest.learned, list[str]()
         for name in ("fsync", "fdatasync"):
             monkeypatch.setattr(os, name, lambda _, name=name: syncs.append(name))
         index.upsert([Record("one", "A text.")])
         assert len(syncs) <= 3, syncs
-        assert index.state.manifest.names == names is not None
+        assert index.state.manifest.learned == learned == 80
 
 
 def test_an_index_of_a_server_counts_nothing_for_a_search(small: FeatureSpace) -> None:
@@ -259,7 +259,7 @@ def test_what_another_process_of_ours_wrote_is_seen(
 ) -> None:
     client = QdrantClient(":memory:")
     with opened(None, small, client) as one, opened(None, small, client) as other:
-        one.upsert(sample_records(70), learn_names=False)
+        one.upsert(sample_records(70), learn_terms=False)
         assert (other.plan("x").total, other.state.revision) == (70, one.state.revision)
         other.concepts.rename(5, "a name")
         assert one.concepts.card(5).label == "a name"
@@ -282,7 +282,7 @@ def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: Fe
     clients = [QdrantClient(url=url, api_key=key, timeout=60) for _ in range(2)]
     try:
         one, other = (FeatureIndex(name, space=small, client=each, encoder=encoder) for each in clients)
-        one.upsert(sample_records(70), learn_names=False)
+        one.upsert(sample_records(70), learn_terms=False)
         other.upsert([Record("long", "It rains in the hills. " * 20)], split=40)
         count = len(other)
         written = time.monotonic()
@@ -305,7 +305,7 @@ def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: Fe
 def test_what_another_program_wrote_is_seen_after_a_refresh(small: FeatureSpace) -> None:
     client = QdrantClient(":memory:")
     with opened(None, small, client) as index:
-        index.upsert(sample_records(70), learn_names=False)
+        index.upsert(sample_records(70), learn_terms=False)
         before = len(index.state.snapshot()), index.plan("x").total, index.state.revision
         client.delete("notes", [point_id("doc-3")])
         assert before == (len(index.state.snapshot()), index.plan("x").total, index.state.revision)
@@ -331,7 +331,7 @@ from tests.collection.test_states import opened, small_space
 from tests.samples import sample_records
 
 index = opened(Path(sys.argv[1]), small_space(FeatureSpace.load("minilm-concepts").encoder))
-index.upsert(sample_records(20, prefix="base"), learn_names=False)
+index.upsert(sample_records(20, prefix="base"), learn_terms=False)
 gate = threading.Event()
 
 def source():
@@ -340,7 +340,7 @@ def source():
     yield from sample_records(208, prefix="second")
     threading.Event().wait()
 
-write = lambda: index.upsert(source(), batch_size=200, learn_names=False)
+write = lambda: index.upsert(source(), batch_size=200, learn_terms=False)
 threading.Thread(target=write, daemon=True).start()
 while len(index) < 420:
     time.sleep(0.05)
@@ -376,7 +376,7 @@ def test_a_write_that_fails_leaves_what_it_wrote_before_and_is_over(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index.upsert(source(), batch_size=20, learn_names=False)
+        index.upsert(source(), batch_size=20, learn_terms=False)
     assert index.state.manifest.counts.records == len(index) == index.plan("x").total
     assert not index.state.manifest.is_being_written
 

@@ -51,7 +51,7 @@ def test_hits_have_the_inferred_evidence(papers: FeatureIndex, hits: Hits) -> No
     assert isinstance(feedback, Feedback)
     assert (feedback.description, feedback.against, feedback.like) == (PROPERTY, ("a question",), ("doc-4",))
     assert len(feedback.concepts) == 20
-    assert all(papers.space.labels[c.id].name == c.label for c in feedback.concepts)
+    assert all(papers.space.labels[c.id].text == c.label for c in feedback.concepts)
     sizes = [abs(concept.weight) for concept in feedback.concepts]
     assert sizes == sorted(sizes, reverse=True)
     assert {"disappointed", "deeply"} & {word.word for word in feedback.words}

@@ -48,7 +48,7 @@ def test_a_label_is_its_own_feature_if_it_is_trusted_or_labels_alone_count(
     alone = [
         feature
         for feature, label in enumerate(space.labels)
-        if times[label.text] == 1 and (mode == "strict" or not label.is_weak)
+        if times[label.text] == 1 and (mode == "strict" or not label.is_weak) and space.is_named[feature]
     ]
     for feature in alone[:: len(alone) // 8]:
         label = space.labels[feature].text

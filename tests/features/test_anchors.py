@@ -178,7 +178,7 @@ def test_a_feature_card_shows_the_description(
         card, free = index.concepts.card(0), index.concepts.card(12)
     assert (card.method, card.description) == ("concept", CONCEPTS[0].description)
     assert CONCEPTS[0].description in card._repr_html_()
-    assert "labelled by its concept" in card._repr_html_()
+    assert "a named concept" in card._repr_html_()
     assert free.description == ""
     shown = CliRunner().invoke(make_app(), ["feature", str(tmp_path / "mine.idx"), "0"]).output
     assert CONCEPTS[0].description in shown

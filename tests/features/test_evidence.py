@@ -181,7 +181,7 @@ def test_the_shipped_evidence_equals_the_reference(space: FeatureSpace, encoder:
             assert [one.p for one in mentions] == [round(one.p, 2) for one in wanted.values()]
             assert [one.sentence for one in mentions] == [one.sentence for one in wanted.values()]
             at += len(own)
-    said = {space.labels[one.feature].name: one for one in found[0]}
+    said = {space.labels[one.feature].text: one for one in found[0]}
     assert said["galaxy"].sentence == 0 and said["birthday"].sentence == 1
 
 
@@ -198,7 +198,7 @@ def test_the_word_of_a_concept_is_found_by_its_feature(
 ) -> None:
     assert space.evidence is not None
     feature = next(
-        one for one in space.evidence.features.tolist() if space.labels[one].said.casefold() == name
+        one for one in space.evidence.features.tolist() if space.labels[one].text.casefold() == name
     )
     span = space.evidence.word_of(sentence, feature)
     assert (None if span is None else sentence[slice(*span)]) == word

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.collection import current
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.indexing.names import MAX_NAMES
-from saeindex.indexing.names import learned as really_learned
 from tests.samples import sample_records, small_space
 
 OWN = "queries of a database"
@@ -145,35 +141,3 @@ def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureInde
         with pytest.raises(UnknownConceptError):
             index.concepts.hide(feature)
     assert index.concepts.history() == []
-
-
-# Learning ----------------------------------------------------------------------------------------------
-
-
-def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learned: list[int] = []
-
-    def counted(sample: Any, records: int, *given: Any) -> Any:
-        learned.append(records)
-        return really_learned(sample, records, *given)
-
-    monkeypatch.setattr(current, "learned", counted)
-    records = sample_records(200)
-    with FeatureIndex(tmp_path / "index") as index:
-        index.upsert(records[:63])
-        index.upsert(records[63:64])
-        assert learned == [], "63 are too few, and an upsert of one record learns nothing"
-        index.upsert(records[64:66])
-        assert learned == [66]
-        index.upsert([replace(one, text=f"{one.text} Changed.") for one in records[:65]])
-        assert learned == [66]
-        index.upsert([replace(one, text=f"{one.text} Changed again.") for one in records[:2]])
-        assert learned == [66, 66], "as many were written as it had"
-        index.upsert(records[66:], learn_names=False)
-        assert learned == [66, 66]
-        before = index.state.revision
-        index.concepts.learn()
-        assert learned == [66, 66, 200] and index.state.revision != before
-        assert index.state.manifest.names is not None and index.state.manifest.names.records == 200

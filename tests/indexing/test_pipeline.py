@@ -364,7 +364,7 @@ def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) ->
         raise BrokenPipeError("nobody reads stderr")
 
     run = pipeline.Pipeline(
-        cheap_index.state.store, cheap_index.space, cheap_index.encoder, None, print, broken, window=2
+        cheap_index.state.store, lambda: cheap_index.space, cheap_index.encoder, None, print, broken, window=2
     )
     with pytest.raises(BrokenPipeError):
         within_a_minute(lambda: run.run(open_source(sample_records(60))))

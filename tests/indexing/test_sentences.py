@@ -227,7 +227,7 @@ def test_a_run_that_failed_goes_on_with_the_same_parts(
 
     monkeypatch.setattr(cheap, "encode_document", recorded)
     with make(tmp_path / "whole.idx", space, cheap) as index:
-        index.upsert(records, learn_names=False)
+        index.upsert(records, learn_terms=False)
         whole, expected = contents(index), list(parts)
     assert len(expected) > 4 and max(map(len, expected)) <= 30
     with make(tmp_path / "a.idx", space, cheap) as index:
@@ -242,9 +242,9 @@ def test_a_run_that_failed_goes_on_with_the_same_parts(
         with monkeypatch.context() as patch:
             patch.setattr(index.state.store, "upsert", failing)
             with pytest.raises(StorageError):
-                index.upsert(records, learn_names=False)
+                index.upsert(records, learn_terms=False)
         parts.clear()
-        index.upsert(records, learn_names=False)
+        index.upsert(records, learn_terms=False)
         assert parts == expected[3:]
         assert contents(index) == whole
 

@@ -188,7 +188,7 @@ def test_an_interrupted_copy_goes_on_without_encoding_again(
         upsert(store, points)
 
     with FeatureIndex.create(tmp_path / "a.idx", space, encoder=encoder, sentences="off") as index:
-        index.upsert(sample_records(120), learn_names=False)
+        index.upsert(sample_records(120), learn_terms=False)
         encoder.requested.clear()
         index.copy(tmp_path / "whole.idx", encoder=encoder, sentences="stored")
         once = sorted(encoder.requested)

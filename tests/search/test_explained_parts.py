@@ -68,10 +68,10 @@ def vector_of(index: FeatureIndex, text: str, steers: Mapping[int, float]) -> Do
 
 
 def joined(index: FeatureIndex, parts: Parts, codes: set[int]) -> Parts:
-    """Return parts with one for all named features that a record with these level codes does not speak of."""
+    """Return parts with one for all features but the concepts that a record with these codes speaks of."""
     assert index.space.evidence is not None
-    unspoken = set(index.space.evidence.features.tolist()) - present_in(codes)
-    rest = [key for key in parts if key[0] == "feature" and key[1] in unspoken]
+    spoken = set(index.space.evidence.features.tolist()) & present_in(codes)
+    rest = [key for key in parts if key[0] == "feature" and key[1] not in spoken]
     kept = {key: value for key, value in parts.items() if key not in rest}
     return {**kept, ("unnamed", None): math.fsum(parts[key] for key in rest)} if rest else kept
 
@@ -123,7 +123,7 @@ def test_without_sentences_each_feature_has_its_own_part(papers_without_sentence
     index = papers_without_sentences
     for text in QUERIES[:4]:
         q = vector_of(index, text, {})
-        for hit in index.search(text, limit=3, explain=True):
+        for hit in index.search(text, limit=3, explain=True, unnamed=True):
             assert_equal(parts_of(hit.explanation), parts_of_dense(index, q, stored(index, hit.id)))
 
 
@@ -268,7 +268,7 @@ class PropertyScores:
 def test_each_part_of_a_property_score_is_that_of_its_evidence(
     papers: FeatureIndex, options: Mapping[str, Any]
 ) -> None:
-    hits = papers.search(**options, limit=6, explain=True)
+    hits = papers.search(**options, limit=6, explain=True, unnamed=True)
     ranking = prepared(papers, **options, limit=6, explain=True).rescorer
     assert ranking is not None
     scores = PropertyScores(papers, ranking)

@@ -66,7 +66,7 @@ def index(
 def number_of(space: FeatureSpace, name: str) -> int:
     assert space.evidence is not None
     named: list[int] = space.evidence.features.tolist()
-    return next(one for one in named if space.labels[one].said == name)
+    return next(one for one in named if space.labels[one].text == name)
 
 
 def assert_proven(index: FeatureIndex, hits: Any, least: float = 0.5) -> dict[tuple[str, int], float]:
@@ -77,7 +77,7 @@ def assert_proven(index: FeatureIndex, hits: Any, least: float = 0.5) -> dict[tu
         said = evidence_of(index.space, index.encoder, points[hit.id])
         for proof in hit.evidence:
             assert proof.evidence == round(said[proof.id].p, 2) >= least
-            assert proof.label == index.space.labels[proof.id].name
+            assert proof.label == index.space.labels[proof.id].text
             assert hit.text[proof.start : proof.start + len(proof.sentence)] == proof.sentence
             spans = points[hit.id].payload["spans"]
             number = said[proof.id].sentence
@@ -219,7 +219,7 @@ def test_a_card_counts_the_records_at_each_level_and_proves_the_surest(
             assert one.proof is not None and one.proof.id == feature and one.proof.evidence >= 0.5
             assert one.text[one.proof.start :].startswith(one.proof.sentence)
             counted += 1
-    free = papers.concepts.card(papers.space.n_features - 1)
+    free = papers.concepts.card(papers.space.sae.n_features - 1)
     assert all(one.proof is None for one in free.strongest)
     assert free.records_at_level[3] == free.records_at_level[0], "a free feature is present or absent"
     assert counted > 5

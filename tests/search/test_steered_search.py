@@ -101,8 +101,8 @@ def test_a_sparse_search_lowers_records_with_the_removed_concept(papers: Feature
     less = papers.search(TEXT, using=using, limit=60, steer=[Steer(f"#{feature}", -2.0)])
 
     def share(hits: Any) -> float:
-        records = papers.get([hit.id for hit in hits])
-        return float(np.mean([feature in {one.id for one in record.concepts} for record in records]))
+        records = papers.get([hit.id for hit in hits], include=("vectors",))
+        return float(np.mean([feature in record.sae.indices for record in records if record.sae is not None]))
 
     assert share(less) < share(plain)
 

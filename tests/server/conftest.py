@@ -59,7 +59,7 @@ def made_index(
     like: Sequence[str] = (),
 ) -> Path:
     with FeatureIndex.create(path, space, encoder=encoder) as index:
-        index.upsert(records)
+        index.upsert(records, learn_terms=False)
         if like:
             index.concepts.rename(7, "a name that tells of others")
             index.profiles.fit("theirs", like=like)

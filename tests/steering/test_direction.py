@@ -67,7 +67,10 @@ def test_the_concepts_and_the_residual_sum_to_the_direction(papers: FeatureIndex
         assert len(direction.parts) == 16
         weights = [abs(part.weight) for part in direction.parts]
         assert weights == sorted(weights, reverse=True)
-        assert all(part.label == papers.space.labels[part.feature].name for part in direction.parts)
+        named, own = papers.space.is_named, {match.id for match in direction.features}
+        for part in direction.parts:
+            is_shown = named[part.feature] or part.feature in own
+            assert part.label == (papers.space.labels[part.feature].text if is_shown else "unnamed")
         assert f"{direction.residual:.3f}  not in the dictionary" in str(direction)
         assert direction.to_json()["parts"][0]["feature"] == direction.parts[0].feature
 

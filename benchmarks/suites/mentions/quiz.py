@@ -123,7 +123,7 @@ def _before(
     records: TestRecords, space: FeatureSpace, evidence: Evidence, rng: np.random.Generator
 ) -> Iterator[Question]:
     """Yield named features that are active in whole texts: what an index without sentences has."""
-    active = space.sae.encode(records.whole).to_csr()[:, evidence.features].tocoo()
+    active = space.encode(records.whole).to_csr()[:, evidence.features].tocoo()
     chosen = rng.choice(active.nnz, min(BEFORE, active.nnz), replace=False)
     for i in chosen.tolist():
         feature = int(evidence.features[active.col[i]])

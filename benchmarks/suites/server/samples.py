@@ -59,6 +59,9 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("POST", f"{INDEX}/concepts/exclusions"): Sample("read", {"text": "an instrument"}),
     ("POST", f"{INDEX}/concepts/companions"): Sample("analyse", {"feature": "FEATURE"}),
     ("POST", f"{INDEX}/concepts/rename"): Sample("write", {"feature": 7, "label": "mine"}),
+    ("POST", f"{INDEX}/concepts/define"): Sample(
+        "write", {"concept": "late delivery", "examples": ["It came a week late.", "The parcel was late."]}
+    ),
     ("POST", f"{INDEX}/concepts/hide"): Sample("write", {"feature": 9}),
     ("POST", f"{INDEX}/concepts/history"): Sample("read", {}),
     ("POST", f"{INDEX}/concepts/names"): Sample("read", {}),

@@ -195,9 +195,9 @@ def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Ax
 def _candidates(name: str, sample: CollectionSample, collection: Encodes) -> tuple[list[str], Doubles]:
     """Return the names nearest in meaning, and where they lie beside all names (n, d)."""
     space, words = sample.space, sample.named_words(collection.encoder)
-    in_use = np.flatnonzero(sample.concept_share >= MIN_SHARE)
+    in_use = np.flatnonzero((sample.concept_share >= MIN_SHARE) & space.is_named)
     texts = [sample.words[column] for column in words.columns.tolist()]
-    texts += [space.labels[feature].said for feature in in_use.tolist()]
+    texts += [space.labels[feature].text for feature in in_use.tolist()]
     labels = units(space.label_vectors[in_use] - sample.background)
     every = np.concatenate([np.asarray(words.vectors, np.float64).reshape(len(words.columns), -1), labels])
     asked = collection.encode(name)

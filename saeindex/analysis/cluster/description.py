@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
+    from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
 
 FREE = "(free)"
@@ -51,14 +52,16 @@ def described_clusters(
     codes, count = shares.argmax(1), len(names)
     apart = conductances(neighbour_graph(sample.neighbours), codes, count)
     fits = silhouettes(sample.rows.x, codes, count)
-    over, lift = distinctive(sample.present, codes, count)
+    spoken = snapshot.listed_at("typical")[rows * (rows >= 0)].multiply((rows >= 0)[:, None]).tocsr()
+    over, lift = distinctive(spoken, codes, count)
+    usual = np.asarray(spoken.mean(0), np.float64).ravel()
     sizes = np.bincount(codes, minlength=count)
     found = []
     for value, name in enumerate(names):
         inside = np.flatnonzero(codes == value)
         lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
         central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
-        concepts = key_concepts(sample, over[value], lift[value])
+        concepts = key_concepts(snapshot.space, over[value], lift[value], lift[value] * usual)
         found.append(
             Cluster(
                 name,
@@ -88,16 +91,14 @@ def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles)
     return np.lexsort((-nearness, lead < (np.median(lead) if len(lead) else 0.0)))
 
 
-def key_concepts(sample: CollectionSample, over: Doubles, lift: Doubles) -> tuple[KeyConcept, ...]:
+def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubles) -> tuple[KeyConcept, ...]:
     """Return the features that are over-represented, the surest first; weak labels after clear ones."""
-    space, usual = sample.space, sample.concept_share
-    share = lift * usual
     kept = [f for f in np.argsort(-over)[: 4 * CONCEPTS].tolist() if over[f] >= MIN_Z]
     kept = [f for f in kept if lift[f] >= MIN_LIFT and share[f] >= MIN_SHARE]
     ordered = sorted(kept, key=lambda feature: space.labels[feature].is_weak)[:CONCEPTS]
     labels = [space.labels[feature] for feature in ordered]
     return tuple(
-        KeyConcept(feature, label.name, float(lift[feature]), float(share[feature]), label.is_weak)
+        KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
         for feature, label in zip(ordered, labels, strict=True)
     )
 

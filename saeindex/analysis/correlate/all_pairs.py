@@ -138,7 +138,7 @@ class _Describer:
 
     def _concept(self, feature: int, field: str) -> PairedConcept:
         label = self._snapshot.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.name, label.is_weak), field)
+        return PairedConcept(feature, shown_label(label.text, label.is_weak), field)
 
 
 def _presence(
@@ -146,10 +146,10 @@ def _presence(
 ) -> tuple[NDArray[np.int64], csr_matrix, csr_matrix | None]:
     kept = aligned_rows(snapshot, other, rows)
     is_all = len(kept) == len(snapshot)
-    of_a = snapshot.at(level) if is_all else snapshot.at(level)[kept]
+    of_a = snapshot.listed_at(level) if is_all else snapshot.listed_at(level)[kept]
     if other is None:
         return kept, of_a, None
-    return kept, of_a, other.at(level) if is_all else other.at(level)[kept]
+    return kept, of_a, other.listed_at(level) if is_all else other.listed_at(level)[kept]
 
 
 def _order(tables: PairTables, space: FeatureSpace) -> NDArray[np.int64]:
@@ -237,7 +237,7 @@ def companions(
     """
     (n_own, counts), (n, totals) = own, all_
     # Which features are tested depends on how many records have them, never on how many have both.
-    columns = np.flatnonzero((totals >= MIN_SUPPORT) & (np.arange(len(counts)) != feature))
+    columns = np.flatnonzero((totals >= MIN_SUPPORT) & (np.arange(len(counts)) != feature) & space.is_named)
     k, total = counts[columns], totals[columns]
     p = two_sided(k, n_own, total - k, n - n_own)
     q = adjusted(p)
@@ -249,7 +249,7 @@ def companions(
     for i in chosen:
         label = space.labels[int(columns[i])]
         share, base = float(k[i] / n_own), float(total[i] / n)
-        shown = shown_label(label.name, label.is_weak)
+        shown = shown_label(label.text, label.is_weak)
         counted = round(float(k[i])), float(expected[i]), share, base, share / base
         found.append(Companion(int(columns[i]), shown, *counted, float(p[i]), float(q[i])))
     return found

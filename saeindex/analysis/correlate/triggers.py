@@ -62,7 +62,7 @@ def find_triggers(
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     shown = ConceptReader(responses, encoder).membership(named).take(kept)
-    present = prompts.at(level)[kept]
+    present = prompts.listed_at(level)[kept]
     units = units_of(prompts, responses, kept, unit)
     tables, removed = _tables(present, shown.weights, named, prompts, units, min_support)
     is_counted = shown.is_exact and units.are_records
@@ -97,7 +97,7 @@ def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
     if isinstance(behaviour, NamedConcept):
         return behaviour
     label = responses.space.label(behaviour)
-    return NamedConcept(shown_label(label.name, label.is_weak), features=(behaviour,))
+    return NamedConcept(shown_label(label.text, label.is_weak), features=(behaviour,))
 
 
 def _tables(
@@ -212,4 +212,4 @@ class _Finder:
 
     def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.name, label.is_weak), self._prompts.field)
+        return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)

@@ -90,7 +90,8 @@ def _told(
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
         alpha = 1.0 if family == "named" else options.alpha
-        rows = headlines(findings_of(groups.names, test, alpha, replicated.get(family, {})), snapshot.space)
+        own = findings_of(groups.names, test, alpha, replicated.get(family, {}))
+        rows = headlines(own, snapshot.space, snapshot)
         findings[family] = illustrated(snapshot, groups, test.evidence, rows, options.examples)
     return Diff(
         groups=groups.sizes,
@@ -133,10 +134,11 @@ def counted_diff(
     sizes = {name: size for name, (size, _) in counted.items()}
     k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
     support, total = k.sum(0), sum(sizes.values())
-    kept = np.flatnonzero((support >= options.min_support) & (support <= total - options.min_support))
+    is_kept = (support >= options.min_support) & (support <= total - options.min_support)
+    kept = np.flatnonzero(is_kept & (space.is_named | options.unnamed))
     counts = StratifiedCounts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
     labels = [space.labels[i] for i in kept.tolist()]
-    shown = tuple(shown_label(label.name, label.is_weak) for label in labels)
+    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
     evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))
     test = run_counted(evidence, counts, options.method)
     design = Design(np.zeros(0, np.int32))
@@ -198,10 +200,12 @@ def _having(reader: ConceptReader, concept: NamedConcept, rows: NDArray[np.int64
 def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     """Return both snapshots as one, and each as a group; MismatchError if their spaces differ.
 
-    The records' ids get the name of their group before them: both indexes may have the same ids.
+    The records' ids get the name of their group before them: both indexes may have the same ids. They are
+    compared without the terms of either collection.
     """
     from scipy.sparse import vstack
 
+    first, second = first.without_terms(), second.without_terms()
     ours, theirs = (one.space.fingerprint for one in (first, second))
     if ours != theirs:
         raise MismatchError(

@@ -17,7 +17,6 @@ from saeindex.analysis.stats.choices import Family, described_correction
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
-from saeindex.features.labels import HERE
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -40,10 +39,13 @@ LEAST_COSINE, GIVEN_WORTH = 0.01, 1.5
 ILLUSTRATED = 20
 
 
-def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
+def headlines(
+    found: Sequence[Finding], space: FeatureSpace, snapshot: Snapshot | None = None
+) -> tuple[Finding, ...]:
     """Return one finding for each family of features and group, with the other findings as ``related``.
 
-    The first is the headline; words and clusters stay as they are.
+    The headline is the first, or in a ``snapshot`` with evidence that of which most records speak more surely
+    than of the others; words and clusters stay as they are.
     """
     if not found or found[0].family != "concepts":
         return tuple(found)
@@ -53,7 +55,19 @@ def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, .
     for place, one in enumerate(found):
         near = (first for first in rows if same[first, place] and found[first].group == one.group)
         rows.setdefault(next(near, place), []).append(one)
+    if snapshot is not None and snapshot.has_evidence:
+        rows = {place: _surest_first(own, snapshot) for place, own in rows.items()}
     return tuple(replace(first, related=tuple(others)) for first, *others in rows.values())
+
+
+def _surest_first(found: list[Finding], snapshot: Snapshot) -> list[Finding]:
+    """Return alike findings, first the one of which most records speak more surely than of the others."""
+    if len(found) == 1:
+        return found
+    said = snapshot.percents([int(one.key) for one in found])
+    wins = np.bincount(said.argmax(1)[said.any(1)], minlength=len(found))
+    first = int(wins.argmax())
+    return [found[first], *found[:first], *found[first + 1 :]]
 
 
 def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
@@ -210,7 +224,7 @@ def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> lis
 
 def _words(one: Finding) -> tuple[str, ...]:
     """Return the words that are a finding, or that its label names."""
-    name = one.label.removesuffix(" (weak)").replace(HERE, ", ")
+    name = one.label.removesuffix(" (weak)")
     wanted = {str(one.key)} if one.family == "words" else tokens(name)
     return tuple(sorted(word for word in wanted if word.isalnum()))
 
@@ -231,7 +245,7 @@ def found_between(
         )
         test = run_tests(evidence, groups.codes, len(groups.names), design, options.method)
         wanted = [one for one in findings_of(groups.names, test, options.alpha, {}) if is_wanted(one)]
-        reported = headlines(wanted, snapshot.space)
+        reported = headlines(wanted, snapshot.space, snapshot)
         found[family] = illustrated(snapshot, groups, evidence, reported, options.examples)
         counts[family] = len(test)
     return found, counts

@@ -43,7 +43,7 @@ def trends_of(
     every = {test.evidence.keys[column]: _described(test, periods, column, alpha)
              for column in test.found(alpha).tolist()}  # fmt: skip
     found = sorted(every.values(), key=lambda one: -abs(one.effect))
-    reported = headlines([_as_finding(one) for one in found], snapshot.space)
+    reported = headlines([_as_finding(one) for one in found], snapshot.space, snapshot)
     shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, reported, examples)
     return tuple(_with(every, one) for one in shown)
 

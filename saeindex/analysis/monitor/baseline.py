@@ -135,9 +135,13 @@ def _unreadable(name: str, error: object) -> InvalidInputError:
 def baseline_of(
     snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName = "typical", unit: str | None = AUTO
 ) -> Baseline:
-    """Count the concepts and words of a reference; InvalidInputError if there is no record in it."""
+    """Count the concepts and words of a reference; InvalidInputError if there is no record in it.
+
+    Terms of the collection are left out: there may be more of them later.
+    """
     if not len(rows):
         raise InvalidInputError("the reference", "no record is in it", "Correct its condition.")
+    snapshot = snapshot.without_terms()
     groups = Groups(("reference",), (rows,))
     units = design_of(snapshot, groups, unit, (), 0, paired=False)
     lengths = np.asarray(snapshot.lengths)[rows]
@@ -170,6 +174,7 @@ def against_baseline(
 ) -> Alert:
     """Compare a window with a baseline, within its bins of length; see ``monitor``."""
     _check(snapshot, baseline, options)
+    snapshot = snapshot.without_terms()
     if not len(window):
         raise InvalidInputError("the window", "no record is in it", "Correct its condition.")
     design = design_of(snapshot, Groups((WINDOW,), (window,)), baseline.unit, (), 0, paired=False)
@@ -178,7 +183,7 @@ def against_baseline(
     for family in [one for one in KEPT if one in options.families]:
         test = _tested(snapshot, baseline, window, family, design.units, options)
         every = findings_of((WINDOW, REFERENCE), test, options.spent, {})
-        changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space)
+        changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space, snapshot)
         tested[family] = len(test)
     return Alert(
         reference=baseline.records,
@@ -247,13 +252,8 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
 
 
 def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
-    return evidence_of(snapshot, rows, family, level, min_support=0).take(
-        np.flatnonzero(np.asarray(_matrix(snapshot, family, level)[rows].sum(0)).ravel())
-    )
-
-
-def _matrix(snapshot: Snapshot, family: Family, level: LevelName) -> Any:
-    return snapshot.at(level) if family == "concepts" else snapshot.words
+    found = evidence_of(snapshot, rows, family, level, min_support=0)
+    return found.take(np.flatnonzero(np.asarray(found.has.sum(0)).ravel()))
 
 
 def _by_bin(evidence: Evidence, bins: NDArray[np.int32], n_bins: int) -> Doubles:
@@ -281,4 +281,4 @@ def _aligned(
 
 
 def _label(snapshot: Snapshot, family: Family, key: str) -> str:
-    return snapshot.space.labels[int(key)].name if family == "concepts" else key
+    return snapshot.space.labels[int(key)].text if family == "concepts" else key

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from saeindex.schema import Number, Texts, Whole, listed, request
+from saeindex.schema import Flag, Number, Texts, Whole, listed, request
 from saeindex.types import LevelName
 
 # "named" are properties that the caller names.
@@ -55,6 +55,9 @@ class Tested:
     method: Correction = Field(
         default="bh",
         description="correction: bh (Benjamini-Hochberg) or by (Benjamini-Yekutieli, under any dependence)",
+    )
+    unnamed: Flag = Field(
+        default=False, description="also test features that have no name; they are listed by their words"
     )
     min_support: Whole = Field(
         default=5, ge=1, description="the least number of records that have a concept or word, to test it"

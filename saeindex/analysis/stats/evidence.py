@@ -72,8 +72,9 @@ def evidence_of(
 
 
 def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> Evidence:
-    labels = tuple(shown_label(label.name, label.is_weak) for label in snapshot.space.labels)
-    return Evidence("concepts", tuple(range(len(labels))), labels, snapshot.at(level)[rows])
+    keys, own = tuple(snapshot.listed.tolist()), snapshot.space.labels
+    labels = tuple(shown_label(own[key].text, own[key].is_weak) for key in keys)
+    return Evidence("concepts", keys, labels, snapshot.at(level)[rows][:, snapshot.listed])
 
 
 def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidence:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.rows import WORD
-from saeindex.features.labels import CONCEPT
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) ->
 def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> list[str]:
     """Return the given concept that each group is near to, "" for none."""
     space = snapshot.space
-    given = [feature for feature, label in enumerate(space.labels) if label.method == CONCEPT]
+    given = [feature for feature, label in enumerate(space.labels) if label.is_given]
     if not given:
         return [""] * has.shape[1]
     sizes = np.maximum(np.asarray(has.sum(0)).ravel(), 1.0)

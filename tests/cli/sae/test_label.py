@@ -251,7 +251,7 @@ def test_without_a_corpus_a_language_model_reads_the_definitions_of_the_space_s_
     service: ChatService, tmp_path: Path
 ) -> None:
     default = FeatureSpace.load(DEFAULT_SPACE)
-    made = [i for i, label in enumerate(default.labels) if label.is_composed]
+    made = [i for i, label in enumerate(default.labels) if label.method == "vocabulary"]
     dense = sorted(made, key=lambda i: -default.calibration.density[i])[:20]
     command = [
         "sae",

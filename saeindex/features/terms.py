@@ -1,0 +1,139 @@
+"""Terms of a collection: the words and phrases that it uses often and no named concept covers.
+
+A word is a term if it is not one of general English, of which the named concepts were chosen, and no concept
+has it as a name or a synonym. A phrase of two telling words is one if they come together much more often than
+by chance: by the normalised pointwise mutual information of their records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from saeindex.features.lexicon import TOKEN
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+# Records of a sample that use a term, and their share, at least; letters of a word, and terms, at most.
+MIN_RECORDS, MIN_SHARE = 5, 0.005
+MIN_LETTERS, MAX_TERMS = 3, 500
+# Normalised mutual information of the words of a phrase. Below it are phrases such as "very easy", "great
+# phone" and "health problems"; above it "sound quality" (.29), "civil rights" (.28), "facial features" (.26).
+TOGETHER = 0.2
+# A word whose uses are in a phrase, to this share, is no term of its own: "xtra" of "zen xtra".
+WITHIN = 0.8
+# Share of the words of a text in a language that general English covers.
+ENGLISH = 0.5
+KEPT_WORDS = 200_000
+# How much the examples of a concept count in its direction, beside its name and its description.
+EXAMPLES_WEIGHT = 2.0
+WORDS_FILE = Path(__file__).with_name("general_words.txt")
+
+
+class Term(NamedTuple):
+    """What a collection says often: its ``name`` as it is written most, and its embedding ``vector`` (d,).
+
+    ``direction`` (d,) is what sentences are compared with, ``description`` says what it is. ``meant`` is what
+    a sentence's nearness to it counts, and the log-odds of its evidence without any; None where only its name
+    says it. ``trust`` is the AUROC of the examples that define it, each left out, against records.
+    """
+
+    name: str
+    vector: FloatArray
+    direction: FloatArray
+    description: str
+    meant: tuple[float, float] | None = None
+    trust: float | None = None
+
+
+class FoundTerm(NamedTuple):
+    """A term by its name, and the number of records of a sample that use it."""
+
+    name: str
+    records: int
+
+
+class _Use(NamedTuple):
+    """A word of a text: its span, as it is written, and its base form."""
+
+    start: int
+    end: int
+    written: str
+    base: str
+
+
+def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_TERMS) -> list[FoundTerm]:
+    """Return the terms of a collection, commonest first, at most ``most``; none of another language.
+
+    ``texts`` is a random sample of it, ``covered`` has the words, in base forms, that concepts have.
+    """
+    words, phrases = Counter[str](), Counter[tuple[str, str]]()
+    written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
+    known = 0
+    for text in texts:
+        uses = [_Use(*token.span(), token[0], base_form(token[0].lower())) for token in TOKEN.finditer(text)]
+        known += sum(use.base in general_words() or use.base in covered for use in uses)
+        words.update({use.base for use in uses})
+        pairs = list(pairwise(uses))
+        own = {(a.written.lower(), b.base) for a, b in pairs if text[a.end : b.start] == " "}
+        phrases.update(own)
+        for use in uses:
+            written[use.base][use.written] += 1
+        for a, b in pairs:
+            written[a.written.lower(), b.base][text[a.start : b.end]] += 1
+    if known < ENGLISH * sum(sum(one.values()) for base, one in written.items() if isinstance(base, str)):
+        return []
+    least = max(MIN_RECORDS, MIN_SHARE * len(texts))
+    kept = {
+        phrase: count
+        for phrase, count in phrases.items()
+        if count >= least
+        and " ".join(phrase) not in covered
+        and all(_is_telling(base, covered) for base in (base_form(phrase[0]), phrase[1]))
+        and _together(count, words[base_form(phrase[0])], words[phrase[1]], len(texts)) >= TOGETHER
+    }
+    within = Counter[str]()
+    for (first, second), count in kept.items():
+        for base in (base_form(first), second):
+            within[base] = max(within[base], count)
+    single = {
+        base: count
+        for base, count in words.items()
+        if count >= least and base not in covered and _is_telling(base) and within[base] < WITHIN * count
+    }
+    counts: list[tuple[str | tuple[str, str], int]] = [*kept.items(), *single.items()]
+    found = sorted(counts, key=lambda one: (-one[1], str(one[0])))
+    return [FoundTerm(written[key].most_common(1)[0][0], count) for key, count in found[:most]]
+
+
+def _is_telling(base: str, covered: Collection[str] = ()) -> bool:
+    """Return whether a word is that of a concept, or none of general English; adverbs say little."""
+    if base in covered:
+        return True
+    is_word = len(base) >= MIN_LETTERS and base.replace("-", "").isalpha() and not base.endswith("ly")
+    return is_word and base not in general_words()
+
+
+def _together(both: int, first: int, second: int, records: int) -> float:
+    """Return the normalised pointwise mutual information of two words, 1 if they always come together."""
+    return log(both * records / (first * second)) / log(records / both) if both < records else 0.0
+
+
+@lru_cache(KEPT_WORDS)
+def base_form(word: str) -> str:
+    """Return the singular of a noun, the infinitive of a verb, in lower case."""
+    from simplemma import lemmatize
+
+    return lemmatize(word, lang="en").lower()
+
+
+@cache
+def general_words() -> frozenset[str]:
+    """Return the words of general English, in base forms: those of half of sixteen kinds of texts."""
+    return frozenset(WORDS_FILE.read_text("utf-8").split())
