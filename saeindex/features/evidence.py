@@ -133,13 +133,20 @@ class Evidence:
         return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
 
     def of_texts(
-        self, sentences: Sequence[str], vectors: FloatArray, ends: Sequence[int]
+        self,
+        sentences: Sequence[str],
+        vectors: FloatArray,
+        ends: Sequence[int],
+        read: NDArray[np.int64] | None = None,
     ) -> list[list[Mention]]:
         """Return the evidence of texts, the largest of their sentences, ascending by feature.
 
-        The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``, counted from 0 in each.
+        The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``, counted from 0 in each; only
+        those in ``read`` are read, if it is given.
         """
-        said = self.of_sentences(sentences, vectors)
+        rows = np.arange(len(sentences)) if read is None else read
+        said = self.of_sentences([sentences[row] for row in rows.tolist()], vectors[rows])
+        said = said._replace(sentences=rows[said.sentences])
         owners = np.searchsorted(ends, said.sentences, side="right") - 1
         order = np.lexsort((-said.p, said.concepts, owners))
         owners, said = owners[order], said.take(order)
@@ -211,6 +218,26 @@ class Evidence:
             base=self.base or self,
             of_terms=np.array([term.meant or usual for term in terms], np.float32).T,
         )
+
+    def may_say_terms(self, sentences: Sequence[str]) -> NDArray[np.int64]:
+        """Return the sentences (r,) that may speak of a term: those that name one, or all if one is meant."""
+        if not self.names_alone:
+            return np.arange(len(sentences))
+        return np.unique(self._lexicon_of_terms.entries(sentences)[0])
+
+    @property
+    def names_alone(self) -> bool:
+        """Whether no term is found by what a sentence means."""
+        usual = np.array([[self.meant.nearness], [self.meant.base]], np.float32)
+        return self.of_terms is None or bool((self.of_terms == usual).all())
+
+    @cached_property
+    def _lexicon_of_terms(self) -> Lexicon:
+        own = np.flatnonzero(self.lexicon.concepts >= len((self.base or self).features))
+        words = np.searchsorted(self.lexicon.starts, own, side="right") - 1
+        rows, weights = self.lexicon.concepts[own], self.lexicon.weights[own]
+        named = zip(words.tolist(), rows.tolist(), weights.tolist(), strict=True)
+        return Lexicon.of({(self.lexicon.words[word], row): (weight, True) for word, row, weight in named})
 
     @cached_property
     def usual_name(self) -> float:

@@ -28,7 +28,7 @@ MIN_LETTERS, MAX_TERMS = 3, 500
 TOGETHER = 0.2
 # A word whose uses are in a phrase, to this share, is no term of its own: "xtra" of "zen xtra".
 WITHIN = 0.8
-# Share of the words of a text in a language that general English covers.
+# The share of the words of texts that general English and the concepts have, at least.
 ENGLISH = 0.5
 KEPT_WORDS = 200_000
 # How much the examples of a concept count in its direction, beside its name and its description.
@@ -75,19 +75,24 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
     """
     words, phrases = Counter[str](), Counter[tuple[str, str]]()
     written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
-    known = 0
+    known = total = 0
     for text in texts:
         uses = [_Use(*token.span(), token[0], base_form(token[0].lower())) for token in TOKEN.finditer(text)]
-        known += sum(use.base in general_words() or use.base in covered for use in uses)
-        words.update({use.base for use in uses})
-        pairs = list(pairwise(uses))
-        own = {(a.written.lower(), b.base) for a, b in pairs if text[a.end : b.start] == " "}
-        phrases.update(own)
+        own = {use.base for use in uses}
+        words.update(own)
+        telling = {base for base in own if _is_telling(base, covered)}
+        total += len(own)
+        known += sum(base in covered or base in general_words() for base in own)
+        said = set[tuple[str, str]]()
+        for a, b in pairwise(uses):
+            if a.base in telling and b.base in telling and text[a.end : b.start] == " ":
+                said.add(key := (a.written.lower(), b.base))
+                written[key][text[a.start : b.end]] += 1
+        phrases.update(said)
         for use in uses:
-            written[use.base][use.written] += 1
-        for a, b in pairs:
-            written[a.written.lower(), b.base][text[a.start : b.end]] += 1
-    if known < ENGLISH * sum(sum(one.values()) for base, one in written.items() if isinstance(base, str)):
+            if use.base in telling and use.base not in covered:
+                written[use.base][use.written] += 1
+    if known < ENGLISH * total:
         return []
     least = max(MIN_RECORDS, MIN_SHARE * len(texts))
     kept = {
@@ -95,7 +100,6 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
         for phrase, count in phrases.items()
         if count >= least
         and " ".join(phrase) not in covered
-        and all(_is_telling(base, covered) for base in (base_form(phrase[0]), phrase[1]))
         and _together(count, words[base_form(phrase[0])], words[phrase[1]], len(texts)) >= TOGETHER
     }
     within = Counter[str]()

@@ -239,7 +239,8 @@ def _terms_in(
     assert space.evidence is not None  # noqa: S101
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
-    found = space.evidence.of_texts(every, np.concatenate(vectors).astype(np.float32), ends)
+    read = space.evidence.may_say_terms(every)
+    found = space.evidence.of_texts(every, np.concatenate(vectors).astype(np.float32), ends, read)
     return [[one for one in own if one.feature >= first] for own in found]
 
 

@@ -14,7 +14,7 @@ from saeindex.features.terms import base_form
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
 
-# Parts of speech of WordNet: nouns, verbs, adjectives and their satellites; and the letters of a content word.
+# Parts of speech of WordNet: nouns, verbs, adjectives, their satellites; and the letters of a content word.
 CONTENT, LETTERS = frozenset("nvas"), 3
 
 
