@@ -65,6 +65,7 @@ def log_odds_of(evidence: Evidence, sentence: str, vector: NDArray[np.float32]) 
             row = int(lexicon.concepts[entry])
             model = evidence.named if lexicon.is_name[entry] else evidence.near
             said = float(lexicon.weights[entry]) + float(vector_says(model, nearness[row]))
+            said = max(said, 1.39) if row >= own else said
             largest[row] = max(float(largest[row]), said)
     return largest
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder, VectorStore
 
+# What a target begins with that is no phrase.
+KINDS = ("family:", "profile:")
 # What every record has; points that other programs write may lack it.
 PARTS = (RECORD_ID, TEXT, METADATA, CONCEPTS, DENSE, SAE)
 
@@ -124,15 +126,20 @@ class CurrentState:
             own, evidence = state.manifest, state.space.evidence
             if own.sentences != "stored" or evidence is None:
                 found = "the index has no vectors of sentences"
-                raise InvalidInputError(asked, found, f"Run {copy_command(self._name)}: the copy has them.")
+                raise InvalidInputError(
+                    asked, found, f"Run {copy_command(self._name)} with --sentences stored."
+                )
             if not is_phrase(given) or not all(one.strip() for one in examples):
                 found = "an empty example" if is_phrase(given) else "not a phrase of at most 200 characters"
                 raise InvalidInputError(asked, found, "Give a word or a phrase, and texts that speak of it.")
             terms = {one.name.casefold(): one.name for one in own.terms}
-            feature = state.named_concepts.get(given.casefold())
+            if given.startswith(("#", *KINDS)):
+                found, do = "it would be read as what it begins with", "Give it another name."
+                raise InvalidInputError(asked, found, do)
+            taken = {kept.name.casefold(): feature for feature, kept in own.edits.given.items()}
+            feature = (taken | dict(state.named_concepts)).get(given.casefold())
             if feature is not None and given.casefold() not in terms:
-                do = f"Give it another name, or hide that one: `saeindex names hide {self._name} {feature}`."
-                raise InvalidInputError(asked, f"feature #{feature} has that name", do)
+                raise InvalidInputError(asked, f"feature #{feature} has that name", "Give it another name.")
             if len(terms) >= MAX_DEFINED and given.casefold() not in terms:
                 found = f"the index has {len(terms):,} concepts of its own"
                 raise InvalidInputError(asked, found, "Define one of these anew.")

@@ -367,8 +367,8 @@ class Resolver:
 
         None where a person gave the name to a feature: that is meant first.
         """
-        named = self._state.named_concepts
-        found = named.get(phrase, named.get(phrase.casefold()))
+        named, said = self._state.named_concepts, " ".join(phrase.split())
+        found = named.get(said, named.get(said.casefold()))
         if found is None or self.labels.is_own(phrase):
             return ()
         return (self.labels.describe(found, 1.0),)

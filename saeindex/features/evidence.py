@@ -42,6 +42,8 @@ LEAST_LOG_ODDS = log(LEAST[3] / (1 - LEAST[3]))
 NEARER = 4
 # With fewer concepts, the fifth nearest is far from any sentence, and how much nearer one is says nothing.
 MANY = 100
+# The least log-odds of a term in a sentence that names it, whatever the examples that define it say: .8.
+NAMED_TERM = 1.39
 # Sentences at a time, whose nearness to all concepts is in memory.
 BLOCK = 1_024
 # A word covers a concept, so that it is no term, if it adds so much to the log-odds: as 19 names of 20 do.
@@ -128,6 +130,7 @@ class Evidence:
         of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
         own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
         said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + self.lexicon.weights[entries]
+        said = np.where(of_words >= compared, np.maximum(said, NAMED_TERM), said)
         np.maximum.at(log_odds, (texts, of_words), said)
         rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
         return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
@@ -206,7 +209,8 @@ class Evidence:
         said = {
             (form, row + place): self.usual_name
             for place, term in enumerate(terms)
-            for form in forms(term.name)
+            for own in forms(term.name)
+            for form in (own, f"{own}s")  # no dictionary knows the plural of a word that none has
         }
         usual = self.meant.nearness, self.meant.base
         directions = np.stack([term.direction for term in terms]).astype(np.float16).astype(np.float32)

@@ -94,6 +94,10 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
                 written[use.base][use.written] += 1
     if known < ENGLISH * total:
         return []
+    for base in [base for base in words if base.endswith("s") and base[:-1] in words]:
+        if words[base[:-1]] >= MIN_RECORDS:  # the plural of a word that no dictionary has
+            written.pop(base, None)
+            del words[base]
     least = max(MIN_RECORDS, MIN_SHARE * len(texts))
     kept = {
         phrase: count

@@ -327,8 +327,17 @@ def _settled(
     update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
     is_same = old is not None and old.sae.digest() == space.sae.digest() and not converter.is_encoded
     if is_same:
-        update |= {"edits": source.edits, "profiles": dict(source.profiles)}
-        report = replace(report, names=len(source.edits.given), profiles=tuple(source.profiles))
+        kept = {feature: feature for feature in range(space.n_features + len(manifest.terms))}
+        edits, lost_names = source.edits.moved(kept)
+        profiles, lost_edits = _moved_profiles(source, space, kept)
+        update |= {"edits": edits, "profiles": profiles}
+        report = replace(
+            report,
+            names=len(edits.given),
+            profiles=tuple(profiles),
+            lost_names=lost_names,
+            lost_edits=lost_edits,
+        )
     elif old is None or converter.is_encoded:
         lost = tuple(kept.name for kept in source.edits.given.values())
         report = replace(report, lost_names=lost, lost_profiles=tuple(source.profiles))
@@ -379,12 +388,7 @@ def _moved(
     features = {**translation.features, **own}
     edits, lost_names = source.edits.moved(features)
     lost_manual = [lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])]
-    profiles, lost_edits = {}, {}
-    for name, profile in source.profiles.items():
-        weights = {int(feature): weight for feature, weight in profile["edits"].items()}
-        kept = {features[f]: weight for f, weight in weights.items() if f in features}
-        profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
-        lost_edits[name] = tuple(old.labels[f].text for f in weights if f not in features)
+    profiles, lost_edits = _moved_profiles(source, old, features)
     manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
     return (
         carried,
@@ -394,10 +398,25 @@ def _moved(
             names=len(edits.given) + manual,
             profiles=tuple(profiles),
             lost_names=(*lost_manual, *lost_names),
-            lost_edits={name: lost for name, lost in lost_edits.items() if lost},
+            lost_edits=lost_edits,
             translation=translation,
         ),
     )
+
+
+def _moved_profiles(
+    source: CopySource, old: FeatureSpace, features: Mapping[int, int]
+) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+    """Return profiles with the new numbers of features, and by profile the labels of those that have none."""
+    profiles, lost = dict[str, Any](), dict[str, tuple[str, ...]]()
+    for name, profile in source.profiles.items():
+        weights = {int(feature): weight for feature, weight in profile["edits"].items()}
+        kept = {features[f]: weight for f, weight in weights.items() if f in features}
+        profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
+        names = [*(label.text for label in old.labels), *(one.name for one in source.terms)]
+        if gone := tuple(names[f] for f in weights if f not in features):
+            lost[name] = gone
+    return profiles, lost
 
 
 def _level_counts(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:

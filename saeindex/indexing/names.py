@@ -141,9 +141,11 @@ class OwnNamesFile(Strict):
 
     @classmethod
     def of(cls, edits: NameEdits, space: FeatureSpace) -> OwnNamesFile:
-        """Take the edits of an index with this space."""
-        names = {feature: kept.name for feature, kept in edits.given.items()}
-        return cls(features_of=space.sae.digest(), names=names, hidden=edits.hidden)
+        """Take the edits of an index with this space, but for its terms."""
+        own = space.without_terms().n_features  # another index has other terms under these numbers
+        names = {feature: kept.name for feature, kept in edits.given.items() if feature < own}
+        hidden = tuple(feature for feature in edits.hidden if feature < own)
+        return cls(features_of=space.sae.digest(), names=names, hidden=hidden)
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""

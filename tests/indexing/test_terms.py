@@ -175,10 +175,16 @@ def test_what_an_interrupted_run_left_is_completed(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("kept", ["stored", "codes", "off"])
 def test_they_survive_a_copy(index: FeatureIndex, tmp_path: Path, kept: Any) -> None:
     index.concepts.define("late delivery", LATE)
-    index.copy(tmp_path / "copy", sentences=kept)
+    router = index.concepts.resolve("router").features[0].id
+    index.concepts.rename(router, "my router")
+    index.profiles.fit("mine", like=["r1", "r2"], unlike=["r4"])
+    index.profiles.edit("mine", {router: 1.0})
+    report = index.copy(tmp_path / "copy", sentences=kept)
     with FeatureIndex.open(tmp_path / "copy") as copy:
         if kept == "off":
             assert names(copy) == [] and copy.count('"price"') >= 0
+            assert (report.names, report.lost_names) == (0, ("my router",))
+            assert report.lost_edits == {"mine": ("router",)} and copy.profiles.names() == ["mine"]
             return
         assert names(copy) == names(index)
         for asked in ('"router"', '"customer service"', '"late delivery"', 'NOT "router"'):
@@ -242,10 +248,30 @@ def test_a_concept_of_ones_own_filters_counts_steers_and_differs(index: FeatureI
 
 def test_bad_definitions_are_errors_and_change_nothing(index: FeatureIndex) -> None:
     before = index.state.revision
-    for name, examples in (("", ()), ("two\x00lines", ()), ("x" * 201, ()), ("price", ()), ("soup", ("",))):
+    for name, examples in (
+        ("", ()), ("two\x00lines", ()), ("x" * 201, ()), ("price", ()), ("soup", ("",)), ("#12", ()),
+        ("family:x", ()), ("profile:x", ()),
+    ):  # fmt: skip
         with pytest.raises(InvalidInputError):
             index.concepts.define(name, examples)
     assert index.state.revision == before
+
+
+def test_what_names_a_term_says_it_whatever_its_examples(index: FeatureIndex) -> None:
+    index.concepts.define("router", ["The box was blue.", "A blue box."])
+    assert index.count('"router"') == index.count('" router  "') == 30
+    index.upsert([Record("many", "Two routers, and zyxums."), Record("one", "A zyxum.")])
+    assert index.count('"router" AND record_id = "many"') == 1
+    index.concepts.define("zyxum")
+    assert index.count('"zyxum"') == 2
+
+
+def test_own_names_of_terms_stay_in_their_index(index: FeatureIndex, tmp_path: Path) -> None:
+    index.concepts.rename(index.concepts.resolve("router").features[0].id, "my router")
+    index.concepts.rename(5, "mine")
+    assert index.concepts.names().names == {5: "mine"}
+    with pytest.raises(InvalidInputError, match="has that name"):
+        index.concepts.define("my router")
 
 
 def test_it_can_be_renamed_and_hidden(index: FeatureIndex) -> None:
