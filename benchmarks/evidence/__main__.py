@@ -22,7 +22,6 @@ from benchmarks.evidence.fit import (
 )
 from benchmarks.evidence.relations import COLUMNS
 from saeindex import FeatureSpace
-from saeindex.features.calibration import ARRAYS
 from saeindex.features.evidence import Evidence
 from saeindex.features.labels import CONCEPT, SURE, FeatureLabel
 from saeindex.files import checksums_of_files, with_checksum, without_checksum
@@ -55,10 +54,8 @@ def main() -> None:
 
 def bare(space: FeatureSpace) -> FeatureSpace:
     """Return a space without evidence, and without the concepts beside its autoencoder."""
-    n, levels = space.sae.n_features, space.calibration
-    own = {name: getattr(levels, name)[:n] for name in ARRAYS}
-    labels, vectors = space.labels[:n], space.label_vectors[:n]
-    calibration = replace(levels, **own)
+    n = space.sae.n_features
+    labels, vectors, calibration = space.labels[:n], space.label_vectors[:n], space.calibration.first(n)
     return replace(space, labels=labels, label_vectors=vectors, calibration=calibration, evidence=None)
 
 

@@ -155,9 +155,7 @@ class CurrentState:
             return {"terms": tuple({one.name: one for one in (*kept.terms, *terms)}.values())}
 
         with self.write() as write, write.points() as store:
-            self.change(
-                added
-            )  # first: of a write that is interrupted, no record has a term that is not there
+            self.change(added)  # first: no record of an interrupted write has a term that is not there
             first, fields = self.given_space.n_features, self.state.manifest.fields
             for payloads in recoded(store, self.state.space, first, fields):
                 store.set_payload(payloads)

@@ -51,7 +51,7 @@ from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.features import Calibration, FeatureSpace
     from saeindex.protocols import VectorStore
@@ -198,8 +198,13 @@ class Snapshot:
 
     def percents(self, features: Sequence[int]) -> NDArray[np.int32]:
         """Return the evidence in percent of features' concepts (m, f), 0 where there is none."""
-        packed: NDArray[np.int32] = self.reached[:, list(features)].toarray()
+        packed: NDArray[np.int32] = self._by_feature[:, list(features)].toarray()
         return (packed >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1)
+
+    @cached_property
+    def _by_feature(self) -> csc_matrix:
+        """What is reached, by feature: analyses ask for some features of all records, many times."""
+        return self.reached.tocsc()
 
     def column(self, name: str) -> Column:
         """Return a field of the records, such as ``metadata.year``; NotFoundError if no record has it."""

@@ -86,6 +86,10 @@ class Calibration:
             p90=np.append(self.p90, never),
         )
 
+    def first(self, count: int) -> Calibration:
+        """Return a copy with the first features only."""
+        return replace(self, **{name: getattr(self, name)[:count] for name in ARRAYS})
+
     def digest(self) -> str:
         """Return a hash of the thresholds, which determine the level codes."""
         return hashlib.sha256(self.median.tobytes() + self.p90.tobytes()).hexdigest()

@@ -15,7 +15,7 @@ import numpy as np
 from saeindex.config import SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
-from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
 from saeindex.features.labels import HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
@@ -124,12 +124,11 @@ class Space:
         if self.evidence is None or (own := self.evidence.base) is None:
             return self
         n = self.n_features - len(self.evidence.features) + len(own.features)
-        levels = {name: getattr(self.calibration, name)[:n] for name in ARRAYS}
         return replace(
             self,
             labels=self.labels[:n],
             label_vectors=self.label_vectors[:n],
-            calibration=replace(self.calibration, **levels),
+            calibration=self.calibration.first(n),
             evidence=own,
         )
 

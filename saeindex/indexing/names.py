@@ -36,6 +36,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def half_to_text(vector: FloatArray) -> str:
+    """Return a vector (d,) as little-endian float16 in base64."""
+    return base64.b64encode(vector.astype("<f2").tobytes()).decode("ascii")
+
+
+def half_from_text(text: str) -> FloatArray:
+    """Return the vector (d,) that :func:`half_to_text` wrote."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
+
+
 class GivenName(Strict):
     """A name, and its embedding as little-endian float16 in base64."""
 
@@ -45,12 +55,11 @@ class GivenName(Strict):
     @classmethod
     def of(cls, name: str, vector: FloatArray) -> GivenName:
         """Keep a name and its embedding (d,)."""
-        return cls(name=name, vector=base64.b64encode(vector.astype("<f2").tobytes()).decode("ascii"))
+        return cls(name=name, vector=half_to_text(vector))
 
     def embedding(self) -> FloatArray:
         """Return the embedding (d,)."""
-        half = np.frombuffer(base64.b64decode(self.vector, validate=True), "<f2")
-        return half.astype(np.float32)
+        return half_from_text(self.vector)
 
 
 class NameEdit(Strict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +19,7 @@ from saeindex.config import (
 )
 from saeindex.features.evidence import level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
-from saeindex.indexing.names import Strict
+from saeindex.indexing.names import Strict, half_from_text, half_to_text
 from saeindex.indexing.proof import mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_from, spans_in
 from saeindex.protocols import PhraseEncoder
@@ -68,18 +67,23 @@ class KeptTerm(Strict):
     @classmethod
     def of(cls, name: str, vector: FloatArray, direction: FloatArray, **defined: Any) -> KeptTerm:
         """Keep a name, its embedding and its direction (d,), and what else a term has."""
-        return cls(name=name, vector=_to_text(vector), direction=_to_text(direction), **defined)
+        return cls(name=name, vector=half_to_text(vector), direction=half_to_text(direction), **defined)
 
     def term(self) -> Term:
         """Return the term."""
         said = self.description or ("" if self.examples else LEARNED)
         return Term(
-            self.name, _from_text(self.vector), _from_text(self.direction), said, self.meant, self.trust
+            self.name,
+            half_from_text(self.vector),
+            half_from_text(self.direction),
+            said,
+            self.meant,
+            self.trust,
         )
 
     def unnamed(self) -> KeptTerm:
         """Return a term that keeps its number, and tells nothing."""
-        nothing = np.zeros_like(_from_text(self.vector))
+        nothing = np.zeros_like(half_from_text(self.vector))
         return KeptTerm.of("", nothing, nothing)
 
 
@@ -242,11 +246,3 @@ def _terms_in(
     read = space.evidence.may_say_terms(every)
     found = space.evidence.of_texts(every, np.concatenate(vectors).astype(np.float32), ends, read)
     return [[one for one in own if one.feature >= first] for own in found]
-
-
-def _to_text(array: FloatArray) -> str:
-    return base64.b64encode(array.astype("<f2").tobytes()).decode("ascii")
-
-
-def _from_text(text: str) -> FloatArray:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)

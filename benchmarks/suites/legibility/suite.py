@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from saeindex import FeatureSpace
 
 SEED, BOOTSTRAPS = 0, 2_000
-NOW = "here"
-PREFIX = {"v2": "before_", "here": ""}
+NOW = "v2"
+PREFIX = {NOW: ""}
 # What a blind reader should detect of the features that are shown.
 AIMS = {"general": 0.90, "kept_out": 0.88}
 JUDGED: dict[str, Callable[[float], Figure]] = {

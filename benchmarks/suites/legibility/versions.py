@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import data, mixture
@@ -26,15 +26,14 @@ ASKED, MAX_CHARS = 500, 600
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Version:
-    """A space, and what its features mean in the corpora, where this is shown."""
+    """A space by its name."""
 
     name: str
     space: FeatureSpace
-    own: Mapping[str, FeatureSpace] = field(default_factory=dict)
 
     def of(self, corpus: str) -> FeatureSpace:
         """Return the space with the names that are shown in a corpus."""
-        return self.own.get(corpus, self.space)
+        return self.space
 
     def name_of(self, corpus: str, feature: int) -> str:
         """Return the name of a feature as it is shown in a corpus."""
