@@ -92,9 +92,9 @@ class Evidence:
 
     ``directions`` (c, d) are those that sentences are compared with, in half precision as files have them,
     ``mean`` (d,) is that of texts. ``named`` is the model of a word that names a concept, ``near`` that of
-    all other words, and ``meant`` that of none. With a ``base``, what comes after its features are terms of a
-    collection, which change nothing of the evidence of the others. ``of_terms`` (2, t) has what a term's
-    nearness counts, and the log-odds without any.
+    all other words, and ``meant`` that of none. With a ``base``, what comes after its features are ``terms``
+    of a collection, by name, which change nothing of the evidence of the others. ``of_terms`` (2, t) has what
+    a term's nearness counts, and the log-odds without any.
     """
 
     features: IntArray
@@ -105,6 +105,7 @@ class Evidence:
     near: LogOdds
     meant: LogOdds
     base: Evidence | None = None
+    terms: tuple[str, ...] = ()
     of_terms: FloatArray | None = None
 
     def is_named(self, features: IntArray) -> NDArray[np.bool_]:
@@ -126,10 +127,11 @@ class Evidence:
         log_odds = self.meant.of(nearness, margin, length)
         if self.of_terms is not None:
             log_odds[:, compared:] = self.of_terms[0] * nearness[:, compared:] + self.of_terms[1]
-        texts, entries = self.lexicon.entries(sentences)
-        of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
+        words = self.words
+        texts, entries = words.entries(sentences)
+        of_words, is_name = words.concepts[entries], words.is_name[entries]
         own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
-        said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + self.lexicon.weights[entries]
+        said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + words.weights[entries]
         said = np.where(of_words >= compared, np.maximum(said, NAMED_TERM), said)
         np.maximum.at(log_odds, (texts, of_words), said)
         rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
@@ -165,7 +167,7 @@ class Evidence:
     def word_of(self, sentence: str, feature: int) -> tuple[int, int] | None:
         """Return the span of the word in a sentence that names a feature's concept, None if none does."""
         row = int(np.searchsorted(self.features, feature))
-        return self.lexicon.name_in(sentence, row)
+        return self.words.name_in(sentence, row)
 
     def of_concepts(
         self,
@@ -205,21 +207,14 @@ class Evidence:
 
         The name of a term says as much as those of concepts usually do.
         """
-        row = len(self.features)
-        said = {
-            (form, row + place): self.usual_name
-            for place, term in enumerate(terms)
-            for own in forms(term.name)
-            for form in (own, f"{own}s")  # no dictionary knows the plural of a word that none has
-        }
         usual = self.meant.nearness, self.meant.base
         directions = np.stack([term.direction for term in terms]).astype(np.float16).astype(np.float32)
         return replace(
             self,
             features=np.concatenate([self.features, np.arange(first, first + len(terms), dtype=np.int32)]),
             directions=np.concatenate([self.directions, directions]),
-            lexicon=self.lexicon.extended(said),
             base=self.base or self,
+            terms=(*self.terms, *(term.name for term in terms)),
             of_terms=np.array([term.meant or usual for term in terms], np.float32).T,
         )
 
@@ -236,12 +231,23 @@ class Evidence:
         return self.of_terms is None or bool((self.of_terms == usual).all())
 
     @cached_property
+    def words(self) -> Lexicon:
+        """The lexicon with the names of terms: it is made when it is first read."""
+        return self.lexicon.extended(self._names_of_terms) if self.terms else self.lexicon
+
+    @cached_property
     def _lexicon_of_terms(self) -> Lexicon:
-        own = np.flatnonzero(self.lexicon.concepts >= len((self.base or self).features))
-        words = np.searchsorted(self.lexicon.starts, own, side="right") - 1
-        rows, weights = self.lexicon.concepts[own], self.lexicon.weights[own]
-        named = zip(words.tolist(), rows.tolist(), weights.tolist(), strict=True)
-        return Lexicon.of({(self.lexicon.words[word], row): (weight, True) for word, row, weight in named})
+        return Lexicon.of({said: (weight, True) for said, weight in self._names_of_terms.items()})
+
+    @property
+    def _names_of_terms(self) -> dict[tuple[str, int], float]:
+        """The weights of terms' names, by word and row."""
+        return {
+            (form, row): self.usual_name
+            for row, name in enumerate(self.terms, len(self.features) - len(self.terms))
+            for own in forms(name)
+            for form in (own, f"{own}s")  # no dictionary knows the plural of a word that none has
+        }
 
     @cached_property
     def usual_name(self) -> float:
@@ -252,8 +258,8 @@ class Evidence:
     @cached_property
     def covered(self) -> frozenset[str]:
         """The words, in base forms, that name a concept or are synonyms of it."""
-        of_words, _ = self.lexicon.surest_names()
-        return frozenset(self.lexicon.words[word] for word in np.flatnonzero(of_words >= COVERS).tolist())
+        of_words, _ = self.words.surest_names()
+        return frozenset(self.words.words[word] for word in np.flatnonzero(of_words >= COVERS).tolist())
 
     @cached_property
     def digest(self) -> str:

@@ -2,8 +2,9 @@
 
 `python -m benchmarks.suites.mentions.quiz FOLDER` writes what a reader sees, in parts, and the key: corpus,
 record, number of the sentence, concept, stratum and evidence of each question. A reader writes a line with a
-digit for each concept of a sentence: 2 clear, 1 weakly related, 0 wrong. `--answers FOLDER NAME` collects
-the answers of one reader.
+digit for each concept of a sentence: 2 clear, 1 weakly related, 0 wrong. `FOLDER --answers NAME` collects
+the answers of one reader. `--again` gives the questions of the key the evidence of the present space: what
+was read stays read, and weighs as before, as long as the evidence of the space finds no more pairs possible.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +26,11 @@ from saeindex.config import DEFAULT_SPACE
 from saeindex.features.evidence import Evidence
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.evidence.relations import Relations
     from saeindex.features.evidence import Mention
+    from saeindex.features.lexicon import Lexicon
 
 FOLDER = Path(__file__).parent / "reading"
 # Evidence of the bins of a stratum, and the questions of each in a corpus: of words that name a concept, and
@@ -55,17 +60,32 @@ class Question(NamedTuple):
     share: float
 
 
+class Lists(NamedTuple):
+    """The evidence of a space; relations, which are withheld, all as a lexicon, and the evidence without."""
+
+    evidence: Evidence
+    relations: Relations
+    hidden: NDArray[np.bool_]
+    every: Lexicon
+    blind: Evidence
+
+    @classmethod
+    def of(cls, space: FeatureSpace, encoder: CachedEncoder) -> Lists:
+        """Fit the evidence without the words that are withheld."""
+        evidence = space.evidence
+        assert evidence is not None
+        relations = default_relations(encoder)
+        names = [space.labels[feature].text for feature in evidence.features.tolist()]
+        hidden = relations.third(names, WITHHELD_THIRD)
+        kept, _ = default_fit(space, encoder, relations)
+        poorer = relations.without(hidden)
+        blind = evidence_of(space, reweighed(kept, poorer), poorer)
+        return cls(evidence, relations, hidden, lexicon_of(relations, kept.weights), blind)
+
+
 def questions(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[Question]:
     """Yield all questions, corpus by corpus."""
-    evidence = space.evidence
-    assert evidence is not None
-    relations = default_relations(encoder)
-    names = [space.labels[feature].text for feature in evidence.features.tolist()]
-    hidden = relations.third(names, WITHHELD_THIRD)
-    kept, _ = default_fit(space, encoder, relations)
-    poorer = relations.without(hidden)
-    blind = evidence_of(space, reweighed(kept, poorer), poorer)
-    every = lexicon_of(relations, kept.weights)
+    evidence, relations, hidden, every, blind = Lists.of(space, encoder)
     is_synonym = relations.column("synonym") > 0
     is_own = ~is_synonym & (relations.column("narrower") == 0)
     is_certain = is_synonym | (relations.column("share") == 1)
@@ -164,10 +184,35 @@ def write(folder: Path, space: FeatureSpace, encoder: CachedEncoder) -> None:
                 label = space.labels[one.feature]
                 lines.append(f"   {chr(97 + letter)}) {label.text} — {label.description}")
         (folder / f"quiz-{start // PART + 1}.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    _write_key(space, found)
+    print(f"{len(found):,} questions on {len(groups):,} sentences in {-(-len(groups) // PART)} parts")
+
+
+def _write_key(space: FeatureSpace, found: Sequence[Question]) -> None:
     key = {"space": space.fingerprint, "questions": [[*one] for one in found]}
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "key.json").write_text(json.dumps(key) + "\n")
-    print(f"{len(found):,} questions on {len(groups):,} sentences in {-(-len(groups) // PART)} parts")
+
+
+def ask_again(space: FeatureSpace, encoder: CachedEncoder) -> None:
+    """Write the key with the evidence of the present space."""
+    lists, found = Lists.of(space, encoder), list[Question]()
+    records = {corpus: TestRecords.read(corpus, encoder) for corpus in CORPORA}
+    known = {
+        (corpus, is_blind): {
+            (record, one.feature): one.p
+            for record, own in zip(each.ids, each.mentions(evidence), strict=True)
+            for one in own
+        }
+        for corpus, each in records.items()
+        for is_blind, evidence in enumerate((lists.evidence, lists.blind))
+    }  # fmt: skip
+    for one in read_key():
+        own = known[one.corpus, one.stratum == "withheld"]
+        found.append(
+            one if one.stratum == "before" else one._replace(p=own.get((one.record, one.feature), 0.0))
+        )
+    _write_key(space, found)
 
 
 def read_key() -> list[Question]:
@@ -197,10 +242,15 @@ def collect(folder: Path, judge: str) -> None:
 def main() -> None:
     """Write the quiz, or collect answers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--answers", metavar="JUDGE")
+    parser.add_argument("--again", action="store_true")
     arguments = parser.parse_args()
-    if arguments.answers:
+    if arguments.again:
+        ask_again(FeatureSpace.load(DEFAULT_SPACE), CachedEncoder())
+    elif arguments.folder is None:
+        parser.error("give the folder of the quiz")
+    elif arguments.answers:
         collect(arguments.folder, arguments.answers)
     else:
         write(arguments.folder, FeatureSpace.load(DEFAULT_SPACE), CachedEncoder())

@@ -125,7 +125,7 @@ def _right(read: Judged, own: NDArray[np.bool_]) -> float:
 
 def _bins(read: Judged) -> list[tuple[float, float, int]]:
     """Return the mean evidence and the share of clear pairs in bins of the evidence, and their numbers."""
-    stored = read.stored(0.0)
+    stored = read.stored(POSSIBLE)
     place = np.minimum((read.p * BINS).astype(int), BINS - 1)
     found = []
     for one in range(BINS):
