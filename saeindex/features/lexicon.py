@@ -71,13 +71,16 @@ class Lexicon:
         rows = np.array([row for _, row in entries], np.int32)[order]
         weights = np.array(list(entries.values()), np.float32)[order]
         counts = np.bincount(words, minlength=len(known))
-        return Lexicon(
+        found = Lexicon(
             tuple(known),
             starts + np.concatenate([[0], np.cumsum(counts)]),
             np.insert(self.concepts, at, rows),
             np.insert(self.weights, at, weights),
             np.insert(self.is_name, at, True),
         )
+        # To compute these anew for all words takes longer than the rest.
+        vars(found).update(_number=known, _openers=self._openers | _openers(word for word, _ in entries))
+        return found
 
     def surest_names(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the weight of each word as a name of any concept, and of each row's surest name, else 0."""
