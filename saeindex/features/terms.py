@@ -94,10 +94,8 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
                 written[use.base][use.written] += 1
     if known < ENGLISH * total:
         return []
-    for base in [base for base in words if base.endswith("s") and base[:-1] in words]:
-        if words[base[:-1]] >= MIN_RECORDS:  # the plural of a word that no dictionary has
-            written.pop(base, None)
-            del words[base]
+    # The plurals of words that no dictionary has.
+    plurals = {base for base in words if base.endswith("s") and words.get(base[:-1], 0) >= MIN_RECORDS}
     least = max(MIN_RECORDS, MIN_SHARE * len(texts))
     kept = {
         phrase: count
@@ -113,7 +111,11 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
     single = {
         base: count
         for base, count in words.items()
-        if count >= least and base not in covered and _is_telling(base) and within[base] < WITHIN * count
+        if count >= least
+        and base not in covered
+        and base not in plurals
+        and _is_telling(base)
+        and within[base] < WITHIN * count
     }
     counts: list[tuple[str | tuple[str, str], int]] = [*kept.items(), *single.items()]
     found = sorted(counts, key=lambda one: (-one[1], str(one[0])))

@@ -86,6 +86,11 @@ def test_a_word_of_a_phrase_is_no_term_of_its_own_and_neither_are_few_uses() -> 
     assert find_terms(texts[:4], ()) == []
 
 
+def test_the_plural_of_a_word_that_no_dictionary_has_is_no_term_of_its_own() -> None:
+    texts = ["They sell zyxum blorfs.", "Nobody buys zyxum blorfs.", "We had a blorf once."] * 12
+    assert [one.name for one in find_terms(texts, ())] == ["zyxum blorfs", "blorf"]
+
+
 def test_another_language_has_no_terms() -> None:
     assert find_terms(["Der Anschluss ging nach zwei Tagen wieder verloren."] * 20, ()) == []
 
