@@ -27,7 +27,7 @@ PartKind: TypeAlias = Literal[
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused"]
 FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
-Resolve: TypeAlias = Literal["strict", "best", "expand"]
+Resolve: TypeAlias = Literal["strict", "best"]
 SteeringMethod: TypeAlias = Literal["built", "clamp"]
 PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 
@@ -148,14 +148,14 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The ``sentence`` of a record that speaks most for a named concept.
+    """The ``sentence`` of a record that speaks most for a named concept, or for a phrase (then without id).
 
     ``evidence`` is the probability that it speaks of it clearly, ``start`` where it begins in the text, in
     characters. ``word`` is the span in the sentence of the word that names the concept; None where the
     sentence only means it.
     """
 
-    id: int
+    id: int | None
     label: str
     evidence: float
     sentence: str

@@ -58,7 +58,7 @@ def log_odds_of(evidence: Evidence, sentence: str, vector: NDArray[np.float32]) 
     for place in range(own, len(nearness)):
         slope, base = evidence.of_terms[:, place - own]  # type: ignore[index]
         largest[place] = slope * nearness[place] + base
-    lexicon, numbers = evidence.lexicon, _numbers(evidence.lexicon)
+    lexicon, numbers = evidence.words, _numbers(evidence.words)
     for word in words_of(sentence) & numbers.keys():
         number = numbers[word]
         for entry in range(int(lexicon.starts[number]), int(lexicon.starts[number + 1])):

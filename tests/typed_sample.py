@@ -30,7 +30,7 @@ def searched(index: FeatureIndex) -> Hits:
     index.concepts.facets("galaxies", limit=5, where="NOT #5")
     index.concepts.exclusions("galaxies", limit=5, where="NOT #5")
     return index.search(
-        "galaxies", where=Where("NOT #5", level="typical", resolve="expand"), query_filter=None,
+        "galaxies", where=Where("NOT #5", level="typical", resolve="strict"), query_filter=None,
         steer=Steering([Steer("theory", 0.5)], method="built", max_drift=0.2),
         property=Property("sounds sad", method="collection"), against=["happy"], like=["a"], unlike=["b"],
         feedback=None, using="dense", diversity=0.3,

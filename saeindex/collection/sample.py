@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.rows import Rows, binarized, concept_matrix, presence, tokens, word_matrix
-from saeindex.config import CONCEPTS, DENSE, SAE
+from saeindex.collection.rows import Rows, binarized, concept_matrix, tokens, word_matrix
+from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.sae.metrics import nearest
 from saeindex.stores.base import first_points
@@ -51,17 +51,13 @@ class NamedWords(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CollectionSample:
-    """Up to 4,096 random records of ``total``; each represents ``weight`` records.
-
-    ``levels`` (m, n) is 1 where the level codes of a record say that it has a feature; None if it has none.
-    """
+    """Up to 4,096 random records of ``total``; each represents ``weight`` records."""
 
     space: FeatureSpace
     rows: Rows
     places: Mapping[str, int]
     total: int
     cache: Path | None = None
-    levels: csr_matrix | None = None
     _named: list[NamedWords] = field(default_factory=list)
 
     @property
@@ -87,11 +83,6 @@ class CollectionSample:
     def present(self) -> csr_matrix:
         """The presence (0 or 1) of concepts in records."""
         return binarized(self.rows.concepts)
-
-    @property
-    def filtered(self) -> csr_matrix:
-        """The presence (0 or 1) of concepts by which a filter finds records; by evidence, if there is any."""
-        return self.present if self.levels is None else self.levels
 
     @cached_property
     def occurring(self) -> csr_matrix:
@@ -148,7 +139,7 @@ def read_sample(
     store: VectorStore, space: FeatureSpace, total: int, cache: Path | None = None
 ) -> CollectionSample:
     """Read a sample of ``store``, which has ``total`` points."""
-    points = first_points(store, SAMPLE, PAGE, ["text", CONCEPTS], [DENSE, SAE])
+    points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
     found = [tokens(point.payload.get("text", "")) for point in points]
     counts = Counter(word for words in found for word in words)
     kept = [word for word, count in counts.most_common(MAX_WORDS) if count >= MIN_RECORDS]
@@ -156,8 +147,7 @@ def read_sample(
     x = np.array([p.vectors[DENSE] for p in points], np.float32).reshape(len(points), -1)
     ids = tuple(point.id for point in points)
     rows = Rows(ids, x, concept_matrix(points, space), word_matrix(found, places))
-    levels = presence(points, space.n_features)
-    return CollectionSample(space, rows, places, max(total, len(points)), cache, levels)
+    return CollectionSample(space, rows, places, max(total, len(points)), cache)
 
 
 def nearest_rows(

@@ -6,7 +6,7 @@ a mask (m,) over the sample, so joint counts are exact there and no independence
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,7 +18,7 @@ from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS
 from saeindex.language.ast import Exists
 from saeindex.language.evaluate import found_at, predicate
-from saeindex.language.fields import METADATA, NAMES, field_at, path_of
+from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
 from saeindex.language.to_text import to_text
 from saeindex.stores.base import first_points
 
@@ -98,6 +98,11 @@ class Statistics:
         for code in codes:
             mask[rows[starts[code] : starts[code + 1]]] = True
         return mask
+
+    def among(self, records: Collection[str]) -> Mask:
+        """Return which sampled points are of records with these ids (m,)."""
+        own = (payload.get(RECORD_ID) in records for payload in self._payloads)
+        return np.fromiter(own, bool, len(self))
 
     def with_condition(self, node: Condition) -> Mask:
         """Return which sampled points fulfil a condition on metadata or id (m,)."""

@@ -1,14 +1,11 @@
-"""Resolution of a phrase to a set of features, by the evidence of the collection.
+"""Resolution of a phrase: to a concept by its name or a word for it, or to the records that speak of it.
 
-``strict`` uses labels only: the features whose labels clearly match the phrase. ``best`` infers from the
-collection which records match the phrase, and adds the few features that cover these records best, among
-trusted features with near labels. ``expand`` chooses them among all features. The constants were chosen as
-those of :mod:`saeindex.concepts.cover`; the benchmark ``resolution`` reports ``test``.
+``strict`` uses names only: the features whose labels clearly match the phrase. ``best`` takes the concept
+that the phrase names, or else reads the records (:mod:`saeindex.concepts.scan`).
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,31 +17,23 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.collection.rows import tokens
 from saeindex.collection.sample import nearest_rows
-from saeindex.concepts.cover import cover, likely, meant_from
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
+from saeindex.features.lexicon import TOKEN, forms
 from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from saeindex.collection.sample import CollectionSample
     from saeindex.collection.state import IndexState
+    from saeindex.concepts.scan import Scan
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
-# Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
-RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
-# The maximum number of features of a phrase; the number of labels that are considered.
-MAX_FEATURES, NEAREST_LABELS = 8, 300
 # Features whose names say a phrase count as accepted concepts with these weights, in rankings and directions
 # and in the choice of features; their maximum number.
 SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
@@ -52,8 +41,8 @@ SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
 # if it consists of words: either of words of the collection, or of words that the encoder does not split into
 # letters. Of 199 descriptions 99 % reach the similarity; random letters have two per token, words five.
 MIN_KNOWN, MIN_SIMILARITY, NEAREST_RECORDS, MIN_LETTERS = 0.5, 0.2, 10, 2.5
-KEPT = 512
-MODES: tuple[Resolve, ...] = ("strict", "best", "expand")
+KEPT, KEPT_SCANS = 512, 64
+MODES: tuple[Resolve, ...] = ("strict", "best")
 # Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase with label evidence (cosine and shared words) below the floor is unknown. What the encoder splits
@@ -61,8 +50,8 @@ WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # to the concept, up to the maximum number.
 FLOOR, SPELLED_FLOOR, MARGIN, MAX_MATCHED = 0.6, 0.75, 0.12, 8
 FAMILY_FLOOR = 0.7
-# Features of which fewer records are expected to match a phrase say nothing of it: its nearest label does.
-LEAST_PRECISION = 0.005
+# How much a word must add to a concept's evidence, and how near the two must be, so that it is a word for it.
+LEAST_WEIGHT, SAME = 3.5, 0.8
 # The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
 FAMILY = "family:"
@@ -108,9 +97,9 @@ class FamilyMatch:
 class Concept(Result):
     """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first.
 
-    ``resolved`` is the mode. If the collection's evidence was used, a feature's score is the share of its
-    records that match the phrase, and ``precision`` and ``recall`` are the expected ones of the set.
-    ``named`` are the features whose names say the phrase, best first; none where only records say it.
+    ``resolved`` is the mode. A phrase that is no concept has no features: ``records`` is the number of those
+    that speak of it, found by reading all, with the expected ``precision`` and ``recall``. ``named`` are the
+    features whose names say the phrase, best first; none where only records say it.
     """
 
     phrase: str
@@ -119,6 +108,7 @@ class Concept(Result):
     precision: float | None = None
     recall: float | None = None
     named: tuple[FeatureMatch, ...] = ()
+    records: int | None = None
 
 
 class ConceptResolver:
@@ -190,12 +180,12 @@ class ConceptResolver:
         """Return whether a phrase equals a name that a person gave, ignoring case."""
         return phrase.casefold() in self._own_names
 
-    def unknown(self, phrase: str) -> UnknownConceptError:
+    def unknown(self, phrase: str, found: str = "") -> UnknownConceptError:
         """Return the error for a phrase without a matching feature, with the nearest features."""
         nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in self.match(phrase, 5))
         return UnknownConceptError(
             f"concept {phrase!r}",
-            f"no feature of space {self._space.name!r} clearly matches it",
+            found or f"no feature of space {self._space.name!r} clearly matches it",
             f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
         )
 
@@ -331,7 +321,7 @@ class Resolver:
         self._state = state
         self._space = state.space
         self.labels = ConceptResolver(state.space, state.encode, self._reads)
-        self._known: Memo[Concept] = Memo(KEPT)
+        self._scans: Memo[Scan] = Memo(KEPT_SCANS)
 
     def match(self, phrase: str, limit: int = 10, unnamed: bool = False) -> list[FeatureMatch]:
         """Return the features whose labels are nearest to a phrase, best first, weak labels included.
@@ -359,19 +349,50 @@ class Resolver:
             return Concept(target, spoken, "strict", named=spoken)
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
-        sample = self._state.sample()
-        return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample))
+        found, near = self.scan(target), self.labels.named(target)
+        return Concept(target, (), mode, found.precision, found.recall, near, len(found.at("present")))
+
+    def scan(self, phrase: str) -> Scan:
+        """Return the records that speak of a phrase that no concept is; UnknownConceptError of nonsense."""
+
+        def read() -> Scan:
+            from saeindex.concepts.scan import Scanner  # commands that read nothing start faster without it
+
+            matching = self.labels.named(phrase)
+            found = Scanner(self._state, phrase, said_by(matching, SAID_OF_SETS)).scan()
+            if not found.is_said and found.is_single:
+                raise self.labels.unknown(phrase, "no concept is it, and no record says it")
+            if not matching and not found.is_said:
+                self._check_records(phrase)
+            return found
+
+        return self._scans.get(phrase, read)
 
     def _spoken(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the feature of the named concept of this name, as it is written or in lower case.
 
-        None where a person gave the name to a feature: that is meant first.
+        Or of the concept that the phrase is a word for. None where a person gave the name to a feature: that
+        is meant first.
         """
         named, said = self._state.named_concepts, " ".join(phrase.split())
         found = named.get(said, named.get(said.casefold()))
+        if found is None:
+            found = self._word_for(said)
         if found is None or self.labels.is_own(phrase):
             return ()
         return (self.labels.describe(found, 1.0),)
+
+    def _word_for(self, phrase: str) -> int | None:
+        """Return the feature of the concept that a phrase is a form of, or another word for; None of none."""
+        evidence = self._state.space.evidence
+        if evidence is None or not self._state.spoken or TOKEN.findall(phrase) != phrase.split():
+            return None
+        labels, vectors = self._space.labels, self._space.label_vectors
+        for feature, weight in evidence.named_by(phrase):
+            is_form = labels[feature].text.casefold() in forms(phrase)
+            if weight >= LEAST_WEIGHT and (is_form or vectors[feature] @ self._state.encode(phrase) >= SAME):
+                return feature
+        return None
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""
@@ -394,32 +415,3 @@ class Resolver:
 
     def _reads(self, phrase: str) -> bool:
         return reads(self._state.encoder, phrase)
-
-    def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
-        matching = self.labels.named(phrase)
-        if not matching:
-            self._check_records(phrase)
-        vector = self._state.encode(phrase)
-        pool = pool_of(sample, self._state.nearest(vector))
-        said = said_by(matching, SAID_OF_SETS)
-        asked = Asked(vector[None], judged=said)
-        inferred = infer(sample, pool, asked, self._state.encoder, RECIPE)
-        scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
-        meant = likely(scores, meant_from(scores))
-        found = cover(meant, sample.filtered, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
-        if found.precision < LEAST_PRECISION:
-            return self.labels.resolve(phrase)
-        matches = tuple(
-            self.labels.describe(feature, share)
-            for feature, share in zip(found.features, found.shares, strict=True)
-        )
-        return Concept(phrase, matches, mode, found.precision, found.recall, matching)
-
-    def _allowed(self, vector: FloatArray, mode: Resolve, sample: CollectionSample) -> NDArray[np.int64]:
-        every = np.arange(self._space.n_features)
-        if mode == "expand":
-            return every
-        trusted = every[~self._space.has_weak_label]
-        labels = self._space.label_vectors[trusted] - sample.background
-        nearest = nearest_rows((vector - sample.background)[None], labels, NEAREST_LABELS)[0]
-        return np.sort(trusted[nearest])

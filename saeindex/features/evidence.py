@@ -202,6 +202,15 @@ class Evidence:
         own = directions[chosen].astype(np.float16).astype(np.float32)
         return Evidence(chosen, own, mean, Lexicon.of(entries), named, near, meant)
 
+    def named_by(self, phrase: str) -> list[tuple[int, float]]:
+        """Return the features that a word or phrase names, and what it adds to the log-odds, most first."""
+        found = dict[int, float]()
+        for form in forms(phrase):
+            for row, weight in self.words.names_by(form):
+                found[row] = max(weight, found.get(row, weight))
+        ordered = sorted(found.items(), key=lambda one: -one[1])
+        return [(int(self.features[row]), weight) for row, weight in ordered]
+
     def with_terms(self, first: int, terms: Sequence[Term]) -> Evidence:
         """Return the evidence with terms of a collection, as features from ``first`` on.
 

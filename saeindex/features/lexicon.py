@@ -123,6 +123,15 @@ class Lexicon:
         within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
         return np.repeat(owners, counts), np.repeat(self.starts[flat], counts) + within
 
+    def names_by(self, form: str) -> list[tuple[int, float]]:
+        """Return the rows of the concepts that a base form names, and its weights."""
+        word = self._number.get(form)
+        if word is None:
+            return []
+        own = np.arange(self.starts[word], self.starts[word + 1])
+        own = own[self.is_name[own]]
+        return list(zip(self.concepts[own].tolist(), self.weights[own].tolist(), strict=True))
+
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
         names, openers = self._names_of(concept)

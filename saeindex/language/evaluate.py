@@ -29,8 +29,8 @@ from saeindex.language.ast import (
     moment_in,
     required,
 )
-from saeindex.language.fields import path_of
-from saeindex.language.to_filter import FeaturesOf, level_codes
+from saeindex.language.fields import RECORD_ID, path_of
+from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
 
 if TYPE_CHECKING:
@@ -114,15 +114,19 @@ class _Record:
         )
 
     def _leaf_holds(self, leaf: Leaf) -> bool:
-        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
-            return bool(self.features(leaf))
-        return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
+        if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
+        found = self._features_of(leaf)
+        if isinstance(found, FoundRecords):
+            return self._payload.get(RECORD_ID) in found.at(level_of(leaf, self._level))
+        return bool(self.features(leaf))
 
     def features(self, node: ConceptTerm) -> tuple[int, ...]:
         """Return the features of a concept that the record has at the required level."""
-        wanted = dict.fromkeys(self._features_of(node))
-        reached = self._codes.intersection
-        return tuple(one for one in wanted if reached(level_codes(node, [one], self._level)))
+        wanted, reached = self._features_of(node), self._codes.intersection
+        if isinstance(wanted, FoundRecords):
+            return ()
+        return tuple(one for one in dict.fromkeys(wanted) if reached(level_codes(node, [one], self._level)))
 
 
 def condition_holds(node: Condition, found: Any) -> bool:

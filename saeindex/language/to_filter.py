@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS_OF
 from saeindex.errors import InvalidInputError
@@ -28,7 +28,7 @@ from saeindex.language.ast import (
     check_limits,
     folded,
 )
-from saeindex.language.fields import is_addressable
+from saeindex.language.fields import RECORD_ID, is_addressable
 from saeindex.protocols import PointId
 
 if TYPE_CHECKING:
@@ -36,8 +36,17 @@ if TYPE_CHECKING:
 
     from saeindex.types import LevelName
 
-# Resolves a concept to the ids of its features; raises UnknownConceptError.
-FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int]]
+
+@runtime_checkable
+class FoundRecords(Protocol):
+    """The records that have a concept, where no feature is it."""
+
+    def at(self, level: LevelName) -> Collection[str]:
+        """Return the ids of the records that have it at a level."""
+
+
+# Resolves a concept to the ids of its features, or to records; raises UnknownConceptError.
+FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int] | FoundRecords]
 # Finds the points that fulfil a condition on a field that engines cannot address.
 PointsThat: TypeAlias = Callable[[Condition], Sequence[PointId]]
 
@@ -74,9 +83,14 @@ def target_of(node: ConceptTerm) -> str:
     return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
 
 
+def level_of(node: ConceptTerm, default: LevelName | None) -> LevelName:
+    """Return the level that a concept must have; ``default`` (None: present) is that of the query."""
+    return node.level or default or "present"
+
+
 def level_codes(node: ConceptTerm, features: Iterable[int], default: LevelName | None) -> list[int]:
     """Return the level codes of which a record has one where a feature reaches the level of ``node``."""
-    levels = LEVELS_OF[node.level or default or "present"]
+    levels = LEVELS_OF[level_of(node, default)]
     return [one * LEVEL_STRIDE + level for one in dict.fromkeys(features) for level in levels]
 
 
@@ -134,10 +148,14 @@ class _Compiler:
             raise InvalidInputError(f"the field {node.field}", found, "Rename the field.")
         return Filter(must=[HasIdCondition(has_id=list(self._points_that(node)))])
 
-    def _concept(self, node: ConceptTerm) -> FieldCondition:
+    def _concept(self, node: ConceptTerm) -> Any:
         from qdrant_client.models import FieldCondition, MatchAny, MatchValue
 
-        codes = level_codes(node, self._features_of(node), self._level)
+        found = self._features_of(node)
+        if isinstance(found, FoundRecords):
+            ids = sorted(found.at(level_of(node, self._level)))
+            return FieldCondition(key=RECORD_ID, match=MatchAny(any=ids))
+        codes = level_codes(node, found, self._level)
         match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
         return FieldCondition(key=CONCEPTS, match=match)
 

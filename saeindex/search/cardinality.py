@@ -42,14 +42,13 @@ from saeindex.language.ast import (
 from saeindex.language.evaluate import clauses
 from saeindex.language.fields import NAMES, RECORD_ID, as_one_name, field_at, path_of
 from saeindex.language.kinds import mismatch
-from saeindex.language.to_filter import FeaturesOf, level_codes
+from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.statistics import Mask, Statistics
-    from saeindex.language.ast import ConceptTerm
     from saeindex.types import LevelName
 
 # The deviations of a two-sided 95 % interval, and the minimum number of sampled matches for an estimate.
@@ -131,9 +130,12 @@ class Estimator:
         return folded(node, self._leaf_mask, np.logical_not, _at_least_of)
 
     def _leaf_mask(self, leaf: Leaf) -> Mask:
-        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
-            return self._statistics.with_any(self._codes(leaf))
-        return self._statistics.with_condition(leaf)
+        if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return self._statistics.with_condition(leaf)
+        found = self._features_of(leaf)
+        if isinstance(found, FoundRecords):
+            return self._statistics.among(found.at(level_of(leaf, self._level)))
+        return self._statistics.with_any(level_codes(leaf, found, self._level))
 
     def bounds(self, node: Expression) -> Bounds:
         """Return the bounds of a node from the counts of its parts."""
@@ -148,12 +150,12 @@ class Estimator:
     def _leaf_bounds(self, leaf: Leaf) -> Bounds:
         if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
             return self._condition_bounds(leaf)
-        size = self._statistics.total
-        counts = self._statistics.code_counts[self._codes(leaf)]
+        size, found = self._statistics.total, self._features_of(leaf)
+        if isinstance(found, FoundRecords):
+            count = len(found.at(level_of(leaf, self._level)))
+            return Bounds(count, count, count / max(1, size))
+        counts = self._statistics.code_counts[level_codes(leaf, found, self._level)]
         return _at_least(1, [Bounds(int(c), int(c), int(c) / max(1, size)) for c in counts], size)
-
-    def _codes(self, node: ConceptTerm) -> list[int]:
-        return level_codes(node, self._features_of(node), self._level)
 
     def _condition_bounds(self, node: Condition) -> Bounds:
         """Return the bounds of a condition from facets; without a facet, any number is possible."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
 from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, proofs, shown_features
-from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
 from saeindex.search.explain import Explainer, Explanation, with_names
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Proof
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
@@ -199,7 +197,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=proofs(point.payload, self._space, asked),
+            evidence=(*proofs(point.payload, self._space, asked), *_of_phrases(point.payload, plan)),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
@@ -208,15 +206,15 @@ class Executor:
             explanation = with_names(explanation, self._space, point)
         if plan.where is None:
             return explanation
-        resolved = {concept.phrase: concept.features for concept in plan.concepts}
-
-        def features_of(term: ConceptTerm) -> list[int]:
-            if isinstance(term, FeatureTerm):
-                return [term.feature]
-            return [match.id for match in resolved[target_of(term)]]
-
-        found = matched_clauses(plan.where, point.payload, features_of, plan.query.level)
+        found = matched_clauses(plan.where, point.payload, plan.features_of, plan.query.level)
         return replace(explanation, clauses=tuple(found))
+
+
+def _of_phrases(payload: Mapping[str, Any], plan: Prepared) -> Iterator[Proof]:
+    """Yield the sentences by which a record speaks of phrases of the query that no concept is."""
+    for scan in plan.scans:
+        if spoken := scan.records.get(payload[RECORD_ID]):
+            yield spoken.proof(scan.phrase, payload)
 
 
 def ranks(query: Query) -> bool:

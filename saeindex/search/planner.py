@@ -17,7 +17,7 @@ from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, walk
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
-from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
+from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, target_of
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.checks import check_query
 from saeindex.search.optimizer import Near, Setting, choose
@@ -69,7 +69,8 @@ class Planner:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
         concepts: dict[str, Concept] = {}
-        query_filter = self.compile(where, query.native, concepts, query.resolve, query.level)
+        features_of = self.features_of(concepts, query.resolve)
+        query_filter = self._compiled(where, query.native, features_of, query.level)
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
         moved = vector if query.text.strip() or asked is None else asked
@@ -80,7 +81,8 @@ class Planner:
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
-        estimate, warnings, near = self._estimate(query, where, concepts, total, steered)
+        estimate, warnings, near = self._estimate(query, where, features_of, total, steered)
+        scans = tuple(self.resolver.scan(one.phrase) for one in concepts.values() if one.records is not None)
         return Prepared(
             query=query,
             vector=steered,
@@ -97,14 +99,16 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
-            about=self._about(query, where, concepts, steers, vector),
+            about=self._about(query, where, features_of, steers, vector),
+            features_of=features_of,
+            scans=scans,
         )
 
     def _about(
         self,
         query: Query,
         where: Expression | None,
-        concepts: dict[str, Concept],
+        features_of: FeaturesOf,
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
     ) -> dict[int, float]:
@@ -115,8 +119,11 @@ class Planner:
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
             return {}
-        features = self.features_of(concepts, query.resolve)
         terms = [node for node, _ in walk(where) if isinstance(node, ConceptTerm)] if where else []
+
+        def features(node: ConceptTerm) -> Sequence[int]:
+            return () if isinstance(found := features_of(node), FoundRecords) else found
+
         doubted = [node for node in terms if (node.level or query.level) == "possible"]
         about = {feature for node in terms for feature in features(node)}
         moving = (steer.direction for steer in steers if steer.strength)
@@ -165,7 +172,7 @@ class Planner:
         self,
         query: Query,
         where: Expression | None,
-        concepts: dict[str, Concept],
+        features_of: FeaturesOf,
         total: int,
         vector: FloatArray,
     ) -> tuple[Estimate, tuple[str, ...], Near]:
@@ -179,7 +186,7 @@ class Planner:
         if where is None and native is None:
             return Estimate(total, total, total, "no filter"), ungrouped, lambda: None
 
-        estimator = Estimator(statistics, self.features_of(concepts), query.level)
+        estimator = Estimator(statistics, features_of, query.level)
         estimate = estimator.estimate(where, native, total)
 
         def near() -> float | None:
@@ -195,17 +202,18 @@ class Planner:
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
         return float(selected[nearest].mean())
 
-    def compile(
+    def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
+        """Return where AND query_filter as one native filter."""
+        return self._compiled(where, query_filter, self.features_of({}), None)
+
+    def _compiled(
         self,
         where: Expression | None,
-        query_filter: Filter | None,
-        concepts: dict[str, Concept],
-        resolve: Resolve = "best",
-        level: LevelName | None = None,
+        native: Filter | None,
+        features_of: FeaturesOf,
+        level: LevelName | None,
     ) -> Filter | None:
-        """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
-        scanned = partial(_points_that, self.state.store)
-        return compile_where(where, self.features_of(concepts, resolve), level, query_filter, scanned)
+        return compile_where(where, features_of, level, native, partial(_points_that, self.state.store))
 
     @staticmethod
     def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
@@ -217,18 +225,20 @@ class Planner:
     ) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
         expression = None if where is None else _parsed(where)
-        return self.compile(expression, as_filter(query_filter), {})
+        return self.compile(expression, as_filter(query_filter))
 
     def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
         """Return the resolver of concepts in a where expression; it adds phrases to ``concepts``."""
 
-        def found(node: ConceptTerm) -> list[int]:
+        def found(node: ConceptTerm) -> Sequence[int] | FoundRecords:
             if isinstance(node, FeatureTerm):
                 self.state.space.label(node.feature)
                 return [node.feature]
             target = target_of(node)
             if target not in concepts:
                 concepts[target] = self.resolver.resolve(target, resolve)
+            if concepts[target].records is not None:
+                return self.resolver.scan(target)
             return [match.id for match in concepts[target].features]
 
         return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from saeindex.config import DENSE, SAE
 from saeindex.language.to_text import to_text
+from saeindex.report.numbers import counted
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import postfilter_depth
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from saeindex.concepts.feedback import Feedback
     from saeindex.concepts.resolver import Concept, FeatureMatch
+    from saeindex.concepts.scan import Scan
     from saeindex.language.ast import Expression
+    from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import SparseVector
     from saeindex.search.cardinality import Estimate
     from saeindex.search.optimizer import Choices
@@ -49,6 +52,7 @@ class Prepared:
     vector: FloatArray
     where: Expression | None
     concepts: tuple[Concept, ...]
+    features_of: FeaturesOf
     steers: tuple[ResolvedSteer, ...]
     query_filter: Filter | None
     drift: float
@@ -61,6 +65,7 @@ class Prepared:
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
     about: Mapping[int, float] = field(default_factory=dict)
+    scans: tuple[Scan, ...] = ()
 
     @property
     def feedback(self) -> Feedback | None:
@@ -121,12 +126,13 @@ def _selection(plan: Prepared) -> Iterator[Step]:
 
 def _concept(concept: Concept) -> Step:
     named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
-    how, unnamed = str(concept.resolved), ""
-    if concept.precision is not None and concept.recall is not None:
-        how += f", expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
-        unnamed = "by its records: no name says it"
-    what = f"Concept {concept.phrase!r} ({how}) = {named}"
-    return Step("concept", what, _named_by(concept.named) or unnamed)
+    what, why = f"Concept {concept.phrase!r} ({concept.resolved}) = {named}", _named_by(concept.named)
+    if concept.records is not None:
+        expected = f"expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
+        records = counted(concept.records, "record")
+        what = f"Phrase {concept.phrase!r} = {records} that speak of it, {expected}"
+        why = "every record was read: no concept is it" + (f"; {why.replace('named', 'near')}" if why else "")
+    return Step("concept", what, why)
 
 
 def _named_by(named: Sequence[FeatureMatch]) -> str:

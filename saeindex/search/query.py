@@ -84,8 +84,8 @@ class Where:
     )
     resolve: Resolve = Field(
         default="best",
-        description="how phrases become features: by labels only (strict), by the collection "
-        "(best), or by all features (expand)",
+        description="how phrases are read: as names only (strict), or, where no concept is meant, "
+        "by the records that speak of them (best)",
     )
 
 

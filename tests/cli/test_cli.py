@@ -338,7 +338,7 @@ def test_a_search_without_hits_says_which_option_left_none(
         (["--using-fusion", "dbsf"], "Give --using, or leave --using-fusion out."),
         (["--group-by-size", "5"], "Give --group-by, or leave --group-by-size out."),
         (["--steer-method", "clamp"], "Give --steer, or leave --steer-method out."),
-        (["--where", "#5", "--where-resolve", "nonsense"], "Use 'strict', 'best' or 'expand'."),
+        (["--where", "#5", "--where-resolve", "nonsense"], "Use 'strict' or 'best'."),
     ],
 )
 def test_an_option_that_does_nothing_is_an_error(index: str, options: list[str], cure: str) -> None:

@@ -81,6 +81,8 @@ def feature_sets(papers: FeatureIndex, present: dict[str, set[int]]) -> dict[str
             concept = papers.concepts.resolve(label)
         except UnknownConceptError:
             continue
+        if concept.records is not None:
+            continue
         atoms['"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'] = {m.id for m in concept.features}
     return atoms
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeindex.language.to_filter import FoundRecords
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.language.ast import Expression
-    from saeindex.types import FloatArray
+    from saeindex.language.to_filter import FeaturesOf
+    from saeindex.types import FloatArray, LevelName
 
     Mask = NDArray[np.bool_]
 
@@ -76,13 +79,13 @@ class BruteForce:
         percents: NDArray[np.int8],
         fields: Mapping[str, Sequence[Any]],
         moments: Mapping[str, int],
-        features_of: Callable[[Any], Sequence[int]],
+        features_of: FeaturesOf,
     ) -> None:
         self._activations, self._thresholds, self._percents = activations, thresholds, percents
         self._columns = {field: Column.of(found) for field, found in fields.items()}
         self._moments, self._features_of = moments, features_of
 
-    def mask(self, node: Expression, default: str) -> Mask:
+    def mask(self, node: Expression, default: LevelName) -> Mask:
         """Return which records (n,) satisfy the expression; ``default`` is the level of bare concepts."""
         if node.kind == "not":
             return ~self.mask(node.part, default)
@@ -91,7 +94,11 @@ class BruteForce:
             needed = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
             return np.asarray(n_true >= needed)
         if node.kind in ("feature", "phrase", "family"):
-            return self._active(self._features_of(node), node.level or default)
+            found = self._features_of(node)
+            if isinstance(found, FoundRecords):
+                ids = found.at(node.level or default)
+                return self._columns["record_id"].any(lambda one: one in ids)
+            return self._active(found, node.level or default)
         return self._metadata(node)
 
     def _active(self, features: Sequence[int], level: str) -> Mask:

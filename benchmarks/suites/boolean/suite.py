@@ -23,11 +23,12 @@ from saeindex.config import DEFAULT_SPACE, SAE
 from saeindex.errors import UnknownConceptError
 from saeindex.indexing.points import point_id
 from saeindex.indexing.sentences import sentences_in, spans_in
-from saeindex.language.ast import Expression, FeatureTerm, walk
+from saeindex.language.ast import Expression, walk
 from saeindex.language.evaluate import matches
 from saeindex.language.parser import parse_where
-from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
+from saeindex.language.to_filter import FeaturesOf, compile_where
 from saeindex.language.to_text import to_text
+from saeindex.operations.search import searcher_of
 from saeindex.protocols import SparseVector
 
 if TYPE_CHECKING:
@@ -123,18 +124,8 @@ def engines(space: FeatureSpace, encoder: TextEncoder) -> Iterator[tuple[str, Fe
 
 
 def resolver(index: FeatureIndex) -> FeaturesOf:
-    """Return a resolver of concepts like that of the index, which resolves each concept once."""
-    known: dict[str, list[int]] = {}
-
-    def features_of(node: Any) -> Sequence[int]:
-        if isinstance(node, FeatureTerm):
-            return [node.feature]
-        target = target_of(node)
-        if target not in known:
-            known[target] = [match.id for match in index.concepts.resolve(target).features]
-        return known[target]
-
-    return features_of
+    """Return the resolver of concepts of an index."""
+    return searcher_of(index.state).planner.features_of({})
 
 
 def all_points(store: VectorStore, records: Sequence[Record]) -> list[Point]:

@@ -1,0 +1,194 @@
+"""A phrase that is the name of no concept is answered by the records that speak of it: all are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.concepts import scan
+from saeindex.concepts.inference import Asked, infer, pool_of
+from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
+from saeindex.concepts.scan import MIN_APART, MOST_APART, RECIPE, WRITTEN, stands_apart
+from saeindex.concepts.scorer import Scorer
+from saeindex.config import SentenceStorage
+from saeindex.errors import InvalidInputError
+from saeindex.search.query import Where
+from saeindex.types import LevelName
+from tests.samples import RecordingEncoder, all_points, sample_records
+from tests.search.sampled_indexes import memory_index
+
+DESCRIPTIONS = [
+    "sounds disappointed",
+    "recounts the past",
+    "about food",
+    "a mathematical statement",
+    "weather and storms",
+    "talks about money",
+]
+SAYING = [
+    "We had brunch on the terrace, with eggs and coffee.",
+    "The brunch was cold and the waiter was slow.",
+    "My phone broke after a week and nobody answered.",
+    "The hotel is near the station and very quiet.",
+    "I returned the shoes because they were too small.",
+    "The film was long, and I liked the music a lot.",
+]
+
+
+def said(count: int) -> list[Record]:
+    return [Record(f"r{i}", f"{SAYING[i % len(SAYING)]} That was visit {i}.") for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> FeatureIndex:
+    index = FeatureIndex.create(tmp_path_factory.mktemp("scan") / "visits.idx")
+    index.upsert(said(60), learn_terms=False)
+    return index
+
+
+# What is found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phrase", DESCRIPTIONS)
+def test_a_description_is_the_records_that_stand_apart_by_their_score(
+    papers: FeatureIndex, phrase: str
+) -> None:
+    concept = papers.concepts.resolve(phrase)
+    sample, resolver = papers.state.sample(), Resolver(papers.state)
+    asked = Asked(papers.state.encode(phrase)[None], judged=said_by(resolver.named(phrase), SAID_OF_SETS))
+    inferred = infer(sample, pool_of(sample), asked, papers.encoder, RECIPE)
+    scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
+    apart = {one for one, z in zip(sample.rows.ids, scores, strict=True) if z >= stands_apart(scores)}
+    texts = {point.id: point.payload["text"] for point in all_points(papers)}
+    saying = {one for one, text in texts.items() if phrase in text.lower()}
+    hits = papers.search(where=f'"{phrase}"', limit=240)
+    assert {hit.text for hit in hits} == {texts[one] for one in apart | saying}
+    assert (concept.features, concept.records) == ((), len(hits))
+    assert 0 < (concept.precision or 0) < 1
+    assert 0 < (concept.recall or 0) <= 1
+
+
+def test_words_are_found_where_they_are_said(visits: FeatureIndex) -> None:
+    saying = {one.id for one in said(60) if "brunch" in one.text}
+    assert {hit.id for hit in visits.search(where='typical("Brunches")', limit=100)} >= saying
+    assert {hit.id for hit in visits.search(where='typical("brunch")', limit=100)} == saying
+    concept = visits.concepts.resolve("brunch")
+    assert visits.count('"brunch"') == concept.records
+    assert visits.count('NOT "brunch"') == 60 - concept.records
+
+
+def test_what_has_digits_is_found_as_it_is_written(visits: FeatureIndex) -> None:
+    for phrase, wanted in (("visit 7", {"r7"}), ("VISIT  12", {"r12"})):
+        assert {hit.id for hit in visits.search(where=f'possible("{phrase}")', limit=100)} == wanted
+    assert visits.concepts.resolve("visit 7").precision == WRITTEN
+
+
+def test_levels_are_nested_and_not_is_the_complement(visits: FeatureIndex) -> None:
+    for phrase in ("brunch", "bad service at a restaurant"):
+        counts = [visits.count(Where(f'"{phrase}"', level=level).condition) for level in get_args(LevelName)]
+        found = [
+            {hit.id for hit in visits.search(where=Where(f'"{phrase}"', level=level), limit=100)}
+            for level in get_args(LevelName)
+        ]
+        assert len(set(counts)) == 1
+        assert found[0] >= found[1] >= found[2] >= found[3]
+        assert visits.count(f'NOT "{phrase}"') == 60 - len(found[1])
+
+
+def test_a_hit_shows_the_sentence_and_marks_the_word(visits: FeatureIndex) -> None:
+    for hit in visits.search("food", where='typical("brunch")', limit=5, explain=True):
+        proof = next(one for one in hit.evidence if one.label == "brunch")
+        assert proof.id is None
+        assert proof.evidence == WRITTEN
+        assert proof.word is not None
+        assert proof.sentence[slice(*proof.word)].lower() == "brunch"
+        assert hit.text[proof.start :].startswith(proof.sentence)
+        assert hit.explanation is not None
+        assert [clause.matched for clause in hit.explanation.clauses] == [True]
+        assert type(hit).from_json(hit.to_json()) == hit
+
+
+def test_phrases_combine_with_concepts_fields_and_levels(visits: FeatureIndex) -> None:
+    brunch = {hit.id for hit in visits.search(where='"brunch"', limit=100)}
+    cold = {hit.id for hit in visits.search(where='"cold"', limit=100)}
+    both = {hit.id for hit in visits.search(where='"brunch" AND NOT "cold"', limit=100)}
+    assert both == brunch - cold
+    assert {
+        hit.id for hit in visits.search(where='AT LEAST 1 OF ("brunch", "cold")', limit=100)
+    } == brunch | cold
+
+
+def test_the_plan_says_how_many_and_how_sure(visits: FeatureIndex) -> None:
+    plan = visits.plan("food", where='"brunch"')
+    concept = visits.concepts.resolve("brunch")
+    assert f"Phrase 'brunch' = {concept.records} records that speak of it, expected precision" in str(plan)
+    assert plan.estimate.points == concept.records
+    assert plan.concepts[0] == concept
+
+
+def test_groups_of_an_analysis_take_phrases(visits: FeatureIndex) -> None:
+    concept = visits.concepts.resolve("brunch")
+    found = visits.diff('"brunch"', 'NOT "brunch"', confirm=False, examples=0)
+    assert found.groups == {"a": concept.records, "b": 60 - (concept.records or 0)}
+
+
+# When it changes, and when it cannot be -------------------------------------------------------------
+
+
+def test_it_is_kept_until_the_records_change(space: FeatureSpace, encoder: RecordingEncoder) -> None:
+    records = sample_records(80)
+    index = memory_index(records[:60], space, encoder)
+    first = Resolver(index.state)
+    assert first.scan("sounds disappointed") is first.scan("sounds disappointed")
+    before = index.concepts.resolve("sounds disappointed")
+    index.upsert(records[60:])
+    again = index.concepts.resolve("sounds disappointed")
+    assert (again.records, again.precision) != (before.records, before.precision)
+    assert again.records == index.count('"sounds disappointed"')
+
+
+@pytest.mark.parametrize("sentences", ["off", "codes"])
+def test_an_index_without_vectors_of_sentences_says_so(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder, sentences: SentenceStorage
+) -> None:
+    with FeatureIndex.create(tmp_path / "few.idx", space, encoder=encoder, sentences=sentences) as index:
+        index.upsert(sample_records(20))
+        with pytest.raises(InvalidInputError, match="no vectors of sentences") as refused:
+            index.count('"sounds disappointed"')
+    assert "--sentences stored" in refused.value.do
+
+
+def test_more_records_than_are_read_are_refused(
+    papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "MAX_SCANNED", 100)
+    with pytest.raises(InvalidInputError, match="at most 100 are read") as refused:
+        papers.count('"talks about bad weather"')
+    assert "define" in refused.value.do
+
+
+# The threshold ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5])
+def test_a_group_that_stands_apart_is_meant_whatever_its_size(share: float) -> None:
+    rng = np.random.default_rng(1)
+    apart = np.arange(1_000) < share * 1_000
+    scores = rng.normal(size=1_000) + 6 * apart
+    scores = (scores - scores.mean()) / scores.std()
+    assert ((scores >= stands_apart(scores)) == apart).mean() > 0.99
+
+
+def test_a_threshold_is_between_scores_and_leaves_some_on_either_side() -> None:
+    rng = np.random.default_rng(2)
+    for size in (2 * MIN_APART, 50, 500):
+        scores = rng.normal(size=size)
+        above = (scores >= stands_apart(scores)).sum()
+        assert MIN_APART <= above <= MOST_APART * size
+    few = np.array([2.0, 0.5, -2.5])
+    assert (few >= stands_apart(few)).sum() == 1
+    assert stands_apart(np.ones(1)) == 1.0
