@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Sentences, Url, answer, print_json, say
+from saeindex.cli.output import SENTENCE_CHARS, Json, Sentences, Url, answer, print_json, say
 from saeindex.errors import InvalidInputError
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INDEX = typer.Argument(help="The index.")
 Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.year >= 2015'.")]
-SHOWN_CONCEPTS = 12
+SHOWN_CONCEPTS, SHOWN_EXAMPLES = 12, 3
 
 
 def get(
@@ -70,6 +70,8 @@ def delete(
     with FeatureIndex.open(index, url=url) as opened:
         if where is not None:
             count = opened.count(where)
+            if not as_json:
+                _show_phrases(opened, where)
         else:
             found = opened.get(ids, documents=documents, include=())
             count = len({record.id for record in found})
@@ -175,6 +177,24 @@ def _ask(question: str, as_json: bool) -> None:
     if not typer.confirm(question):
         say("Nothing was deleted.")
         raise typer.Exit(1)
+
+
+def _show_phrases(opened: FeatureIndex, where: str) -> None:
+    """Say of phrases that are no concepts how many records speak of them, with some of the sentences."""
+    from saeindex.language.ast import Phrase
+    from saeindex.language.to_text import to_text
+
+    for concept in opened.plan(where=where).concepts:
+        if concept.records is None:
+            continue
+        speaking = (
+            f"{counted(concept.records, 'record')} of which {concept.precision:.0%} are expected to be right"
+        )
+        say(f"{concept.phrase!r}, which is the name of no concept, finds {speaking}. For example:")
+        for hit in opened.search(where=to_text(Phrase(text=concept.phrase)), limit=SHOWN_EXAMPLES):
+            for proof in hit.evidence:
+                if proof.label == concept.phrase:
+                    say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
 
 
 def _missing(

@@ -125,7 +125,8 @@ def test_phrases_combine_with_concepts_fields_and_levels(visits: FeatureIndex) -
 def test_the_plan_says_how_many_and_how_sure(visits: FeatureIndex) -> None:
     plan = visits.plan("food", where='"brunch"')
     concept = visits.concepts.resolve("brunch")
-    assert f"Phrase 'brunch' = {concept.records} records that speak of it, expected precision" in str(plan)
+    found = f"Phrase 'brunch' = {concept.records} records found to speak of it, expected precision"
+    assert found in str(plan)
     assert plan.estimate.points == concept.records
     assert plan.concepts[0] == concept
 
