@@ -21,7 +21,6 @@ SEED = 0
 THRESHOLDS = np.round(np.arange(0.04, 0.4, 0.02), 2)
 METHODS: dict[str, dict[str, Any]] = {
     "best": {},
-    "expand": {"resolve": "expand"},
     "strict": {"resolve": "strict"},
     "best, typical": {"level": "typical"},
     "best, strong": {"level": "strong"},
@@ -39,7 +38,6 @@ def run(quick: bool) -> Outcome:
         results["dense at a threshold"] = above_threshold(corpora, thresholds)
     named = {
         "f1": "best",
-        "f1_expand": "expand",
         "f1_strict": "strict",
         "f1_dense_threshold": "dense at a threshold",
     }
@@ -47,6 +45,8 @@ def run(quick: bool) -> Outcome:
         outcome.figures[figure] = Figure(overall(results[name], 2), "F1", n=len(results[name]))
         for kind, value in by_kind(results[name], 2).items():
             outcome.figures[f"{figure}_{kind}"] = Figure(value, "F1")
+    outcome.figures["f1"] = at_least(outcome.figures["f1"].value, 0.43, "F1", len(results["best"]))
+    outcome.figures["precision"] = at_least(overall(results["best"], 0), 0.42, "share", len(results["best"]))
     ratio = outcome.figures["f1"].value / outcome.figures["f1_dense_threshold"].value
     outcome.figures["f1_over_dense_threshold"] = at_least(ratio, 1.0, "ratio")
     outcome.tables["resolution"] = table(results)
