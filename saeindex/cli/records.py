@@ -187,10 +187,9 @@ def _show_phrases(opened: FeatureIndex, where: str) -> None:
     for concept in opened.plan(where=where).concepts:
         if concept.records is None:
             continue
-        speaking = (
-            f"{counted(concept.records, 'record')} of which {concept.precision:.0%} are expected to be right"
-        )
-        say(f"{concept.phrase!r}, which is the name of no concept, finds {speaking}. For example:")
+        records, right = counted(concept.records, "record"), f"{concept.precision:.0%}"
+        found = f"finds {records} of which {right} are expected to be right"
+        say(f"{concept.phrase!r}, which is the name of no concept, {found}. For example:")
         for hit in opened.search(where=to_text(Phrase(text=concept.phrase)), limit=SHOWN_EXAMPLES):
             for proof in hit.evidence:
                 if proof.label == concept.phrase:

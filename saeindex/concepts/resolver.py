@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 # Features whose names say a phrase count as accepted concepts with these weights, in rankings and directions
-# and in the choice of features; their maximum number.
+# and where records are read for it; their maximum number.
 SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
 # A phrase without a matching label counts as a description only if the collection has records near to it, and
 # if it consists of words: either of words of the collection, or of words that the encoder does not split into
@@ -360,7 +360,7 @@ class Resolver:
 
             matching = self.labels.named(phrase)
             found = Scanner(self._state, phrase, said_by(matching, SAID_OF_SETS)).scan()
-            if not found.is_said and found.is_single:
+            if not found.is_said and found.words.is_single:
                 raise self.labels.unknown(phrase, "no concept is it, and no record says it")
             if not matching and not found.is_said:
                 self._check_records(phrase)

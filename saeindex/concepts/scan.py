@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import LEAST
 from saeindex.features.lexicon import TOKEN, Lexicon, forms
-from saeindex.indexing.sentences import sentences_in, spans_from
+from saeindex.indexing.sentences import spans_from, stored_sentences
 from saeindex.indexing.terms import Surroundings
 from saeindex.language.fields import RECORD_ID
 from saeindex.sae.metrics import unit_rows
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.state import IndexState
     from saeindex.protocols import Point
+    from saeindex.types import FloatArray
 
     Doubles = NDArray[np.float64]
 
@@ -71,41 +73,67 @@ class Spoken(NamedTuple):
     p: float
     sentence: int
 
-    def proof(self, phrase: str, payload: Mapping[str, Any]) -> Proof:
-        """Return the sentence of the record's payload as the proof that it speaks of the phrase."""
-        start, end = spans_from(payload[SPANS])[self.sentence]
-        sentence = payload[TEXT][start:end]
-        return Proof(None, phrase, round(self.p, 2), sentence, start, _Words(phrase).in_one(sentence))
-
 
 @dataclass(frozen=True, eq=False)
 class Scan:
     """What records possibly speak of a phrase, by id; ``expected`` is how many of all do so clearly.
 
-    ``is_said`` if one says it with its words, ``is_single`` if it is one word.
+    ``is_said`` if one says it with its words.
     """
 
-    phrase: str
+    words: Words
     records: Mapping[str, Spoken]
     expected: float
     is_said: bool
-    is_single: bool
 
     def at(self, level: LevelName) -> frozenset[str]:
         """Return the ids of the records that have the phrase at a level."""
-        return frozenset(one for one, spoken in self.records.items() if spoken.rank >= RANKS[level])
+        return self._by_level[level]
+
+    @cached_property
+    def _by_level(self) -> dict[LevelName, frozenset[str]]:
+        return {
+            level: frozenset(one for one, spoken in self.records.items() if spoken.rank >= rank)
+            for level, rank in RANKS.items()
+        }
+
+    @cached_property
+    def _sure(self) -> list[float]:
+        """How sure it is of each present record."""
+        return [spoken.p for spoken in self.records.values() if spoken.rank >= RANKS["present"]]
 
     @property
     def precision(self) -> float:
         """The expected share of the present records that speak of it clearly."""
-        found = [spoken.p for spoken in self.records.values() if spoken.rank >= RANKS["present"]]
-        return float(np.mean(found)) if found else 0.0
+        return float(np.mean(self._sure)) if self._sure else 0.0
 
     @property
     def recall(self) -> float:
         """The expected share of the records that speak of it clearly that are present."""
-        found = sum(spoken.p for spoken in self.records.values() if spoken.rank >= RANKS["present"])
-        return found / self.expected if self.expected else 0.0
+        return sum(self._sure) / self.expected if self.expected else 0.0
+
+    def proofs(self, payload: Mapping[str, Any]) -> Iterator[Proof]:
+        """Yield the sentence by which the record of a payload speaks of the phrase, if it possibly does."""
+        if spoken := self.records.get(payload[RECORD_ID]):
+            start, end = spans_from(payload[SPANS])[spoken.sentence]
+            sentence = payload[TEXT][start:end]
+            found = self.words.in_one(sentence)
+            yield Proof(None, self.words.phrase, round(spoken.p, 2), sentence, start, found)
+
+
+class Usual(NamedTuple):
+    """What is usual in a collection: the mean of its sentences (d,), and whether records have several."""
+
+    mean: FloatArray
+    has_several: bool
+
+    @classmethod
+    def of(cls, state: IndexState) -> Usual:
+        """Read the first records of a state."""
+        evidence = state.space.evidence
+        around = Surroundings.of(state.store, state.sample().mean if evidence is None else evidence.mean)
+        records = int(around.owners.max(initial=-1)) + 1
+        return cls(around.usual, 0 < SEVERAL * records <= len(around.owners))
 
 
 class Scanner:
@@ -122,12 +150,12 @@ class Scanner:
             found = f"{total:,} records, of which at most {MAX_SCANNED:,} are read for it"
             do = "Define it (index.concepts.define), or use the name of a concept."
             raise InvalidInputError(asked, found, do)
-        sample, vector, evidence = state.sample(), state.encode(phrase), state.space.evidence
-        around = Surroundings.of(state.store, sample.mean if evidence is None else evidence.mean)
-        self._state, self._phrase, self._words, self._usual = state, phrase, _Words(phrase), around.usual
+        vector, usual = state.encode(phrase), state.derived(Usual.of)
+        self._state, self._words, self._usual = state, Words(phrase), usual.mean
         self._direction = unit_rows((vector - self._usual)[None])[0]
         self._scorer = None
-        if len(around.owners) < SEVERAL * (int(around.owners.max(initial=-1)) + 1):
+        if not usual.has_several:
+            sample = state.sample()
             pool, meant = pool_of(sample, state.nearest(vector)), Asked(vector[None], judged=named)
             inferred = infer(sample, pool, meant, state.encoder, RECIPE)
             self._scorer = Scorer(inferred, sample, RECIPE.neighbours)
@@ -141,7 +169,7 @@ class Scanner:
             points = [point for point in page.points if SENTENCES in point.vectors]
             if points:
                 ids += [point.payload[RECORD_ID] for point in points]
-                said += [self._words.in_any(_sentences(point.payload)) for point in points]
+                said += [self._words.in_any(stored_sentences(point.payload)) for point in points]
                 for row, most in self._nearest(points):
                     rows.append(row)
                     near.append(most)
@@ -155,7 +183,7 @@ class Scanner:
         columns = rank.tolist(), p.tolist(), np.where(says, saying, rows).astype(int).tolist()
         found = zip(ids, map(Spoken._make, zip(*columns, strict=True)), strict=True)
         kept = {one: spoken for one, spoken in found if spoken.rank}
-        return Scan(self._phrase, kept, float(p.sum()), bool(says.any()), self._words.is_single)
+        return Scan(self._words, kept, float(p.sum()), bool(says.any()))
 
     def _meant(self, near: Doubles, scores: Doubles, saying: int) -> tuple[NDArray[np.int64], Doubles]:
         """Return the level at which records mean the phrase (0: none), and how sure it is (m,).
@@ -200,20 +228,17 @@ def stands_apart(scores: Doubles) -> float:
     return float(order[last] + order[last + 1]) / 2
 
 
-def _sentences(payload: Mapping[str, Any]) -> list[str]:
-    return sentences_in(payload[TEXT], spans_from(payload[SPANS]))
+class Words:
+    """Finds a ``phrase`` in sentences: as it is written, or, of letters alone, all its telling words.
 
-
-class _Words:
-    """Finds a phrase in sentences: as it is written, or, of letters alone, all its telling words in any form.
-
-    ``is_single`` if it is one word.
+    ``is_single`` if it is one word, ``is_of_letters`` if it has no digits or signs.
     """
 
     def __init__(self, phrase: str) -> None:
+        """Find its telling words."""
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-        parts = phrase.split()
+        self.phrase, parts = phrase, phrase.split()
         written = r"\s+".join(map(re.escape, parts))
         self._written = re.compile(rf"(?<!\w){written}(?!\w)", re.IGNORECASE)
         words = TOKEN.findall(phrase.lower())

@@ -248,7 +248,7 @@ class Evidence:
     def _lexicon_of_terms(self) -> Lexicon:
         return Lexicon.of({said: (weight, True) for said, weight in self._names_of_terms.items()})
 
-    @property
+    @cached_property
     def _names_of_terms(self) -> dict[tuple[str, int], float]:
         """The weights of terms' names, by word and row."""
         return {

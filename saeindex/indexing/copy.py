@@ -409,11 +409,11 @@ def _moved_profiles(
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Return profiles with the new numbers of features, and by profile the labels of those that have none."""
     profiles, lost = dict[str, Any](), dict[str, tuple[str, ...]]()
+    names = [*(label.text for label in old.labels), *(one.name for one in source.terms)]
     for name, profile in source.profiles.items():
         weights = {int(feature): weight for feature, weight in profile["edits"].items()}
         kept = {features[f]: weight for f, weight in weights.items() if f in features}
         profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
-        names = [*(label.text for label in old.labels), *(one.name for one in source.terms)]
         if gone := tuple(names[f] for f in weights if f not in features):
             lost[name] = gone
     return profiles, lost

@@ -5,14 +5,14 @@ A text of one sentence is encoded once: its vector is that of the sentence, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
-from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, SentenceStorage, suffixed
+from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, TEXT, SentenceStorage, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.language.sentences import sentence_spans
 
@@ -129,6 +129,11 @@ def completed(
 def spans_from(stored: Any) -> Spans:
     """Return the spans of a payload."""
     return list(zip(stored[::2], stored[1::2], strict=True))
+
+
+def stored_sentences(payload: Mapping[str, Any], field: str = "") -> list[str]:
+    """Return the sentences of a text field of a payload, by its spans."""
+    return sentences_in(payload[suffixed(TEXT, field)], spans_from(payload[suffixed(SPANS, field)]))
 
 
 def runs(items: Iterable[T], weight: Callable[[T], int], most: int) -> Iterator[list[T]]:

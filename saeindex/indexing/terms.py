@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from saeindex.features.evidence import level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, half_from_text, half_to_text
 from saeindex.indexing.proof import mentions_of
-from saeindex.indexing.sentences import sentences_in, spans_from, spans_in
+from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.protocols import PhraseEncoder
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
@@ -210,7 +210,7 @@ def recoded(
         changes: dict[PointId, dict[str, Any]] = {}
         for name in names:
             own = [point for point in page.points if suffixed(EVIDENCE, name) in point.payload]
-            texts = [_sentences(point.payload, name) for point in own]
+            texts = [stored_sentences(point.payload, name) for point in own]
             vectors = [
                 point.vectors[key] for point in own if (key := suffixed(SENTENCES, name)) in point.vectors
             ]
@@ -230,10 +230,6 @@ def recoded(
                         suffixed(SPEAKING, name): [one.sentence for one in said],
                     })  # fmt: skip
         yield changes
-
-
-def _sentences(payload: Mapping[str, Any], field: str) -> list[str]:
-    return sentences_in(payload[suffixed(TEXT, field)], spans_from(payload[suffixed(SPANS, field)]))
 
 
 def _terms_in(

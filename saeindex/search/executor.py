@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
-    from saeindex.types import FloatArray, Proof
+    from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
@@ -188,6 +188,7 @@ class Executor:
         said = mentions_of(point.payload, least=min(plan.about.values(), default=PRESENT))
         spoken = [one for one in said if one.p >= PRESENT]
         asked = [one for one in said if one.p >= plan.about.get(one.feature, math.inf)]
+        of_phrases = (proof for scan in plan.scans for proof in scan.proofs(point.payload))
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
@@ -197,7 +198,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=(*proofs(point.payload, self._space, asked), *_of_phrases(point.payload, plan)),
+            evidence=(*proofs(point.payload, self._space, asked), *of_phrases),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
@@ -208,13 +209,6 @@ class Executor:
             return explanation
         found = matched_clauses(plan.where, point.payload, plan.features_of, plan.query.level)
         return replace(explanation, clauses=tuple(found))
-
-
-def _of_phrases(payload: Mapping[str, Any], plan: Prepared) -> Iterator[Proof]:
-    """Yield the sentences by which a record speaks of phrases of the query that no concept is."""
-    for scan in plan.scans:
-        if spoken := scan.records.get(payload[RECORD_ID]):
-            yield spoken.proof(scan.phrase, payload)
 
 
 def ranks(query: Query) -> bool:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.state import IndexState
     from saeindex.collection.statistics import Mask, Statistics
+    from saeindex.concepts.scan import Scan
     from saeindex.concepts.scorer import Scorer
     from saeindex.language.ast import Condition
     from saeindex.protocols import PointId, SparseVector, VectorStore
@@ -69,7 +70,8 @@ class Planner:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
         concepts: dict[str, Concept] = {}
-        features_of = self.features_of(concepts, query.resolve)
+        scans: dict[str, Scan] = {}
+        features_of = self.features_of(concepts, query.resolve, scans)
         query_filter = self._compiled(where, query.native, features_of, query.level)
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
@@ -82,7 +84,6 @@ class Planner:
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
         estimate, warnings, near = self._estimate(query, where, features_of, total, steered)
-        scans = tuple(self.resolver.scan(one.phrase) for one in concepts.values() if one.records is not None)
         return Prepared(
             query=query,
             vector=steered,
@@ -101,7 +102,7 @@ class Planner:
             rescorer=rescorer,
             about=self._about(query, where, features_of, steers, vector),
             features_of=features_of,
-            scans=scans,
+            scans=tuple(scans.values()),
         )
 
     def _about(
@@ -227,8 +228,17 @@ class Planner:
         expression = None if where is None else _parsed(where)
         return self.compile(expression, as_filter(query_filter))
 
-    def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
-        """Return the resolver of concepts in a where expression; it adds phrases to ``concepts``."""
+    def features_of(
+        self,
+        concepts: dict[str, Concept],
+        resolve: Resolve = "best",
+        scans: dict[str, Scan] | None = None,
+    ) -> FeaturesOf:
+        """Return the resolver of concepts in a where expression; it adds phrases to ``concepts``.
+
+        And what was read for those that no concept is to ``scans``: once, however many there are.
+        """
+        read = {} if scans is None else scans
 
         def found(node: ConceptTerm) -> Sequence[int] | FoundRecords:
             if isinstance(node, FeatureTerm):
@@ -237,8 +247,10 @@ class Planner:
             target = target_of(node)
             if target not in concepts:
                 concepts[target] = self.resolver.resolve(target, resolve)
-            if concepts[target].records is not None:
-                return self.resolver.scan(target)
+                if concepts[target].records is not None:
+                    read[target] = self.resolver.scan(target)
+            if target in read:
+                return read[target]
             return [match.id for match in concepts[target].features]
 
         return found

@@ -60,13 +60,13 @@ class Claim:
 def claims(version: Version, group: str) -> Iterator[tuple[Claim, str, str]]:
     """Yield the claims of one version, each with the finding's name and the example's text."""
     rng = np.random.default_rng(len(group))
-    found = [one for corpus in CORPORA[group] for one in _of_corpus(version.of(corpus), corpus, rng)]
+    found = [one for corpus in CORPORA[group] for one in _of_corpus(version.space, corpus, rng)]
     classes = [found[i] for i in sorted(rng.permutation(len(found))[:COMPARED].tolist())]
     for corpus, value, findings in classes:
         shown = [(one, one.examples[one.group][0]) for one in findings[:FIRST]]
         for place, (one, example) in enumerate(shown):
             feature = int(one.key)
-            name = version.name_of(corpus, feature)
+            name = version.name_of(feature)
             about = (version.name, group, corpus, value, feature)
             yield Claim(*about, example.id, False, digest(name)), name, example.text
             if len(shown) > 1 and rng.integers(DECOYS) == 0:

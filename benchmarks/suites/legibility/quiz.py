@@ -111,7 +111,7 @@ def questions(version: Version, group: str, texts: Texts) -> Iterator[Question]:
                 continue
             lacks = texts.records[int(rng.choice(near))].id
             corpus, answer = str(texts.corpora[row]), "AB"[int(rng.integers(2))]
-            has, name = texts.records[row].id, digest(version.name_of(corpus, feature))
+            has, name = texts.records[row].id, digest(version.name_of(feature))
             yield Question(version.name, group, draw, feature, corpus, has, lacks, answer, name)
             taken += 1
             if taken == QUESTIONS[draw]:
@@ -138,7 +138,7 @@ def _of_records(
 
 def _first_shown(version: Version, texts: Texts, code: SparseCode, row: int) -> NDArray[np.int32]:
     """Return the features that are shown first of a record, without those that are hidden."""
-    space, (indices, values) = version.of(str(texts.corpora[row])), code.row(row)
+    space, (indices, values) = version.space, code.row(row)
     first = indices[telling_order(space.labels, space.calibration, indices, values)][:SHOWN]
     return first[~space.has_weak_label[first]]
 
@@ -164,7 +164,7 @@ def asked_again(version: Version, group: str, texts: Texts, known: Sequence[Ques
             feature = int(rng.choice(first))
         if active[lacks, feature] or feature != one.feature:
             lacks = int(rng.choice(texts.near_without(active, feature, row)))
-        name = digest(version.name_of(one.corpus, feature))
+        name = digest(version.name_of(feature))
         yield replace(one, feature=feature, lacks=texts.records[lacks].id, name=name)
 
 
@@ -176,7 +176,7 @@ def shares(version: Version, texts: Texts) -> dict[str, float]:
     is_hidden = np.zeros(len(rows), bool)
     features = []
     for corpus in corpora:
-        hidden, own = version.of(corpus).has_weak_label, texts.corpora[rows] == corpus
+        hidden, own = version.space.has_weak_label, texts.corpora[rows] == corpus
         is_hidden[own] = hidden[code.indices[own]]
         features.append(hidden[np.unique(code.indices[own])].mean())
     mass = np.zeros(len(code))
@@ -226,7 +226,7 @@ def write(folder: Path, again: bool = False) -> None:
     if again:
         _save(answered, JUDGE)
     folder.mkdir(parents=True, exist_ok=True)
-    names = [known[one.space].name_of(one.corpus, one.feature) for one in asked_of]
+    names = [known[one.space].name_of(one.feature) for one in asked_of]
     shown = {str(i): _shown(i, q, name, of) for i, (q, name) in enumerate(zip(asked_of, names, strict=True))}
     _write(folder, "part", [line for number, line in shown.items() if number not in answered])
     lines = {f"c{i}": f"c{i}. {name}\n  {_line(text)}\n" for i, (_, name, text) in enumerate(claimed)}

@@ -31,13 +31,9 @@ class Version:
     name: str
     space: FeatureSpace
 
-    def of(self, corpus: str) -> FeatureSpace:
-        """Return the space with the names that are shown in a corpus."""
-        return self.space
-
-    def name_of(self, corpus: str, feature: int) -> str:
-        """Return the name of a feature as it is shown in a corpus."""
-        return self.of(corpus).labels[feature].text
+    def name_of(self, feature: int) -> str:
+        """Return the name of a feature."""
+        return self.space.labels[feature].text
 
 
 def versions(encoder: CachedEncoder, corpora: Sequence[str]) -> list[Version]:

@@ -25,7 +25,7 @@ from saeindex.language.evaluate import predicate
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.kinds import mismatch
 from saeindex.language.parser import parse_where
-from saeindex.language.to_filter import FeaturesOf, FoundRecords
+from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_of
 from saeindex.language.to_text import to_text
 from saeindex.stores.filters import as_filter
 
@@ -113,11 +113,11 @@ class Selector:
         return self._with_condition(leaf)
 
     def _with_concept(self, node: FeatureTerm | Phrase | FamilyTerm) -> NDArray[np.bool_]:
-        found = self._features_of(node)
+        found, level = self._features_of(node), level_of(node, None)
         if isinstance(found, FoundRecords):
-            ids = found.at(node.level or "present")
+            ids = found.at(level)
             return np.fromiter((one in ids for one in self.snapshot.ids), bool, len(self.snapshot))
-        active = self.snapshot.at(node.level or "present")[:, list(dict.fromkeys(found))]
+        active = self.snapshot.at(level)[:, list(dict.fromkeys(found))]
         return np.asarray(active.sum(1)).ravel() > 0
 
     def _with_condition(self, node: Condition) -> NDArray[np.bool_]:
