@@ -79,6 +79,11 @@ class CollectionSample:
             mean = (self.trust * mean + (1 - self.trust) * usual).astype(np.float32)
         return mean
 
+    def similarity(self, vector: FloatArray) -> float:
+        """Return the mean cosine of the ten records nearest to a vector (d,), 0 of none."""
+        near = nearest_rows(vector[None], self.rows.x, NEIGHBOURS)[0]
+        return float((self.rows.x[near] @ vector).mean()) if len(near) else 0.0
+
     @cached_property
     def present(self) -> csr_matrix:
         """The presence (0 or 1) of concepts in records."""

@@ -16,7 +16,6 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.collection.rows import tokens
-from saeindex.collection.sample import nearest_rows
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
@@ -40,7 +39,7 @@ SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
 # A phrase without a matching label counts as a description only if the collection has records near to it, and
 # if it consists of words: either of words of the collection, or of words that the encoder does not split into
 # letters. Of 199 descriptions 99 % reach the similarity; random letters have two per token, words five.
-MIN_KNOWN, MIN_SIMILARITY, NEAREST_RECORDS, MIN_LETTERS = 0.5, 0.2, 10, 2.5
+MIN_KNOWN, MIN_SIMILARITY, MIN_LETTERS = 0.5, 0.2, 2.5
 KEPT, KEPT_SCANS = 512, 64
 MODES: tuple[Resolve, ...] = ("strict", "best")
 # Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
@@ -310,7 +309,9 @@ def is_id(target: str) -> bool:
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:5] for word in text.casefold().split()}
+    """Return the base forms of the words of a text."""
+    every = (forms(word) for word in TOKEN.findall(text))
+    return {min(found, key=lambda form: (len(form), form)) for found in every if found}
 
 
 class Resolver:
@@ -359,11 +360,13 @@ class Resolver:
             from saeindex.concepts.scan import Scanner  # commands that read nothing start faster without it
 
             matching = self.labels.named(phrase)
-            found = Scanner(self._state, phrase, said_by(matching, SAID_OF_SETS)).scan()
-            if not found.is_said and found.words.is_single:
-                raise self.labels.unknown(phrase, "no concept is it, and no record says it")
-            if not matching and not found.is_said:
-                self._check_records(phrase)
+            named = said_by(matching, SAID_OF_SETS)
+            found = Scanner(self._state, phrase, named, self._reads(phrase)).scan()
+            if self._state.total and not found.is_said:
+                if found.words.is_single:
+                    raise self.labels.unknown(phrase, "no concept is it, and no record says it")
+                if not matching:
+                    self._check_records(phrase)
             return found
 
         return self._scans.get(phrase, read)
@@ -404,9 +407,8 @@ class Resolver:
         return self.labels.named(phrase)
 
     def _check_records(self, phrase: str) -> None:
-        sample, vector = self._state.sample(), self._state.encode(phrase)
-        near = nearest_rows(vector[None], sample.rows.x, NEAREST_RECORDS)[0]
-        if not len(near) or float((sample.rows.x[near] @ vector).mean()) < MIN_SIMILARITY:
+        sample = self._state.sample()
+        if sample.similarity(self._state.encode(phrase)) < MIN_SIMILARITY:
             raise self.labels.unknown(phrase)
         words = {word for word in tokens(phrase) if word.isalpha()}
         known = sum(word in sample.places for word in words)

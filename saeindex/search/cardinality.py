@@ -203,7 +203,7 @@ def _combined(mask: Mask, bounds: Bounds, size: int) -> Estimate:
     """Return the estimate from the sample, or from independent parts, within the bounds."""
     seen, selected = len(mask), int(mask.sum())
     if bounds.low == bounds.high:
-        return Estimate(bounds.low, bounds.low, bounds.high, "counted by facets")
+        return Estimate(bounds.low, bounds.low, bounds.high, "counted exactly")
     low, high = (share * size for share in sampled_share(selected, seen, size))
     low, high = max(low, bounds.low, selected), min(high, bounds.high, size - (seen - selected))
     low, high = min(low, high), max(low, high)

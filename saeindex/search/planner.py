@@ -10,7 +10,7 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.resolver import Concept, Resolver, said_by
+from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
@@ -203,9 +203,15 @@ class Planner:
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
         return float(selected[nearest].mean())
 
-    def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
-        """Return where AND query_filter as one native filter."""
-        return self._compiled(where, query_filter, self.features_of({}), None)
+    def compile(
+        self,
+        where: Expression | None,
+        query_filter: Filter | None,
+        concepts: dict[str, Concept] | None = None,
+    ) -> Filter | None:
+        """Return where AND query_filter as one native filter; it adds phrases to ``concepts``."""
+        features_of = self.features_of({} if concepts is None else concepts)
+        return self._compiled(where, query_filter, features_of, None)
 
     def _compiled(
         self,
@@ -222,11 +228,14 @@ class Planner:
         return fields_of(_parsed(where))
 
     def condition(
-        self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
+        self,
+        where: str | Expression | JsonObject | None,
+        query_filter: Filter | JsonObject | None = None,
+        concepts: dict[str, Concept] | None = None,
     ) -> Filter | None:
-        """Return a where text AND query_filter as one native filter."""
+        """Return a where text AND query_filter as one native filter; it adds phrases to ``concepts``."""
         expression = None if where is None else _parsed(where)
-        return self.compile(expression, as_filter(query_filter))
+        return self.compile(expression, as_filter(query_filter), concepts)
 
     def features_of(
         self,
@@ -249,6 +258,12 @@ class Planner:
                 concepts[target] = self.resolver.resolve(target, resolve)
                 if concepts[target].records is not None:
                     read[target] = self.resolver.scan(target)
+            if len(read) > KEPT_SCANS:
+                asked, found = (
+                    "a condition",
+                    f"more than {KEPT_SCANS} phrases that are the names of no concept",
+                )
+                raise InvalidInputError(asked, found, "Use names of concepts, or several conditions.")
             if target in read:
                 return read[target]
             return [match.id for match in concepts[target].features]

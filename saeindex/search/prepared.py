@@ -130,7 +130,7 @@ def _concept(concept: Concept) -> Step:
     if concept.records is not None:
         expected = f"expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
         records = counted(concept.records, "record")
-        what = f"Phrase {concept.phrase!r} = {records} found to speak of it, {expected}"
+        what = f"Phrase {concept.phrase!r} = {records} present, {expected}"
         why = "every record was read: no concept is it" + (f"; {why.replace('named', 'near')}" if why else "")
     return Step("concept", what, why)
 
