@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
-from saeindex.concepts.inference import Asked, Inference, Recipe, infer, pool_of
+from saeindex.concepts.inference import Asked, Inference, infer, pool_of
 from saeindex.concepts.scorer import Scale, Scorer
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -45,7 +45,6 @@ def infer_feedback(
     feedback: Feedback,
     vector: FloatArray | None,
     named: Mapping[int, float],
-    recipe: Recipe = Recipe(),  # noqa: B008
 ) -> Scorer:
     """Return the scorer of records for ``feedback``, whose description has ``vector`` (d,).
 
@@ -68,11 +67,11 @@ def infer_feedback(
     for rows in (asked.like, asked.unlike):
         if rows is not None and sample.weight > 1:
             nearest = rows if nearest is None else nearest.joined(rows)
-    inferred = infer(sample, pool_of(sample, nearest), asked, state.encoder, recipe)
+    inferred = infer(sample, pool_of(sample, nearest), asked, state.encoder)
     words = {
         sample.places[w]: 10.0 * value for w, value in feedback.word_weights.items() if w in sample.places
     }
-    return Scorer(inferred.edited(feedback.concept_weights, words), sample, recipe.neighbours)
+    return Scorer(inferred.edited(feedback.concept_weights, words), sample, asked.recipe.neighbours)
 
 
 def _check_evidence(feedback: Feedback) -> None:

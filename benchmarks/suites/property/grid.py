@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from benchmarks.ranking import average_precision
-from saeindex.concepts.inference import Recipe
+from saeindex.concepts.inference import ALONE, Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,18 +30,39 @@ RECIPES: dict[str, Recipe] = {
     "neighbours .2": Recipe(neighbours=0.2),
     "neighbours .7": Recipe(neighbours=0.7),
 }
+# The same for a description alone.
+SINGLE: dict[str, Recipe] = {
+    "default": ALONE,
+    "as with other values": Recipe(),
+    "firmly .3": replace(ALONE, firmly=0.3),
+    "firmly 1": replace(ALONE, firmly=1.0),
+    "first words 0": replace(ALONE, first_words=0.0),
+    "first words .2": replace(ALONE, first_words=0.2),
+    "meant words .5": replace(ALONE, meant_words=0.5),
+    "neighbours .4": replace(ALONE, neighbours=0.4),
+    "neighbours 1": replace(ALONE, neighbours=1.0),
+    "feedback 2": replace(ALONE, feedback=2.0),
+}
+# The least share of the AP of the better simple method that a setting may have on any corpus.
+SAFE = 0.97
 
 
 @dataclass(frozen=True)
 class Choice(Generic[Setting]):
-    """Settings by name, and the mean AP that each has on each corpus's ``choose`` part."""
+    """Settings by name, and the mean AP that each has on each corpus's ``choose`` part.
+
+    ``simple`` is the AP of the best simple method, where a setting must not be much below it; ``sources`` are
+    the corpora of collections that are left out with these.
+    """
 
     settings: Mapping[str, Setting]
     scores: Mapping[str, Mapping[str, float]]
+    simple: Mapping[str, float] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, corpus: str) -> str:
         """Return the name of the setting that is best on all corpora but this one."""
-        return max(self.settings, key=lambda name: self.mean(name, corpus))
+        return max(self.settings, key=lambda name: self.mean(name, corpus) - self.shortfall(name, corpus))
 
     def setting(self, corpus: str) -> Setting:
         """Return the setting that is best on all corpora but this one."""
@@ -49,20 +70,37 @@ class Choice(Generic[Setting]):
 
     def mean(self, name: str, without: str = "") -> float:
         """Return a setting's mean over corpora, one of them left out."""
-        return float(np.mean([value for corpus, value in self.scores[name].items() if corpus != without]))
+        return float(np.mean(list(self._scores(name, without).values())))
+
+    def shortfall(self, name: str, without: str = "") -> float:
+        """Return how far a setting falls short of the simple methods at most, one corpus left out."""
+        scores = self._scores(name, without)
+        short = (SAFE * self.simple[one] - value for one, value in scores.items() if one in self.simple)
+        return max(0.0, *short, 0.0)
+
+    def _scores(self, name: str, without: str) -> dict[str, float]:
+        scores = self.scores[name]
+        return {one: value for one, value in scores.items() if self.sources.get(one, one) != without}
 
 
 def choose(
     corpora: Sequence[Corpus],
     settings: Mapping[str, Setting],
     rank: Callable[[Corpus, Setting], NDArray[np.float64]],
+    simple: Sequence[Callable[[Corpus], NDArray[np.float64]]] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> Choice[Setting]:
-    """Measure every setting of a method to rank by description."""
+    """Measure every setting of a method to rank by description, and ``simple`` methods."""
     scores = {
         name: {corpus.name: mean_ap(rank(corpus, setting), corpus.relevant) for corpus in corpora}
         for name, setting in settings.items()
     }
-    return Choice(settings, scores)
+    best = {
+        corpus.name: max(mean_ap(method(corpus), corpus.relevant) for method in simple)
+        for corpus in corpora
+        if simple
+    }
+    return Choice(settings, scores, best, sources or {})
 
 
 def choose_by_examples(

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.weighting import contrast
 from saeindex.search.property import interpembed_code
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ class Draw(NamedTuple):
 def dense(corpus: Corpus) -> Scores:
     """Cosine of description and record."""
     return (corpus.vectors @ corpus.x.T).astype(np.float64)
+
+
+def dense_siblings(corpus: Corpus) -> Scores:
+    """Cosine with the description, scaled, less how well the other values of its field fit."""
+    scores = dense(corpus)
+    scaled = (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
+    return np.array([
+        contrast(scaled[[query, *others]].T)[:, 0] for query, others in enumerate(corpus.siblings)
+    ])  # fmt: skip
 
 
 def bm25(corpus: Corpus) -> Scores:

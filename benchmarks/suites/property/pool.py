@@ -15,7 +15,7 @@ from benchmarks.outcome import Figure, at_least
 from benchmarks.ranking import Judged, average_precision, overall
 from benchmarks.suites.property import methods
 from saeindex import FeatureIndex
-from saeindex.concepts.inference import Asked, Recipe
+from saeindex.concepts.inference import ALONE, Asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def feedback_figures(chosen: Sequence[Corpus], tested: Sequence[Corpus]) -> dict
 
 def feedback_of(corpus: Corpus, known: Corpus, query: int) -> dict[str, float]:
     """Return the AP without feedback, with ten concepts judged, and with ten documents judged."""
-    recipe, relevant = Recipe(), corpus.relevant[query]
+    recipe, relevant = ALONE, corpus.relevant[query]
     asked = Asked(corpus.vectors[[query]], judged=corpus.said(query))
     first = methods.scored(corpus, asked, recipe)
     top = np.argsort(-first, kind="stable")[:SHOWN]
@@ -72,7 +72,7 @@ def feedback_of(corpus: Corpus, known: Corpus, query: int) -> dict[str, float]:
     rankings = {
         "none": first,
         "features": methods.judged(corpus, query, recipe, verdicts),
-        "documents": methods.scored(corpus, documents, recipe),
+        "documents": methods.scored(corpus, documents, documents.recipe),
     }
     return {name: average_precision(row[kept], relevant[kept]) for name, row in rankings.items()}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +23,19 @@ from benchmarks.ranking import (
     ratio_interval,
 )
 from benchmarks.suites.property import methods
-from benchmarks.suites.property.grid import RECIPES, Choice, choose, choose_by_examples, example_ap
+from benchmarks.suites.property.failing import failing
+from benchmarks.suites.property.grid import (
+    RECIPES,
+    SAFE,
+    SINGLE,
+    Choice,
+    choose,
+    choose_by_examples,
+    example_ap,
+)
 from benchmarks.suites.property.methods import Draw
 from benchmarks.suites.property.pool import feedback_figures, pool_table
-from saeindex.concepts.inference import Recipe
+from saeindex.concepts.inference import ALONE, Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +56,8 @@ def run(quick: bool) -> Outcome:
     names = ("clinc150", "goemotions", "scicite") if quick else None
     limit = 300 if quick else None
     outcome = Outcome("property", quick, SEED)
-    with opened("choose", names, limit) as chosen:
-        tuned = tune(chosen)
+    with opened("choose", names, limit) as chosen, TemporaryDirectory() as folder:
+        tuned = tune(chosen, list(failing(Path(folder))))
         outcome.tables["property_constants"] = constants_table(tuned)
         with opened("test", names, limit) as tested:
             results = by_description(tested, tuned)
@@ -65,10 +77,15 @@ def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
     return open_corpora(part, limit=limit) if names is None else open_corpora(part, names, limit)
 
 
-def tune(corpora: Sequence[Corpus]) -> dict[str, Choice[Any]]:
-    """Return the best setting for each corpus on the ``choose`` parts of the others."""
+def tune(corpora: Sequence[Corpus], failing: Sequence[tuple[str, Corpus]]) -> dict[str, Choice[Any]]:
+    """Return the best setting for each corpus on the ``choose`` parts of the others.
+
+    For a description alone, on the collections of failing kinds, too, by the corpora that they are of.
+    """
+    every, simple = [*corpora, *(one for _, one in failing)], (methods.dense, partial(methods.prf, depth=20))
+    sources = {one.name: source for source, one in failing}
     tuned: dict[str, Choice[Any]] = {
-        "lone": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, False)),
+        "lone": choose(every, SINGLE, lambda c, r: methods.ours(c, r, False), simple, sources),
         "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),
     }
     drawn = {corpus.name: draws(corpus, max(EXAMPLES), 1) for corpus in corpora}
@@ -115,12 +132,14 @@ def by_description(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) 
             "RRF dense + SAE": methods.rrf(dense, sae),
             "dense PRF 20": methods.prf(corpus, 20),
             "dense PRF 100": methods.prf(corpus, 100),
+            "dense, siblings": methods.dense_siblings(corpus),
             "ours, lone": methods.ours(corpus, tuned["lone"].setting(corpus.name), False),
             "ours, siblings": methods.ours(corpus, tuned["siblings"].setting(corpus.name), True),
         }
         for name, with_siblings in (("lone", False), ("siblings", True)):
-            is_default = tuned[name].setting(corpus.name) == Recipe()
-            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, Recipe(), with_siblings)
+            shipped = Recipe() if with_siblings else ALONE
+            is_default = tuned[name].setting(corpus.name) == shipped
+            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, shipped, with_siblings)
             scores[f"ours, {name}, as shipped"] = ours
         for name, found in scores.items():
             judged = [
@@ -174,6 +193,7 @@ def figures(results: Results) -> dict[str, Figure]:
     compared = {
         "map_lone_over_dense": ("ours, lone", "dense", 1.18),
         "map_siblings_over_dense": ("ours, siblings", "dense", 1.35),
+        "map_siblings_over_dense_siblings": ("ours, siblings", "dense, siblings", None),
         "map_fewshot5_over_dense": ("5 examples: ours", "5 examples: dense, same queries", None),
         "map_fewshot10_over_dense": ("10 examples: ours", "10 examples: dense, same queries", 1.42),
     }
@@ -192,6 +212,10 @@ def baseline_figures(results: Results) -> dict[str, Figure]:
     """Return the ratios of ours to the best method with the same information."""
     lone = ["BM25", "InterpEmbed SAE", "RRF dense + BM25", "RRF dense + SAE", "dense PRF 20", "dense PRF 100"]
     found = {"lone_over_best_baseline": over(results, "ours, lone", [*lone, "dense"])}
+    simple = [by_corpus(results[method]) for method in ("dense", "dense PRF 20")]
+    ours = [by_corpus(results[f"ours, {name}"]) for name in ("lone", "siblings")]
+    worst = min(one[corpus] / max(of[corpus] for of in simple) for one in ours for corpus in one)
+    found["worst_corpus_over_best_simple"] = at_least(worst, SAFE, "ratio", len(simple[0]))
     for count in EXAMPLES:
         theirs = ("centroid", "Rocchio, centred", "logistic regression", "logistic regression + text")
         names = [f"{count} examples: {method}" for method in theirs]
@@ -242,5 +266,8 @@ def weakest(results: Results, corpora: Sequence[Corpus]) -> list[dict[str, Any]]
 
 def constants_table(tuned: Mapping[str, Choice[Any]]) -> dict[str, dict[str, float]]:
     """Return the MAP on ``choose`` of every constant tried for our recipes."""
-    ours = {name: choice for name, choice in tuned.items() if choice.settings is RECIPES}
-    return {setting: {name: choice.mean(setting) for name, choice in ours.items()} for setting in RECIPES}
+    ours = {name: choice for name, choice in tuned.items() if choice.settings in (RECIPES, SINGLE)}
+    return {
+        setting: {name: one.mean(setting) for name, one in ours.items() if setting in one.settings}
+        for setting in {**RECIPES, **SINGLE}
+    }
