@@ -98,8 +98,8 @@ class Asked:
     @property
     def recipe(self) -> Recipe:
         """The weights of evidence for what is given."""
-        examples = sum(len(rows) for rows in (self.like, self.unlike) if rows is not None)
-        return ALONE if self.has_text and len(self.vectors) == 1 and not examples else Recipe()
+        has_more = len(self.vectors) > 1 or self.like is not None or self.unlike is not None
+        return ALONE if self.has_text and not has_more else Recipe()
 
 
 @dataclass(frozen=True, eq=False)

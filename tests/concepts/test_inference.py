@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import CollectionSample
-from saeindex.concepts.inference import Asked, Inference, Pool, Recipe, infer, pool_of
+from saeindex.concepts.inference import ALONE, NEAREST, Asked, Inference, Pool, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import contrast, over_represented
 from tests.samples import RecordingEncoder, sample_records
@@ -83,6 +83,25 @@ def test_directions_equal_the_formula(papers: FeatureIndex) -> None:
         meant = sum(weight * row for weight, row in zip(soft, x, strict=True))
         toward = nz(name - mean) + ONLY_DIRECTION.feedback * sample.trust * nz(meant - mean)
         np.testing.assert_allclose(found.directions[j], toward / (x @ toward).std(), rtol=1e-6, atol=1e-7)
+
+
+def test_what_plain_search_finds_first_has_most_weight_of_a_description_alone(papers: FeatureIndex) -> None:
+    sample, request = sample_of(papers), request_of(papers, TEXTS[0])
+    pool, x = pool_of(sample), sample.rows.x.astype(np.float64)
+    alone = infer(sample, pool, request, papers.encoder).softly[:, 0]
+    without = inferred(papers, request, replace(ALONE, firmly=0.0)).softly[:, 0]
+    first = np.argsort(-(x @ request.vectors[0]), kind="stable")[:NEAREST]
+    expected = (1 - ALONE.firmly) * without
+    expected[first] += ALONE.firmly / NEAREST
+    np.testing.assert_allclose(alone, expected, rtol=1e-9)
+    assert alone[first].sum() > 0.5
+
+
+def test_other_values_and_examples_have_the_usual_recipe(papers: FeatureIndex) -> None:
+    alone, among = request_of(papers, TEXTS[0]), request_of(papers, *TEXTS)
+    some = sample_of(papers).rows.take(np.arange(3))
+    assert alone.recipe == ALONE
+    assert among.recipe == replace(alone, like=some).recipe == replace(alone, unlike=some).recipe == Recipe()
 
 
 def test_weights_of_concepts_are_over_representation_in_the_soft_selection(papers: FeatureIndex) -> None:
