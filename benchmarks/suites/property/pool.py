@@ -14,8 +14,9 @@ from benchmarks.corpora import CachedEncoder, Corpus
 from benchmarks.outcome import Figure, at_least
 from benchmarks.ranking import Judged, average_precision, overall
 from benchmarks.suites.property import methods
-from saeindex import FeatureIndex
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.concepts.inference import ALONE, Asked
+from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,8 +84,10 @@ def verdicts_of(known: Corpus, text: str, concepts: Sequence[int]) -> dict[int, 
     if text not in texts:
         return {}
     relevant = known.relevant[texts.index(text)]
-    verdicts = {}
+    verdicts, n_features = {}, FeatureSpace.load(DEFAULT_SPACE).n_features
     for concept in concepts:
+        if concept >= n_features:  # a term of one of the collections
+            continue
         having = known.rows.concepts[:, [concept]].toarray().ravel() > 0
         lift = relevant[having].mean() / relevant.mean() if having.any() else 1.0
         if lift >= ACCEPTED_FROM or lift < REJECTED_BELOW:
