@@ -22,6 +22,9 @@ SPANS: Final = "spans"
 # The evidence of a text's named concepts in percent, and the sentence that speaks most for each.
 EVIDENCE: Final = "evidence"
 SPEAKING: Final = "speaking"
+# What begins the name of a family.
+FAMILY: Final = "family:"
+
 # The document that a record is a piece of, and whether the encoder cuts its text.
 DOCUMENT: Final = "document"
 TRUNCATED: Final = "truncated"

@@ -181,19 +181,20 @@ def _ask(question: str, as_json: bool) -> None:
 
 def _show_phrases(opened: FeatureIndex, where: str) -> None:
     """Say of phrases that are no concepts how many records speak of them, with some of the sentences."""
-    from saeindex.language.ast import Phrase
+    from saeindex.language.ast import Phrase, walk
+    from saeindex.language.parser import parse_where
     from saeindex.language.to_text import to_text
 
-    for concept in opened.plan(where=where).concepts:
-        if concept.records is None:
-            continue
-        records, right = counted(concept.records, "record"), f"{concept.precision:.0%}"
-        found = f"finds {records} of which {right} are expected to be right"
-        say(f"{concept.phrase!r}, which is the name of no concept, {found}. For example:")
-        for hit in opened.search(where=to_text(Phrase(text=concept.phrase)), limit=SHOWN_EXAMPLES):
-            for proof in hit.evidence:
-                if proof.label == concept.phrase:
-                    say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
+    read = {concept.phrase for concept in opened.plan(where=where).concepts if concept.records is not None}
+    for node, _ in walk(parse_where(where)):
+        if isinstance(node, Phrase) and node.text in read:
+            condition = to_text(node)
+            found = counted(opened.count(condition), "record")
+            say(f"{condition}, which is the name of no concept, finds {found}. For example:")
+            for hit in opened.search(where=condition, limit=SHOWN_EXAMPLES):
+                for proof in hit.evidence:
+                    if proof.label == node.text:
+                        say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
 
 
 def _missing(

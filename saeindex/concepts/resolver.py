@@ -16,6 +16,7 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.collection.rows import tokens
+from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
@@ -53,7 +54,6 @@ FAMILY_FLOOR = 0.7
 LEAST_WEIGHT, SAME = 3.5, 0.8
 # The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
-FAMILY = "family:"
 _ID = re.compile(r"#\d{1,9}")
 
 
@@ -298,9 +298,14 @@ def said_by(named: Sequence[FeatureMatch], weight: float = SAID) -> dict[int, fl
 
 
 def reads(encoder: TextEncoder, phrase: str) -> bool:
-    """Return whether the encoder's tokens of a phrase are words, rather than letters."""
-    letters = sum(character.isalnum() for character in phrase)
-    return letters >= MIN_LETTERS * max(1, len(encoder.token_spans(phrase)))
+    """Return whether the encoder's tokens of at least half of the words are words, rather than letters."""
+
+    def is_read(word: str) -> bool:
+        tokens = len(encoder.token_spans(word))
+        return len(word) >= MIN_LETTERS * tokens or (tokens == 1 and word.isascii())
+
+    words = re.findall(r"\w+", phrase)
+    return 0 < len(words) <= 2 * sum(map(is_read, words))
 
 
 def is_id(target: str) -> bool:
@@ -351,7 +356,7 @@ class Resolver:
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
         found, near = self.scan(target), self.labels.named(target)
-        return Concept(target, (), mode, found.precision, found.recall, near, len(found.at("present")))
+        return Concept(target, (), mode, found.precision(), found.recall, near, len(found.at("present")))
 
     def scan(self, phrase: str) -> Scan:
         """Return the records that speak of a phrase that no concept is; UnknownConceptError of nonsense."""
@@ -390,10 +395,14 @@ class Resolver:
         evidence = self._state.space.evidence
         if evidence is None or not self._state.spoken or TOKEN.findall(phrase) != phrase.split():
             return None
-        labels, vectors = self._space.labels, self._space.label_vectors
-        for feature, weight in evidence.named_by(phrase):
-            is_form = labels[feature].text.casefold() in forms(phrase)
-            if weight >= LEAST_WEIGHT and (is_form or vectors[feature] @ self._state.encode(phrase) >= SAME):
+        labels, vectors, said = self._space.labels, self._space.label_vectors, forms(phrase)
+        named = evidence.named_by(phrase)
+        for feature, _ in named:
+            if labels[feature].text.casefold() in said:
+                return feature
+        asked = np.stack([self._state.encode(one) for one in {phrase, *said}]) if named else None
+        for feature, weight in named:
+            if weight >= LEAST_WEIGHT and asked is not None and (asked @ vectors[feature]).max() >= SAME:
                 return feature
         return None
 
@@ -410,8 +419,12 @@ class Resolver:
         sample = self._state.sample()
         if sample.similarity(self._state.encode(phrase)) < MIN_SIMILARITY:
             raise self.labels.unknown(phrase)
-        words = {word for word in tokens(phrase) if word.isalpha()}
-        known = sum(word in sample.places for word in words)
+        self.check_words(phrase)
+
+    def check_words(self, phrase: str) -> None:
+        """Raise UnknownConceptError if neither the collection nor the encoder knows the words of a phrase."""
+        words, places = {word for word in tokens(phrase) if word.isalpha()}, self._state.sample().places
+        known = sum(word in places for word in words)
         if known < MIN_KNOWN * len(words) and not self._reads(phrase):
             raise self.labels.unknown(phrase)
 

@@ -59,11 +59,11 @@ FEWER, MIN_APART, MOST_APART, MANY_SAY, FURTHER, SAME = 0.9, 5, 0.6, 5, 1.0, 1e-
 # nearest to the phrase, and a constant. Fitted on 133 descriptions of the `choose` parts of 13 corpora, and,
 # at half the weight, on 15 of other corpora for each. Corpora left out in turn, fifths of the descriptions
 # that are expected to have the precisions .18, .25, .33, .43 and .65 have .21, .22, .26, .37 and .79. Where
-# all together are less sure than ``LEAST_SURE``, no record means it: 2 of the 133, a third of the others'.
-MEANT, FARTHEST, LEAST_SURE = (-0.08, -0.19, 0.43, 5.3, -3.28), 2.0, 0.12
+# all together are less sure than ``LEAST_SURE``, no record means it: 4 of the 133, half of the others'.
+MEANT, FARTHEST, LEAST_SURE = (-0.08, -0.19, 0.43, 5.3, -3.28), 2.0, 0.15
 # The levels, how far above the threshold each begins, and the evidence from which on it does.
 RANKS: Mapping[LevelName, int] = {"possible": 1, "present": 2, "typical": 3, "strong": 4}
-ABOVE, RISING = (-0.5, 0.0, 0.5, 1.0), sorted(LEAST)
+ABOVE, RISING = (-0.5, 0.0), sorted(LEAST)
 
 
 class Spoken(NamedTuple):
@@ -97,20 +97,19 @@ class Scan:
             for level, rank in RANKS.items()
         }
 
-    @cached_property
-    def _sure(self) -> list[float]:
-        """How sure it is of each present record."""
-        return [spoken.p for spoken in self.records.values() if spoken.rank >= RANKS["present"]]
+    def _sure(self, level: LevelName) -> list[float]:
+        """Return how sure it is of each record at a level."""
+        return [spoken.p for spoken in self.records.values() if spoken.rank >= RANKS[level]]
 
-    @property
-    def precision(self) -> float:
-        """The expected share of the present records that speak of it clearly."""
-        return float(np.mean(self._sure)) if self._sure else 0.0
+    def precision(self, level: LevelName = "present") -> float:
+        """Return the expected share of the records at a level that speak of it clearly, 0 of none."""
+        sure = self._sure(level)
+        return float(np.mean(sure)) if sure else 0.0
 
     @property
     def recall(self) -> float:
         """The expected share of the records that speak of it clearly that are present."""
-        return sum(self._sure) / self.expected if self.expected else 0.0
+        return sum(self._sure("present")) / self.expected if self.expected else 0.0
 
     def proofs(self, payload: Mapping[str, Any]) -> Iterator[Proof]:
         """Yield the sentence by which the record of a payload speaks of the phrase, if it possibly does."""
@@ -134,9 +133,9 @@ class Read(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What is usual in a collection: the mean of its sentences (d,), and if records are many and short."""
+    """The means of the sentences of a collection and of all texts (d,), and if records are many and short."""
 
-    mean: FloatArray
+    means: tuple[FloatArray, FloatArray]
     is_short: bool
 
     @classmethod
@@ -145,7 +144,9 @@ class Usual(NamedTuple):
         evidence = state.space.evidence
         around = Surroundings.of(state.store, state.sample().mean if evidence is None else evidence.mean)
         records = int(around.owners.max(initial=-1)) + 1
-        return cls(around.usual, records >= MIN_RECORDS and len(around.owners) < SEVERAL * records)
+        return cls(
+            (around.usual, around.mean), records >= MIN_RECORDS and len(around.owners) < SEVERAL * records
+        )
 
 
 class Scanner:
@@ -167,8 +168,8 @@ class Scanner:
             raise InvalidInputError(asked, found, do)
         self._state, self._can_mean, self._words = state, can_mean, Words(phrase)
         vector, usual = state.encode(self._words.plain), state.derived(Usual.of)
-        self._usual = usual.mean
-        self._direction = unit_rows((vector - self._usual)[None])[0]
+        # About what is usual here, and, as all may be about the phrase, about what is usual elsewhere.
+        self._directions = [(mean, unit_rows((vector - mean)[None])[0]) for mean in usual.means]
         self._scorer = None
         if usual.is_short:
             sample = state.sample()
@@ -201,17 +202,21 @@ class Scanner:
     def _read(self, points: Sequence[Point]) -> Iterator[Read]:
         """Yield what is read of each record."""
         own: list[Any] = [point.vectors[SENTENCES] for point in points]
-        every = unit_rows(np.concatenate(own).astype(np.float32) - self._usual) @ self._direction
-        ends = np.cumsum([len(one) for one in own])[:-1]
-        for point, near in zip(points, np.split(every, ends), strict=True):
+        vectors, ends = np.concatenate(own).astype(np.float32), np.cumsum([len(one) for one in own])[:-1]
+        nearness = (np.split(unit_rows(vectors - mean) @ way, ends) for mean, way in self._directions)
+        for point, near, general in zip(points, *nearness, strict=True):
             sentences = stored_sentences(point.payload)
+            can_mean = np.array([self._can_mean and self._words.can_mean(one) for one in sentences])
+            meaning = np.where(can_mean, near, -1.0)
+            row, said = int(meaning.argmax()), 0.0
             written, scattered = self._words.said_in(sentences)
-            row = int(near.argmax()) if written is None else written
-            said = 0.0 if written is None else WRITTEN
-            if scattered:
-                row = max(scattered, key=lambda one: float(near[one]))
-                said = float(expit(NEAR[0] * near[row] + NEAR[1] + SCATTERED))
-            yield Read(row, float(near.max()), said, self._can_mean and self._words.can_mean(sentences))
+            if written is not None:
+                row, said = written, WRITTEN
+            elif scattered:
+                sure = np.maximum(near, general)
+                row = max(scattered, key=lambda one: float(sure[one]))
+                said = float(expit(NEAR[0] * sure[row] + NEAR[1] + SCATTERED))
+            yield Read(row, float(meaning.max()), said, bool(can_mean.any()))
 
     def _meant(self, near: Doubles, scores: Doubles, saying: int) -> tuple[NDArray[np.int64], Doubles]:
         """Return the level at which records mean the phrase (0: none), and how sure it is (m,)."""
@@ -227,7 +232,8 @@ class Scanner:
         p = expit((MEANT[0] + MEANT[2] * apart) * above + of_group)
         further = FURTHER if saying >= MANY_SAY or self._words.is_single else 0.0
         rank = np.digitize(scores - floor - further, ABOVE)
-        is_present = rank >= RANKS["present"]
+        is_present = rank == RANKS["present"]
+        rank = np.where(is_present, np.maximum(rank, np.digitize(p, RISING)), rank)
         return rank * (p[is_present].sum() >= LEAST_SURE * is_present.sum()), p
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from functools import cached_property
+from typing import NamedTuple
 
 from saeindex.errors import UnknownConceptError
 from saeindex.features.lexicon import TOKEN, Lexicon, forms
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
-SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―/_", " ") | {"’": "'", "ʼ": "'"})
-# Signs around a phrase that are not of it.
+SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "ʼ": "'"})
+# Signs around a word that are not of it, and what may stand between two words.
 OPENING, CLOSING = "\"'“‘«‹([{¿¡ ", "\"'”’»›)]}.,;:!?… "
+BETWEEN = r"(?:\s+|[^\w+#]{1,3})"
 # Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 # Words that deny: one stands for another.
@@ -21,8 +23,19 @@ DENYING = frozenset({
     "won't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "weren't", "hasn't", "haven't",
     "hadn't", "couldn't", "wouldn't", "shouldn't", "ain't",
 })  # fmt: skip
-# Only texts with the first letters of all telling words are read word by word.
-BEGINNING = 3
+# Words that scikit-learn's list of common English words has, though they tell something.
+TELLING = frozenset({
+    "amount", "back", "bill", "bottom", "call", "cry", "describe", "detail", "empty", "fill", "find", "fire",
+    "found", "front", "full", "give", "interest", "made", "mill", "mine", "move", "name", "part", "serious",
+    "show", "side", "sincere", "system", "take", "thick", "thin", "top", "well",
+})  # fmt: skip
+
+
+class Said(NamedTuple):
+    """How sentences say a phrase: the first that has it as written, if any, or all that have its words."""
+
+    written: int | None
+    scattered: list[int]
 
 
 class Words:
@@ -35,62 +48,68 @@ class Words:
 
     def __init__(self, phrase: str) -> None:
         """Find its telling words; UnknownConceptError if it has none."""
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        self.phrase, parts = phrase, _plain(phrase).lstrip(OPENING).rstrip(CLOSING).split()
-        self.plain = " ".join(parts)
-        words = [part.lower() for part in parts if TOKEN.fullmatch(part)]
-        telling = [word for word in words if word not in ENGLISH_STOP_WORDS | DENYING]
+        self.phrase = phrase
+        parts = [part for each in _plain(phrase).split() if (part := each.lstrip(OPENING).rstrip(CLOSING))]
+        self.plain, words = " ".join(parts), [part.lower() for part in parts if TOKEN.fullmatch(part)]
+        telling = [word for word in dict.fromkeys(words) if not _is_common(word)]
         self.is_single = len(parts) == len(words) == 1
-        codes = [part for part in parts if not TOKEN.fullmatch(part)]
+        codes = list(dict.fromkeys(part for part in parts if not TOKEN.fullmatch(part)))
         if not telling and not codes:
             raise UnknownConceptError(
                 f"the phrase {phrase!r:.80}",
                 "all its words are common ones that say little",
                 "Add a word for what you look for.",
             )
-        self._written = _pattern(parts)
-        self._codes = [_pattern([part]) for part in codes]
-        self._count = len(telling) + (not DENYING.isdisjoint(words))
-        names = {(form, row): (1.0, True) for row, word in enumerate(telling) for form in forms(word)}
-        if self._count > len(telling):
-            names |= {(word, len(telling)): (1.0, True) for word in DENYING}
-        self._is_scattered = self._count + len(codes) > (len(parts) > 1)
-        self._forms = Lexicon.of(names)
-        self._begins = [word[:BEGINNING] for word in telling]
+        self._written, self._codes = _pattern(parts), [_pattern([part]) for part in codes]
+        self._forms = [forms(word) for word in telling]
+        if not DENYING.isdisjoint(words):
+            self._forms.append(set(DENYING))
+        self._is_scattered = len(self._forms) + len(codes) > (len(parts) > 1)
 
-    def can_mean(self, sentences: Iterable[str]) -> bool:
-        """Return whether a record of these sentences has what must be there as it is written."""
-        return not self._codes or all(
-            any(code.search(_plain(one)) for one in sentences) for code in self._codes
-        )
+    def can_mean(self, sentence: str) -> bool:
+        """Return whether a sentence has what must be there as it is written."""
+        return not self._codes or self._has_codes(_plain(sentence))
 
-    def said_in(self, sentences: Iterable[str]) -> tuple[int | None, list[int]]:
-        """Return the number of the first sentence that has the phrase as it is written, None if none has.
-
-        And of all that have its telling words, where none has: a single word in another form is written.
-        """
+    def said_in(self, sentences: list[str]) -> Said:
+        """Return the sentences that say it; a single word in another form is written."""
         plain = [_plain(one) for one in sentences]
-        written = next((row for row, one in enumerate(plain) if self._written.search(one)), None)
-        scattered = [] if written is not None else [row for row, one in enumerate(plain) if self._among(one)]
-        return (scattered[0], []) if self.is_single and scattered else (written, scattered)
+        for row, one in enumerate(plain):
+            if self._written.search(one):
+                return Said(row, [])
+        scattered = [row for row, one in enumerate(plain) if self._has_words(one)]
+        return Said(scattered[0], []) if self.is_single and scattered else Said(None, scattered)
 
     def in_one(self, sentence: str) -> tuple[int, int] | None:
         """Return the span of the phrase, or of its first telling word; None if it is not there."""
         plain = _plain(sentence)
         if len(plain) != len(sentence):
             return None
-        found = self._written.search(plain)
-        return found.span() if found else self._among(plain)
+        if found := self._written.search(plain):
+            return found.span()
+        return self._first.name_in(plain, 0) if self._has_words(plain) else None
 
-    def _among(self, plain: str) -> tuple[int, int] | None:
-        """Return the span of the first telling word, if all are in a sentence, in any order."""
-        lower = plain.lower()
-        if not self._is_scattered or not all(begins in lower for begins in self._begins):
-            return None
-        codes = [found.span() if (found := code.search(plain)) else None for code in self._codes]
-        spans = [*(self._forms.name_in(plain, row) for row in range(self._count)), *codes]
-        return spans[0] if all(spans) else None
+    def _has_codes(self, plain: str) -> bool:
+        return all(code.search(plain) for code in self._codes)
+
+    def _has_words(self, plain: str) -> bool:
+        """Return whether all telling words are in a sentence, in any order."""
+        if not self._is_scattered or not self._has_codes(plain):
+            return False
+        found = {form for word in TOKEN.findall(plain) for form in forms(word)}
+        return all(not found.isdisjoint(own) for own in self._forms)
+
+    @cached_property
+    def _first(self) -> Lexicon:
+        """The forms of the first telling word."""
+        return Lexicon.of({(form, 0): (1.0, True) for own in self._forms[:1] for form in own})
+
+
+def _is_common(word: str) -> bool:
+    """Return whether a word says little: "it", "it's"."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    first = word.partition("'")[0]
+    return word in DENYING or first in DENYING or (first in ENGLISH_STOP_WORDS and first not in TELLING)
 
 
 def _plain(text: str) -> str:
@@ -98,7 +117,7 @@ def _plain(text: str) -> str:
 
 
 def _pattern(parts: list[str]) -> re.Pattern[str]:
-    letter, written = rf"[^\W{UNSPACED}]", r"\s+".join(map(re.escape, parts))
-    begins = rf"(?<!{letter})" if re.match(letter, parts[0]) else ""
-    ends = rf"(?!{letter})" if re.match(letter, parts[-1][-1]) else ""
+    letter, written = rf"[^\W{UNSPACED}]", BETWEEN.join(map(re.escape, parts))
+    begins = rf"(?<!{letter})(?<!\d[.,])" if re.match(letter, parts[0]) else ""
+    ends = rf"(?!{letter}|[.,]\d|[+#])" if re.match(letter, parts[-1][-1]) else ""
     return re.compile(begins + written + ends, re.IGNORECASE)

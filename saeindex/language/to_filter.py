@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS_OF
+from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
     And,
@@ -80,7 +80,7 @@ def target_of(node: ConceptTerm) -> str:
     """Return the text that a concept is resolved from: ``#id``, ``family:NAME`` or the phrase."""
     if isinstance(node, FeatureTerm):
         return f"#{node.feature}"
-    return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
+    return f"{FAMILY}{node.name}" if isinstance(node, FamilyTerm) else node.text
 
 
 def level_of(node: ConceptTerm, default: LevelName | None) -> LevelName:

@@ -20,6 +20,7 @@ from saeindex.collection.records import (
 )
 from saeindex.config import MAX_LIMIT
 from saeindex.errors import InvalidInputError
+from saeindex.indexing.proof import PRESENT
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
     from saeindex.collection.metadata_fields import MetadataField
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
-    from saeindex.concepts.resolver import Concept
 
 IDS, DOCUMENTS = "ids of records", "documents, each with all its records"
 WHERE = "a condition on concepts and metadata, such as 'metadata.year >= 2015'"
 FILTER = "a filter in the JSON of Qdrant"
-# The least expected precision of what is found for a phrase, so that it is deleted.
-LEAST_SURE = 0.5
 INCLUDE = "what to return besides texts and metadata: concepts, vectors"
 
 
@@ -163,7 +161,7 @@ class Delete(Change[int]):
         """Return the condition of the records to delete; InvalidInputError where it must be a mistake.
 
         ``metadata.yaer != 2015`` is true of every record, and a filter without conditions, too. What is found
-        for a phrase that is no concept has to be right more often than wrong.
+        for a phrase that is no concept has to be right more often than wrong, also where it is denied.
         """
         from saeindex.language.ast import Exists
         from saeindex.search.cardinality import near_field
@@ -174,15 +172,15 @@ class Delete(Change[int]):
                 near = near_field(field, state.statistics())
                 do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
                 raise InvalidInputError("delete", f"no record has {field}", do)
-        concepts: dict[str, Concept] = {}
-        condition = planner.condition(self.where, self.query_filter, concepts)
-        for one in concepts.values():
-            if one.records and (one.precision or 0) < LEAST_SURE:
-                found = (
-                    f"{counted(one.records, 'record')}, of which {one.precision:.0%} are expected to be right"
-                )
-                do = "Search for it, and delete by id what is right, or use the name of a concept."
-                raise InvalidInputError(f"delete what speaks of {one.phrase!r:.80}", found, do)
+        condition = planner.condition(self.where, self.query_filter)
+        for phrase, level, found in () if self.where is None else planner.read_for(self.where):
+            asked, records = f"delete by {phrase!r:.80}, which is no concept", found.at(level)
+            do = "Search for it, and delete by id what is right, or use the name of a concept."
+            if not records:
+                raise InvalidInputError(asked, "no record that speaks of it", do)
+            if (right := found.precision(level)) < PRESENT:
+                of_all = f"{counted(len(records), 'record')}, of which {right:.0%} are expected to be right"
+                raise InvalidInputError(asked, of_all, do)
         if condition is None or not any(condition.model_dump().values()):
             raise InvalidInputError("delete", "a filter without a condition", "Give ids or a condition.")
         return condition

@@ -14,10 +14,11 @@ from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
-from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, walk
+from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Phrase, walk
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
-from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, target_of
+from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
+from saeindex.report.numbers import counted
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.checks import check_query
 from saeindex.search.optimizer import Near, Setting, choose
@@ -32,7 +33,7 @@ from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from qdrant_client.models import Filter
 
@@ -95,7 +96,7 @@ class Planner:
             total=total,
             estimate=estimate,
             choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
-            warnings=(*warnings, *self._cut(query.text)),
+            warnings=(*warnings, *self._cut(query.text), *_unsure(concepts.values())),
             matching=total if query_filter is None else None,
             revision=self.state.revision,
             code=self._code(query, steered, steers),
@@ -207,11 +208,9 @@ class Planner:
         self,
         where: Expression | None,
         query_filter: Filter | None,
-        concepts: dict[str, Concept] | None = None,
     ) -> Filter | None:
-        """Return where AND query_filter as one native filter; it adds phrases to ``concepts``."""
-        features_of = self.features_of({} if concepts is None else concepts)
-        return self._compiled(where, query_filter, features_of, None)
+        """Return where AND query_filter as one native filter."""
+        return self._compiled(where, query_filter, self.features_of({}), None)
 
     def _compiled(
         self,
@@ -222,6 +221,16 @@ class Planner:
     ) -> Filter | None:
         return compile_where(where, features_of, level, native, partial(_points_that, self.state.store))
 
+    def read_for(
+        self, where: str | Expression | JsonObject, level: LevelName | None = None
+    ) -> Iterator[tuple[str, LevelName, Scan]]:
+        """Yield the phrases of a condition that are no concepts, their levels, and what was read for them."""
+        scans: dict[str, Scan] = {}
+        features_of = self.features_of({}, scans=scans)
+        for node, _ in walk(_parsed(where)):
+            if isinstance(node, Phrase) and isinstance(features_of(node), FoundRecords):
+                yield node.text, level_of(node, level), scans[target_of(node)]
+
     @staticmethod
     def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
         """Return the metadata fields that a condition names."""
@@ -231,11 +240,10 @@ class Planner:
         self,
         where: str | Expression | JsonObject | None,
         query_filter: Filter | JsonObject | None = None,
-        concepts: dict[str, Concept] | None = None,
     ) -> Filter | None:
-        """Return a where text AND query_filter as one native filter; it adds phrases to ``concepts``."""
+        """Return a where text AND query_filter as one native filter."""
         expression = None if where is None else _parsed(where)
-        return self.compile(expression, as_filter(query_filter), concepts)
+        return self.compile(expression, as_filter(query_filter))
 
     def features_of(
         self,
@@ -310,10 +318,19 @@ class Planner:
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
 
         def inferred() -> Scorer:
+            self.resolver.check_words(feedback.description or "")
             named = said_by(self.resolver.named(feedback.description or ""))
             return infer_feedback(self.state, feedback, asked, named)
 
         return self._scorers.get(key, inferred)
+
+
+def _unsure(concepts: Iterable[Concept]) -> Iterator[str]:
+    """Yield a warning for each phrase for which more records are found wrongly than rightly, as expected."""
+    for one in concepts:
+        if one.records and (one.precision or 0) < PRESENT:
+            records = counted(one.records, "record")
+            yield f"{records} found for {one.phrase!r}, of which {one.precision:.0%} are expected to be right"
 
 
 def feedback_of(query: Query) -> Feedback | None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import check_sides
-from saeindex.concepts.resolver import FAMILY, is_id
+from saeindex.concepts.resolver import is_id
+from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
 from saeindex.steering.direction import Direction, built_direction, decoder_direction

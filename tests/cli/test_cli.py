@@ -391,7 +391,7 @@ def test_long_texts_are_split_and_found_by_document(tmp_path: Path) -> None:
     assert (absent.returncode, "'sea': no record has this id: it is a document" in absent.stderr) == (2, True)
     asked = call("delete", into, "--where", '"waves of the sea"')
     assert (asked.returncode, "Add --yes" in asked.stderr) == (2, True)
-    assert "'waves of the sea', which is the name of no concept, finds" in asked.stdout
+    assert '"waves of the sea", which is the name of no concept, finds' in asked.stdout
     assert "  sea#0: The waves of the sea rise." in asked.stdout
     assert called("delete", into, "--document", "sea", "--document", "none", "--yes") == {
         "deleted": len(pieces),

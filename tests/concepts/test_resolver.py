@@ -134,7 +134,7 @@ def test_random_letters_are_refused(resolver: Resolver, seed: int) -> None:
 
 def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex) -> None:
     counts = [
-        len(any_papers.search(where=Where('"sounds disappointed"', level=level), limit=240))
+        len(any_papers.search(where=Where('"talks about money"', level=level), limit=240))
         for level in (None, "present", "typical", "strong")
     ]
     assert counts[0] == counts[1] >= counts[2] >= counts[3]
