@@ -17,7 +17,7 @@ from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, copy_command, kind_of
 from saeindex.features import FeatureSpace
 from saeindex.files import writable
-from saeindex.indexing.create_open import IndexParts, create_index, is_there, open_index
+from saeindex.indexing.create_open import IndexParts, create_index, given_space, is_there, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
 from saeindex.indexing.split import check_split
 from saeindex.indexing.terms import is_to_learn
@@ -81,7 +81,7 @@ class FeatureIndex(Surface):
             if is_there(path, client, url, isolated):
                 raise  # something that it needs is not
             self._absent = absent
-            self._planned = _space_of(DEFAULT_SPACE if space is None else space)
+            self._planned = given_space(DEFAULT_SPACE if space is None else space)
             if encoder is not None:
                 self._planned.check_encoder(encoder)
             self._fields = tuple(fields)
@@ -188,7 +188,7 @@ class FeatureIndex(Surface):
         Qdrant, for a collection on a server. ``isolated`` is explained at :meth:`open`. If an earlier
         creation was interrupted, it is completed. If the index exists, MismatchError is raised.
         """
-        read = _space_of(space)
+        read = given_space(space)
         manifest = Manifest.describe(read, payload_indexes, fields, sentences)
         if encoder is not None:
             read.check_encoder(encoder)
@@ -393,7 +393,3 @@ class FeatureIndex(Surface):
 def index_of(name: str, parts: IndexParts) -> FeatureIndex:
     """Return the index of open parts."""
     return FeatureIndex._of_parts(name, parts)
-
-
-def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:
-    return space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)

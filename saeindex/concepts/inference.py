@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 
-# Records of plain search that count as meant.
-NEAREST = 20
+# Records of plain search that count as meant: among so many times more the first that are not alike.
+NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +202,14 @@ def infer(
 
 
 def _nearest(x: Doubles, asked: Asked) -> Doubles:
-    """Return equal weights of the rows nearest to each description (m, J)."""
-    count = min(NEAREST, len(x))
+    """Return equal weights of the rows nearest to each description (m, J), of those alike only the first."""
     found = np.zeros((len(x), len(asked.vectors)))
-    rows = np.argsort(-(x @ asked.vectors.T), axis=0, kind="stable")[:count]
-    np.put_along_axis(found, rows, 1 / max(1, count), axis=0)
+    for column, vector in enumerate(asked.vectors):
+        kept: list[int] = []
+        for row in np.argsort(-(x @ vector), kind="stable")[: LOOKED_AT * NEAREST].tolist():
+            if len(kept) < NEAREST and (not kept or (x[kept] @ x[row]).max() < ALIKE):
+                kept.append(row)
+        found[kept, column] = 1 / max(1, len(kept))
     return found
 
 

@@ -31,7 +31,7 @@ from saeindex.features.labels import MANUAL
 from saeindex.features.space_map import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.indexing.copy_points import PAGE, PointConverter
 from saeindex.indexing.copy_source import CopySource, read_source, source_of_parts
-from saeindex.indexing.create_open import PLACE, IndexParts, create_index
+from saeindex.indexing.create_open import PLACE, IndexParts, create_index, given_space
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import CONTENT_HASH, content_hash, point_id, stored_record
@@ -244,7 +244,7 @@ def _with_lost_space(source: CopySource, new: FeatureSpace, is_named: bool) -> C
 
 def _target_space(source: CopySource, space: FeatureSpace | str | Path | None) -> FeatureSpace:
     if space is not None:
-        return space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        return given_space(space)
     return FeatureSpace.load(DEFAULT_SPACE) if source.space is None else source.space
 
 

@@ -126,12 +126,13 @@ def parts_of(
     space: FeatureSpace | str | Path | None = None,
 ) -> IndexParts:
     """Return the parts of an index with this manifest."""
-    loaded = _space_of(manifest, folder) if space is None else _loaded(space)
+    loaded = _space_of(manifest, folder) if space is None else given_space(space)
     return IndexParts(store, manifest.with_own_levels(loaded, str(path)), manifest, folder)
 
 
-def _loaded(space: FeatureSpace | str | Path) -> FeatureSpace:
-    return space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+def given_space(space: FeatureSpace | str | Path) -> FeatureSpace:
+    """Return a space, or load it; that of another index is taken without the terms of its collection."""
+    return space.without_terms() if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
 
 
 def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:

@@ -225,6 +225,17 @@ def test_a_saved_space_leaves_them_in_the_index(index: FeatureIndex, tmp_path: P
     assert len(saved.labels) == len(index.space.labels) - len(names(index))
 
 
+def test_an_index_on_the_space_of_another_learns_its_own(index: FeatureIndex, tmp_path: Path) -> None:
+    own = [one.name for one in index.state.manifest.terms]
+    with FeatureIndex.create(tmp_path / "other", index.space) as other:
+        other.upsert([Record(f"s{i}", f"My iPod and its earbuds. Number {i}.") for i in range(70)])
+        learned = [one.name for one in other.state.manifest.terms]
+        assert {"iPod", "earbud"} & set(learned)
+        assert other.space.n_features == index.space.without_terms().n_features + len(learned)
+        assert not set(own) & {label.text for label in other.space.labels}
+        assert other.count(f'"{learned[0]}"') == 70
+
+
 def test_two_indexes_are_compared_by_the_concepts_of_the_space(index: FeatureIndex, tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "other") as other:
         other.upsert([Record(f"x{i}", f"The weather was bad on day {i}.") for i in range(80)])
