@@ -23,7 +23,6 @@ from benchmarks.ranking import (
     ratio_interval,
 )
 from benchmarks.suites.property import methods
-from benchmarks.suites.property.failing import failing
 from benchmarks.suites.property.grid import (
     RECIPES,
     SAFE,
@@ -33,6 +32,7 @@ from benchmarks.suites.property.grid import (
     choose_by_examples,
     example_ap,
 )
+from benchmarks.suites.property.hard_collections import hard_collections
 from benchmarks.suites.property.methods import Draw
 from benchmarks.suites.property.pool import feedback_figures, pool_table
 from saeindex.concepts.inference import ALONE, Recipe
@@ -57,7 +57,7 @@ def run(quick: bool) -> Outcome:
     limit = 300 if quick else None
     outcome = Outcome("property", quick, SEED)
     with opened("choose", names, limit) as chosen, TemporaryDirectory() as folder:
-        tuned = tune(chosen, list(failing(Path(folder))))
+        tuned = tune(chosen, list(hard_collections(Path(folder))))
         outcome.tables["property_constants"] = constants_table(tuned)
         with opened("test", names, limit) as tested:
             results = by_description(tested, tuned)
@@ -77,13 +77,13 @@ def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
     return open_corpora(part, limit=limit) if names is None else open_corpora(part, names, limit)
 
 
-def tune(corpora: Sequence[Corpus], failing: Sequence[tuple[str, Corpus]]) -> dict[str, Choice[Any]]:
+def tune(corpora: Sequence[Corpus], hard: Sequence[tuple[str, Corpus]]) -> dict[str, Choice[Any]]:
     """Return the best setting for each corpus on the ``choose`` parts of the others.
 
     For a description alone, on the collections of failing kinds, too, by the corpora that they are of.
     """
-    every, simple = [*corpora, *(one for _, one in failing)], (methods.dense, partial(methods.prf, depth=20))
-    sources = {one.name: source for source, one in failing}
+    every, simple = [*corpora, *(one for _, one in hard)], (methods.dense, partial(methods.prf, depth=20))
+    sources = {one.name: source for source, one in hard}
     tuned: dict[str, Choice[Any]] = {
         "lone": choose(every, SINGLE, lambda c, r: methods.ours(c, r, False), simple, sources),
         "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),

@@ -33,7 +33,7 @@ DOMAINS = ("banking", "travel", "kitchen_and_dining", "home", "work")
 LEAST = 5
 
 
-def failing(folder: Path) -> Iterator[tuple[str, Corpus]]:
+def hard_collections(folder: Path) -> Iterator[tuple[str, Corpus]]:
     """Yield the corpus that each collection is of, and the collection."""
     intents = list(data.read("clinc150", "choose"))
     asking = [record for record in intents if ASKING.match(record.text)]
