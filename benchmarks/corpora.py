@@ -133,9 +133,21 @@ def open_corpus(
     records = list(data.read(name, part, limit))
     if not records:
         return None
-    index = FeatureIndex.create(folder / f"{name}-{part}.idx", space, encoder=encoder)
+    return indexed(folder / f"{name}-{part}.idx", space, encoder, name, records, properties()[name])
+
+
+def indexed(
+    path: Path,
+    space: FeatureSpace,
+    encoder: CachedEncoder,
+    name: str,
+    records: Sequence[Record],
+    queries: Sequence[dict[str, Any]],
+) -> Corpus:
+    """Index records, with the queries that have relevant ones."""
+    index = FeatureIndex.create(path, space, encoder=encoder)
     index.upsert(records)
-    return described(name, index, records, properties()[name])
+    return described(name, index, records, queries)
 
 
 def described(

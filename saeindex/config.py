@@ -22,12 +22,13 @@ SPANS: Final = "spans"
 # The evidence of a text's named concepts in percent, and the sentence that speaks most for each.
 EVIDENCE: Final = "evidence"
 SPEAKING: Final = "speaking"
-# What begins the name of a family.
-FAMILY: Final = "family:"
-
 # The document that a record is a piece of, and whether the encoder cuts its text.
 DOCUMENT: Final = "document"
 TRUNCATED: Final = "truncated"
+
+# What a target begins with that is the name of a family or of a profile.
+FAMILY: Final = "family:"
+PROFILE: Final = "profile:"
 
 # What an index keeps of the sentences of its records: vectors and spans, spans alone, or nothing.
 SentenceStorage: TypeAlias = Literal["stored", "codes", "off"]

@@ -186,15 +186,15 @@ def _show_phrases(opened: FeatureIndex, where: str) -> None:
     from saeindex.language.to_text import to_text
 
     read = {concept.phrase for concept in opened.plan(where=where).concepts if concept.records is not None}
-    for node, _ in walk(parse_where(where)):
-        if isinstance(node, Phrase) and node.text in read:
-            condition = to_text(node)
-            found = counted(opened.count(condition), "record")
-            say(f"{condition}, which is the name of no concept, finds {found}. For example:")
-            for hit in opened.search(where=condition, limit=SHOWN_EXAMPLES):
-                for proof in hit.evidence:
-                    if proof.label == node.text:
-                        say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
+    nodes = (node for node, _ in walk(parse_where(where)) if isinstance(node, Phrase) and node.text in read)
+    for node in nodes:
+        condition = to_text(node)
+        found = counted(opened.count(condition), "record")
+        say(f"{condition}, which is the name of no concept, finds {found}. For example:")
+        for hit in opened.search(where=condition, limit=SHOWN_EXAMPLES):
+            for proof in hit.evidence:
+                if proof.label == node.text:
+                    say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
 
 
 def _missing(

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
-from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
+from saeindex.config import CONCEPTS, DENSE, FAMILY, PROFILE, SAE, TEXT
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
 from saeindex.features.labels import is_phrase
 from saeindex.indexing.manifest import Counts, Manifest
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder, VectorStore
 
-# What a target begins with that is no phrase.
-KINDS = ("family:", "profile:")
 # What every record has; points that other programs write may lack it.
 PARTS = (RECORD_ID, TEXT, METADATA, CONCEPTS, DENSE, SAE)
 
@@ -133,7 +131,7 @@ class CurrentState:
                 found = "an empty example" if is_phrase(given) else "not a phrase of at most 200 characters"
                 raise InvalidInputError(asked, found, "Give a word or a phrase, and texts that speak of it.")
             terms = {one.name.casefold(): one.name for one in own.terms}
-            if given.startswith(("#", *KINDS)):
+            if given.startswith(("#", FAMILY, PROFILE)):
                 found, do = "it would be read as what it begins with", "Give it another name."
                 raise InvalidInputError(asked, found, do)
             taken = {kept.name.casefold(): feature for feature, kept in own.edits.given.items()}

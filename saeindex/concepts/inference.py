@@ -183,7 +183,8 @@ def infer(
         first[:, 0] += recipe.judged * sign * pool.rows.concepts[:, [feature]].toarray().ravel()
     sharpness = max(recipe.temperature, _sharpness(sample.total, recipe.most_meant))
     softly = softmax(sharpness * scaled(contrast(first), pool.weight), pool.weight)
-    softly += recipe.firmly * (_nearest(x, asked) - softly)
+    if recipe.firmly:
+        softly += recipe.firmly * (_nearest(x, asked) - softly)
 
     feedback = recipe.feedback * (sample.trust if asked.has_text else 1.0)
     toward = named + feedback * units(softly.T @ x - mean)

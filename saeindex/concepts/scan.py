@@ -61,7 +61,8 @@ FEWER, MIN_APART, MOST_APART, MANY_SAY, FURTHER, SAME = 0.9, 5, 0.6, 5, 1.0, 1e-
 # that are expected to have the precisions .18, .25, .33, .43 and .65 have .21, .22, .26, .37 and .79. Where
 # all together are less sure than ``LEAST_SURE``, no record means it: 4 of the 133, half of the others'.
 MEANT, FARTHEST, LEAST_SURE = (-0.08, -0.19, 0.43, 5.3, -3.28), 2.0, 0.15
-# The levels, how far above the threshold each begins, and the evidence from which on it does.
+# The levels; how far above the threshold what is possible and what is present begins among short records,
+# and the evidence from which on each level does.
 RANKS: Mapping[LevelName, int] = {"possible": 1, "present": 2, "typical": 3, "strong": 4}
 ABOVE, RISING = (-0.5, 0.0), sorted(LEAST)
 

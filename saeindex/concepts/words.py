@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cached_property
 from typing import NamedTuple
 
 from saeindex.errors import UnknownConceptError
-from saeindex.features.lexicon import TOKEN, Lexicon, forms
+from saeindex.features.lexicon import TOKEN, forms, forms_in
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
 SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "ʼ": "'"})
@@ -64,6 +63,7 @@ class Words:
         self._forms = [forms(word) for word in telling]
         if not DENYING.isdisjoint(words):
             self._forms.append(set(DENYING))
+        self._known = {form for own in self._forms for form in own if len(form) > 1}
         self._is_scattered = len(self._forms) + len(codes) > (len(parts) > 1)
 
     def can_mean(self, sentence: str) -> bool:
@@ -86,7 +86,10 @@ class Words:
             return None
         if found := self._written.search(plain):
             return found.span()
-        return self._first.name_in(plain, 0) if self._has_words(plain) else None
+        if not self._has_words(plain):
+            return None
+        first = {form for own in self._forms[:1] for form in own}
+        return next(((start, end) for start, end, _ in forms_in(plain, first, ())), None)
 
     def _has_codes(self, plain: str) -> bool:
         return all(code.search(plain) for code in self._codes)
@@ -95,13 +98,8 @@ class Words:
         """Return whether all telling words are in a sentence, in any order."""
         if not self._is_scattered or not self._has_codes(plain):
             return False
-        found = {form for word in TOKEN.findall(plain) for form in forms(word)}
+        found = {form for _, _, form in forms_in(plain, self._known, ())}
         return all(not found.isdisjoint(own) for own in self._forms)
-
-    @cached_property
-    def _first(self) -> Lexicon:
-        """The forms of the first telling word."""
-        return Lexicon.of({(form, 0): (1.0, True) for own in self._forms[:1] for form in own})
 
 
 def _is_common(word: str) -> bool:

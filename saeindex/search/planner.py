@@ -204,11 +204,7 @@ class Planner:
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
         return float(selected[nearest].mean())
 
-    def compile(
-        self,
-        where: Expression | None,
-        query_filter: Filter | None,
-    ) -> Filter | None:
+    def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
         """Return where AND query_filter as one native filter."""
         return self._compiled(where, query_filter, self.features_of({}), None)
 
@@ -221,15 +217,13 @@ class Planner:
     ) -> Filter | None:
         return compile_where(where, features_of, level, native, partial(_points_that, self.state.store))
 
-    def read_for(
-        self, where: str | Expression | JsonObject, level: LevelName | None = None
-    ) -> Iterator[tuple[str, LevelName, Scan]]:
+    def read_for(self, where: str | Expression | JsonObject) -> Iterator[tuple[str, LevelName, Scan]]:
         """Yield the phrases of a condition that are no concepts, their levels, and what was read for them."""
         scans: dict[str, Scan] = {}
         features_of = self.features_of({}, scans=scans)
         for node, _ in walk(_parsed(where)):
             if isinstance(node, Phrase) and isinstance(features_of(node), FoundRecords):
-                yield node.text, level_of(node, level), scans[target_of(node)]
+                yield node.text, level_of(node, None), scans[target_of(node)]
 
     @staticmethod
     def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
@@ -237,9 +231,7 @@ class Planner:
         return fields_of(_parsed(where))
 
     def condition(
-        self,
-        where: str | Expression | JsonObject | None,
-        query_filter: Filter | JsonObject | None = None,
+        self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
     ) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
         expression = None if where is None else _parsed(where)
@@ -267,11 +259,8 @@ class Planner:
                 if concepts[target].records is not None:
                     read[target] = self.resolver.scan(target)
             if len(read) > KEPT_SCANS:
-                asked, found = (
-                    "a condition",
-                    f"more than {KEPT_SCANS} phrases that are the names of no concept",
-                )
-                raise InvalidInputError(asked, found, "Use names of concepts, or several conditions.")
+                many = f"more than {KEPT_SCANS} phrases that are the names of no concept"
+                raise InvalidInputError("a condition", many, "Use names of concepts, or several conditions.")
             if target in read:
                 return read[target]
             return [match.id for match in concepts[target].features]

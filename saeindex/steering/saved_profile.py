@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.concepts.feedback import MAX_WEIGHT, Weight, check_sides
+from saeindex.config import PROFILE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.steering.direction import Direction, built_direction
 from saeindex.types import Steer
@@ -66,7 +67,7 @@ class Profile(BaseModel):
 
     def direction(self, space: FeatureSpace) -> Direction:
         """Return the direction of the profile, with its edits."""
-        return Direction(f"profile:{self.name}", self.vector, self.typical, space).edited(self.edits)
+        return Direction(f"{PROFILE}{self.name}", self.vector, self.typical, space).edited(self.edits)
 
     def edited(self, edits: Mapping[int, float]) -> Profile:
         """Return the profile with these further weights of concepts; 0 removes a concept."""

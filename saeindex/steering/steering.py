@@ -17,7 +17,7 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.resolver import is_id
-from saeindex.config import FAMILY
+from saeindex.config import FAMILY, PROFILE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
 from saeindex.steering.direction import Direction, built_direction, decoder_direction
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-PROFILE = "profile:"
 # Steps of the bisection for the largest factor within a drift, to one part in a million.
 HALVINGS = 20
 KEPT = 256

@@ -76,7 +76,7 @@ class Choice(Generic[Setting]):
         """Return how far a setting falls short of the simple methods at most, one corpus left out."""
         scores = self._scores(name, without)
         short = (SAFE * self.simple[one] - value for one, value in scores.items() if one in self.simple)
-        return max(0.0, *short, 0.0)
+        return max([0.0, *short])
 
     def _scores(self, name: str, without: str) -> dict[str, float]:
         scores = self.scores[name]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import data
-from benchmarks.corpora import CachedEncoder, Corpus, described
+from benchmarks.corpora import CachedEncoder, Corpus, indexed
 from benchmarks.evidence.pairs import reviews
-from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex import FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:
@@ -33,19 +35,37 @@ DOMAINS = ("banking", "travel", "kitchen_and_dining", "home", "work")
 LEAST = 5
 
 
-def hard_collections(folder: Path) -> Iterator[tuple[str, Corpus]]:
-    """Yield the corpus that each collection is of, and the collection."""
+@contextmanager
+def hard_collections(quick: bool) -> Iterator[list[tuple[str, Corpus]]]:
+    """Yield the collections, each with the corpus that it is of, for the time of the context.
+
+    None if ``quick``.
+    """
+    space, encoder, found = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder(), list[tuple[str, Corpus]]()
+    with TemporaryDirectory() as folder:
+        try:
+            for source, name, records, queries in () if quick else collections():
+                path = Path(folder) / f"{name}.idx"
+                found.append((source, indexed(path, space, encoder, name, records, queries)))
+            yield found
+        finally:
+            for _, corpus in found:
+                corpus.index.close()
+
+
+def collections() -> Iterator[tuple[str, str, Sequence[Record], Sequence[dict[str, Any]]]]:
+    """Yield the corpus that each collection is of, its name, its records and their descriptions."""
     intents = list(data.read("clinc150", "choose"))
     asking = [record for record in intents if ASKING.match(record.text)]
-    yield "product_reviews", opened(folder, "reviews", *by_polarity())
-    yield "clinc150", opened(folder, "questions", asking, data.properties()["clinc150"])
+    yield "product_reviews", "reviews", *by_polarity()
+    yield "clinc150", "questions", asking, data.properties()["clinc150"]
     for domain in DOMAINS:
         own = [record for record in intents if record.metadata["domain"] == domain]
         counts = Counter(record.metadata["intent"] for record in own)
         queries = [
             asked("intent", one, one.replace("_", " "), "topic") for one, n in counts.items() if n >= LEAST
         ]
-        yield "clinc150", opened(folder, domain, own, queries)
+        yield "clinc150", domain, own, queries
 
 
 def by_polarity() -> tuple[list[Record], list[dict[str, Any]]]:
@@ -64,11 +84,3 @@ def by_polarity() -> tuple[list[Record], list[dict[str, Any]]]:
 def asked(field: str, value: str, text: str, kind: str) -> dict[str, Any]:
     """Return a query as ``properties.jsonl`` has them."""
     return {"corpus": "", "field": field, "value": value, "query": text, "kind": kind}
-
-
-def opened(folder: Path, name: str, records: Sequence[Record], queries: Sequence[dict[str, Any]]) -> Corpus:
-    """Index records."""
-    space, encoder = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder()
-    index = FeatureIndex.create(folder / f"{name}.idx", space, encoder=encoder)
-    index.upsert(records)
-    return described(name, index, records, queries)

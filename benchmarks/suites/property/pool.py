@@ -14,9 +14,8 @@ from benchmarks.corpora import CachedEncoder, Corpus
 from benchmarks.outcome import Figure, at_least
 from benchmarks.ranking import Judged, average_precision, overall
 from benchmarks.suites.property import methods
-from saeindex import FeatureIndex, FeatureSpace
-from saeindex.concepts.inference import ALONE, Asked
-from saeindex.config import DEFAULT_SPACE
+from saeindex import FeatureIndex
+from saeindex.concepts.inference import Asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,9 +54,9 @@ def feedback_figures(chosen: Sequence[Corpus], tested: Sequence[Corpus]) -> dict
 
 def feedback_of(corpus: Corpus, known: Corpus, query: int) -> dict[str, float]:
     """Return the AP without feedback, with ten concepts judged, and with ten documents judged."""
-    recipe, relevant = ALONE, corpus.relevant[query]
+    relevant = corpus.relevant[query]
     asked = Asked(corpus.vectors[[query]], judged=corpus.said(query))
-    first = methods.scored(corpus, asked, recipe)
+    first = methods.scored(corpus, asked, asked.recipe)
     top = np.argsort(-first, kind="stable")[:SHOWN]
     kept = np.ones(len(first), bool)
     kept[top] = False
@@ -72,7 +71,7 @@ def feedback_of(corpus: Corpus, known: Corpus, query: int) -> dict[str, float]:
     )
     rankings = {
         "none": first,
-        "features": methods.judged(corpus, query, recipe, verdicts),
+        "features": methods.judged(corpus, query, asked.recipe, verdicts),
         "documents": methods.scored(corpus, documents, documents.recipe),
     }
     return {name: average_precision(row[kept], relevant[kept]) for name, row in rankings.items()}
@@ -84,7 +83,7 @@ def verdicts_of(known: Corpus, text: str, concepts: Sequence[int]) -> dict[int, 
     if text not in texts:
         return {}
     relevant = known.relevant[texts.index(text)]
-    verdicts, n_features = {}, FeatureSpace.load(DEFAULT_SPACE).n_features
+    verdicts, n_features = {}, known.index.space.without_terms().n_features
     for concept in concepts:
         if concept >= n_features:  # a term of one of the collections
             continue
