@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ def main() -> None:
     read, names = read_of("fit", "fit"), [entry.name for entry in entries]
     uses = designed(space, encoder, read, relations, every)
     sure = sureness(kept, uses, read.concepts, relations, names)
+    sure[[entry.is_open for entry in entries]] = 0
     print(f"{len(evidence.lexicon.words):,} words, {len(evidence.lexicon.concepts):,} entries")
     weak = int(np.sum(sure < SURE))
     print(f"{len(entries):,} concepts, of which {weak:,} have names that mostly mean something else")
@@ -65,14 +67,15 @@ def named(
 ) -> FeatureSpace:  # fmt: skip
     """Return the space with evidence, and with the labels of its concepts; others have no sure names."""
     labels = [replace(one, sure=0.0) if one.method == CONCEPT else one for one in space.labels]
-    names = encoder.encode_query([entry.name for entry in entries]).astype(np.float16).astype(np.float32)
+    names = encoder.encode_query([entry.shown for entry in entries]).astype(np.float16).astype(np.float32)
     vectors, n, beside = space.label_vectors.copy(), len(labels), list[FeatureLabel]()
     for row, (feature, entry, p) in enumerate(zip(evidence.features.tolist(), entries, sure, strict=True)):
+        known: dict[str, Any] = {"sure": p, "description": entry.gloss, "also": entry.also}
         if feature < n:
-            labels[feature] = replace(labels[feature], text=entry.name, sure=p, description=entry.gloss)
+            labels[feature] = replace(labels[feature], text=entry.shown, **known)
             vectors[feature] = names[row]
         else:
-            beside.append(FeatureLabel(entry.name, CONCEPT, sure=p, description=entry.gloss))
+            beside.append(FeatureLabel(entry.shown, CONCEPT, **known))
     own = replace(space, labels=tuple(labels), label_vectors=vectors)
     return own.with_concepts(beside, names[len(names) - len(beside) :], evidence)
 

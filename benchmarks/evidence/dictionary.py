@@ -17,7 +17,9 @@ DICTIONARY_FILE = Path(__file__).with_name("dictionary.jsonl")
 class Entry:
     """A named concept: the WordNet ``synsets`` that it means, and further ``words`` that speak of it.
 
-    ``former`` is its name in the vocabulary of the autoencoder, and in the pairs that were read.
+    ``former`` is its name in the vocabulary of the autoencoder, and in the pairs that were read; none of these
+    has it where they were read of another definition. ``shown`` is
+    what people see, where the name alone leaves open what is meant; ``is_open`` where no plain name says it.
     """
 
     name: str
@@ -25,6 +27,13 @@ class Entry:
     synsets: tuple[str, ...]
     words: tuple[str, ...]
     former: str
+    shown: str
+    is_open: bool
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """The names by which it is found beside the one that is shown."""
+        return () if self.shown == self.name else (self.name,)
 
 
 def read_dictionary() -> list[Entry]:
@@ -40,6 +49,8 @@ def read_dictionary() -> list[Entry]:
             tuple(one["synsets"]),
             tuple(one["words"]),
             one.get("former", one["name"]),
+            one.get("shown", one["name"]),
+            bool(one.get("open")),
         )
         for one in lines
         if not one.get("vague")

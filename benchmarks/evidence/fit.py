@@ -92,7 +92,12 @@ def centre_of(space: FeatureSpace) -> FloatArray:
 def features_of(space: FeatureSpace, entries: Sequence[Entry]) -> IntArray:
     """Return the features of concepts (c,): those made for them, and numbers beside the autoencoder's."""
     own = space.labels[: space.sae.n_features]
-    made = {label.text: feature for feature, label in enumerate(own) if label.method == CONCEPT}
+    made = {
+        name: feature
+        for feature, label in enumerate(own)
+        if label.method == CONCEPT
+        for name in (label.text, *label.also)
+    }
     beside = itertools.count(space.sae.n_features)
     found = (made.get(one.name, made.get(one.former)) for one in entries)
     return np.array([next(beside) if feature is None else feature for feature in found], np.int32)

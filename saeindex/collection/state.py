@@ -198,8 +198,11 @@ def _spoken(state: IndexState) -> frozenset[int]:
 
 def _named_concepts(state: IndexState) -> dict[str, int]:
     labels = state.space.labels
-    named = {labels[one].given or labels[one].text: one for one in sorted(state.spoken, reverse=True)}
-    return {name.casefold(): one for name, one in named.items()} | named
+    spoken = sorted(state.spoken, key=lambda one: (not labels[one].is_unsure, -one))  # the surest at last
+    named = {name: one for one in spoken for name in labels[one].also}
+    named |= {labels[one].text: one for one in spoken}
+    sure = {name: one for name, one in named.items() if not labels[one].is_unsure}
+    return {name.casefold(): one for name, one in named.items()} | sure
 
 
 def _has_documents(state: IndexState) -> bool:

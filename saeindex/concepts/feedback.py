@@ -14,13 +14,14 @@ from saeindex.errors import InvalidInputError, first_fault
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
-from saeindex.types import shown_label
+from saeindex.types import one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.concepts.inference import Inference
+    from saeindex.types import Proof
 
-SHOWN = 20
+SHOWN, SENTENCE_CHARS = 20, 120
 MAX_JUDGED = 1_000
 MAX_WEIGHT = 100.0
 
@@ -43,13 +44,17 @@ class _Shown(BaseModel):
 
 
 class FeedbackConcept(_Shown):
-    """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly."""
+    """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly.
+
+    ``sentence`` is that of the hits that most surely speaks of it, "" if none does.
+    """
 
     id: int = Field(ge=0)
     label: _Text
     weight: _Finite
     is_weak: bool = False
     verdict: Verdict | None = None
+    sentence: str = ""
 
 
 class FeedbackWord(_Shown):
@@ -108,6 +113,12 @@ class Feedback(_Shown, Described):
             word_weights={**self.word_weights, **lowered},
         )
 
+    def with_sentences(self, proofs: Iterable[Proof]) -> Self:
+        """Return the feedback with the surest sentence of each concept."""
+        said = {one.id: one.sentence for one in sorted(proofs, key=lambda one: one.evidence)}
+        shown = [one.model_copy(update={"sentence": said.get(one.id, "")}) for one in self.concepts]
+        return self.model_copy(update={"concepts": tuple(shown)})
+
     @property
     def headline(self) -> str:
         """The evidence that it was inferred from."""
@@ -122,7 +133,8 @@ class Feedback(_Shown, Described):
         for concept in self.concepts:
             name = shown_label(f"#{concept.id} {concept.label}", concept.is_weak)
             verdict = f"  {concept.verdict}" if concept.verdict else ""
-            lines.append(f"  {concept.weight:+.3f}  {name}{verdict}")
+            said = f"  “{one_line(concept.sentence, SENTENCE_CHARS)}”" if concept.sentence else ""
+            lines.append(f"  {concept.weight:+.3f}  {name}{verdict}{said}")
         if self.words:
             lines.append("  words: " + ", ".join(f"{w.word} {w.weight:+.2f}" for w in self.words))
         return "\n".join(lines)
@@ -140,6 +152,7 @@ def _(feedback: Feedback) -> Description:
         "Weight": lambda one: number(one.weight, 3),
         "Concept": lambda one: shown_label(f"#{one.id} {one.label}", one.is_weak),
         "Verdict": lambda one: one.verdict or "",
+        "Sentence": lambda one: one_line(one.sentence, SENTENCE_CHARS),
     }
     return Description(
         question="What was inferred?",

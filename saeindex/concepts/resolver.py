@@ -161,7 +161,7 @@ class ConceptResolver:
             return ()
         candidates = self.match(phrase, 4 * MAX_MATCHED)
         labels = self._space.labels
-        exact = [c for c in candidates if labels[c.id].text.casefold() == phrase.casefold()]
+        exact = [c for c in candidates if phrase.casefold() in labels[c.id].names]
         exact = [c for c in exact if labels[c.id].kind != HIDDEN]
         own = [c for c in exact if labels[c.id].method == MANUAL]  # what a person calls so is meant first
         trusted = own or exact or [c for c in candidates if not c.is_weak]
@@ -277,7 +277,7 @@ class ConceptResolver:
 
     @cached_property
     def _trusted_labels(self) -> frozenset[str]:
-        return frozenset(label.text.casefold() for label in self._space.labels if not label.is_weak)
+        return frozenset(name for label in self._space.labels if not label.is_weak for name in label.names)
 
     @cached_property
     def _own_names(self) -> frozenset[str]:
@@ -398,7 +398,7 @@ class Resolver:
         labels, vectors, said = self._space.labels, self._space.label_vectors, forms(phrase)
         named = evidence.named_by(phrase)
         for feature, _ in named:
-            if labels[feature].text.casefold() in said:
+            if not labels[feature].names.isdisjoint(said):
                 return feature
         asked = np.stack([self._state.encode(one) for one in {phrase, *said}]) if named else None
         for feature, weight in named:

@@ -42,8 +42,9 @@ class FeatureLabel:
     was active in too few records, or no records were given. ``sure`` is the mean evidence of a
     concept in sentences that use its name, None where that is not known. ``description`` is that of a given
     concept, if it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature
-    is "meaning", "spelling" if it answers to how words are written, or "hidden" by a person. ``given`` is the
-    name in the space, where a person gave another one in an index.
+    is "meaning", "spelling" if it answers to how words are written, or "hidden" by a person. It is found
+    by the names that it has ``also``: a word that leaves its meaning open to who reads it alone, or its name
+    in the space where a person gave another one in an index.
     """
 
     text: str
@@ -53,8 +54,13 @@ class FeatureLabel:
     description: str = ""
     broader: int | None = None
     kind: str = MEANING
-    given: str = ""
+    also: tuple[str, ...] = ()
     sure: float | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names of the feature, without regard to case."""
+        return frozenset(one.casefold() for one in (self.text, *self.also))
 
     @property
     def is_weak(self) -> bool:
@@ -69,8 +75,13 @@ class FeatureLabel:
         if self.method == OF_COLLECTION:
             return self.trust is not None and self.trust < TRUST_FLOOR
         if self.sure is not None:
-            return self.sure < SURE
+            return self.is_unsure
         return self.kind != MEANING or self.trust is None or self.trust < TRUST_FLOOR
+
+    @property
+    def is_unsure(self) -> bool:
+        """Return whether most uses of a concept's name are something else."""
+        return self.method == CONCEPT and self.sure is not None and self.sure < SURE
 
     @property
     def is_given(self) -> bool:
@@ -82,7 +93,8 @@ class FeatureLabel:
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
         kind = self.kind if self.kind != MEANING else None
         sure = None if self.sure is None else round(self.sure, 2)
-        given = {"sure": sure, "description": self.description or None, "broader": self.broader, "kind": kind}
+        given: dict[str, Any] = {"sure": sure, "description": self.description or None, "kind": kind}
+        given |= {"broader": self.broader, "also": list(self.also) or None}
         given = {name: value for name, value in given.items() if value is not None}
         return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **given}
 
@@ -93,6 +105,7 @@ class FeatureLabel:
             "sure": line.get("sure"),
             "description": line.get("description", ""),
             "broader": line.get("broader"),
+            "also": tuple(line.get("also", ())),
         }
         kind = line.get("kind", MEANING)
         return cls(line["label"], line["method"], line["trust"], line["f1"], **of_concept, kind=kind)

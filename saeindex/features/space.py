@@ -83,12 +83,13 @@ class Space:
     def is_named(self) -> NDArray[np.bool_]:
         """Which features have a name that people are shown (n,).
 
-        Of a space with evidence they are its concepts, and what a person renamed; of another one, all.
+        Of a space with evidence they are its concepts, but for those whose name mostly means something else,
+        and what a person renamed; of another one, all.
         """
         if self.evidence is None:
             return np.ones(self.n_features, bool)
         named = np.array([label.method == MANUAL for label in self.labels], bool)
-        named[self.evidence.features] = True
+        named[[one for one in self.evidence.features.tolist() if not self.labels[one].is_unsure]] = True
         return named
 
     def with_concepts(

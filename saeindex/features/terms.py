@@ -2,7 +2,7 @@
 
 A word is a term if it is not one of general English, of which the named concepts were chosen, and no concept
 has it as a name or a synonym. A phrase of two telling words is one if they come together much more often than
-by chance: by the normalised pointwise mutual information of their records.
+by chance, by the normalised pointwise mutual information of their records, and are no part of a longer one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 # Records of a sample that use a term, and their share, at least; letters of a word, and terms, at most.
 MIN_RECORDS, MIN_SHARE = 5, 0.005
 MIN_LETTERS, MAX_TERMS = 3, 500
+# Letters of a word that can make a phrase longer, if it is no telling one: "system", but not "the" and "of".
+SAYING = 5
 # Normalised mutual information of the words of a phrase. Below it are phrases such as "very easy", "great
 # phone" and "health problems"; above it "sound quality" (.29), "civil rights" (.28), "facial features" (.26).
 TOGETHER = 0.2
-# A word whose uses are in a phrase, to this share, is no term of its own: "xtra" of "zen xtra".
+# What has its uses in a longer phrase, to this share, is no term of its own: "xtra" of "zen xtra", "central
+# nervous" of "central nervous system".
 WITHIN = 0.8
 # The share of the words of texts that general English and the concepts have, at least.
 ENGLISH = 0.5
@@ -73,7 +76,7 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
 
     ``texts`` is a random sample of it, ``covered`` has the words, in base forms, that concepts have.
     """
-    words, phrases = Counter[str](), Counter[tuple[str, str]]()
+    words, phrases, longer = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str, int, str]]()
     written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
     known = total = 0
     for text in texts:
@@ -84,10 +87,13 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
         total += len(own)
         known += sum(base in covered or base in general_words() for base in own)
         said = set[tuple[str, str]]()
-        for a, b in pairwise(uses):
+        for place, (a, b) in enumerate(pairwise(uses)):
             if a.base in telling and b.base in telling and text[a.end : b.start] == " ":
                 said.add(key := (a.written.lower(), b.base))
                 written[key][text[a.start : b.end]] += 1
+                for side, at in enumerate((uses[max(place - 1, 0) : place], uses[place + 2 : place + 3])):
+                    if at and (at[0].base in telling or len(at[0].base) >= SAYING):
+                        longer[*key, side, at[0].base] += 1
         phrases.update(said)
         for use in uses:
             if use.base in telling and use.base not in covered:
@@ -97,10 +103,12 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
     # The plurals of words that no dictionary has.
     plurals = {base for base in words if base.endswith("s") and words.get(base[:-1], 0) >= MIN_RECORDS}
     least = max(MIN_RECORDS, MIN_SHARE * len(texts))
+    parts = {key[:2] for key, count in longer.items() if count >= WITHIN * written[key[:2]].total()}
     kept = {
         phrase: count
         for phrase, count in phrases.items()
         if count >= least
+        and phrase not in parts
         and " ".join(phrase) not in covered
         and _together(count, words[base_form(phrase[0])], words[phrase[1]], len(texts)) >= TOGETHER
     }

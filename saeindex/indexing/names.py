@@ -118,7 +118,7 @@ class NameEdits(Strict):
             labels[feature] = replace(
                 labels[feature],
                 text=kept.name,
-                given=labels[feature].text,
+                also=(labels[feature].text, *labels[feature].also),
                 method=MANUAL,
                 trust=None,
                 f1=None,

@@ -190,7 +190,9 @@ def found_terms(
     keys = [suffixed(TEXT, name) for name in ("", *fields)]
     points = first_points(store, SAMPLED, PAGE, keys)
     texts = [str(point.payload[key]) for point in points for key in keys if key in point.payload]
-    names = [one.name for one in find_terms(texts, space.evidence.covered, MAX_TERMS - len(kept))]
+    unsure = {name for label in space.labels if label.is_unsure for name in label.names}
+    covered = space.evidence.covered - unsure
+    names = [one.name for one in find_terms(texts, covered, MAX_TERMS - len(kept))]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode(names) if names else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)

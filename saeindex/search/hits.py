@@ -123,8 +123,9 @@ class Hits(Sequence[Hit], Described):
 
     @property
     def feedback(self) -> Feedback | None:
-        """The concepts and words that a property search inferred; None for other searches."""
-        return self.prepared.feedback
+        """The concepts and words that a property search inferred, with sentences; None for other searches."""
+        found = self.prepared.feedback
+        return None if found is None else found.with_sentences(one for hit in self for one in hit.evidence)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Hits, (self.hits, self.plan, dict(self.timings_ms), self.groups)
@@ -137,7 +138,7 @@ class Hits(Sequence[Hit], Described):
             "plan": plan,
             "drift": self.drift,
             "revision": self.revision,
-            "feedback": plan["feedback"],
+            "feedback": None if (found := self.feedback) is None else found.model_dump(mode="json"),
             "hits": [hit.to_json() for hit in self],
             "groups": [
                 {"value": group.value, "hits": [hit.id for hit in group.hits]} for group in self.groups

@@ -101,7 +101,7 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
-            about=self._about(query, where, features_of, steers, vector),
+            about=self._about(query, where, features_of, steers, vector, rescorer),
             features_of=features_of,
             scans=tuple(scans.values()),
         )
@@ -113,8 +113,9 @@ class Planner:
         features_of: FeaturesOf,
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
+        rescorer: PropertyRanking | None,
     ) -> dict[int, float]:
-        """Return the named concepts that a query is about, of its filter, its steers and its text.
+        """Return the named concepts that a query is about, of its filter, steers, text and property.
 
         Of each the least evidence that is shown: less where the filter asks for what is possible.
         """
@@ -133,6 +134,8 @@ class Planner:
         if query.text.strip():
             spoken = evidence.of_sentences([query.text], vector[None])
             about |= set(evidence.features[spoken.concepts].tolist())
+        if rescorer is not None:
+            about |= {one.id for one in rescorer.shown.concepts if one.weight > 0 and not one.is_weak}
         least = {feature: LEAST_POSSIBLE for node in doubted for feature in features(node)}
         return dict.fromkeys(about, PRESENT) | least
 

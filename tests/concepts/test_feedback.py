@@ -58,6 +58,23 @@ def test_hits_have_the_inferred_evidence(papers: FeatureIndex, hits: Hits) -> No
     assert papers.search("galaxies").feedback is None
 
 
+def test_a_concept_has_the_sentence_of_the_hits_that_speaks_of_it_most(hits: Hits) -> None:
+    shown = [one for one in evidence(hits).concepts if one.sentence]
+    assert shown and all(one.weight > 0 for one in shown)
+    for one in shown:
+        surest = max(proof.evidence for hit in hits for proof in hit.evidence if proof.id == one.id)
+        assert any(
+            proof.sentence == one.sentence and proof.evidence == surest
+            for hit in hits
+            for proof in hit.evidence
+            if proof.id == one.id
+        )
+    assert shown[0].sentence[:40] in str(hits.feedback)
+    assert Hits.from_json(hits.to_json()).feedback == hits.feedback
+    few = hits[:2].feedback
+    assert few is not None and sum(bool(one.sentence) for one in few.concepts) <= len(shown)
+
+
 def test_the_feedback_of_a_search_repeats_it_exactly(papers: FeatureIndex, hits: Hits) -> None:
     for given in (evidence(hits), evidence(hits).model_dump_json(), evidence(hits).model_dump(mode="json")):
         again = papers.search(feedback=given, limit=240)

@@ -91,6 +91,13 @@ def test_the_plural_of_a_word_that_no_dictionary_has_is_no_term_of_its_own() -> 
     assert [one.name for one in find_terms(texts, ())] == ["zyxum blorfs", "blorf"]
 
 
+def test_part_of_a_longer_phrase_is_no_term() -> None:
+    texts = [f"The zyxum blorf system of {word} has a quux gadget." for word in ("one", "her", "mine")] * 4
+    texts += [f"A quux gadget {word} here." for word in ("breaks", "works", "stands")] + ["Not here."] * 9
+    names = [one.name for one in find_terms(texts, {"gadget"})]
+    assert names == ["quux gadget", "blorf", "zyxum"]
+
+
 def test_another_language_has_no_terms() -> None:
     assert find_terms(["Der Anschluss ging nach zwei Tagen wieder verloren."] * 20, ()) == []
 
@@ -114,10 +121,10 @@ def test_they_are_concepts_of_the_records_that_there_are_and_of_those_to_come(in
 
 def test_learned_again_they_keep_their_numbers_and_there_may_be_more(index: FeatureIndex) -> None:
     before = names(index)
-    further = [Record(f"m{i}", f"The modem {i} is in the box.") for i in range(95)]
+    further = [Record(f"m{i}", f"The zyxum {i} is in the box.") for i in range(95)]
     index.upsert(further)
-    assert names(index)[: len(before)] == before and "modem" in names(index)
-    assert index.count('"modem"') == 95
+    assert names(index)[: len(before)] == before and "zyxum" in names(index)
+    assert index.count('"zyxum"') == 95
     revision = index.state.revision
     index.concepts.learn()
     assert names(index)[: len(before)] == before and index.state.revision != revision

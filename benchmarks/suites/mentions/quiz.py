@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from benchmarks.corpora import CachedEncoder
+from benchmarks.evidence.dictionary import read_dictionary
 from benchmarks.evidence.fit import default_fit, default_relations, evidence_of, lexicon_of, reweighed
 from benchmarks.suites.mentions.records import CORPORA, SEED, TestRecords, uses
 from saeindex import FeatureSpace
@@ -75,8 +76,7 @@ class Lists(NamedTuple):
         evidence = space.evidence
         assert evidence is not None
         relations = default_relations(encoder)
-        names = [space.labels[feature].text for feature in evidence.features.tolist()]
-        hidden = relations.third(names, WITHHELD_THIRD)
+        hidden = relations.third([entry.name for entry in read_dictionary()], WITHHELD_THIRD)
         kept, _ = default_fit(space, encoder, relations)
         poorer = relations.without(hidden)
         blind = evidence_of(space, reweighed(kept, poorer), poorer)

@@ -23,7 +23,8 @@ def token_coverage(texts: Sequence[str], space: FeatureSpace) -> float:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     wordnet = whole_wordnet()
-    names = {form for i in np.flatnonzero(space.is_named).tolist() for form in forms(space.labels[i].text)}
+    labels = [space.labels[i] for i in np.flatnonzero(space.is_named).tolist()]
+    names = {form for label in labels for name in label.names for form in forms(name)}
     phrases = {name for name in names if " " in name}
     total = covered = 0
     for text in texts:
