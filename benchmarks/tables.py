@@ -94,6 +94,7 @@ SHOWN = {
     "resolution": "Records of a clause by how its phrase is resolved, beside a cosine threshold:",
     "taxonomy_described": "A taxonomy with one line for each concept: the AUROC of a concept's own feature:",
     "taxonomy_10_examples": "The same with ten examples of each concept:",
+    "taxonomy_defined": "These examples given to `concepts.define` in an index: the AUROC of the evidence:",
     "steering_up": "Steering towards a concept: its share of the ten hits, by the topic that is kept:",
     "steering_gain_up": "Gain of ours over the best method with the same information:",
     "steering_success_up": "Share of queries that gain, by the cosine of steered and unsteered query:",

@@ -17,9 +17,9 @@ DICTIONARY_FILE = Path(__file__).with_name("dictionary.jsonl")
 class Entry:
     """A named concept: the WordNet ``synsets`` that it means, and further ``words`` that speak of it.
 
-    ``former`` is its name in the vocabulary of the autoencoder, and in the pairs that were read; none of these
-    has it where they were read of another definition. ``shown`` is
-    what people see, where the name alone leaves open what is meant; ``is_open`` where no plain name says it.
+    ``former`` is its name in the vocabulary of the autoencoder, and in pairs that were read; none of these
+    has it where they were read of another definition. ``shown`` is what people see, where the name alone
+    leaves open what is meant; ``is_open`` where no plain name says it.
     """
 
     name: str
