@@ -233,6 +233,11 @@ class Evidence:
             return np.arange(len(sentences))
         return np.unique(self._lexicon_of_terms.entries(sentences)[0])
 
+    @cached_property
+    def without_words(self) -> Evidence:
+        """The same evidence of terms, and of the other concepts only what a sentence means: much faster."""
+        return replace(self, lexicon=self._lexicon_of_terms, terms=())
+
     @property
     def names_alone(self) -> bool:
         """Whether no term is found by what a sentence means."""

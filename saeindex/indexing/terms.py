@@ -242,5 +242,5 @@ def _terms_in(
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
     read = space.evidence.may_say_terms(every)
-    found = space.evidence.of_texts(every, np.concatenate(vectors).astype(np.float32), ends, read)
+    found = space.evidence.without_words.of_texts(every, np.concatenate(vectors).astype(np.float32), ends, read)
     return [[one for one in own if one.feature >= first] for own in found]
