@@ -242,5 +242,6 @@ def _terms_in(
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
     read = space.evidence.may_say_terms(every)
-    found = space.evidence.without_words.of_texts(every, np.concatenate(vectors).astype(np.float32), ends, read)
+    embedded = np.concatenate(vectors).astype(np.float32)
+    found = space.evidence.without_words.of_texts(every, embedded, ends, read)
     return [[one for one in own if one.feature >= first] for own in found]
