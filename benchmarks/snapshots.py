@@ -15,6 +15,7 @@ from saeindex.collection.snapshot import Snapshot, levels_reached
 from saeindex.config import DEFAULT_SPACE
 from saeindex.indexing.points import Coded
 from saeindex.indexing.sentences import completed, spans_in
+from saeindex.indexing.terms import SAMPLED, terms_of
 from saeindex.types import JsonObject
 
 
@@ -43,6 +44,14 @@ def labelled(
     chosen = [records[i] for i in order.tolist()]
     metadata = [record.metadata for record in chosen]
     return as_indexed([record.text for record in chosen], [record.id for record in chosen], metadata, space)
+
+
+def space_of_index(name: str) -> FeatureSpace:
+    """Return the default space with the terms that an index of the `test` part of a corpus has."""
+    texts = [record.text for record in data.read(name, "test")]
+    chosen = np.random.default_rng(0).permutation(len(texts))[:SAMPLED].tolist()
+    found = terms_of([texts[i] for i in chosen], default_space(), encoder())
+    return default_space().with_terms([one.term() for one in found])
 
 
 def as_indexed(

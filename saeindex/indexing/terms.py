@@ -190,9 +190,17 @@ def found_terms(
     keys = [suffixed(TEXT, name) for name in ("", *fields)]
     points = first_points(store, SAMPLED, PAGE, keys)
     texts = [str(point.payload[key]) for point in points for key in keys if key in point.payload]
+    return terms_of(texts, space, encoder, MAX_TERMS - len(kept))
+
+
+def terms_of(
+    texts: Sequence[str], space: Space, encoder: TextEncoder, most: int = MAX_TERMS
+) -> list[KeptTerm]:
+    """Return the terms of texts, at most so many, for an index of a space with evidence."""
+    assert space.evidence is not None  # noqa: S101
     unsure = {name for label in space.labels if label.is_unsure for name in label.names}
     covered = space.evidence.covered - unsure
-    names = [one.name for one in find_terms(texts, covered, MAX_TERMS - len(kept))]
+    names = [one.name for one in find_terms(texts, covered, most)]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode(names) if names else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.snapshots import labelled
+from benchmarks.snapshots import labelled, space_of_index
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from saeindex.analysis.diff.robustness import power
 from saeindex.analysis.stats.choices import FAMILIES
@@ -69,9 +69,13 @@ class Planting:
     def of(cls, name: str) -> Planting:
         """Read a corpus."""
         field, kind = FIELDS[name]
-        if name == "arxiv_heldout":
-            return cls(name, field, kind, labelled(name), labelled("arxiv_train", ("fit",), KNOWN_ABSTRACTS))
-        return cls(name, field, kind, labelled(name), labelled(name, ("fit", "choose")))
+        space = space_of_index(name)
+        known = (
+            labelled("arxiv_train", ("fit",), KNOWN_ABSTRACTS, space=space)
+            if name == "arxiv_heldout"
+            else labelled(name, ("fit", "choose"), space=space)
+        )
+        return cls(name, field, kind, labelled(name, space=space), known)
 
     @cached_property
     def classes(self) -> list[Any]:
@@ -105,9 +109,9 @@ class Planting:
     @cached_property
     def truth(self) -> dict[str, tuple[tuple[int | str, ...], csr_matrix]]:
         """Which known records have each concept and word, with the keys of the columns."""
-        n, vocabulary = self.known.space.n_features, self.known.vocabulary
+        listed, vocabulary = self.known.listed, self.known.vocabulary
         return {
-            "concepts": (tuple(range(n)), self.known.at("typical").tocsr()),
+            "concepts": (tuple(listed.tolist()), self.known.at("typical").tocsr()[:, listed]),
             "words": (tuple(vocabulary), self.known.words),
         }
 

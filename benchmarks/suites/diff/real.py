@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks import data
 from benchmarks.data import has_value, properties
-from benchmarks.snapshots import labelled
+from benchmarks.snapshots import labelled, space_of_index
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from benchmarks.suites.diff.detectors import DETECTORS, detected
 from saeindex.analysis.diff.findings import findings_of, telling
@@ -53,7 +53,7 @@ def classes(names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _classes(name: str) -> list[dict[str, Any]]:
-    snapshot = labelled(name)
+    snapshot = labelled(name, space=space_of_index(name))
     half = len(snapshot) // 2
     compared, held_out = np.arange(half), np.arange(half, len(snapshot))
     records = {record.id: record.metadata for record in data.read(name, "test")}
@@ -90,11 +90,10 @@ def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> 
 def _held_out_aurocs(
     snapshot: Snapshot, features: Sequence[int], rows: NDArray[np.int64], has: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Return the AUROC of the first feature's activation, and of all of them as parts of their p90."""
+    """Return the AUROC of the first concept's evidence, and of the sum of that of all."""
     if not features:
         return {"top1_auroc": 0.5, "top5_auroc": 0.5}
-    p90 = np.maximum(snapshot.space.calibration.p90[list(features)], 1e-6)
-    parts = np.minimum(snapshot.activations[rows][:, list(features)].toarray() / p90, 1.5)
+    parts = snapshot.percents(features)[rows]
     scores = np.stack([parts[:, 0], parts.sum(1)], axis=1)
     first, all_ = auroc(scores.astype(np.float32), has).tolist()
     return {"top1_auroc": float(first), "top5_auroc": float(all_)}
@@ -123,7 +122,10 @@ def models() -> dict[str, Any]:
     The proxies of a rule (the five concepts and five words whose presence correlates most with it) are chosen
     on the fit and choose parts. Models are paired by instruction, and within bins of length.
     """
-    known, snapshot = labelled("alpaca_eval", ("fit", "choose")), labelled("alpaca_eval")
+    space = space_of_index("alpaca_eval")
+    known, snapshot = (
+        labelled("alpaca_eval", parts, space=space) for parts in (("fit", "choose"), ("test",))
+    )
     proxies = {name: _proxies(known, _flags("fit choose", known, name)) for name in DETECTORS}
     column = snapshot.column("metadata.model")
     rows = []
