@@ -12,6 +12,7 @@ from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import DOCUMENT
+from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Phrase, walk
@@ -132,7 +133,8 @@ class Planner:
         moving = (steer.direction for steer in steers if steer.strength)
         about |= {match.id for direction in moving for match in direction.features}
         if query.text.strip():
-            spoken = evidence.of_sentences([query.text], vector[None])
+            with one_blas_thread():
+                spoken = evidence.of_sentences([query.text], vector[None])
             about |= set(evidence.features[spoken.concepts].tolist())
         if rescorer is not None:
             about |= {one.id for one in rescorer.shown.concepts if one.weight > 0 and not one.is_weak}
