@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # A word; the maximum number of words of a phrase.
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 PHRASE_WORDS = 6
-KEPT_FORMS = 200_000
+KEPT_FORMS, KEPT_TEXTS = 200_000, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,20 @@ class Lexicon:
     def _names_of(self, concept: int) -> tuple[dict[str, float], frozenset[str]]:
         """Return the words that name a concept's row, with their weights, and what its phrases begin with."""
         if concept not in self._named:
-            entries = np.flatnonzero((self.concepts == concept) & self.is_name)
+            every, concepts = self._names
+            entries = every[slice(*np.searchsorted(concepts, (concept, concept + 1)))]
             words = np.searchsorted(self.starts, entries, side="right") - 1
             found = zip(words.tolist(), self.weights[entries].tolist(), strict=True)
             names = {self.words[word]: weight for word, weight in found}
             self._named[concept] = names, _openers(names)
         return self._named[concept]
+
+    @cached_property
+    def _names(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The entries of names by concept, and their concepts."""
+        entries = np.flatnonzero(self.is_name)
+        entries = entries[np.argsort(self.concepts[entries], kind="stable")]
+        return entries, self.concepts[entries]
 
     @cached_property
     def _named(self) -> dict[int, tuple[dict[str, float], frozenset[str]]]:
@@ -164,7 +172,7 @@ def _openers(words: Iterable[str]) -> frozenset[str]:
 
 def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and form of each known word or phrase; phrases begin with one of ``openers``."""
-    tokens = [(*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text)]
+    tokens = _tokens(text)
     for first, (start, end, own) in enumerate(tokens, 1):
         for form in own:
             if form in known:
@@ -176,6 +184,12 @@ def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Ite
                 if phrase in known:
                     yield start, last, phrase
             before = [phrase for phrase in before if phrase in openers]
+
+
+@lru_cache(KEPT_TEXTS)
+def _tokens(text: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+    """Return start, end and forms of each word: a sentence is asked for several concepts."""
+    return tuple((*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text))
 
 
 @lru_cache(KEPT_FORMS)
