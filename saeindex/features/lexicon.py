@@ -135,11 +135,13 @@ class Lexicon:
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
         names, openers = self._names_of(concept)
-        named = [(names[form], -start, end) for start, end, form in forms_in(text, names, openers)]
-        if not named:
-            return None
-        _, start, end = max(named)
-        return -start, end
+        places = _first_places(text)
+        if openers.isdisjoint(places):
+            found = ((*places[form], form) for form in names.keys() & places.keys())
+        else:
+            found = forms_in(text, names, openers)
+        surest = max(((names[form], -start, end) for start, end, form in found), default=None)
+        return None if surest is None else (-surest[1], surest[2])
 
     def _names_of(self, concept: int) -> tuple[dict[str, float], frozenset[str]]:
         """Return the words that name a concept's row, with their weights, and what its phrases begin with."""
@@ -190,6 +192,12 @@ def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Ite
 def _tokens(text: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """Return start, end and forms of each word: a sentence is asked for several concepts."""
     return tuple((*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text))
+
+
+@lru_cache(KEPT_TEXTS)
+def _first_places(text: str) -> Mapping[str, tuple[int, int]]:
+    """Return start and end of the first word of each form."""
+    return {form: (start, end) for start, end, own in reversed(_tokens(text)) for form in own}
 
 
 @lru_cache(KEPT_FORMS)
