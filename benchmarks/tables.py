@@ -119,7 +119,8 @@ def as_table(rows: Any) -> str:
         return table(list(rows), [[number(v) for v in rows.values()]])
     flat = {name: flattened(row) for name, row in rows.items()}
     columns = list(next(iter(flat.values())))
-    return table(["", *columns], [[name, *[number(row[c]) for c in columns]] for name, row in flat.items()])
+    cells = [[name, *(number(row[c]) if c in row else "" for c in columns)] for name, row in flat.items()]
+    return table(["", *columns], cells)
 
 
 def flattened(row: dict[str, Any]) -> dict[str, Any]:

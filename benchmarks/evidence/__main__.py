@@ -47,6 +47,8 @@ def main() -> None:
     read, names = read_of("fit", "fit"), [entry.name for entry in entries]
     uses = designed(space, encoder, read, relations, every)
     sure = sureness(kept, uses, read.concepts, relations, names)
+    says_all = np.array([entry.shown != entry.name for entry in entries])
+    sure[says_all] = np.maximum(sure[says_all], SURE)  # what is shown says more than the word
     sure[[entry.is_open for entry in entries]] = 0
     print(f"{len(evidence.lexicon.words):,} words, {len(evidence.lexicon.concepts):,} entries")
     weak = int(np.sum(sure < SURE))

@@ -19,7 +19,8 @@ class Entry:
 
     ``former`` is its name in the vocabulary of the autoencoder, and in pairs that were read; none of these
     has it where they were read of another definition. ``shown`` is what people see, where the name alone
-    leaves open what is meant; ``is_open`` where no plain name says it.
+    leaves open what is meant; ``is_open`` where no plain name says it. A word of several meanings is the name
+    of an entry for each.
     """
 
     name: str

@@ -51,6 +51,11 @@ class Design:
     relations: list[NDArray[np.int64]]
     is_clear: NDArray[np.bool_]
 
+    def take(self, chosen: NDArray[np.bool_]) -> Design:
+        """Return some of the pairs (p,)."""
+        relations = [self.relations[row] for row in np.flatnonzero(chosen)]
+        return Design(self.of_sentence[chosen], relations, self.is_clear[chosen])
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -98,9 +103,12 @@ def features_of(space: FeatureSpace, entries: Sequence[Entry]) -> IntArray:
         if label.method == CONCEPT
         for name in (label.text, *label.also)
     }
-    beside = itertools.count(space.sae.n_features)
-    found = (made.get(one.name, made.get(one.former)) for one in entries)
-    return np.array([next(beside) if feature is None else feature for feature in found], np.int32)
+    beside, found = itertools.count(space.sae.n_features), list[int]()
+    for one in entries:
+        feature = made.get(one.shown, made.get(one.name, made.get(one.former)))
+        # Of the meanings of a word the first has the feature that was made for it.
+        found.append(next(beside) if feature is None or feature in found else feature)
+    return np.array(found, np.int32)
 
 
 def designed(
@@ -215,14 +223,17 @@ def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations)
 
     The model of words that are no names is fitted as if a third of the synonyms and narrower terms were in
     no list: it learns from them what a word says that no list has. Pairs of what is stored of whole records,
-    the surest sentence of each, calibrate it: the largest of several is right more seldom than one.
+    the surest sentence of each, calibrate it: the largest of several is right more seldom than one. Of a word
+    of several meanings each use was read for all of them: that says nothing of other names.
     """
     names = [entry.name for entry in read_dictionary()]
+    is_one = np.array([names.count(name) == 1 for name in names])
     every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
-    pairs = read_of("fit", "fit"), read_of("records", "choose")
-    read, of_records = (designed(space, encoder, one, relations, every) for one in pairs)
+    uses, records = read_of("fit", "fit"), read_of("records", "choose")
+    read, of_records = (designed(space, encoder, one, relations, every) for one in (uses, records))
+    usual = read.take(is_one[uses.concepts])
     near, named = (
-        fitted(read, one) for one in (relations.without(relations.third(names, HIDDEN)), relations)
+        fitted(usual, one) for one in (relations.without(relations.third(names, HIDDEN)), relations)
     )
     both = replace(near, models=(near.models[0], named.models[1]))
     fit = corrected(reweighed(both, relations), read, relations)

@@ -134,8 +134,8 @@ class CurrentState:
             if given.startswith(("#", FAMILY, PROFILE)):
                 found, do = "it would be read as what it begins with", "Give it another name."
                 raise InvalidInputError(asked, found, do)
-            taken = {kept.name.casefold(): feature for feature, kept in own.edits.given.items()}
-            feature = (taken | dict(state.named_concepts)).get(given.casefold())
+            taken = {kept.name.casefold(): (feature,) for feature, kept in own.edits.given.items()}
+            feature = next(iter((taken | dict(state.named_concepts)).get(given.casefold(), ())), None)
             if feature is not None and given.casefold() not in terms:
                 raise InvalidInputError(asked, f"feature #{feature} has that name", "Give it another name.")
             if len(terms) >= MAX_DEFINED and given.casefold() not in terms:

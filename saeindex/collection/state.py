@@ -110,8 +110,10 @@ class IndexState:
         return self.derived(_spoken)
 
     @property
-    def named_concepts(self) -> Mapping[str, int]:
+    def named_concepts(self) -> Mapping[str, tuple[int, ...]]:
         """The features that the index has evidence of, by name, and by name in lower case.
+
+        A word that leaves open what is meant names several: all its meanings that have a sure name.
 
         Names of the space stay: a filter that somebody saved goes on after a concept is renamed or hidden.
         """
@@ -196,13 +198,17 @@ def _spoken(state: IndexState) -> frozenset[int]:
     return frozenset(evidence.features.tolist()) if evidence is not None and is_read else frozenset()
 
 
-def _named_concepts(state: IndexState) -> dict[str, int]:
+def _named_concepts(state: IndexState) -> dict[str, tuple[int, ...]]:
     labels = state.space.labels
     spoken = sorted(state.spoken, key=lambda one: (not labels[one].is_unsure, -one))  # the surest at last
-    named = {name: one for one in spoken for name in labels[one].also}
-    named |= {labels[one].text: one for one in spoken}
-    sure = {name: one for name, one in named.items() if not labels[one].is_unsure}
-    return {name.casefold(): one for name, one in named.items()} | sure
+    named = dict[str, tuple[int, ...]]()
+    for one in spoken:
+        for name in labels[one].also:
+            others = [other for other in named.get(name, ()) if not labels[other].is_unsure]
+            named[name] = (one, *others)
+    named |= {labels[one].text: (one,) for one in spoken}
+    sure = {name: every for name, every in named.items() if not labels[every[0]].is_unsure}
+    return {name.casefold(): every for name, every in named.items()} | sure
 
 
 def _has_documents(state: IndexState) -> bool:

@@ -377,34 +377,31 @@ class Resolver:
         return self._scans.get(phrase, read)
 
     def _spoken(self, phrase: str) -> tuple[FeatureMatch, ...]:
-        """Return the feature of the named concept of this name, as it is written or in lower case.
+        """Return the features of the named concepts of this name, as it is written or in lower case.
 
         Or of the concept that the phrase is a word for. None where a person gave the name to a feature: that
         is meant first.
         """
-        named, said = self._state.named_concepts, " ".join(phrase.split())
-        found = named.get(said, named.get(said.casefold()))
-        if found is None:
-            found = self._word_for(said)
-        if found is None or self.labels.is_own(phrase):
+        if self.labels.is_own(phrase):
             return ()
-        return (self.labels.describe(found, 1.0),)
+        named, said = self._state.named_concepts, " ".join(phrase.split())
+        found = named.get(said) or named.get(said.casefold()) or self._word_for(said)
+        return tuple(self.labels.describe(feature, 1.0) for feature in found)
 
-    def _word_for(self, phrase: str) -> int | None:
-        """Return the feature of the concept that a phrase is a form of, or another word for; None of none."""
+    def _word_for(self, phrase: str) -> tuple[int, ...]:
+        """Return the features of the concepts that a phrase is a form of, or of one that it is a word for."""
         evidence = self._state.space.evidence
         if evidence is None or not self._state.spoken or TOKEN.findall(phrase) != phrase.split():
-            return None
-        labels, vectors, said = self._space.labels, self._space.label_vectors, forms(phrase)
-        named = evidence.named_by(phrase)
-        for feature, _ in named:
-            if not labels[feature].names.isdisjoint(said):
-                return feature
+            return ()
+        known, said = self._state.named_concepts, forms(phrase)
+        if form := next((form for form in sorted(said) if form in known), None):
+            return known[form]
+        named, vectors = evidence.named_by(phrase), self._space.label_vectors
         asked = np.stack([self._state.encode(one) for one in {phrase, *said}]) if named else None
         for feature, weight in named:
             if weight >= LEAST_WEIGHT and asked is not None and (asked @ vectors[feature]).max() >= SAME:
-                return feature
-        return None
+                return (feature,)
+        return ()
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""

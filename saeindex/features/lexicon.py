@@ -136,10 +136,11 @@ class Lexicon:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
         names, openers = self._names_of(concept)
         places = _first_places(text)
-        if openers.isdisjoint(places):
-            found = ((*places[form], form) for form in names.keys() & places.keys())
-        else:
-            found = forms_in(text, names, openers)
+        found: Iterable[tuple[int, int, str]] = (
+            ((*places[form], form) for form in names.keys() & places.keys())
+            if openers.isdisjoint(places)
+            else forms_in(text, names, openers)
+        )
         surest = max(((names[form], -start, end) for start, end, form in found), default=None)
         return None if surest is None else (-surest[1], surest[2])
 

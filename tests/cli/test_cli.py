@@ -367,8 +367,8 @@ def test_long_texts_are_split_and_found_by_document(tmp_path: Path) -> None:
     warned = call("index", "long.jsonl", "--into", into, cwd=tmp_path)
     longer = "texts longer than the 254 tokens that the encoder reads: 2. Use --split 254"
     assert longer in warned.stderr and called("info", into)["truncated"] == 2
-    assert called("info", into)["evidence"] == 3_651
-    assert "3,651 are found by what each sentence says" in call("info", into).stdout
+    assert called("info", into)["evidence"] == 3_766
+    assert "3,766 are found by what each sentence says" in call("info", into).stdout
     assert longer in call("index", "long.jsonl", "--into", into, cwd=tmp_path).stderr
     done = call("index", "long.jsonl", "--into", into, "--split", "100", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("Warning")) == (0, 0)

@@ -167,7 +167,7 @@ def test_a_verdict_that_changes_nothing_repeats_the_search(index: str, arguments
         (("galaxies", "--accept", "5"), "no property search"),
         (("--property", "sad", "--accept", "five"), "not a number"),
         (("--property", "sad", "--accept", "5", "--reject", "#5"), "both"),
-        (("--property", "sad", "--reject", "9999"), "has features #0 to #6934"),
+        (("--property", "sad", "--reject", "9999"), "has features #0 to #7049"),
         (("--feedback", "missing.json"), "no such file"),
         (("--property", "sad", "--feedback", "sad.json"), "a property or examples beside it"),
         (("--feedback", "text.json"), "not JSON"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from saeindex import FeatureIndex, FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.state import IndexState
 from saeindex.concepts.resolver import Resolver
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -108,6 +109,22 @@ def test_a_form_of_a_name_and_another_word_for_it_are_the_concept(
     found = resolver.resolve(phrase)
     assert [match.label for match in found.features] == [name]
     assert found.records is None
+
+
+@pytest.mark.parametrize("word", ["train", "Trains"])
+def test_a_word_of_several_meanings_is_all_of_them(tmp_path: Path, word: str) -> None:
+    """Who writes a word that leaves open what is meant finds what speaks of any of its meanings."""
+    texts = {
+        "rail": "The train was late and the station was crowded.",
+        "sport": "We train for the marathon every morning.",
+        "rain": "It rained all day.",
+    }
+    with FeatureIndex(tmp_path / "trains.idx") as index:
+        index.upsert([Record(name, text) for name, text in texts.items()])
+        meanings = {match.label for match in index.concepts.resolve(word).features}
+        assert meanings == {"railway train", "training for something"}
+        for phrase, expected in ((word, {"rail", "sport"}), ("railway train", {"rail"})):
+            assert {hit.id for hit in index.search(where=f'"{phrase}"')} == expected
 
 
 @pytest.mark.parametrize("phrase", NONSENSE)

@@ -115,7 +115,7 @@ def test_what_is_only_possible_of_few_texts_is_found_by_that_level_alone(
         {code // 4 for code in codes["0"] if code % 4 == 3}
         - {code // 4 for code in codes["0"] if code % 4 == 0}
     )
-    assert "dish" in [space.labels[feature].text for feature in only]
+    assert "dish of food" in [space.labels[feature].text for feature in only]
     for feature in only:
         assert index.count(f"possible(#{feature})") >= 1 > index.count(f'#{feature} AND record_id = "0"')
     counts = np.asarray(index.state.snapshot().at("present").sum(0)).ravel()
