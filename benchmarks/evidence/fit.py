@@ -7,6 +7,7 @@ fits after a first one whose words are chosen by hand settle it.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ def features_of(space: FeatureSpace, entries: Sequence[Entry]) -> IntArray:
     }
     beside, found = itertools.count(space.sae.n_features), list[int]()
     for one in entries:
-        feature = made.get(one.shown, made.get(one.name, made.get(one.former)))
+        feature = made.get(one.name, made.get(one.former))
         # Of the meanings of a word the first has the feature that was made for it.
         found.append(next(beside) if feature is None or feature in found else feature)
     return np.array(found, np.int32)
@@ -227,7 +228,8 @@ def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations)
     of several meanings each use was read for all of them: that says nothing of other names.
     """
     names = [entry.name for entry in read_dictionary()]
-    is_one = np.array([names.count(name) == 1 for name in names])
+    meanings = Counter(names)
+    is_one = np.array([meanings[name] == 1 for name in names])
     every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
     uses, records = read_of("fit", "fit"), read_of("records", "choose")
     read, of_records = (designed(space, encoder, one, relations, every) for one in (uses, records))

@@ -50,22 +50,22 @@ WRITTEN = 0.8
 # left out in turn, what is expected to be right in .12, .26, .42, .60 and .81 of the cases is so in .11, .29,
 # .52, .47 and .79. That a sentence has all telling words adds to them: of 28 such pairs .79 are right.
 SEVERAL, NEAR, SCATTERED = 2.0, (12.0, -5.5), 1.1
-# Short records above and below the threshold differ most there, where fewer count a little more (1.0: all
-# alike); the least number and the largest share of records above it. If so many say the phrase, or it is a
-# single word, what does not say it must stand so much further apart.
+# Records above and below the threshold differ most there as a whole, where fewer count a little more (1.0:
+# all alike); the least number and the largest share of records above it. If so many say the phrase, or it is
+# a single word, what does not say it must stand so much further apart.
 FEWER, MIN_APART, MOST_APART, MANY_SAY, FURTHER, SAME = 0.9, 5, 0.6, 5, 1.0, 1e-4
-# How sure it is that a short record means a phrase, as log-odds: by how far it is above the threshold, up to
-# ``FARTHEST``, by how far those above are from the mean, by their product, by the mean cosine of the records
-# nearest to the phrase, and a constant. Fitted on 133 descriptions of the `choose` parts of 13 corpora, and,
-# at half the weight, on 15 of other corpora for each. Corpora left out in turn, fifths of the descriptions
-# that are expected to have the precisions .18, .25, .33, .43 and .65 have .21, .22, .26, .37 and .79. Where
-# all together are less sure than ``LEAST_SURE``, no record means it: 4 of the 133, half of the others'. Nor
-# where they are less sure than ``SURER`` and several records mean it by a sentence. Of 35 descriptions of the
-# `choose` parts of four corpora of texts of several sentences that gives an F1 of .38 (precision .39): the
-# sentences alone .07, whole texts alone .36, both whenever ``LEAST_SURE`` .37.
+# How sure it is that a record means a phrase as a whole, as log-odds: by how far it is above the threshold,
+# up to ``FARTHEST``, by how far those above are from the mean, by their product, by the mean cosine of the
+# records nearest to the phrase, and a constant. Fitted on 133 descriptions of the `choose` parts of 13
+# corpora, and, at half the weight, on 15 of other corpora for each. Corpora left out in turn, fifths of the
+# descriptions that are expected to have the precisions .18, .25, .33, .43 and .65 have .21, .22, .26, .37 and
+# .79. Where all together are less sure than ``LEAST_SURE``, no record means it: 4 of the 133, half of the
+# others'. Nor where they are less sure than ``SURER`` and several records mean it by a sentence. Of 35
+# descriptions of the `choose` parts of four corpora of texts of several sentences that gives an F1 of .38
+# (precision .39): the sentences alone .07, whole texts alone .36, both whenever ``LEAST_SURE`` .37.
 MEANT, FARTHEST, LEAST_SURE, SURER = (-0.08, -0.19, 0.43, 5.3, -3.28), 2.0, 0.15, 0.3
-# The levels; how far above the threshold what is possible and what is present begins among short records,
-# and the evidence from which on each level does.
+# The levels; how far above the threshold what is possible and what is present as a whole begins, and the
+# evidence from which on each level does.
 RANKS: Mapping[LevelName, int] = {"possible": 1, "present": 2, "typical": 3, "strong": 4}
 ABOVE, RISING = (-0.5, 0.0), sorted(LEAST)
 

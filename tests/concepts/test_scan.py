@@ -73,6 +73,24 @@ def test_a_description_is_the_records_that_stand_apart_by_their_score(
     assert 0 < (concept.recall or 0) <= 1
 
 
+def test_a_class_of_long_texts_is_found_as_a_whole(tmp_path: Path) -> None:
+    """None of their sentences need say what a class of texts is about."""
+    by_topic: dict[str, list[str]] = {}
+    for one in sample_records(300):
+        by_topic.setdefault(one.metadata["topic"], []).append(one.text)
+    records = [
+        Record(f"{topic}-{start}", " ".join(texts[start : start + 3]), {"topic": topic})
+        for topic, texts in by_topic.items()
+        for start in range(0, len(texts) - 2, 3)
+    ]
+    with FeatureIndex(tmp_path / "long.idx") as index:
+        index.upsert(records, learn_terms=False)
+        for phrase, topic in (("stars and planets", "astronomy"), ("elections and government", "politics")):
+            hits = index.search(where=f'"{phrase}"', limit=100)
+            own = [hit for hit in hits if hit.metadata["topic"] == topic]
+            assert len(own) > 2 / 3 * max(len(hits), index.count(f'metadata.topic = "{topic}"'))
+
+
 def test_words_are_found_where_they_are_said(visits: FeatureIndex) -> None:
     saying = {one.id for one in said(60) if "brunch" in one.text}
     assert {hit.id for hit in visits.search(where='typical("Brunches")', limit=100)} >= saying
