@@ -240,8 +240,8 @@ class FeatureIndex(Surface):
         text and id are detected by common names, and an id is made from the text. Unchanged records are
         skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
         is a function that is told how many further texts are done. The terms of the collection, words and
-        phrases that it uses often and no concept covers, become concepts of the index at the end of an upsert
-        of several records once it has 64, and again when as many were written as it had then; not with
+        phrases that it uses often and that name no concept, become concepts of the index at the end of an
+        upsert of several records once it has 64, and again when as many were written as it had then; not with
         ``learn_terms=False``.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source

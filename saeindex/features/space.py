@@ -19,6 +19,7 @@ from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
 from saeindex.features.labels import HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
+from saeindex.features.lexicon import forms
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
@@ -91,6 +92,12 @@ class Space:
         named = np.array([label.method == MANUAL for label in self.labels], bool)
         named[[one for one in self.evidence.features.tolist() if not self.labels[one].is_unsure]] = True
         return named
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that people are shown, in the forms of :func:`saeindex.features.lexicon.forms`."""
+        shown = [self.labels[row] for row in np.flatnonzero(self.is_named).tolist()]
+        return frozenset(form for label in shown for name in label.names for form in forms(name))
 
     def with_concepts(
         self, labels: Sequence[FeatureLabel], label_vectors: FloatArray, evidence: Evidence

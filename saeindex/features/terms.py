@@ -1,8 +1,9 @@
-"""Terms of a collection: the words and phrases that it uses often and no named concept covers.
+"""Terms of a collection: the words and phrases that it uses often and that name no concept.
 
 A word is a term if it is not one of general English, of which the named concepts were chosen, and no concept
-has it as a name or a synonym. A phrase of two telling words is one if they come together much more often than
-by chance, by the normalised pointwise mutual information of their records, and are no part of a longer one.
+has it as its name: "asthma" is one beside *lung disease*, which it says as well. A phrase of two telling
+words is one if they come together much more often than by chance, by the normalised pointwise mutual
+information of their records, and are no part of a longer one.
 """
 
 from __future__ import annotations
@@ -71,10 +72,13 @@ class _Use(NamedTuple):
     base: str
 
 
-def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_TERMS) -> list[FoundTerm]:
+def find_terms(
+    texts: Sequence[str], covered: Collection[str], names: Collection[str], most: int = MAX_TERMS
+) -> list[FoundTerm]:
     """Return the terms of a collection, commonest first, at most ``most``; none of another language.
 
-    ``texts`` is a random sample of it, ``covered`` has the words, in base forms, that concepts have.
+    ``texts`` is a random sample of it. ``covered`` has the words, in base forms, that say a concept,
+    ``names`` those that name one.
     """
     words, phrases, longer = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str, int, str]]()
     written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -96,7 +100,7 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
                         longer[*key, side, at[0].base] += 1
         phrases.update(said)
         for use in uses:
-            if use.base in telling and use.base not in covered:
+            if use.base in telling and use.base not in names:
                 written[use.base][use.written] += 1
     if known < ENGLISH * total:
         return []
@@ -109,7 +113,7 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
         for phrase, count in phrases.items()
         if count >= least
         and phrase not in parts
-        and " ".join(phrase) not in covered
+        and " ".join(phrase) not in names
         and _together(count, words[base_form(phrase[0])], words[phrase[1]], len(texts)) >= TOGETHER
     }
     within = Counter[str]()
@@ -120,7 +124,7 @@ def find_terms(texts: Sequence[str], covered: Collection[str], most: int = MAX_T
         base: count
         for base, count in words.items()
         if count >= least
-        and base not in covered
+        and base not in names
         and base not in plurals
         and _is_telling(base)
         and within[base] < WITHIN * count

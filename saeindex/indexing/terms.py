@@ -198,13 +198,11 @@ def terms_of(
 ) -> list[KeptTerm]:
     """Return the terms of texts, at most so many, for an index of a space with evidence."""
     assert space.evidence is not None  # noqa: S101
-    unsure = {name for label in space.labels if label.is_unsure for name in label.names}
-    covered = space.evidence.covered - unsure
-    names = [one.name for one in find_terms(texts, covered, most)]
+    found = [one.name for one in find_terms(texts, space.evidence.covered, space.names, most)]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
-    vectors = encode(names) if names else np.zeros((0, len(space.evidence.mean)), np.float32)
+    vectors = encode(found) if found else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)
-    return [KeptTerm.of(*one) for one in zip(names, vectors, directions, strict=True)]
+    return [KeptTerm.of(*one) for one in zip(found, vectors, directions, strict=True)]
 
 
 def recoded(

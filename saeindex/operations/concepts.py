@@ -176,7 +176,7 @@ class TakeNames(Change[int]):
 class Learn(Change[None]):
     """Learn the terms of the collection now, as an ``upsert`` does when the records have changed.
 
-    They are the words and phrases that it uses often and no concept covers; those that it has stay.
+    They are the words and phrases that it uses often and that name no concept yet; those that it has stay.
     """
 
     name = "concepts/learn"

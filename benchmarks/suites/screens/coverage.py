@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from benchmarks.evidence.relations import whole_wordnet
-from saeindex.features.lexicon import TOKEN, forms
+from saeindex.features.lexicon import TOKEN
 from saeindex.features.terms import base_form
 
 if TYPE_CHECKING:
@@ -23,8 +21,7 @@ def token_coverage(texts: Sequence[str], space: FeatureSpace) -> float:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     wordnet = whole_wordnet()
-    labels = [space.labels[i] for i in np.flatnonzero(space.is_named).tolist()]
-    names = {form for label in labels for name in label.names for form in forms(name)}
+    names = space.names
     phrases = {name for name in names if " " in name}
     total = covered = 0
     for text in texts:

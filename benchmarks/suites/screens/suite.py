@@ -78,7 +78,8 @@ def coverage() -> dict[str, float]:
     nothing = np.zeros_like(space.evidence.mean)
     for corpus in CORPORA:
         texts = [one.text for one in records_of(corpus)]
-        terms = [Term(one.name, nothing, nothing, "") for one in find_terms(texts, space.evidence.covered)]
+        found_in = find_terms(texts, space.evidence.covered, space.names)
+        terms = [Term(one.name, nothing, nothing, "") for one in found_in]
         found[corpus] = token_coverage(texts, space.with_terms(terms))
     return found
 
