@@ -51,8 +51,9 @@ WRITTEN = 0.8
 # .52, .47 and .79. That a sentence has all telling words adds to them: of 28 such pairs .79 are right.
 SEVERAL, NEAR, SCATTERED = 2.0, (12.0, -5.5), 1.1
 # Records above and below the threshold differ most there as a whole, where fewer count a little more (1.0:
-# all alike); the least number and the largest share of records above it. If so many say the phrase, or it is
-# a single word, what does not say it must stand so much further apart.
+# all alike); the least number and the largest share of records above it. If so many say the phrase, what does
+# not say it must stand so much further apart. A single word is no description of a group: what does not say
+# it is as sure as a concept is to have a level.
 FEWER, MIN_APART, MOST_APART, MANY_SAY, FURTHER, SAME = 0.9, 5, 0.6, 5, 1.0, 1e-4
 # How sure it is that a record means a phrase as a whole, as log-odds: by how far it is above the threshold,
 # up to ``FARTHEST``, by how far those above are from the mean, by their product, by the mean cosine of the
@@ -243,8 +244,10 @@ class Scanner:
         above, apart = np.clip(scores - floor, -FARTHEST, FARTHEST), of_sample[of_sample >= floor].mean()
         of_group = MEANT[1] * apart + MEANT[3] * self._similarity + MEANT[4]
         p = expit((MEANT[0] + MEANT[2] * apart) * above + of_group)
-        further = FURTHER if saying >= MANY_SAY or self._words.is_single else 0.0
-        rank = np.digitize(scores - floor - further, ABOVE)
+        if self._words.is_single:
+            rank = np.digitize(p, RISING)
+            return rank, p * (rank > 0)
+        rank = np.digitize(scores - floor - FURTHER * (saying >= MANY_SAY), ABOVE)
         is_present = rank == RANKS["present"]
         rank = np.where(is_present, np.maximum(rank, np.digitize(p, RISING)), rank)
         are_meant = p[is_present].sum() >= least * is_present.sum()

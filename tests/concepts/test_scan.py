@@ -12,7 +12,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts import scan
 from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
-from saeindex.concepts.scan import MIN_APART, MOST_APART, RECIPE, WRITTEN, stands_apart
+from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, RECIPE, WRITTEN, stands_apart
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.words import Words
 from saeindex.config import SentenceStorage
@@ -51,6 +51,23 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> FeatureIndex:
     return index
 
 
+@pytest.fixture(scope="module")
+def long_texts(tmp_path_factory: pytest.TempPathFactory) -> FeatureIndex:
+    by_topic: dict[str, list[str]] = {}
+    for one in sample_records(300):
+        by_topic.setdefault(one.metadata["topic"], []).append(one.text)
+    index = FeatureIndex.create(tmp_path_factory.mktemp("scan") / "long.idx")
+    index.upsert(
+        [
+            Record(f"{topic}-{start}", " ".join(texts[start : start + 3]), {"topic": topic})
+            for topic, texts in by_topic.items()
+            for start in range(0, len(texts) - 2, 3)
+        ],
+        learn_terms=False,
+    )
+    return index
+
+
 # What is found ---------------------------------------------------------------------------------------
 
 
@@ -73,22 +90,21 @@ def test_a_description_is_the_records_that_stand_apart_by_their_score(
     assert 0 < (concept.recall or 0) <= 1
 
 
-def test_a_class_of_long_texts_is_found_as_a_whole(tmp_path: Path) -> None:
+def test_a_class_of_long_texts_is_found_as_a_whole(long_texts: FeatureIndex) -> None:
     """None of their sentences need say what a class of texts is about."""
-    by_topic: dict[str, list[str]] = {}
-    for one in sample_records(300):
-        by_topic.setdefault(one.metadata["topic"], []).append(one.text)
-    records = [
-        Record(f"{topic}-{start}", " ".join(texts[start : start + 3]), {"topic": topic})
-        for topic, texts in by_topic.items()
-        for start in range(0, len(texts) - 2, 3)
-    ]
-    with FeatureIndex(tmp_path / "long.idx") as index:
-        index.upsert(records, learn_terms=False)
-        for phrase, topic in (("stars and planets", "astronomy"), ("elections and government", "politics")):
-            hits = index.search(where=f'"{phrase}"', limit=100)
-            own = [hit for hit in hits if hit.metadata["topic"] == topic]
-            assert len(own) > 2 / 3 * max(len(hits), index.count(f'metadata.topic = "{topic}"'))
+    for phrase, topic in (("stars and planets", "astronomy"), ("elections and government", "politics")):
+        hits = long_texts.search(where=f'"{phrase}"', limit=100)
+        own = [hit for hit in hits if hit.metadata["topic"] == topic]
+        assert len(own) > 2 / 3 * max(len(hits), long_texts.count(f'metadata.topic = "{topic}"'))
+
+
+def test_a_single_word_is_what_says_it_and_what_means_it_surely(long_texts: FeatureIndex) -> None:
+    """It describes no class: those that fit it best would be present although few of them mean it."""
+    found = Resolver(long_texts.state).scan("reform")
+    payloads = [point.payload for point in all_points(long_texts)]
+    assert {one["record_id"] for one in payloads if "reform" in one["text"]} <= found.at("present")
+    assert found.at("present") < found.at("possible")
+    assert all((one.p >= 0.5) == (one.rank >= RANKS["present"]) for one in found.records.values())
 
 
 def test_words_are_found_where_they_are_said(visits: FeatureIndex) -> None:
