@@ -20,10 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import data
+from benchmarks.docstrings import STANDARD_LIBRARY, DocstringSource
 from saeindex.encoders import open_encoder
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.features.fitting import sentences
-from saeindex.indexing.sources.docstrings import STANDARD_LIBRARY, DocstringSource
 from saeindex.protocols import TextEncoder
 from saeindex.types import Record
 

@@ -7,7 +7,7 @@ Two kinds of block are generated. A ```` ```text ```` block below a Python block
     <!-- shown {"lines": "^ +[0-9]"} -->   the lines that match
 
 Commands run in a folder with their indexes: `--indexes` or SHOWN_INDEXES. The command builds a missing one,
-which takes some minutes: the speeches from SAEINDEX_DATA, or the demo's from the installed packages.
+which takes a minute: the demo's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks import data
 from saeindex.cli import main as saeindex
 
 ROOT = Path(__file__).parents[1]
@@ -108,12 +107,8 @@ def printed_by(page: Path) -> Iterator[tuple[str, str]]:
 
 def build(index: str, folder: Path) -> None:
     """Create the index of a shown command if it is missing."""
-    lines = {
-        "speeches.idx": f"index {data.folder() / 'us_speeches.jsonl.zst'} --into speeches.idx",
-        "saeindex-demo.idx": "demo --into saeindex-demo.idx",
-    }
     if not (folder / index).exists():
-        made_again(Shown("", lines[index], {"lines": "^$"}, ""), folder)
+        made_again(Shown("", f"demo --into {index}", {"lines": "^$"}, ""), folder)
 
 
 def rewritten(page: Path, made: Callable[[Shown], str]) -> str:

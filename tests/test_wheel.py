@@ -41,12 +41,13 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     run("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
     assert (site / "saeindex" / "report" / "templates" / "page.html.j2").is_file()
     program = "from saeindex.cli import main; main()"
-    printed = run("-c", program, "demo", "--limit", "60", "--json", cwd=elsewhere, PYTHONPATH=str(site))
+    printed = run("-c", program, "demo", "--json", cwd=elsewhere, PYTHONPATH=str(site))
     shown = json.loads(printed)
-    assert shown["records"] == 60
-    assert len(shown["plain"]["hits"]) == 5
+    assert shown["records"] == 668
+    assert len(shown["filtered"]["hits"]) == 4
     assert shown["steered"]["drift"] > 0
-    assert shown["explained"]["hits"][0]["explanation"]["parts"]
+    assert shown["steered"]["hits"][1]["explanation"]["parts"]
+    assert {one["label"] for one in shown["diff"]["results"]} >= {"war", "child"}
     where = run("-c", "import saeindex; print(saeindex.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
     assert where.startswith(str(site))
     assert served(program, elsewhere, site) == {"status": "ready", "waits_for": None}

@@ -1,4 +1,4 @@
-"""``saeindex demo``: search your own Python environment by concept."""
+"""``saeindex demo``: sixty years of presidents' speeches, searched, steered, explained and compared."""
 
 from __future__ import annotations
 
@@ -6,99 +6,164 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.bars import print_explanation
-from saeindex.cli.output import Json, console, print_hits, print_json
-from saeindex.types import shown_label
+from saeindex.analysis.drift.report import bars
+from saeindex.cli.bars import BAR, print_explanation
+from saeindex.cli.output import Json, console, print_json
+from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
-    from saeindex.index import FeatureIndex
-    from saeindex.search.hits import Hits
+    from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.drift.results import Drift
+    from saeindex.search.hits import Hit, Hits
 
-QUESTION = "find the largest one"
-WHERE = '("array" OR "matrix") AND NOT "statistics"'
-STEER = "+graph:3"
-SHOWN = 5
+CHILDHOOD, POVERTY = "a child's future", '"poverty"'
+DANGERS, CRIME = "the dangers we face", "+crime:2"
+PRESIDENTS = {
+    "Truman": 'metadata.president = "Harry S. Truman"',
+    "Clinton": 'metadata.president = "Bill Clinton"',
+}
+OVER, CHARTED = "year", "war"
+# Hits and findings that are shown, and characters of their sentences.
+HITS, FINDINGS, CHARS = 4, 5, 84
 
 
 def demo(
     into: Annotated[str, typer.Option(help="Directory of the demo's index.")] = "saeindex-demo.idx",
-    limit: Annotated[int, typer.Option(min=50, help="Number of docstrings.")] = 2_500,
     as_json: Json = False,
 ) -> None:
-    """Index the docstrings of your installed packages, then search, filter, steer and explain."""
+    """Index presidents' speeches; search, filter and steer them by concept; explain and compare."""
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.sources.docstrings import DocstringSource
+    from saeindex.samples import speeches
 
-    out = console()
+    out, texts = console(), speeches()
     if not as_json:
-        out.print("Your own Python environment as a corpus: the docstrings of the installed packages.\n")
+        out.print(
+            f"{len(texts)} paragraphs of presidents' State of the Union speeches, 1945 to 2006. They come "
+            "with the package, as do the encoder and the engine (Qdrant Edge): nothing is downloaded.\n"
+        )
     with FeatureIndex(into) as index:
-        report = index.upsert(DocstringSource(limit), progress=True)
-        searches = _searches(index)
-        if as_json:
-            print_json(
-                {"index": into, "records": len(index), **{k: h.to_json() for k, h in searches.items()}}
-            )
-        else:
-            rate = f", {report.indexed / report.seconds:,.0f} a second" if report.indexed else ""
-            features = index.space.n_features
-            out.print(
-                f"{len(index):,} docstrings, {features:,} concepts, one Qdrant collection in {into}{rate}"
-            )
-            _print_searches(out, searches, into)
+        if len(index) and not index.get([texts[0].id]):
+            found = f"it has {len(index):,} records that are not the demo's"
+            raise InvalidInputError(f"the demo in {into!r}", found, "Name another directory with --into.")
+        index.upsert(texts, progress=not as_json)
+        filtered = index.search(CHILDHOOD, where=POVERTY, limit=HITS)
+        plain = index.search(DANGERS, limit=HITS)
+        steered = index.search(DANGERS, steer=CRIME, limit=HITS, explain=True)
+        compared = index.diff(groups=PRESIDENTS, families=("concepts",))
+        drift = index.drift(OVER, families=("concepts",))
+    if as_json:
+        results = {"filtered": filtered, "plain": plain, "steered": steered, "diff": compared, "drift": drift}
+        shown = {name: result.to_json() for name, result in results.items()}
+        print_json({"index": into, "records": len(texts), **shown})
+        return
+    _print_filtered(out, filtered, into)
+    _print_steered(out, plain, steered, into)
+    _print_explained(out, steered[1])
+    _print_compared(out, compared, into)
+    _print_drift(out, drift, into)
+    _section(out, "Now your own texts", "saeindex index YOUR.csv --into yours.idx", "")
+    out.print('$ saeindex search yours.idx "…"', style="cyan", markup=False)
 
 
-def _searches(index: FeatureIndex) -> dict[str, Hits]:
-    return {
-        "plain": index.search(QUESTION, limit=SHOWN),
-        "filtered": index.search(QUESTION, where=WHERE, limit=SHOWN),
-        "steered": index.search(QUESTION, steer=STEER, limit=SHOWN),
-        "explained": index.search(QUESTION, steer=STEER, limit=1, explain=True),
-    }
-
-
-def _print_searches(out: Console, searches: dict[str, Hits], into: str) -> None:
-    """Print the four searches as a person would type them, each with its results."""
-    command = f'saeindex search {into} "{QUESTION}"'
-    _section(out, "1  Search", command, "As in any vector database, but with the concepts of each hit.")
-    print_hits(out, searches["plain"])
-    filtered = searches["filtered"]
-    _section(
-        out, "2  Filter by concept", f"{command} --where '{WHERE}'", "Exact Boolean conditions on concepts."
-    )
-    _resolved(out, filtered)
-    out.print(f"{filtered.plan.estimate} of {filtered.plan.total:,} match.".capitalize(), style="dim")
-    print_hits(out, filtered)
-    steered = searches["steered"]
-    _section(out, "3  Steer", f"{command} --steer '{STEER}'", "The same question, leaning towards a concept.")
-    _resolved(out, steered)
-    out.print(f"The query moved by {steered.drift:.3f} (1 - cosine).", style="dim")
-    print_hits(out, steered)
-    explained = searches["explained"]
-    _section(
-        out,
-        "4  Explain",
-        f"{command} --steer '{STEER}' --explain",
-        "The parts of a score; they add up to it.",
-    )
-    for hit in explained:
-        out.print(hit.text.partition("\n")[0], style="bold", markup=False)
-        if hit.explanation is not None:
-            print_explanation(out, hit.explanation)
-    out.print("\nNow try your own data:", style="bold")
-    out.print(f'  saeindex features {into} "sorting"', markup=False)
-    out.print('  saeindex index YOUR.jsonl --into yours.idx && saeindex search yours.idx "…"', markup=False)
-
-
-def _section(out: Console, title: str, command: str, description: str) -> None:
-    out.print(f"\n── {title} ──  {description}", style="bold", markup=False)
+def _section(out: Console, title: str, command: str, look: str) -> None:
+    """Print the title of a section, what it says to look at, and the command that does the same."""
+    out.print(f"\n── {title} ──", style="bold", markup=False)
+    if look:
+        out.print(look, markup=False)
     out.print(f"$ {command}", style="cyan", markup=False, soft_wrap=True)
 
 
-def _resolved(out: Console, hits: Hits) -> None:
-    for concept in hits.plan.concepts:
-        matches = concept.features
-        named = ", ".join(f"#{match.id} {shown_label(match.label, match.is_weak)}" for match in matches)
-        out.print(f'"{concept.phrase}" = {named}', style="dim", markup=False)
+def _print_filtered(out: Console, hits: Hits, into: str) -> None:
+    matching, total = hits.plan.estimate.points, hits.plan.total
+    look = (
+        f"{matching:.0f} of {total} paragraphs speak of poverty; these are the nearest to {CHILDHOOD!r}. "
+        "Look at the sentences that prove it: not all of them have the word."
+    )
+    command = f"saeindex search {into} \"{CHILDHOOD}\" --where '{POVERTY}'"
+    _section(out, "1  Search, and filter by a concept", command, look)
+    for rank, hit in enumerate(hits, 1):
+        _print_hit(out, f"{rank}", hit)
+
+
+def _print_steered(out: Console, plain: Hits, steered: Hits, into: str) -> None:
+    look = (
+        "The same question as it is, and moved towards crime. Look at the ranks: where a hit came from "
+        "stands behind its new place."
+    )
+    command = f"saeindex search {into} \"{DANGERS}\" --steer '{CRIME}' --explain"
+    _section(out, "2  Steer", command, look)
+    for title, hits in ((DANGERS, plain), (f"{DANGERS}, {CRIME}", steered)):
+        out.print(title, style="bold", markup=False)
+        for rank, hit in enumerate(hits, 1):
+            before = f" (was {hit.steered.rank_before})" if hit.steered else ""
+            _print_hit(out, f"{rank}{before}", hit)
+
+
+def _print_explained(out: Console, hit: Hit) -> None:
+    look = (
+        "Why the second of them is there: its score is a sum, of concepts and of what has no name. Look at "
+        "crime, and at how much has no name: that is said, not hidden."
+    )
+    _section(out, "3  Explain", "as above", look)
+    if hit.explanation is not None:
+        print_explanation(out, hit.explanation)
+
+
+def _print_compared(out: Console, diff: Diff, into: str) -> None:
+    from rich.text import Text
+
+    truman, clinton = diff.groups.values()
+    look = (
+        f"{truman} paragraphs of Truman (1945 to 1951) against {clinton} of Clinton (1993 to 2000). Look at "
+        f"the shares: {len(diff)} of {diff.tested['concepts']} concepts differ by more than chance explains."
+    )
+    groups = " ".join(f"--group '{name}={where}'" for name, where in PRESIDENTS.items())
+    _section(out, "4  Compare", f"saeindex diff {into} {groups} --families concepts", look)
+    for name, other in (tuple(PRESIDENTS), tuple(PRESIDENTS)[::-1]):
+        out.print(f"More in {name}", style="bold")
+        for one in [one for one in diff.findings["concepts"] if one.group == name][:FINDINGS]:
+            shares = f"{one.freq[name]:>5.0%} against {one.freq[other]:.0%}"
+            quoted = enumerate(one.examples[name][0].parts(CHARS))
+            marked = [(part, "bold underline" if place % 2 else "") for place, part in quoted]
+            line = Text.assemble((f"  {one.label:<13}", "green"), f"{shares:<18}", *marked)
+            out.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _print_drift(out: Console, drift: Drift, into: str) -> None:
+    from rich.text import Text
+
+    first, last, found = drift.periods[0].first, drift.periods[-1].last, drift.findings["concepts"]
+    look = (
+        f"{len(drift)} concepts come or go between {first} and {last}: each line is the share of paragraphs "
+        f"that speak of one. Look at {CHARTED}, below: which wars are these?"
+    )
+    _section(out, "5  Sixty years", f"saeindex drift {into} --over {OVER} --families concepts", look)
+    for title, direction in (("Rising", "up"), ("Falling", "down")):
+        out.print(title, style="bold")
+        for one in [one for one in found if one.direction == direction][:FINDINGS]:
+            shares = f"  {one.fitted[0]:.0%} to {one.fitted[-1]:.0%}"
+            out.print(Text.assemble((f"  {one.label:<13}", "green"), bars(one.shares), shares))
+    shares = next(one for one in found if one.label == CHARTED).shares
+    out.print(CHARTED.capitalize(), style="bold")
+    for period, share in zip(drift.periods, shares, strict=True):
+        bar = f"{'█' * round(BAR * share / max(shares)):<{BAR}}"
+        out.print(Text.assemble(f"  {period.first} to {period.last}  ", (bar, "green"), f"  {share:.0%}"))
+
+
+def _print_hit(out: Console, rank: str, hit: Hit) -> None:
+    """Print a hit in two lines: who said it when, and the sentence that proves it, or the start."""
+    from rich.text import Text
+
+    said = f"{hit.metadata['president']}, {hit.metadata['year']}"
+    out.print(Text.assemble((f"  {rank:<12}", "dim"), (f"{hit.score:.3f}  ", "cyan"), (said, "bold")))
+    if not hit.evidence:
+        quoted: Sequence[tuple[str, str] | str] = [" ".join(hit.text.split())[:CHARS] + "…"]
+    else:
+        proof = hit.evidence[0]
+        before, word, after = proof.parts(CHARS)
+        quoted = [(f"{proof.label} {proof.evidence:.0%}  ", "green"), before, (word, "bold underline"), after]
+    out.print(Text.assemble(" " * 14, *quoted), no_wrap=True, overflow="ellipsis")

@@ -92,7 +92,7 @@ def print_hits(out: Console, hits: Hits) -> None:
 
 
 def print_hit(out: Console, rank: int, hit: Hit) -> None:
-    """Print a hit: score, title, metadata, strongest concepts, change of rank, and explanation."""
+    """Print a hit: score, title, metadata, what proves it, change of rank, explanation."""
     from rich.text import Text
 
     title, _, rest = hit.text.partition("\n")
@@ -108,7 +108,7 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
         _print_line(out, Text.assemble(said, before, (word, "bold underline"), after))
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)
-    elif hit.features:
+    elif not hit.evidence:
         strongest = hit.features[:SHOWN_FEATURES]
         shown = "  ".join(f"#{a.id} {shown_label(a.label, a.is_weak)}" for a in strongest)
         _print_line(out, Text(f"            {shown}", "green"))

@@ -65,8 +65,7 @@ def search(
     if as_json:
         print_json(hits.to_json() | {name: written(value) for name, value in further.items()})
     else:
-        is_resolved = query.where is not None or query.steer is not None
-        _print(hits, further, not analyze and (plan or is_resolved))
+        _print(hits, further, plan)
     if not hits:
         raise typer.Exit(1)
 
@@ -95,12 +94,10 @@ def _further(
 
 def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     out = console()
-    if with_plan:
-        out.print(str(hits.plan), style="dim", markup=False)
-    for warning in () if with_plan else hits.plan.warnings:
-        out.print(f"Warning: {warning}", style="dim", markup=False)
-    if "analysis" in further:
-        out.print(str(further["analysis"]), style="dim", markup=False)
+    analysis = further.get("analysis", hits.plan if with_plan else None)
+    lines = hits.plan.understood if analysis is None else [str(analysis)]
+    for line in lines:
+        out.print(line, style="dim", markup=False)
     if hits.feedback is not None:
         print_feedback(out, hits.feedback)
     print_hits(out, hits)

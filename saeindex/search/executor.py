@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
-from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, proofs, shown_features
+from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
@@ -185,10 +184,7 @@ class Executor:
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
-        said = mentions_of(point.payload, least=min(plan.about.values(), default=PRESENT))
-        spoken = [one for one in said if one.p >= PRESENT]
-        asked = [one for one in said if one.p >= plan.about.get(one.feature, math.inf)]
-        of_phrases = (proof for scan in plan.scans for proof in scan.proofs(point.payload))
+        spoken = mentions_of(point.payload, least=PRESENT)
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
@@ -198,7 +194,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=(*proofs(point.payload, self._space, asked), *of_phrases),
+            evidence=plan.about.proofs(point.payload, self._space, plan.scans),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:

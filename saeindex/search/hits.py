@@ -47,7 +47,8 @@ class SteeringEffect:
 class Hit(Result, Described):
     """A scored record; ``document`` is the longer text that it is a piece of, if it is one.
 
-    ``evidence`` has the concepts of the query that the record speaks of, each with its sentence.
+    ``evidence`` has the concepts of the query that the record speaks of, each with its sentence: those of the
+    filter and of steers first, the surest of each first.
     """
 
     id: str

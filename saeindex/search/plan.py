@@ -12,7 +12,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import Concept
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
-from saeindex.report.numbers import count
+from saeindex.report.numbers import count, counted
 from saeindex.schema import Result
 from saeindex.search.cardinality import Estimate
 from saeindex.search.optimizer import Choices
@@ -137,6 +137,24 @@ class Plan(Result, Described):
 
     def __repr__(self) -> str:
         return f"Plan({headline(self.query, self.asked)})"
+
+    @property
+    def understood(self) -> list[str]:
+        """What was asked for, as it is understood, in lines: the filter, its phrases, steers and warnings."""
+        lines = []
+        if self.query_filter is not None:
+            matching = self.estimate if self.matching is None else f"{self.matching:,}"
+            lines.append(f"Filter: {matching} of {self.total:,} records match")
+        for concept in self.concepts:
+            if concept.records is not None:
+                records = counted(concept.records, "record")
+                lines.append(f"  {concept.phrase!r}: no concept of this name; {records} speak of it")
+            elif [one.label for one in concept.features] != [concept.phrase]:
+                lines.append(f"  {concept.phrase!r}: {', '.join(one.shown for one in concept.features)}")
+        lines += [f"Steer: {one.strength:+g} {one.target}" for one in self.steer]
+        if self.steer:
+            lines.append(f"Drift: {self.drift:.2f} (1 − cosine of the query before and after)")
+        return [*lines, *(f"Warning: {warning}" for warning in self.warnings)]
 
 
 def headline(query: Query, asked: str) -> str:

@@ -23,7 +23,7 @@ from saeindex.report.numbers import counted
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.checks import check_query
 from saeindex.search.optimizer import Near, Setting, choose
-from saeindex.search.prepared import Prepared
+from saeindex.search.prepared import About, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
 from saeindex.steering import steering
@@ -115,23 +115,21 @@ class Planner:
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
         rescorer: PropertyRanking | None,
-    ) -> dict[int, float]:
-        """Return the named concepts that a query is about, of its filter, steers, text and property.
-
-        Of each the least evidence that is shown: less where the filter asks for what is possible.
-        """
+    ) -> About:
+        """Return the named concepts that a query is about, of its filter, steers, text and property."""
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
-            return {}
+            return About()
         terms = [node for node, _ in walk(where) if isinstance(node, ConceptTerm)] if where else []
 
         def features(node: ConceptTerm) -> Sequence[int]:
             return () if isinstance(found := features_of(node), FoundRecords) else found
 
         doubted = [node for node in terms if (node.level or query.level) == "possible"]
-        about = {feature for node in terms for feature in features(node)}
         moving = (steer.direction for steer in steers if steer.strength)
-        about |= {match.id for direction in moving for match in direction.features}
+        asked = {feature for node in terms for feature in features(node)}
+        asked |= {match.id for direction in moving for match in direction.features}
+        about = set(asked)
         if query.text.strip():
             with one_blas_thread():
                 spoken = evidence.of_sentences([query.text], vector[None])
@@ -139,7 +137,7 @@ class Planner:
         if rescorer is not None:
             about |= {one.id for one in rescorer.shown.concepts if one.weight > 0 and not one.is_weak}
         least = {feature: LEAST_POSSIBLE for node in doubted for feature in features(node)}
-        return dict.fromkeys(about, PRESENT) | least
+        return About(frozenset(asked), dict.fromkeys(about, PRESENT) | least)
 
     def _cut(self, text: str) -> tuple[str, ...]:
         """Return a warning on a text that is longer than the encoder reads."""

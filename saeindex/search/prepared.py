@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeindex.config import DENSE, SAE
+from saeindex.indexing.proof import PRESENT, mentions_of, proofs
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.feedback import Feedback
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.concepts.scan import Scan
+    from saeindex.features.space import Space
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import SparseVector
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
     from saeindex.steering.steering import ResolvedSteer
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Proof
 
 FUSIONS = {
     "rrf": "reciprocal ranks: needs no scale of the scores",
@@ -37,6 +41,25 @@ FUSIONS = {
 SHOWN_PARTS, SHOWN_NAMES = 6, 3
 
 
+class About(NamedTuple):
+    """The features of the named concepts that a query is about, and those that its filter and steers ask for.
+
+    ``least`` is the least evidence of each that a hit shows: less where the filter asks for what is possible.
+    """
+
+    asked: frozenset[int] = frozenset()
+    least: Mapping[int, float] = MappingProxyType({})
+
+    def proofs(self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan]) -> tuple[Proof, ...]:
+        """Return what a record speaks of, with its sentences: first what is asked for, the surest first."""
+        said = mentions_of(payload, least=min(self.least.values(), default=PRESENT))
+        about = [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
+        asked = [one for one in about if one.feature in self.asked]
+        rest = [one for one in about if one.feature not in self.asked]
+        of_phrases = (proof for scan in scans for proof in scan.proofs(payload))
+        return (*proofs(payload, space, asked), *of_phrases, *proofs(payload, space, rest))
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A query that is ready to run.
@@ -44,8 +67,7 @@ class Prepared:
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
     ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
     ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
-    index's that it was made for. It is ``about`` these features of named concepts: the least evidence of each
-    that a hit shows.
+    index's that it was made for.
     """
 
     query: Query
@@ -64,7 +86,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
-    about: Mapping[int, float] = field(default_factory=dict)
+    about: About = field(default_factory=About)
     scans: tuple[Scan, ...] = ()
 
     @property

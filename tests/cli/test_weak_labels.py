@@ -80,7 +80,7 @@ def test_hits_explanations_and_plans_mark_weak_labels(index: str) -> None:
 def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
     index: str, half_weak: FeatureSpace
 ) -> None:
-    printed = call("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1").stdout
+    printed = call("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1", "--plan").stdout
     steps = "\n".join(line for line in printed.splitlines() if "along" in line)
     assert_marked(re.sub(r"Steer '#\d+' by ", "", steps), 2)
     plan = called("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1")["plan"]

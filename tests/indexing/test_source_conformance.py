@@ -8,7 +8,6 @@ import pandas
 import polars
 import pytest
 
-from saeindex.indexing.sources.docstrings import DocstringSource
 from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import RecordSource
 from saeindex.testing.seam_conformance import RecordSourceConformance
@@ -63,9 +62,3 @@ class TestPolars(RecordSourceConformance):
     @pytest.fixture
     def source(self) -> RecordSource:
         return open_source(polars.DataFrame({"text": ["Dark matter", "Stars"], "year": [2015, None]}))
-
-
-class TestDocstrings(RecordSourceConformance):
-    @pytest.fixture
-    def source(self) -> RecordSource:
-        return DocstringSource(20)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
-from saeindex.indexing.sources.docstrings import DocstringSource
+from saeindex.samples import speeches
 from tests.cli.test_cli import call, called
 from tests.samples import sample_records, write_records
 
@@ -18,7 +18,7 @@ from tests.samples import sample_records, write_records
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fit") / "docs.jsonl"
-    path.write_text("\n".join(json.dumps({"id": r.id, "text": r.text[:200]}) for r in DocstringSource(300)))
+    path.write_text("\n".join(json.dumps({"id": r.id, "text": r.text[:200]}) for r in speeches()[:300]))
     return path
 
 
@@ -32,7 +32,7 @@ def test_a_fitted_space_is_saved_reported_and_usable_for_an_index(source: Path, 
     assert FeatureSpace.load(space).fingerprint == report["fingerprint"]
     called("index", str(source), "--into", index, "--space", str(space))
     assert called("info", index)["space"]["fingerprint"] == report["fingerprint"]
-    assert called("search", index, "sorted list", "--limit", "1")["hits"]
+    assert called("search", index, "peace", "--limit", "1")["hits"]
 
 
 def test_a_fit_says_that_its_texts_are_too_few_where_the_error_on_others_is_much_larger(

@@ -18,8 +18,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from benchmarks.docstring_prose import readable_prose
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.sources.docstring_prose import readable_prose
 from saeindex.types import Record
 
 STANDARD_LIBRARY = "python"
