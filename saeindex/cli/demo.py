@@ -56,9 +56,9 @@ def demo(
         compared = index.diff(groups=PRESIDENTS, families=("concepts",))
         drift = index.drift(OVER, families=("concepts",))
     if as_json:
-        results = {"filtered": filtered, "plain": plain, "steered": steered, "diff": compared, "drift": drift}
-        shown = {name: result.to_json() for name, result in results.items()}
-        print_json({"index": into, "records": len(texts), **shown})
+        searches = {"filtered": filtered.to_json(), "plain": plain.to_json(), "steered": steered.to_json()}
+        analyses = {"diff": compared.to_json(), "drift": drift.to_json()}
+        print_json({"index": into, "records": len(texts), **searches, **analyses})
         return
     _print_filtered(out, filtered, into)
     _print_steered(out, plain, steered, into)
@@ -145,8 +145,8 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
     for title, direction in (("Rising", "up"), ("Falling", "down")):
         out.print(title, style="bold")
         for one in [one for one in found if one.direction == direction][:FINDINGS]:
-            shares = f"  {one.fitted[0]:.0%} to {one.fitted[-1]:.0%}"
-            out.print(Text.assemble((f"  {one.label:<13}", "green"), bars(one.shares), shares))
+            ends = f"  {one.fitted[0]:.0%} to {one.fitted[-1]:.0%}"
+            out.print(Text.assemble((f"  {one.label:<13}", "green"), bars(one.shares), ends))
     shares = next(one for one in found if one.label == CHARTED).shares
     out.print(CHARTED.capitalize(), style="bold")
     for period, share in zip(drift.periods, shares, strict=True):
