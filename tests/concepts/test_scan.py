@@ -12,7 +12,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts import scan
 from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
-from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, RECIPE, WRITTEN, stands_apart
+from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, RECIPE, WRITTEN, best_set, stands_apart
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.words import Words
 from saeindex.config import SentenceStorage
@@ -103,7 +103,7 @@ def test_a_single_word_is_what_says_it_and_what_means_it_surely(long_texts: Feat
     found = Resolver(long_texts.state).scan("reform")
     payloads = [point.payload for point in all_points(long_texts)]
     assert {one["record_id"] for one in payloads if "reform" in one["text"]} <= found.at("present")
-    assert found.at("present") < found.at("possible")
+    assert found.at("present") <= found.at("possible")
     assert all((one.p >= 0.5) == (one.rank >= RANKS["present"]) for one in found.records.values())
 
 
@@ -332,6 +332,13 @@ def test_a_group_that_stands_apart_is_meant_whatever_its_size(share: float) -> N
     scores = rng.normal(size=1_000) + 6 * apart
     scores = (scores - scores.mean()) / scores.std()
     assert ((scores >= stands_apart(scores)) == apart).mean() > 0.99
+
+
+def test_the_best_set_has_the_largest_expected_f1() -> None:
+    p = np.array([0.1, 0.9, 0.2, 0.85, 0.15, 0.1])
+    assert np.flatnonzero(best_set(p)).tolist() == [1, 3]
+    assert best_set(np.full(8, 0.3)).all()
+    assert np.flatnonzero(best_set(np.array([0.02, 0.6, 0.01]))).tolist() == [1]
 
 
 def test_a_threshold_is_between_scores_and_leaves_some_on_either_side() -> None:
