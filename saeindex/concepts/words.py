@@ -7,6 +7,7 @@ import unicodedata
 from typing import NamedTuple
 
 from saeindex.errors import UnknownConceptError
+from saeindex.features.function_words import DENYING, is_function_word
 from saeindex.features.lexicon import TOKEN, forms, forms_in
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
@@ -16,18 +17,6 @@ OPENING, CLOSING = "\"'“‘«‹([{¿¡ ", "\"'”’»›)]}.,;:!?… "
 BETWEEN = r"(?:\s+|[^\w+#]{1,3})"
 # Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-# Words that deny: one stands for another.
-DENYING = frozenset({
-    "no", "not", "never", "none", "nothing", "nobody", "nor", "neither", "without", "cannot", "can't",
-    "won't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "weren't", "hasn't", "haven't",
-    "hadn't", "couldn't", "wouldn't", "shouldn't", "ain't",
-})  # fmt: skip
-# Words that scikit-learn's list of common English words has, though they tell something.
-TELLING = frozenset({
-    "amount", "back", "bill", "bottom", "call", "cry", "describe", "detail", "empty", "fill", "find", "fire",
-    "found", "front", "full", "give", "interest", "made", "mill", "mine", "move", "name", "part", "serious",
-    "show", "side", "sincere", "system", "take", "thick", "thin", "top", "well",
-})  # fmt: skip
 
 
 class Said(NamedTuple):
@@ -50,7 +39,7 @@ class Words:
         self.phrase = phrase
         parts = [part for each in _plain(phrase).split() if (part := each.lstrip(OPENING).rstrip(CLOSING))]
         self.plain, words = " ".join(parts), [part.lower() for part in parts if TOKEN.fullmatch(part)]
-        telling = [word for word in dict.fromkeys(words) if not _is_common(word)]
+        telling = [word for word in dict.fromkeys(words) if not is_function_word(word)]
         self.is_single = len(parts) == len(words) == 1
         codes = list(dict.fromkeys(part for part in parts if not TOKEN.fullmatch(part)))
         if not telling and not codes:
@@ -100,14 +89,6 @@ class Words:
             return False
         found = {form for _, _, form in forms_in(plain, self._known, ())}
         return all(not found.isdisjoint(own) for own in self._forms)
-
-
-def _is_common(word: str) -> bool:
-    """Return whether a word says little: "it", "it's"."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    first = word.partition("'")[0]
-    return word in DENYING or first in DENYING or (first in ENGLISH_STOP_WORDS and first not in TELLING)
 
 
 def _plain(text: str) -> str:

@@ -225,7 +225,7 @@ def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> lis
 def _words(one: Finding) -> tuple[str, ...]:
     """Return the words that are a finding, or that its label names."""
     name = one.label.removesuffix(" (weak)")
-    wanted = {str(one.key)} if one.family == "words" else tokens(name)
+    wanted = {str(one.key)} if one.family in ("words", "style") else tokens(name)
     return tuple(sorted(word for word in wanted if word.isalnum()))
 
 

@@ -52,7 +52,7 @@ class Finding:
         """The name of the finding in reports."""
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family in ("words", "named") else self.label
+        return f"“{self.label}”" if self.family in ("words", "style", "named") else self.label
 
     def row(self) -> dict[str, Any]:
         """Return the finding as one row of a table."""

@@ -64,7 +64,7 @@ class Trend:
         """The name of the finding in reports."""
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family == "words" else self.label
+        return f"“{self.label}”" if self.family in ("words", "style") else self.label
 
     def row(self) -> dict[str, Any]:
         """Return the scalar cells, without the shares."""

@@ -11,14 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from saeindex.schema import Flag, Number, Texts, Whole, listed, request
 from saeindex.types import LevelName
 
-# "named" are properties that the caller names.
-Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
+# "style" are the words that say little of what a text is about, and "named" properties that the caller names.
+Family: TypeAlias = Literal["concepts", "words", "clusters", "style", "named"]
 FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # The names of the families.
 FAMILY: dict[Family, str] = {
     "concepts": "Concepts",
     "words": "Words",
     "clusters": "Clusters of records",
+    "style": "Style: function words",
     "named": "Named properties",
 }
 # The unit that is looked for among the fields.
@@ -28,7 +29,9 @@ Unit: TypeAlias = Annotated[str, AfterValidator(lambda name: None if name == "no
 if TYPE_CHECKING:
     Families: TypeAlias = Sequence[Family]
 else:
-    Families = Annotated[tuple[Literal["concepts", "words", "clusters"], ...], BeforeValidator(listed)]
+    Families = Annotated[
+        tuple[Literal["concepts", "words", "clusters", "style"], ...], BeforeValidator(listed)
+    ]
 Correction: TypeAlias = Literal["bh", "by"]
 
 

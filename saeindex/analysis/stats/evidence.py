@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from saeindex.analysis.stats.choices import FAMILIES, Family
 from saeindex.analysis.stats.group_names import group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
+from saeindex.features.function_words import is_function_word
 from saeindex.types import LevelName, shown_label
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ def evidence_of(
     """
     if family == "concepts":
         found = _concepts(snapshot, rows, level)
-    elif family == "words":
-        has = snapshot.words[rows]
-        found = Evidence("words", tuple(snapshot.vocabulary), tuple(snapshot.vocabulary), has)
+    elif family in ("words", "style"):
+        found = _words(snapshot, rows, family)
     elif family == "clusters":
         found = _clusters(snapshot, rows, seed)
     else:
-        raise InvalidInputError(f"evidence {family!r}", "no such family", f"Use {', '.join(FAMILIES)}.")
+        raise InvalidInputError(
+            f"evidence {family!r}", "no such family", f"Use {', '.join((*FAMILIES, 'style'))}."
+        )
     support = np.asarray(found.has.sum(0)).ravel()
     return found.take(np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support)))
 
@@ -75,6 +77,14 @@ def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> 
     keys, own = tuple(snapshot.listed.tolist()), snapshot.space.labels
     labels = tuple(shown_label(own[key].text, own[key].is_weak) for key in keys)
     return Evidence("concepts", keys, labels, snapshot.at(level)[rows][:, snapshot.listed])
+
+
+def _words(snapshot: Snapshot, rows: NDArray[np.int64], family: Literal["words", "style"]) -> Evidence:
+    """Return the words that say what a text is about, or those that do not."""
+    is_style = np.array([is_function_word(word) for word in snapshot.vocabulary], bool)
+    columns = np.flatnonzero(is_style == (family == "style"))
+    names = tuple(snapshot.vocabulary[column] for column in columns.tolist())
+    return Evidence(family, names, names, snapshot.words[rows][:, columns])
 
 
 def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidence:

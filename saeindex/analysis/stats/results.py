@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # The key of each family's findings in JSON.
 KEYS: Mapping[Family, str] = {
-    "concepts": "results", "words": "words", "clusters": "clusters", "named": "named"
+    "concepts": "results", "words": "words", "clusters": "clusters", "style": "style", "named": "named"
 }  # fmt: skip
 
 

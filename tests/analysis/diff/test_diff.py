@@ -15,6 +15,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 from saeindex import FeatureIndex, Record
 from saeindex.analysis.diff.findings import power_of, telling
 from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.diff.results import Diff
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records
@@ -304,3 +305,17 @@ def test_what_could_be_found_is_said_of_thousands_of_units() -> None:
 
     tested: Any = Tested()
     assert all(one.share is not None for one in power_of(tested, {"a": 900, "b": 800}, DiffOptions()))
+
+
+def test_function_words_are_a_family_of_their_own_that_is_asked_for(tmp_path: Path) -> None:
+    first = [Record(f"a{i}", f"Which river is it that they shall cross in {i}?") for i in range(40)]
+    second = [Record(f"b{i}", f"We cross rivers and mountains in {i}.") for i in range(40)]
+    with FeatureIndex(tmp_path / "style.idx") as index:
+        index.upsert([*first, *second], learn_terms=False)
+        a, b = [one.id for one in first], [one.id for one in second]
+        words = {one.key for one in index.diff(a, b, families=("words",), length_bins=0).findings["words"]}
+        found = index.diff(a, b, families=("style",), length_bins=0)
+    style = {one.key for one in found.findings["style"]}
+    assert style >= {"which", "shall", "we"} and "mountains" not in style
+    assert "mountains" in words and not words & style
+    assert Diff.from_json(found.to_json()).findings.keys() == {"style"}
