@@ -9,7 +9,7 @@ import typer
 from saeindex.analysis.drift.report import bars
 from saeindex.cli.bars import BAR, print_explanation
 from saeindex.cli.output import Json, console, print_json
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,14 @@ HITS, FINDINGS, CHARS = 4, 5, 84
 
 def demo(
     into: Annotated[str, typer.Option(help="Directory of the demo's index.")] = "saeindex-demo.idx",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then serve the workbench on it, for your browser.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Index presidents' speeches; search, filter and steer them by concept; explain and compare."""
+    if serve:
+        installed("nicegui", "the workbench", "ui")
     from saeindex.index import FeatureIndex
     from saeindex.samples import speeches
 
@@ -67,6 +72,10 @@ def demo(
     _print_drift(out, drift, into)
     _section(out, "Now your own texts", "saeindex index YOUR.csv --into yours.idx", "")
     out.print('$ saeindex search yours.idx "…"', style="cyan", markup=False)
+    if serve:
+        from saeindex.cli.serve import serve_indexes
+
+        serve_indexes([into])
 
 
 def _section(out: Console, title: str, command: str, look: str) -> None:

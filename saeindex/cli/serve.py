@@ -44,7 +44,14 @@ def serve(
     url: Url = None,
 ) -> None:
     """Serve indexes over HTTP; every setting is also a variable: SAEINDEX_SERVER_PORT for --port."""
-    settings = _server("settings").read_settings(options)
+    serve_indexes(indexes, options, create, url)
+
+
+def serve_indexes(
+    indexes: list[str], options: dict[str, Any] | None = None, create: bool = False, url: str | None = None
+) -> None:
+    """Serve indexes with settings as options of the command."""
+    settings = _server("settings").read_settings(options or {})
     _server("logs").start_logging()
     if create:
         _create_missing(indexes, url)

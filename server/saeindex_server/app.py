@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -76,6 +77,10 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
     for router in ROUTERS:
         app.include_router(router)
     add_handlers(app)
+    if settings.workbench and find_spec("nicegui"):
+        from saeindex_server.workbench.pages import add_pages
+
+        add_pages(app, service)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],

@@ -31,6 +31,14 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+# Pages run the scripts of the server that they came from, and nothing else; their parts are named by content.
+WORKBENCH = "/ui"
+OF_PAGES = {
+    **HEADERS,
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'self'; frame-ancestors 'none'",
+}
 
 
 class Middleware:
@@ -65,7 +73,8 @@ class Middleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message["headers"]}
-                more = {**HEADERS, "X-Request-ID": request_id}.items()
+                always = OF_PAGES if scope["path"].startswith(WORKBENCH) else HEADERS
+                more = {**always, "X-Request-ID": request_id}.items()
                 message["headers"] = [
                     *message["headers"],
                     *((n.encode(), v.encode()) for n, v in more if n.lower().encode() not in known),

@@ -47,6 +47,9 @@ class ServerSettings(BaseSettings):
     cors_origins: Several = Field(
         default=(), description="origins, separated by commas, whose pages may call it; none by default"
     )
+    workbench: bool = Field(
+        default=True, description="show the workbench to browsers, at /ui, if the extra ui is installed"
+    )
     log_texts: bool = Field(
         default=False, description="write what is asked to the log: paths, queries and JSON bodies"
     )

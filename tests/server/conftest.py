@@ -71,7 +71,7 @@ def served(folder: Path, **options: Any) -> Iterator[TestClient]:
     """Run a server over the index ``papers.idx`` in a folder, which is made empty if there is none."""
     if not (folder / "papers.idx").exists():
         FeatureIndex.create(folder / "papers.idx").close()
-    settings = ServerSettings(state=folder / "state", **options)
+    settings = ServerSettings(state=folder / "state", workbench=False, **options)
     with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as client:
         yield client
 
@@ -113,6 +113,6 @@ def client(
     """A server without keys on loopback, over an index of 240 records; tests may write to it."""
     folder = tmp_path_factory.mktemp("served")
     made_index(folder / "papers.idx", space, documents_once, sample_records(240))
-    settings = ServerSettings(state=folder / "state")
+    settings = ServerSettings(state=folder / "state", workbench=False)
     with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as opened:
         yield opened

@@ -61,7 +61,7 @@ def served(
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("whole")
     made_index(folder / "papers.idx", space, documents_once, RECORDS, like=[RECORDS[0].id])
-    app = create_app(ServerSettings(state=folder / "state"), [str(folder / "papers.idx")])
+    app = create_app(ServerSettings(state=folder / "state", workbench=False), [str(folder / "papers.idx")])
     with TestClient(app, base_url=HOST) as client:
         served = Served(app, client)
         served.feature = _frequent(served)
@@ -78,7 +78,7 @@ def alone(
     """A server of only the records that the filter of a key selects."""
     folder = tmp_path_factory.mktemp("alone")
     made_index(folder / "papers.idx", space, documents_once, OWN_RECORDS)
-    app = create_app(ServerSettings(state=folder / "state"), [str(folder / "papers.idx")])
+    app = create_app(ServerSettings(state=folder / "state", workbench=False), [str(folder / "papers.idx")])
     with TestClient(app, base_url=HOST) as client:
         alone = Served(app, client)
         alone.feature = served.feature

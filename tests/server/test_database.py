@@ -91,7 +91,7 @@ def writing(client: TestClient) -> Iterator[threading.Thread]:
 
 @contextmanager
 def opened(folder: Path, **options: Any) -> Iterator[TestClient]:
-    settings = ServerSettings(state=folder / "state", **options)
+    settings = ServerSettings(state=folder / "state", workbench=False, **options)
     with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as client:
         yield client
 

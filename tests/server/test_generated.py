@@ -92,7 +92,9 @@ EACH = 7
 def asked(folder: Path, space: FeatureSpace, encoder: DocumentsOnce, each: int) -> Iterable[Tried]:
     """Yield how each route answered a key with every scope."""
     made_index(folder / "papers.idx", space, encoder, RECORDS, like=[IDS[0]])
-    app: FastAPI = create_app(ServerSettings(state=folder / "state"), [str(folder / "papers.idx")])
+    app: FastAPI = create_app(
+        ServerSettings(state=folder / "state", workbench=False), [str(folder / "papers.idx")]
+    )
     with TestClient(app, base_url=HOST, raise_server_exceptions=False) as client:
         key = app.state.service.keys.create("all", ["admin"])[1]
         client.headers["Authorization"] = f"Bearer {key}"

@@ -48,5 +48,5 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(ServerSettings(state=Path(folder)), ["papers.idx"])
+        app = create_app(ServerSettings(state=Path(folder), workbench=False), ["papers.idx"])
         FILE.write_text(text_of(app.openapi()), encoding="utf-8")

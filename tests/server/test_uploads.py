@@ -61,7 +61,7 @@ def until(client: TestClient, job: str, is_so: Callable[[dict[str, Any]], bool])
 @contextmanager
 def serving_another(folder: Path) -> Iterator[TestClient]:
     FeatureIndex.create(folder / "others.idx").close()
-    app = create_app(ServerSettings(state=folder / "state"), [str(folder / "others.idx")])
+    app = create_app(ServerSettings(state=folder / "state", workbench=False), [str(folder / "others.idx")])
     with TestClient(app, base_url=HOST) as client:
         yield client
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from saeindex._version import __version__
 from saeindex.errors import StorageError
@@ -20,8 +21,10 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @router.get("/", summary="Show the server", response_model=replies.ServerReply)
-async def show_server() -> Response:
-    """Return what this is, and where its description and its indexes are."""
+async def show_server(request: Request) -> Response:
+    """Return what this is, and where its description and its indexes are; a browser gets the workbench."""
+    if "text/html" in request.headers.get("accept", "") and "workbench" in request.app.state._state:
+        return RedirectResponse("/ui/", 303)
     return reply(
         {"name": "saeindex", "version": __version__, "openapi": "/openapi.json", "indexes": "/v1/indexes"}
     )

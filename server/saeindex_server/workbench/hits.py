@@ -1,0 +1,103 @@
+"""A hit on a page: its text, the sentences that prove what it says, and the parts of its score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from saeindex.types import one_line, shortened
+
+if TYPE_CHECKING:
+    from saeindex.search.hits import Hit
+    from saeindex.types import Part, Proof
+
+SENTENCE_CHARS, SENTENCES, PARTS = 160, 2, 6
+UNNAMED = {"residual": "not in the dictionary", "bias": "common to all records"}
+
+
+def show_hit(rank: int, hit: Hit, was: int | None, menu: Callable[[Proof], None]) -> None:
+    """Show a hit; ``was`` is its rank without steering, ``menu`` adds what can be done with a concept."""
+    with ui.card().classes("w-full hit q-pa-sm").props("flat bordered"):
+        with ui.row().classes("w-full items-baseline no-wrap gap-2"):
+            ui.label(f"{rank}").classes("rank")
+            if was is not None and was != rank:
+                icon, colour = ("arrow_upward", "positive") if was > rank else ("arrow_downward", "negative")
+                with ui.row().classes("items-center no-wrap gap-0"):
+                    ui.icon(icon, color=colour).props(f'aria-label="was {was}"')
+                    ui.label(f"was {was}").classes("was")
+            ui.label(", ".join(map(str, _fields(hit)))).classes("fields")
+            ui.label(f"{hit.score:.3f}").classes("score")
+        if not hit.evidence:
+            ui.label(one_line(hit.text, 2 * SENTENCE_CHARS)).classes("text")
+        for proofs in _by_sentence(hit.evidence)[:SENTENCES]:
+            with ui.element("div").classes("w-full proof"):
+                for proof in proofs:
+                    label = f"{shortened(proof.label, 24)} {proof.evidence:.0%}"
+                    with ui.button(label).props("flat dense no-caps size=sm").classes("concept"):
+                        menu(proof)
+                show_sentence(proofs[0])
+        with ui.expansion("Text and score").classes("w-full more").props("dense"):
+            _show_text(hit)
+            if hit.explanation is not None:
+                _show_bars(hit.explanation.parts, hit.explanation.total)
+
+
+def _fields(hit: Hit) -> list[str]:
+    simple = [value for value in hit.metadata.values() if isinstance(value, str | int | float)]
+    return [shortened(str(value), 40) for value in simple][:4] or [shortened(hit.id, 60)]
+
+
+def _by_sentence(evidence: Sequence[Proof]) -> list[list[Proof]]:
+    """Return what is proved by each sentence, in the order of the evidence."""
+    found: dict[int, list[Proof]] = {}
+    for proof in evidence:
+        found.setdefault(proof.start, []).append(proof)
+    return list(found.values())
+
+
+def show_sentence(proof: Proof) -> None:
+    """Show the sentence of a proof, the word marked."""
+    before, word, after = proof.parts(SENTENCE_CHARS)
+    with ui.element("div").classes("sentence"):
+        for part, classes in ((before, ""), (word, "word"), (after, "")):
+            if part:
+                ui.label(part).classes(f"inline {classes}")
+
+
+def _show_text(hit: Hit) -> None:
+    """Show the whole text, with the sentences that prove a concept marked by its name on hover."""
+    at, by_start = 0, {proof.start: proof for proof in reversed(hit.evidence)}
+    with ui.element("div").classes("whole"):
+        for start in sorted(by_start):
+            proof = by_start[start]
+            if start < at:
+                continue
+            ui.label(hit.text[at:start]).classes("inline")
+            at = start + len(proof.sentence)
+            with ui.label(proof.sentence).classes("inline marked").props("tabindex=0"):
+                said = [one for one in hit.evidence if one.start == start]
+                ui.tooltip(", ".join(f"{one.label} {one.evidence:.0%}" for one in said))
+        ui.label(hit.text[at:]).classes("inline")
+
+
+def _show_bars(parts: tuple[Part, ...], total: float) -> None:
+    """Show the parts of a score as bars, which add up to it."""
+    named = [part for part in parts if part.kind == "feature"]
+    rows = [(part.label, part.value) for part in named[:PARTS]]
+    if rest := named[PARTS:]:
+        rows.append((f"{len(rest)} further concepts", sum(part.value for part in rest)))
+    rows += [(UNNAMED.get(part.kind, part.label), part.value) for part in parts if part.kind != "feature"]
+    largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
+    with ui.element("table").classes("bars"):
+        for name, value in [*rows, ("the score", total)]:
+            with ui.element("tr"):
+                with ui.element("td").classes("name"):
+                    ui.label(shortened(name, 32))
+                with ui.element("td").classes("value"):
+                    ui.label(f"{value:+.3f}")
+                with ui.element("td").classes("bar"):
+                    width = 0 if name == "the score" else 100 * abs(value) / largest
+                    sign = "minus" if value < 0 else "plus"
+                    ui.element("div").classes(sign).style(f"width:{width:.1f}%")
