@@ -156,7 +156,10 @@ async def _frame_of(request: Request, name: str) -> AuthorisedIndex | None:
 
 
 def _sorry(error: Refusal | SaeIndexError) -> None:
-    ui.label(f"{error.asked}: {error.found}. {error.do}").classes("q-pa-md")
+    """Say what went wrong; what to do about a request is no help on a page."""
+    with ui.column().classes("q-pa-md gap-2"):
+        ui.label(f"{error.asked}: {error.found}.")
+        ui.link("All indexes", "/")
 
 
 @ui.page("/{name}")

@@ -25,6 +25,11 @@ STRONGEST, STEP, SUGGESTED = 4.0, 0.5, 8
 Opener = Callable[[], Awaitable["AuthorisedIndex"]]
 
 
+def _safe(text: str) -> str:
+    """Return a text as a part of an attribute: letters, digits and spaces."""
+    return "".join(one if one.isalnum() else " " for one in text)
+
+
 class Found(NamedTuple):
     """The results of a search: as it is, steered, and what could be steered or left out next."""
 
@@ -148,10 +153,13 @@ class SearchPage:
             for target, strength in self._asked.steers.items():
                 with ui.row().classes("w-full items-center no-wrap gap-2"):
                     ui.label(shortened(target, 18)).classes("target")
-                    ui.slider(
+                    slider = ui.slider(
                         min=-STRONGEST, max=STRONGEST, step=STEP, value=strength,
                         on_change=lambda event, one=target: self._steer(one, float(event.value)),
-                    ).props(f'label color=primary aria-label="{"less or more"}"').classes("col")  # fmt: skip
+                    ).props(f'aria-label="less or more {_safe(target)}"').classes("col")  # fmt: skip
+                    ui.label().bind_text_from(slider, "value", lambda value: f"{value:+g}").classes(
+                        "strength"
+                    )
                     ui.button(icon="close", on_click=lambda _, one=target: self._remove(one)).props(
                         'flat dense round size=sm aria-label="remove"'
                     )
