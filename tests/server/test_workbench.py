@@ -155,6 +155,18 @@ def test_a_concept_has_a_page(driver: WebDriver, url: str, folder: Path) -> None
     assert find(driver, ".q-pa-md", "99999999")
 
 
+def test_two_groups_are_compared_and_a_link_is_the_comparison(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers/compare")
+    write(driver, "input[aria-label='Records where']", MUSIC)
+    find(driver, ".text", "findings between")
+    assert find(driver, ".heading", f"More in: {MUSIC}")
+    assert driver.current_url.startswith(f"{url}/ui/papers/compare?a=")
+    driver.get(driver.current_url)
+    assert find(driver, ".hit a.rank", "musical instrument")
+    write(driver, "input[aria-label='Records where']", " AND (")
+    assert find(driver, ".empty", "expected")
+
+
 def test_keys_are_asked_for_and_a_filter_is_all_that_there_is(
     driver: WebDriver, folder: Path, tmp_path: Path
 ) -> None:

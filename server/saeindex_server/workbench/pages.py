@@ -15,6 +15,7 @@ from nicegui import ui
 from saeindex.errors import SaeIndexError
 from saeindex_server.problems import Refusal
 from saeindex_server.workbench.asked import Asked
+from saeindex_server.workbench.compare_page import MOST_CHARS, ComparePage, Groups
 from saeindex_server.workbench.concept_page import look, show_concept
 from saeindex_server.workbench.search_page import SearchPage
 from saeindex_server.workbench.sessions import COOKIE, SECONDS, Sessions, token_of
@@ -89,6 +90,8 @@ def _frame(names: list[str], name: str, with_logout: bool) -> None:
             ui.select(
                 names, value=name, on_change=lambda event: ui.navigate.to(f"/{quote(event.value)}")
             ).props('dense borderless dark options-dense aria-label="index"')
+            ui.link("Search", f"/{quote(name)}").classes("tab")
+            ui.link("Compare", f"/{quote(name)}/compare").classes("tab")
         ui.space()
         dark = ui.dark_mode(None)
         ui.button(icon="contrast", on_click=dark.toggle).props(
@@ -178,6 +181,19 @@ async def show_search(request: Request, name: str) -> None:
         _sorry(error)
         return
     SearchPage(opened, name, asked).build()
+
+
+@ui.page("/{name}/compare")
+async def show_comparison(request: Request, name: str, a: str = "", b: str = "") -> None:
+    """Show the comparison of two groups of records of an index."""
+    if await _frame_of(request, name) is None:
+        return
+    token = token_of(request)
+
+    async def opened() -> AuthorisedIndex:
+        return (await _sessions().access(token)).index(name, "analyse")
+
+    ComparePage(opened, name, Groups(a[:MOST_CHARS], b[:MOST_CHARS])).build()
 
 
 @ui.page("/{name}/concept/{feature}")
