@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.analysis.drift.report import bars
 from saeindex.cli.bars import BAR, print_explanation
 from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import InvalidInputError, installed
@@ -144,6 +143,8 @@ def _print_compared(out: Console, diff: Diff, into: str) -> None:
 
 def _print_drift(out: Console, drift: Drift, into: str) -> None:
     from rich.text import Text
+
+    from saeindex.analysis.drift.report import bars
 
     first, last, found = drift.periods[0].first, drift.periods[-1].last, drift.findings["concepts"]
     look = (
