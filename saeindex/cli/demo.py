@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saeindex.cli.bars import BAR, print_explanation
 from saeindex.cli.output import Json, console, print_json
-from saeindex.errors import InvalidInputError, installed
+from saeindex.errors import InvalidInputError, NotFoundError, installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +51,10 @@ def demo(
             "with the package, as do the encoder and the engine (Qdrant Edge): nothing is downloaded.\n"
         )
     with FeatureIndex(into) as index:
-        if len(index) and not index.get([texts[0].id]):
-            found = f"it has {len(index):,} records that are not the demo's"
-            raise InvalidInputError(f"the demo in {into!r}", found, "Name another directory with --into.")
+        with suppress(NotFoundError):  # the first write creates it
+            if len(index) and texts[0].id not in index:
+                found = f"it has {len(index):,} records that are not the demo's"
+                raise InvalidInputError(f"the demo in {into!r}", found, "Name another directory with --into.")
         index.upsert(texts, progress=not as_json)
         filtered = index.search(CHILDHOOD, where=POVERTY, limit=HITS)
         plain = index.search(DANGERS, limit=HITS)
