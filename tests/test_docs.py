@@ -29,7 +29,7 @@ def test_the_python_blocks_of_a_page_run_and_print_what_is_shown(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n", PAGES[path.name])
-    assert len(blocks) >= {"README.md": 1, "guide.md": 4, "spaces.md": 1}.get(path.name, 0)
+    assert len(blocks) >= {"README.md": 1, "howto_search.md": 6, "spaces.md": 1}.get(path.name, 0)
     outputs = list(shown_outputs.printed_by(path))
     assert len(outputs) == PAGES[path.name].count("```text\n")
     for shown, printed in outputs:

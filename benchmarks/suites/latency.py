@@ -1,8 +1,9 @@
 """The cost of planning: planned queries compared with the engine's bare query, on 100,000 records.
 
 Bare is the engine's dense query itself, ten points with their payload, without store, plan or filter. Planned
-is a search by text with two phrases and a comparison in `where` and two steers. They alternate, one query
-after the other; texts are encoded beforehand. Warm: each phrase was resolved before; cold: none was.
+is a search by text with two names of concepts and a comparison in `where` and two steers. They alternate, one
+query after the other; texts are encoded beforehand. Warm: each name was resolved before; cold: none was.
+Phrases that are no concept are measured apart: for these every sentence is read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.data import properties
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex import FeatureIndex, FeatureSpace, Query, Steer
-from saeindex.concepts.resolver import Resolver
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
 from saeindex.stores.filters import as_filter
@@ -75,7 +76,7 @@ def built(path: Path, count: int) -> FeatureIndex:
 def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
     """Add the figures of one index."""
     texts = [str(r.metadata["title"]) for r in data.read("arxiv_heldout", "test", sizes.queries)]
-    phrases = resolvable_phrases(index, sizes.phrases + 3 * sizes.cold)
+    phrases = common_concepts(index, sizes.phrases + 3 * sizes.cold)
     warm, cold = phrases[: sizes.phrases], phrases[sizes.phrases :]
     for phrase in warm:
         index.plan(texts[0], where=f'"{phrase}" AND metadata.year > 0', steer=[Steer(phrase)])
@@ -85,29 +86,16 @@ def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
     outcome.figures.update(cold_figures(index, texts, cold))
     outcome.figures.update(explain_figures(index, queries))
     outcome.figures.update(property_figures(index, sizes.properties))
+    outcome.figures.update(phrase_figures(index, sizes.properties))
 
 
-def resolvable_phrases(index: FeatureIndex, count: int) -> list[str]:
-    """Return phrases that the collection can resolve, half of them descriptions and half labels."""
-    rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.state)
+def common_concepts(index: FeatureIndex, count: int) -> list[str]:
+    """Return names of concepts that neither few nor most records speak of."""
+    rng, space = np.random.default_rng(SEED), index.space
     density = index.state.sample().concept_share
     common = np.flatnonzero((density > SHARE[0]) & (density < SHARE[1]))
-    labels = [space.labels[i].text for i in rng.permutation(common) if not space.labels[i].is_weak]
-    described = [q["query"] for q in properties()["arxiv_heldout"]]
-    described += [
-        q["query"] for corpus, found in properties().items() for q in found if corpus != "arxiv_heldout"
-    ]
-    known = [phrase for phrase in described if is_known(resolver, phrase)][: count // 2]
-    chosen = known + labels[: count - len(known)]
-    return [chosen[i] for i in rng.permutation(len(chosen))]
-
-
-def is_known(resolver: Resolver, phrase: str) -> bool:
-    """Return whether the collection has records that a phrase describes."""
-    try:
-        return bool(resolver.resolve(phrase).features)
-    except UnknownConceptError:
-        return False
+    names = [space.labels[i].text for i in rng.permutation(common) if space.is_named[i]]
+    return names[:count]
 
 
 def planned(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -> Iterator[Query]:
@@ -250,4 +238,22 @@ def property_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
     return {
         "property_first_ms": Figure(float(np.median(first)), "ms", n=len(first)),
         "property_warm_ms": Figure(float(np.median(further)), "ms", n=len(further)),
+    }
+
+
+def phrase_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
+    """Return the seconds of the first count of a phrase that is no concept, and of further ones.
+
+    The first reads all sentences into memory.
+    """
+    times = list[float]()
+    for entry in properties()["arxiv_heldout"]:
+        index.state.encode.warm([entry["query"]])
+        if len(times) == count + 1:
+            break
+        with suppress(UnknownConceptError):
+            times.append(elapsed_ms(lambda: index.count(f'"{entry["query"]}"')) / 1e3)  # noqa: B023
+    return {
+        "phrase_first_s": Figure(times[0], "s"),
+        "phrase_next_s": Figure(float(np.median(times[1:])), "s", n=len(times) - 1),
     }

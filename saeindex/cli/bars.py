@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BAR = 24  # the longest bar, in characters
 SHOWN_PARTS = 8
+SMALL = 0.01  # the share of a score below which a part is not shown by itself
 
 # A value, its name, and the colour of its bar.
 Row = tuple[float, str, str]
@@ -82,8 +83,9 @@ def _rows(parts: Iterable[Part], total: float) -> list[Row]:
         kinds.get(part.kind, kinds[""]).append(part)
     rows: list[Row] = []
     for kind, named in (("feature", "concepts"), ("word", "words")):
-        rows += map(_row, kinds[kind][:SHOWN_PARTS])
-        if rest := kinds[kind][SHOWN_PARTS:]:
+        large = [part for part in kinds[kind][:SHOWN_PARTS] if abs(part.value) >= SMALL * abs(total)]
+        rows += map(_row, large)
+        if rest := [part for part in kinds[kind] if part not in large]:
             rows.append((sum(part.value for part in rest), f"{len(rest)} further {named}", "dim"))
     for part in kinds[""]:
         value, name, style = _row(part)

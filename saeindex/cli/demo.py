@@ -28,7 +28,7 @@ PRESIDENTS = {
 }
 OVER, CHARTED = "year", "war"
 # Hits and findings that are shown, and characters of their sentences.
-HITS, FINDINGS, CHARS = 4, 5, 84
+HITS, FINDINGS, CHARS, QUOTED = 3, 5, 200, 84
 
 
 def demo(
@@ -68,11 +68,18 @@ def demo(
         return
     _print_filtered(out, filtered, into)
     _print_steered(out, plain, steered, into)
-    _print_explained(out, steered[1])
+    _print_explained(out, steered[1], into)
     _print_compared(out, compared, into)
     _print_drift(out, drift, into)
-    _section(out, "Now your own texts", "saeindex index YOUR.csv --into yours.idx", "")
-    out.print('$ saeindex search yours.idx "…"', style="cyan", markup=False)
+    look = (
+        "A CSV file whose texts are in a column such as text, review or abstract; all others are its fields."
+    )
+    _section(out, "Now your own texts", "saeindex index reviews.csv --into reviews.idx", look)
+    for command in (
+        'search reviews.idx "a late delivery"',
+        "diff reviews.idx --a 'metadata.stars <= 2' --b 'metadata.stars = 5'",
+    ):
+        out.print(f"$ saeindex {command}", style="cyan", markup=False, soft_wrap=True)
     if serve:
         from saeindex.cli.serve import serve_indexes
 
@@ -91,7 +98,8 @@ def _print_filtered(out: Console, hits: Hits, into: str) -> None:
     matching, total = hits.plan.estimate.points, hits.plan.total
     look = (
         f"{matching:.0f} of {total} paragraphs speak of poverty; these are the nearest to {CHILDHOOD!r}. "
-        "Look at the sentences that prove it: not all of them have the word."
+        "Look at the sentence below each: it is why, and the percentage is how likely it speaks of poverty. "
+        "Not all of them have the word."
     )
     command = f"saeindex search {into} \"{CHILDHOOD}\" --where '{POVERTY}'"
     _section(out, "1  Search, and filter by a concept", command, look)
@@ -101,8 +109,8 @@ def _print_filtered(out: Console, hits: Hits, into: str) -> None:
 
 def _print_steered(out: Console, plain: Hits, steered: Hits, into: str) -> None:
     look = (
-        "The same question as it is, and moved towards crime. Look at the ranks: where a hit came from "
-        "stands behind its new place."
+        "The same question as it is, and moved towards crime, by twice what a paragraph on crime typically "
+        "has of it. It reorders, and leaves nothing out. Look at where each hit was before."
     )
     command = f"saeindex search {into} \"{DANGERS}\" --steer '{CRIME}' --explain"
     _section(out, "2  Steer", command, look)
@@ -113,12 +121,14 @@ def _print_steered(out: Console, plain: Hits, steered: Hits, into: str) -> None:
             _print_hit(out, f"{rank}{before}", hit)
 
 
-def _print_explained(out: Console, hit: Hit) -> None:
+def _print_explained(out: Console, hit: Hit, into: str) -> None:
     look = (
-        "Why the second of them is there: its score is a sum, of concepts and of what has no name. Look at "
-        "crime, and at how much has no name: that is said, not hidden."
+        "Why the second of them is there: its score is a sum of what it shares with the question: concepts "
+        "that have a name, many that have none (further, unnamed), what no concept has (residual), and what "
+        "all texts share (bias). Look at how much has no name: that is said, not hidden."
     )
-    _section(out, "3  Explain", "as above", look)
+    command = f"saeindex search {into} \"{DANGERS}\" --steer '{CRIME}' --explain --offset 1 --limit 1"
+    _section(out, "3  Explain", command, look)
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)
 
@@ -128,8 +138,9 @@ def _print_compared(out: Console, diff: Diff, into: str) -> None:
 
     truman, clinton = diff.groups.values()
     look = (
-        f"{truman} paragraphs of Truman (1945 to 1951) against {clinton} of Clinton (1993 to 2000). Look at "
-        f"the shares: {len(diff)} of {diff.tested['concepts']} concepts differ by more than chance explains."
+        f"{truman} paragraphs of Truman (1945 to 1951) against {clinton} of Clinton (1993 to 2000). Of "
+        f"{diff.tested['concepts']} concepts that are frequent enough, {len(diff)} differ; at most one in "
+        "twenty of these is expected to be chance. Look at the shares of paragraphs, and at what is said."
     )
     groups = " ".join(f"--group '{name}={where}'" for name, where in PRESIDENTS.items())
     _section(out, "4  Compare", f"saeindex diff {into} {groups} --families concepts", look)
@@ -137,7 +148,7 @@ def _print_compared(out: Console, diff: Diff, into: str) -> None:
         out.print(f"More in {name}", style="bold")
         for one in [one for one in diff.findings["concepts"] if one.group == name][:FINDINGS]:
             shares = f"{one.freq[name]:>5.0%} against {one.freq[other]:.0%}"
-            quoted = enumerate(one.examples[name][0].parts(CHARS))
+            quoted = enumerate(one.examples[name][0].parts(QUOTED))
             marked = [(part, "bold underline" if place % 2 else "") for place, part in quoted]
             line = Text.assemble((f"  {one.label:<13}", "green"), f"{shares:<18}", *marked)
             out.print(line, no_wrap=True, overflow="ellipsis")
@@ -150,14 +161,15 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
 
     first, last, found = drift.periods[0].first, drift.periods[-1].last, drift.findings["concepts"]
     look = (
-        f"{len(drift)} concepts come or go between {first} and {last}: each line is the share of paragraphs "
-        f"that speak of one. Look at {CHARTED}, below: which wars are these?"
+        f"{len(drift)} concepts come or go between {first} and {last}: each line has the shares of the "
+        "paragraphs that speak of one, in periods of about as many paragraphs. Look at "
+        f"{CHARTED}, below: the World War, Vietnam (1966 to 1971), the Gulf (1988 to 1992)."
     )
     _section(out, "5  Sixty years", f"saeindex drift {into} --over {OVER} --families concepts", look)
     for title, direction in (("Rising", "up"), ("Falling", "down")):
         out.print(title, style="bold")
         for one in [one for one in found if one.direction == direction][:FINDINGS]:
-            ends = f"  {one.fitted[0]:.0%} to {one.fitted[-1]:.0%}"
+            ends = f"  {one.shares[0]:.0%} to {one.shares[-1]:.0%}"
             out.print(Text.assemble((f"  {one.label:<13}", "green"), bars(one.shares), ends))
     shares = next(one for one in found if one.label == CHARTED).shares
     out.print(CHARTED.capitalize(), style="bold")
@@ -167,7 +179,8 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
 
 
 def _print_hit(out: Console, rank: str, hit: Hit) -> None:
-    """Print a hit in two lines: who said it when, and the sentence that proves it, or the start."""
+    """Print a hit: who said it when, and the sentence that proves it, or the start."""
+    from rich.padding import Padding
     from rich.text import Text
 
     said = f"{hit.metadata['president']}, {hit.metadata['year']}"
@@ -178,4 +191,4 @@ def _print_hit(out: Console, rank: str, hit: Hit) -> None:
         proof = hit.evidence[0]
         before, word, after = proof.parts(CHARS)
         quoted = [(f"{proof.label} {proof.evidence:.0%}  ", "green"), before, (word, "bold underline"), after]
-    out.print(Text.assemble(" " * 14, *quoted), no_wrap=True, overflow="ellipsis")
+    out.print(Padding(Text.assemble(*quoted), (0, 0, 0, 14)))

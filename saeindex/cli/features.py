@@ -145,8 +145,11 @@ def _print_fields(found: Sequence[MetadataField]) -> None:
     table = Table(named, "holds", "for example", "records", box=None, header_style="dim")
     for one in found:
         about = "about " if one.is_estimated else ""
-        example = one_line(json.dumps(one.example, ensure_ascii=False), EXAMPLE_CHARS)
-        table.add_row(visible(one.field), " and ".join(one.kinds), example, f"{about}{one.records:,}")
+        examples = ", ".join(
+            json.dumps(value, ensure_ascii=False) for value in one.values[:3] or [one.example]
+        )
+        shown = one_line(examples, EXAMPLE_CHARS)
+        table.add_row(visible(one.field), " and ".join(one.kinds), shown, f"{about}{one.records:,}")
     console().print(table if found else "  no metadata")
 
 

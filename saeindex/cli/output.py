@@ -82,7 +82,7 @@ def print_hits(out: Console, hits: Hits) -> None:
 
     groups = hits.plan.query.grouping
     if groups is None or (groups.field, groups.size) == (DOCUMENT, 1):
-        for rank, hit in enumerate(hits, 1):
+        for rank, hit in enumerate(hits, hits.plan.query.offset + 1):
             print_hit(out, rank, hit)
         return
     for group in hits.groups:

@@ -117,9 +117,9 @@ class CurrentState:
             self.add_terms(own)
         self.change(lambda _: {"learned": count or None, "written": 0})
 
-    def define(self, name: str, description: str, examples: Sequence[str]) -> int:
-        """Make a concept by its name, a description and example texts, or anew; return its feature."""
-        asked, given = f"define the concept {name!r:.80}", " ".join(name.split())
+    def define(self, wanted: Definition) -> int:
+        """Make a concept by its definition, or anew; return its feature."""
+        asked, given = f"define the concept {wanted.name!r:.80}", " ".join(wanted.name.split())
         with self.reading() as state:
             own, evidence = state.manifest, state.space.evidence
             if own.sentences != "stored" or evidence is None:
@@ -127,9 +127,12 @@ class CurrentState:
                 raise InvalidInputError(
                     asked, found, f"Run {copy_command(self._name)} with --sentences stored."
                 )
-            if not is_phrase(given) or not all(one.strip() for one in examples):
+            if not is_phrase(given) or not all(one.strip() for one in (*wanted.examples, *wanted.unlike)):
                 found = "an empty example" if is_phrase(given) else "not a phrase of at most 200 characters"
                 raise InvalidInputError(asked, found, "Give a word or a phrase, and texts that speak of it.")
+            if wanted.unlike and not wanted.examples:
+                found = "texts that do not speak of it, and none that does"
+                raise InvalidInputError(asked, found, "Give examples, too.")
             terms = {one.name.casefold(): one.name for one in own.terms}
             if given.startswith(("#", FAMILY, PROFILE)):
                 found, do = "it would be read as what it begins with", "Give it another name."
@@ -141,7 +144,7 @@ class CurrentState:
             if len(terms) >= MAX_DEFINED and given.casefold() not in terms:
                 found = f"the index has {len(terms):,} concepts of its own"
                 raise InvalidInputError(asked, found, "Define one of these anew.")
-            named = Definition(terms.get(given.casefold(), given), description, examples)
+            named = wanted._replace(name=terms.get(given.casefold(), given))
             term = named.term(self._encoder(), Surroundings.of(self.store, evidence.mean))
         self.add_terms([term])
         return self.given_space.n_features + [one.name for one in self.state.manifest.terms].index(term.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # The maximum depth of nested objects, and number of fields, that are listed.
 MAX_DEPTH, MAX_FIELDS = 4, 1_000
+# The maximum number of frequent values of a field, and their characters.
+MAX_VALUES, VALUE_CHARS = 20, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class MetadataField(Result):
     """A field, as a where expression writes it, and the kinds of values it holds, with one ``example``.
 
     ``records`` is how many records have it; in a large index that is estimated from a random sample.
+    ``values`` are its most frequent texts, numbers and truth values, the most frequent first, as far as there
+    are records that share one.
     """
 
     field: str
@@ -31,6 +36,7 @@ class MetadataField(Result):
     example: Any
     records: int
     is_estimated: bool
+    values: tuple[str | int | float | bool, ...] = ()
 
 
 @dataclass(slots=True)
@@ -38,6 +44,18 @@ class _Seen:
     example: Any
     kinds: dict[str, None] = field(default_factory=dict)
     records: int = 0
+    values: Counter[str | int | float | bool] = field(default_factory=Counter)
+
+    def add(self, value: Any) -> None:
+        self.kinds |= dict.fromkeys(_kinds(value))
+        self.records += 1
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | int | float) and len(str(one)) <= VALUE_CHARS:
+                self.values[one] += 1
+
+    @property
+    def frequent(self) -> tuple[str | int | float | bool, ...]:
+        return tuple(value for value, count in self.values.most_common(MAX_VALUES) if count > 1)
 
 
 def metadata_fields(store: VectorStore, records: int) -> list[MetadataField]:
@@ -50,11 +68,12 @@ def metadata_fields(store: VectorStore, records: int) -> list[MetadataField]:
             name = field_at(path)
             if name in seen or len(seen) < MAX_FIELDS:
                 one = seen.setdefault(name, _Seen(value))
-                one.kinds |= dict.fromkeys(_kinds(value))
-                one.records += 1
+                one.add(value)
     scale = records / max(1, len(payloads))
     found = [
-        MetadataField(name, tuple(one.kinds), one.example, round(scale * one.records), scale > 1)
+        MetadataField(
+            name, tuple(one.kinds), one.example, round(scale * one.records), scale > 1, one.frequent
+        )
         for name, one in seen.items()
     ]
     return sorted(found, key=lambda one: (-one.records, one.field))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from saeindex.errors import UnknownConceptError
 from saeindex.features.function_words import DENYING, is_function_word
-from saeindex.features.lexicon import TOKEN, forms, forms_in
+from saeindex.features.lexicon import TOKEN, forms, forms_in, forms_of
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
 SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "ʼ": "'"})
@@ -53,6 +53,8 @@ class Words:
         if not DENYING.isdisjoint(words):
             self._forms.append(set(DENYING))
         self._known = {form for own in self._forms for form in own if len(form) > 1}
+        # The words of texts that were looked at, and the known forms of those that have any.
+        self._seen, self._telling = set[str](), dict[str, list[str]]()
         self._is_scattered = len(self._forms) + len(codes) > (len(parts) > 1)
 
     def can_mean(self, sentence: str) -> bool:
@@ -65,6 +67,8 @@ class Words:
         for row, one in enumerate(plain):
             if self._written.search(one):
                 return Said(row, [])
+        if not self._has_words("\n".join(plain)):
+            return Said(None, [])
         scattered = [row for row, one in enumerate(plain) if self._has_words(one)]
         return Said(scattered[0], []) if self.is_single and scattered else Said(None, scattered)
 
@@ -84,10 +88,15 @@ class Words:
         return all(code.search(plain) for code in self._codes)
 
     def _has_words(self, plain: str) -> bool:
-        """Return whether all telling words are in a sentence, in any order."""
+        """Return whether all telling words are in a text, in any order."""
         if not self._is_scattered or not self._has_codes(plain):
             return False
-        found = {form for _, _, form in forms_in(plain, self._known, ())}
+        words = set(TOKEN.findall(plain.lower()))
+        for word in words - self._seen:
+            if known := [form for form in forms_of(word) if form in self._known]:
+                self._telling[word] = known
+        self._seen |= words
+        found = {form for word in self._telling.keys() & words for form in self._telling[word]}
         return all(not found.isdisjoint(own) for own in self._forms)
 
 

@@ -192,7 +192,7 @@ def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Ite
 @lru_cache(KEPT_TEXTS)
 def _tokens(text: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """Return start, end and forms of each word: a sentence is asked for several concepts."""
-    return tuple((*token.span(), _forms(token[0].lower())) for token in TOKEN.finditer(text))
+    return tuple((*token.span(), forms_of(token[0].lower())) for token in TOKEN.finditer(text))
 
 
 @lru_cache(KEPT_TEXTS)
@@ -202,7 +202,7 @@ def _first_places(text: str) -> Mapping[str, tuple[int, int]]:
 
 
 @lru_cache(KEPT_FORMS)
-def _forms(word: str) -> tuple[str, ...]:
+def forms_of(word: str) -> tuple[str, ...]:
     """Return a word as it is and its base form: the singular of a noun, the infinitive of a verb."""
     from simplemma import lemmatize
 
@@ -215,4 +215,4 @@ def forms(phrase: str) -> set[str]:
     Only its letters count: "5G network" is "g network", in texts as well.
     """
     *first, last = TOKEN.findall(phrase.lower()) or [""]
-    return {" ".join([*first, form]) for form in _forms(last)} if first or len(last) > 1 else set()
+    return {" ".join([*first, form]) for form in forms_of(last)} if first or len(last) > 1 else set()

@@ -97,13 +97,17 @@ class Define(Change["FeatureCard"], results="saeindex.concepts.feature_card"):
 
     concept: str = Field(max_length=200, description="its name: a word or a phrase")
     examples: Texts = Field(default=(), max_length=100, description="texts that speak of it")
+    unlike: Texts = Field(
+        default=(), max_length=100, description="texts that do not, though one may take them for it"
+    )
     description: str = Field(default="", max_length=2_000, description="what it is, in words")
 
     def change(self, current: CurrentState) -> FeatureCard:
         """Define."""
         from saeindex.concepts.feature_card import feature_card
+        from saeindex.indexing.terms import Definition
 
-        feature = current.define(self.concept, self.description, self.examples)
+        feature = current.define(Definition(self.concept, self.description, self.examples, self.unlike))
         with current.reading() as state:
             return feature_card(feature, state, EXAMPLES)
 

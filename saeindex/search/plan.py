@@ -153,7 +153,7 @@ class Plan(Result, Described):
                 lines.append(f"  {concept.phrase!r}: {', '.join(one.shown for one in concept.features)}")
         lines += [f"Steer: {one.strength:+g} {one.target}" for one in self.steer]
         if self.steer:
-            lines.append(f"Drift: {self.drift:.2f} (1 − cosine of the query before and after)")
+            lines.append(f"Moved: by {self.drift:.2f} (1 − cosine of the query before and after)")
         return [*lines, *(f"Warning: {warning}" for warning in self.warnings)]
 
 

@@ -33,6 +33,8 @@ HEADERS = {
 }
 # Pages run the scripts of the server that they came from, and nothing else; their parts are named by content.
 WORKBENCH = "/ui"
+# Bytes of what a page sends at once, such as a file: it must say how many.
+PAGE_BYTES = 256 * 2**20
 OF_PAGES = {
     **HEADERS,
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -108,6 +110,11 @@ class Middleware:
         if not is_named and (hosts or not await self._needs_keys()):
             do = "Call it by its own name, or start it with --hosts."
             return Refusal(421, asked, f"it was called {name!r:.80}", do)
+        if scope["method"] == "POST" and scope["path"].startswith(WORKBENCH):
+            size = headers.get(b"content-length", b"").decode("latin-1")
+            if not size.isdecimal() or int(size) > PAGE_BYTES:
+                found = f"{size or 'an unknown number of'} bytes from a page"
+                return Refusal(413, asked, found, f"Send at most {PAGE_BYTES:,} bytes.")
         return None
 
     def _noted(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:

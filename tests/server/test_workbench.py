@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,16 +61,23 @@ def saeindex(folder: Path, *arguments: str) -> list[str]:
 
 def serve(folder: Path) -> Iterator[str]:
     command = [*saeindex(folder, "serve", str(folder / "papers.idx")), "--port", "0"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
+    environment, log = os.environ | {"HF_HUB_OFFLINE": "1"}, folder / "server.log"
+    with log.open("wb") as file:  # a pipe that nobody reads would stop the server when it is full
+        process = subprocess.Popen(command, stderr=file, env=environment)
     try:
-        url = next(json.loads(line)["url"] for line in process.stderr if "Listening on " in line)
-        yield url
+        yield started(log)
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
+
+
+def started(log: Path) -> str:
+    for _ in range(600):
+        lines = [line for line in log.read_text().splitlines() if "Listening on " in line]
+        if lines:
+            return str(json.loads(lines[0])["url"])
+        time.sleep(0.1)
+    raise TimeoutError(log.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -151,20 +159,86 @@ def test_a_concept_has_a_page(driver: WebDriver, url: str, folder: Path) -> None
     find(driver, ".q-menu .q-item", "About it").click()
     find(driver, ".heading", "Sentences that speak of it")
     assert "/concept/" in driver.current_url
+    write(driver, "input[placeholder='another name']", "tunes")
+    assert find(driver, ".text-h5", "tunes")
+    write(driver, "input[placeholder='another name']", ENTER)
+    assert find(driver, ".text-h5", "music")
     driver.get(f"{url}/ui/papers/concept/99999999")
     assert find(driver, ".q-pa-md", "99999999")
 
 
-def test_two_groups_are_compared_and_a_link_is_the_comparison(driver: WebDriver, url: str) -> None:
-    driver.get(f"{url}/ui/papers/compare")
-    write(driver, "input[aria-label='Records where']", MUSIC)
-    find(driver, ".text", "findings between")
-    assert find(driver, ".heading", f"More in: {MUSIC}")
-    assert driver.current_url.startswith(f"{url}/ui/papers/compare?a=")
+def test_hits_are_liked_and_kept_as_a_profile(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers?q=a+broken+thing")
+    find(driver, "button[aria-label='more like this']").click()
+    find(driver, ".heading", "Steered towards what was liked")
+    assert "like=doc-" in driver.current_url
     driver.get(driver.current_url)
-    assert find(driver, ".hit a.rank", "musical instrument")
-    write(driver, "input[aria-label='Records where']", " AND (")
+    find(driver, ".heading", "Steered towards what was liked")
+    write(driver, "input[placeholder='a name for it']", "mine")
+    find(driver, ".heading", "Steered +profile:mine:1")
+    assert "like=" not in driver.current_url
+
+
+def test_a_condition_is_completed_as_it_is_written(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers?q=a+broken+thing")
+    find(driver, WHERE).send_keys('NOT "instr')
+    find(driver, ".q-chip", "musical instrument").click()
+    assert find(driver, WHERE).get_attribute("value") == 'NOT "musical instrument" '
+    find(driver, WHERE).send_keys("AND yea")
+    find(driver, ".q-chip", "metadata.year").click()
+    write(driver, WHERE, " > 2000")
+    assert find(driver, ".understood", "records match")
+
+
+@pytest.mark.parametrize(
+    ("page", "blank", "asked"),
+    [
+        ("compare", "Records where", MUSIC),
+        ("drift", "Of records where (all)", "metadata.year > 1000"),
+        ("correlate", "Of records where (all)", "metadata.year > 1000"),
+        ("clusters", "Along", "topic: music, cooking, health"),
+    ],
+)
+def test_an_analysis_is_a_link_and_its_findings_show_their_records(
+    driver: WebDriver, url: str, page: str, blank: str, asked: str
+) -> None:
+    over = "?over=metadata.score" if page == "drift" else ""
+    driver.get(f"{url}/ui/papers/{page}{over}")
+    write(driver, f"input[aria-label='{blank}']", asked)
+    find(driver, ".text", "records")
+    link = driver.current_url
+    driver.get("about:blank")
+    driver.get(link)
+    find(driver, "button.finding, .empty")
+    for finding in driver.find_elements("css selector", "button.finding")[:1]:
+        finding.click()
+        assert find(driver, ".beside .hit")
+    assert page == "drift" or driver.find_elements("css selector", "button.finding")
+    write(driver, "input[aria-label*='ecords where']", " AND (")
     assert find(driver, ".empty", "expected")
+
+
+def test_a_file_is_added_by_its_columns(driver: WebDriver, url: str, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    rows = [
+        "note,stars,what was said",
+        "1,5,A lighthouse keeper sings",
+        '2,1,"<script>window.broken=1</script>"',
+        "3,2,",
+    ]
+    table.write_text("\n".join(rows))
+    driver.get(f"{url}/ui/papers/add")
+    find(driver, "body", "Choose a file")
+    driver.find_element("css selector", "input[type=file]").send_keys(str(table))
+    find(driver, ".q-table", "A lighthouse keeper")
+    find(driver, "label.q-select", "The texts are in").click()
+    find(driver, ".q-menu .q-item", "what was said").click()
+    find(driver, "button", "Index it").click()
+    find(driver, ".text", "2 indexed")
+    assert find(driver, ".understood", "line 4: the text is null")
+    driver.get(f"{url}/ui/papers?q=lighthouse&where=metadata.stars+%3D+5")
+    assert find(driver, ".hit", "A lighthouse keeper")
+    assert driver.execute_script("return window.broken === undefined")
 
 
 def test_keys_are_asked_for_and_a_filter_is_all_that_there_is(
@@ -193,6 +267,11 @@ def test_keys_are_asked_for_and_a_filter_is_all_that_there_is(
         driver.get(f"{url}/ui/papers?q=a+thunderstorm")
         find(driver, ".hit")
         assert all("music" in one for one in ranked(driver))
+        assert not driver.find_elements("css selector", "a[href$='/add']")
+        driver.get(f"{url}/ui/papers/add")
+        assert find(driver, ".empty", "scope 'write'")
+        driver.get(f"{url}/ui/papers?q=a+thunderstorm")
+        find(driver, ".hit")
         revoked = saeindex(tmp_path, "keys", "revoke", keys[0].split("_")[1])
         subprocess.run(revoked, check=True, capture_output=True)
         write(driver, SEARCH, " and rain")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
@@ -81,8 +82,12 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
     suffix = path.suffix.lower()
     if suffix in TEXT_SUFFIXES:
         return TextFiles(path.parent, [path])
-    if suffix == ".parquet":
-        return _open_parquet(path, columns)
+    return _open_parquet(path, columns) if suffix == ".parquet" else _checked(_lines_of(path, columns))
+
+
+def _lines_of(path: Path, columns: Columns) -> _Rows:
+    """Return the rows of a file of lines; its columns are not looked at."""
+    suffix = path.suffix.lower()
     if suffix in COMPRESSIONS:
         suffix = path.with_suffix("").suffix.lower()
     if suffix not in _LINE_SUFFIXES:
@@ -94,14 +99,12 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
     check_utf8(path)
     is_json = suffix in (".jsonl", ".ndjson")
     delimiter = "\t" if suffix == ".tsv" else ","
-    return _checked(
-        _Rows(
-            path.name,
-            lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
-            columns,
-            has_fixed_columns=not is_json,
-            count_rows=lambda: count_lines(path) if is_json else max(0, count_lines(path, QUOTE) - 1),
-        )
+    return _Rows(
+        path.name,
+        lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
+        columns,
+        has_fixed_columns=not is_json,
+        count_rows=lambda: count_lines(path) if is_json else max(0, count_lines(path, QUOTE) - 1),
     )
 
 
@@ -143,6 +146,28 @@ def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
     total = len(items) if isinstance(items, Sized) else getattr(items, "total", None)
     is_one_shot = iter(items) is items
     return _Items(name, items, columns, total, is_one_shot)
+
+
+class Preview(NamedTuple):
+    """The first rows of a table, and which of its ``names`` would be the text and the id, if any would."""
+
+    names: tuple[str, ...]
+    rows: list[Mapping[str, Any]]
+    text: str | None
+    id: str | None
+
+
+def preview(path: Path) -> Preview:
+    """Look at a table before it is indexed."""
+    is_parquet = path.suffix.lower() == ".parquet"
+    read = parquet_rows(path) if is_parquet else _lines_of(path, Columns()).read()
+    rows = [row for row in islice(read, _HEAD_ROWS) if isinstance(row, Row)]
+    names = tuple(dict.fromkeys(str(name) for row in rows for name in row.fields))
+    text = record_id = None
+    with suppress(NotFoundError):  # no column has a name that texts often have
+        picker = choose_columns(Columns(), rows, path.name, has_fixed_columns=True)
+        text, record_id = picker.text, picker.id
+    return Preview(names, [row.fields for row in rows], text if text in names else None, record_id)
 
 
 def columns_of(source: RecordSource) -> list[str]:

@@ -74,7 +74,7 @@ async def add_records(
         token = request.headers.get(HEADER)
         found, is_replayed = await access.service.once(
             access.key, token, digest_of(request, taken.digest),
-            lambda: access.service.write(lambda: _queued(index, identity, asked, taken)),
+            lambda: access.service.write(lambda: queued(index, identity, asked, taken).to_json()),
         )  # fmt: skip
     finally:
         with CancelScope(shield=True):
@@ -83,13 +83,14 @@ async def add_records(
     return reply(found, 202, headers)
 
 
-def _queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled) -> dict[str, Any]:
+def queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled) -> Job:
+    """Queue the job that adds spooled records."""
     access = index.access
     job: Job = access.service.jobs.add(
         "records", index.name, access.key.id, asked, identity=identity, size=taken.size, total=taken.lines
     )
     index.note("add records", job=identity, bytes=taken.size)
-    return job.to_json()
+    return job
 
 
 async def _lines(body: bytes) -> AsyncIterator[bytes]:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
+from saeindex.errors import SaeIndexError
+from saeindex.operations.concepts import Define, Hide, Rename
+from saeindex.search.query import Query
 from saeindex.types import shortened
+from saeindex_server.problems import Refusal
 from saeindex_server.workbench.hits import show_sentence
 
 if TYPE_CHECKING:
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.index import FeatureIndex
+    from saeindex.indexing.terms import KeptTerm
+    from saeindex.operations.operation import Change
+    from saeindex.types import Proof
+    from saeindex_server.workbench.conditions import Opener
 
-EXAMPLES = 8
+# Sentences that are shown of each kind, and records in which those are sought that do as likely as not.
+EXAMPLES, BORDERLINE, READ = 8, 6, 40
+Judge: TypeAlias = Callable[[bool], Awaitable[None]]
 LEVELS = ("possible", "present", "typical", "strong")
 MEANING = {
     "possible": "perhaps speaks of it (evidence .2 and more)",
@@ -25,31 +37,123 @@ MEANING = {
 
 
 class Seen(NamedTuple):
-    """A concept as it is in an index of ``total`` records, and the concepts that often come with it."""
+    """A concept in an index of ``total`` records.
+
+    ``companions`` often come with it; ``borderline`` are sentences that speak of it as likely as not; ``own``
+    is how this index defines it, None for a concept of the space.
+    """
 
     card: FeatureCard
     total: int
     companions: list[tuple[str, float]]
+    borderline: list[tuple[str, Proof]]
+    own: KeptTerm | None
+
+    @classmethod
+    def of(cls, index: FeatureIndex, feature: str) -> Seen:
+        """Look at a concept, on a thread."""
+        card = index.concepts.card(feature, EXAMPLES)
+        beside = index.concepts.companions(card.id)
+        perhaps = Query(
+            text=card.label, where=f"possible(#{card.id}) AND NOT typical(#{card.id})", limit=READ
+        )
+        found = index.search(perhaps) if card.records_at_level[-1] > card.records_at_level[1] else ()
+        borderline = [(hit.id, proof) for hit in found for proof in hit.evidence if proof.id == card.id]
+        borderline.sort(key=lambda one: abs(one[1].evidence - 0.5))
+        own = {one.name: one for one in index.state.manifest.terms}
+        companions = [(one.label, one.lift) for one in beside]
+        return cls(card, len(index), companions, borderline[:BORDERLINE], own.get(card.label))
 
 
-def look(index: FeatureIndex, feature: str) -> Seen:
-    """Look at a concept, on a thread."""
-    card = index.concepts.card(feature, EXAMPLES)
-    beside = index.concepts.companions(card.id)
-    return Seen(card, len(index), [(one.label, one.lift) for one in beside])
+class ConceptPage:
+    """One open page of a concept."""
 
+    def __init__(self, opener: Opener, name: str, feature: str, can_write: bool) -> None:
+        """``opener`` returns the index as who looks may use it at the moment."""
+        self._open, self._name, self._feature, self._can_write = opener, name, feature, can_write
 
-def show_concept(name: str, seen: Seen) -> None:
-    """Show a concept of an index of this name."""
-    card, present, typical, strong, possible = seen.card, *seen.card.records_at_level
-    counts = dict(zip(LEVELS, (possible, present, typical, strong), strict=True))
-    with ui.column().classes("page w-full gap-2"):
-        ui.label(shortened(card.label, 120)).classes("text-h5")
-        if card.description:
-            ui.label(shortened(card.description, 400)).classes("text")
-        with ui.row().classes("gap-2"):
-            _link("Only records that speak of it", name, where=f"#{card.id}")
-            _link("Steer towards it", name, steer=f"+#{card.id}:2")
+    def build(self) -> None:
+        """Show the page, once it is there: to look at a concept may take seconds."""
+        self._place = ui.column().classes("w-full")
+        with self._place:
+            ui.spinner(size="2rem").classes("q-ma-lg")
+        ui.timer(0, self._show, once=True)
+
+    async def _show(self) -> None:
+        try:
+            seen = await (await self._open()).run(lambda opened: Seen.of(opened, self._feature))
+        except (SaeIndexError, Refusal) as error:
+            self._place.clear()
+            with self._place, ui.column().classes("q-pa-md gap-2"):
+                ui.label(f"{error.asked}: {error.found}.")
+                ui.link("Search", f"/{quote(self._name)}")
+            return
+        self._place.clear()
+        with self._place:
+            self._draw(seen)
+
+    async def _change(self, change: Change[Any]) -> None:
+        try:
+            index = await self._open()
+            await index.change(change.name, lambda opened: opened.perform(change))
+        except (SaeIndexError, Refusal) as error:
+            ui.notify(shortened(f"{error.asked}: {error.found}", 300), type="negative")
+            return
+        await self._show()
+
+    def _draw(self, seen: Seen) -> None:
+        card = seen.card
+        with ui.column().classes("page w-full gap-2"):
+            with ui.row().classes("w-full items-center gap-2"):
+                ui.label(shortened(card.label, 120)).classes("text-h5")
+                ui.label(f"#{card.id}, {card.origin}").classes("understood")
+                if self._can_write:
+                    self._draw_changes(card)
+            if card.description:
+                ui.label(shortened(card.description, 400)).classes("text")
+            with ui.row().classes("gap-2"):
+                self._link("Only records that speak of it", where=f"#{card.id}")
+                self._link("Steer towards it", steer=f"+#{card.id}:2")
+            self._draw_levels(seen)
+            ui.label("Sentences that speak of it most clearly").classes("heading")
+            for record in card.strongest:
+                self._draw_sentence(record.id, record.proof, record.text)
+            if seen.borderline:
+                ui.label("Sentences that speak of it as likely as not").classes("heading")
+                for identity, proof in seen.borderline:
+                    self._draw_sentence(identity, proof, "", self._judged(seen.own, proof.sentence))
+            if card.similar:
+                ui.label("Near it in meaning").classes("heading")
+                with ui.row().classes("gap-2"):
+                    for one in card.similar:
+                        ui.link(shortened(one.label, 30), f"/{quote(self._name)}/concept/{one.id}")
+            if seen.companions:
+                ui.label("Often in the same records").classes("heading")
+                with ui.row().classes("gap-2"):
+                    for label, lift in seen.companions[:EXAMPLES]:
+                        ui.label(f"{shortened(label, 30)} ×{lift:.1f}").classes("text")
+
+    def _draw_changes(self, card: FeatureCard) -> None:
+        """Show what who may write can do: name it, and hide it."""
+        named = ui.input(placeholder="another name").props("dense").classes("narrow-input")
+
+        async def rename() -> None:
+            await self._change(Rename(card.id, (named.value or "").strip()))
+
+        named.on("keydown.enter", rename)
+        ui.button("Rename", on_click=rename).props("flat dense no-caps size=sm")
+        is_hidden = card.kind == "hidden"
+
+        async def hide() -> None:
+            await self._change(Hide(card.id, hidden=not is_hidden))
+
+        ui.button("Show again" if is_hidden else "Hide", on_click=hide).props(
+            "flat dense no-caps size=sm"
+        ).tooltip("a hidden concept comes last, as one without a name")
+
+    def _draw_levels(self, seen: Seen) -> None:
+        present, typical, strong, possible = seen.card.records_at_level
+        counts = dict(zip(LEVELS, (possible, present, typical, strong), strict=True))
         ui.label("Records").classes("heading")
         with ui.element("table").classes("bars"):
             for level in LEVELS:
@@ -60,31 +164,32 @@ def show_concept(name: str, seen: Seen) -> None:
                     with ui.element("td").classes("bar"):
                         share = 100 * counts[level] / max(1, seen.total)
                         ui.element("div").classes("plus").style(f"width:{share:.1f}%")
-        ui.label("Sentences that speak of it most clearly").classes("heading")
-        for record in card.strongest:
-            with ui.row().classes("w-full items-baseline no-wrap gap-2"):
-                ui.label(shortened(record.id, 24)).classes("fields narrow")
-                if record.proof is not None:
-                    show_sentence(record.proof)
-                else:
-                    ui.label(shortened(record.text, 240)).classes("text")
-        _chips("Near it in meaning", name, [(one.label, one.id) for one in card.similar])
-        if seen.companions:
-            ui.label("Often in the same records").classes("heading")
-            ui.label(
-                ", ".join(
-                    f"{shortened(label, 30)} (×{lift:.1f})" for label, lift in seen.companions[:EXAMPLES]
-                )
-            )
 
+    def _draw_sentence(
+        self, identity: str, proof: Proof | None, text: str, judge: Judge | None = None
+    ) -> None:
+        with ui.row().classes("w-full items-baseline no-wrap gap-2"):
+            ui.label(shortened(identity, 24)).classes("fields narrow")
+            if proof is None:
+                ui.label(shortened(text, 240)).classes("text")
+                return
+            ui.label(f"{proof.evidence:.0%}").classes("score")
+            show_sentence(proof)
+            if judge is not None:
+                for said, speaks in (("It does", True), ("It does not", False)):
+                    ui.button(said, on_click=partial(judge, speaks)).props("flat dense no-caps size=sm")
 
-def _link(text: str, name: str, **asked: str) -> None:
-    ui.link(text, f"/{quote(name)}?{urlencode(asked)}")
+    def _judged(self, own: KeptTerm | None, sentence: str) -> Judge | None:
+        """Return what makes a sentence an example of a concept of this index, or what is unlike it."""
+        if own is None or not self._can_write:
+            return None
 
+        async def judge(speaks: bool) -> None:
+            examples = (*own.examples, sentence) if speaks else own.examples or (own.name,)
+            unlike = own.unlike if speaks else (*own.unlike, sentence)
+            await self._change(Define(own.name, examples, unlike, own.description))
 
-def _chips(title: str, name: str, concepts: list[tuple[str, int]]) -> None:
-    if concepts:
-        ui.label(title).classes("heading")
-        with ui.row().classes("gap-2"):
-            for label, feature in concepts:
-                ui.link(shortened(label, 30), f"/{quote(name)}/concept/{feature}")
+        return judge
+
+    def _link(self, text: str, **asked: str) -> None:
+        ui.link(text, f"/{quote(self._name)}?{urlencode(asked)}")

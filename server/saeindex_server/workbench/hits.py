@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from nicegui import ui
 
+from saeindex.search.compare import compare
 from saeindex.types import one_line, shortened
 
 if TYPE_CHECKING:
     from saeindex.search.hits import Hit
     from saeindex.types import Part, Proof
 
-SENTENCE_CHARS, SENTENCES, PARTS = 160, 2, 6
+SENTENCE_CHARS, SENTENCES, PARTS, REASONS = 160, 2, 6, 4
 UNNAMED = {"residual": "not in the dictionary", "bias": "common to all records"}
 
 
-def show_hit(rank: int, hit: Hit, was: int | None, menu: Callable[[Proof], None]) -> None:
-    """Show a hit; ``was`` is its rank without steering, ``menu`` adds what can be done with a concept."""
+class Doing(NamedTuple):
+    """What a person can do with a hit: what ``menu`` adds to a concept of it, and whether it is liked."""
+
+    menu: Callable[[Proof], None]
+    judge: Callable[[str, bool], Awaitable[None]]
+    liked: Callable[[str], bool | None]
+
+
+def show_hit(
+    rank: int, hit: Hit, was: int | None = None, doing: Doing | None = None, below: Hit | None = None
+) -> None:
+    """Show a hit; ``was`` is its rank without steering, ``below`` the next one."""
     with ui.card().classes("w-full hit q-pa-sm").props("flat bordered"):
         with ui.row().classes("w-full items-baseline no-wrap gap-2"):
             ui.label(f"{rank}").classes("rank")
@@ -28,6 +39,8 @@ def show_hit(rank: int, hit: Hit, was: int | None, menu: Callable[[Proof], None]
                     ui.icon(icon, color=colour).props(f'aria-label="was {was}"')
                     ui.label(f"was {was}").classes("was")
             ui.label(", ".join(map(str, _fields(hit)))).classes("fields")
+            if doing is not None:
+                _show_thumbs(hit, doing)
             ui.label(f"{hit.score:.3f}").classes("score")
         if not hit.evidence:
             ui.label(one_line(hit.text, 2 * SENTENCE_CHARS)).classes("text")
@@ -36,12 +49,48 @@ def show_hit(rank: int, hit: Hit, was: int | None, menu: Callable[[Proof], None]
                 for proof in proofs:
                     label = f"{shortened(proof.label, 24)} {proof.evidence:.0%}"
                     with ui.button(label).props("flat dense no-caps size=sm").classes("concept"):
-                        menu(proof)
+                        if doing is not None:
+                            doing.menu(proof)
                 show_sentence(proofs[0])
-        with ui.expansion("Text and score").classes("w-full more").props("dense"):
-            _show_text(hit)
-            if hit.explanation is not None:
-                _show_bars(hit.explanation.parts, hit.explanation.total)
+        more = ui.expansion("Text and score").classes("w-full more").props("dense")
+        more.on_value_change(lambda event: _fill(more, hit, below) if event.value else None)
+
+
+def _show_thumbs(hit: Hit, doing: Doing) -> None:
+    """Show the two buttons that say more, or less, like this one."""
+    held = doing.liked(hit.id)
+    for is_liked, icon, said in (
+        (True, "thumb_up", "more like this"),
+        (False, "thumb_down", "less like this"),
+    ):
+        is_held = held is is_liked
+
+        async def judged(_: object, is_liked: bool = is_liked) -> None:
+            await doing.judge(hit.id, is_liked)
+
+        button = ui.button(icon=icon, on_click=judged, color="primary" if is_held else "grey")
+        button.props(f'flat dense round size=xs aria-label="{said}" aria-pressed={str(is_held).lower()}')
+        button.tooltip(said)
+
+
+def _fill(more: ui.expansion, hit: Hit, below: Hit | None) -> None:
+    """Show the whole text of a hit, and its score, when they are asked for."""
+    more.clear()
+    with more:
+        _show_text(hit)
+        if hit.explanation is None:
+            return
+        _show_bars(hit.explanation.parts, hit.explanation.total)
+        if below is not None and below.explanation is not None:
+            found = compare(hit, below)
+            reasons = [
+                f"{part.value:+.3f} {UNNAMED.get(part.kind, part.label)}"
+                for part in found.differences[:REASONS]
+                if part.value
+            ]
+            rest = sum(part.value for part in found.differences[REASONS:])
+            parts = ", ".join([*reasons, f"{rest:+.3f} the rest"])
+            ui.label(f"Why above the next one, by {found.total:.3f}: {parts}").classes("understood")
 
 
 def _fields(hit: Hit) -> list[str]:

@@ -13,21 +13,30 @@ from nicegui import app as pages
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
+from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
 from saeindex_server.workbench.asked import Asked
-from saeindex_server.workbench.compare_page import MOST_CHARS, ComparePage, Groups
-from saeindex_server.workbench.concept_page import look, show_concept
+from saeindex_server.workbench.cluster_page import ClusterPage
+from saeindex_server.workbench.compare_page import ComparePage
+from saeindex_server.workbench.concept_page import ConceptPage
+from saeindex_server.workbench.correlate_page import CorrelatePage
+from saeindex_server.workbench.drift_page import DriftPage
 from saeindex_server.workbench.search_page import SearchPage
 from saeindex_server.workbench.sessions import COOKIE, SECONDS, Sessions, token_of
+from saeindex_server.workbench.upload_page import UploadPage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from saeindex_server.access import Access, AuthorisedIndex
+    from saeindex_server.keys import Scope
     from saeindex_server.service import Service
+    from saeindex_server.workbench.conditions import Opener
 
 PATH, PACKETS, FORM_BYTES = "/ui", 256, 4_096
-STYLE = Path(__file__).with_name("style.css")
+STYLE, PRIMARY = Path(__file__).with_name("style.css"), "#24609a"
+ANALYSES = {one.path: one for one in (ComparePage, DriftPage, CorrelatePage, ClusterPage)}
+TABS = {"Search": "", "Compare": "compare", "Trends": "drift", "Pairs": "correlate", "Clusters": "clusters"}
 
 
 def add_pages(app: FastAPI, service: Service) -> None:
@@ -37,6 +46,8 @@ def add_pages(app: FastAPI, service: Service) -> None:
     pages.state.sessions = sessions
     # Each message is a request, checked as all are; who types fast has more in one than the 16 by default.
     pages.config.socket_io_js_transports = ["polling"]
+    pages.on_page_exception(_show_failure)
+    pages.on_exception(lambda error: log_failure("", error))
     Payload.max_decode_packets = PACKETS
     ui.run_with(
         app, mount_path=PATH, title="saeindex", dark=None, tailwind=False, show_welcome_message=False,
@@ -68,6 +79,15 @@ def add_pages(app: FastAPI, service: Service) -> None:
         return answer
 
 
+def _show_failure(error: Exception) -> None:
+    """Say that a page failed; what is wrong is in the log, and nobody else's to read."""
+    log_failure("", error)
+    _begin()
+    with ui.column().classes("absolute-center items-center gap-2"):
+        ui.label("Something went wrong on this page. The log of the server says what.")
+        ui.link("All indexes", "/")
+
+
 def _sessions() -> Sessions:
     found: Sessions = pages.state.sessions
     return found
@@ -82,16 +102,25 @@ async def _access(request: Request) -> Access | None:
         return None
 
 
-def _frame(names: list[str], name: str, with_logout: bool) -> None:
+def _begin() -> None:
+    """Give a page its language, its colours and its style."""
+    ui.add_head_html("<script>document.documentElement.lang = 'en'</script>")
+    ui.colors(primary=PRIMARY)
     ui.add_css(STYLE.read_text("utf-8"))
+
+
+def _frame(names: list[str], name: str, with_logout: bool, can_write: bool = False) -> None:
+    _begin()
     with ui.header().classes("items-center no-wrap q-py-xs"):
-        ui.link("saeindex", "/").classes("brand")
+        with ui.element("h1").classes("brand"):
+            ui.link("saeindex", "/").classes("brand")
         if name:
             ui.select(
                 names, value=name, on_change=lambda event: ui.navigate.to(f"/{quote(event.value)}")
             ).props('dense borderless dark options-dense aria-label="index"')
-            ui.link("Search", f"/{quote(name)}").classes("tab")
-            ui.link("Compare", f"/{quote(name)}/compare").classes("tab")
+            with ui.row().classes("no-wrap tabs"):
+                for said, path in {**TABS, **({"Add records": "add"} if can_write else {})}.items():
+                    ui.link(said, f"/{quote(name)}/{path}".rstrip("/")).classes("tab")
         ui.space()
         dark = ui.dark_mode(None)
         ui.button(icon="contrast", on_click=dark.toggle).props(
@@ -107,9 +136,10 @@ def _frame(names: list[str], name: str, with_logout: bool) -> None:
 @ui.page("/login")
 def show_login(wrong: str = "") -> None:
     """Show the form that takes a key."""
-    ui.add_css(STYLE.read_text("utf-8"))
+    _begin()
     with ui.column().classes("absolute-center items-center gap-2"):
-        ui.label("saeindex").classes("text-h5")
+        with ui.element("h1").classes("text-h5"):
+            ui.label("saeindex")
         if wrong:
             ui.label("This key is wrong, revoked or at its end.").classes("text-negative")
         ui.html(
@@ -154,8 +184,18 @@ async def _frame_of(request: Request, name: str) -> AuthorisedIndex | None:
         _frame([], "", with_logout)
         _sorry(error)
         return None
-    _frame(names, name, with_logout)
+    _frame(names, name, with_logout, access.key.may("write"))
     return index
+
+
+def _opener(request: Request, name: str, scope: Scope = "read") -> Opener:
+    """Return what returns an index as who looks may use it at the moment."""
+    token = token_of(request)
+
+    async def opened() -> AuthorisedIndex:
+        return (await _sessions().access(token)).index(name, scope)
+
+    return opened
 
 
 def _sorry(error: Refusal | SaeIndexError) -> None:
@@ -168,54 +208,40 @@ def _sorry(error: Refusal | SaeIndexError) -> None:
 @ui.page("/{name}")
 async def show_search(request: Request, name: str) -> None:
     """Show the search of an index."""
-    if await _frame_of(request, name) is None:
+    index = await _frame_of(request, name)
+    if index is None:
         return
-    token = token_of(request)
-
-    async def opened() -> AuthorisedIndex:
-        return (await _sessions().access(token)).index(name)
-
     try:
         asked = Asked.of(request.query_params)
     except SaeIndexError as error:
         _sorry(error)
         return
-    SearchPage(opened, name, asked).build()
+    server = str(request.base_url).removesuffix("/").removesuffix(PATH)
+    SearchPage(_opener(request, name), name, asked, server, index.access.key.may("write")).build()
 
 
-@ui.page("/{name}/compare")
-async def show_comparison(request: Request, name: str, a: str = "", b: str = "") -> None:
-    """Show the comparison of two groups of records of an index."""
-    if await _frame_of(request, name) is None:
-        return
-    token = token_of(request)
-
-    async def opened() -> AuthorisedIndex:
-        return (await _sessions().access(token)).index(name, "analyse")
-
-    ComparePage(opened, name, Groups(a[:MOST_CHARS], b[:MOST_CHARS])).build()
+@ui.page("/{name}/add")
+async def show_upload(request: Request, name: str) -> None:
+    """Show how records are added to an index."""
+    if await _frame_of(request, name) is not None:
+        UploadPage(_opener(request, name, "write"), name).build()
 
 
 @ui.page("/{name}/concept/{feature}")
 async def show_card(request: Request, name: str, feature: str) -> None:
-    """Show a concept of an index, once the page is there: to look at it may take seconds."""
+    """Show a concept of an index."""
     index = await _frame_of(request, name)
-    if index is None:
+    if index is not None:
+        ConceptPage(_opener(request, name), name, f"#{feature}", index.access.key.may("write")).build()
+
+
+@ui.page("/{name}/{analysis}")
+async def show_analysis(request: Request, name: str, analysis: str) -> None:
+    """Show an analysis of an index."""
+    if await _frame_of(request, name) is None:
         return
-    place = ui.column().classes("w-full")
-
-    async def show() -> None:
-        try:
-            seen = await index.run(lambda opened: look(opened, f"#{feature}"))
-        except (Refusal, SaeIndexError) as error:
-            place.clear()
-            with place:
-                _sorry(error)
-            return
-        place.clear()
-        with place:
-            show_concept(name, seen)
-
-    with place:
-        ui.spinner(size="2rem").classes("q-ma-lg")
-    ui.timer(0, show, once=True)
+    page = ANALYSES.get(analysis)
+    if page is None:
+        _sorry(Refusal(404, f"the page {analysis!r:.80}", "there is none", "Choose another."))
+        return
+    page(_opener(request, name, "analyse"), name, request.query_params).build()

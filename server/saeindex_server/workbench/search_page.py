@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from nicegui import ui
 
+from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
+from saeindex.operations.profiles import FitProfile
 from saeindex.types import shortened
 from saeindex_server.problems import Refusal
-from saeindex_server.workbench.asked import Asked
-from saeindex_server.workbench.hits import show_hit
+from saeindex_server.workbench.conditions import ConditionBlank, Opener, both
+from saeindex_server.workbench.hits import Doing, show_hit
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
     from saeindex.types import Proof
-    from saeindex_server.access import AuthorisedIndex
+    from saeindex_server.workbench.asked import Asked
 
 STRONGEST, STEP, SUGGESTED = 4.0, 0.5, 8
-Opener = Callable[[], Awaitable["AuthorisedIndex"]]
+# Seconds between two places of a slider that is moved: what comes sooner is not sent.
+THROTTLE = 0.05
 
 
 def _safe(text: str) -> str:
@@ -30,31 +32,33 @@ def _safe(text: str) -> str:
     return "".join(one if one.isalnum() else " " for one in text)
 
 
-class Found(NamedTuple):
-    """The results of a search: as it is, steered, and what could be steered or left out next."""
+class Unsteered(NamedTuple):
+    """The results of a search as it is, and what could be steered or left out next."""
 
+    asked: tuple[str, str]
     plain: Hits
-    steered: Hits | None
     facets: list[ConceptFacet]
     exclusions: list[Exclusion]
 
-
-def find(index: FeatureIndex, asked: Asked) -> Found:
-    """Search an index, on a thread."""
-    plain = index.search(asked.query(is_steered=False))
-    steered = index.search(asked.query(is_steered=True)) if any(asked.steers.values()) else None
-    return Found(
-        plain, steered, index.concepts.facets(plain.plan.query), index.concepts.exclusions(plain.plan.query)
-    )
+    @classmethod
+    def of(cls, index: FeatureIndex, asked: Asked) -> Unsteered:
+        """Search an index, on a thread."""
+        plain = index.search(asked.query(is_steered=False))
+        query = plain.plan.query
+        return cls(
+            (asked.text, asked.where), plain, index.concepts.facets(query), index.concepts.exclusions(query)
+        )
 
 
 class SearchPage:
     """One open page; a change while a search runs is searched for when that ends, and only the last."""
 
-    def __init__(self, opener: Opener, name: str, asked: Asked) -> None:
-        """``opener`` returns the index as who looks may use it at the moment."""
-        self._open, self._name, self._asked = opener, name, asked
+    def __init__(self, opener: Opener, name: str, asked: Asked, server: str, can_write: bool) -> None:
+        """``opener`` returns the index as who looks may use it at the moment; ``server`` is its address."""
+        self._open, self._name, self._asked, self._server = opener, name, asked, server
+        self._can_write = can_write
         self._is_busy = self._is_late = False
+        self._unsteered: Unsteered | None = None
 
     def build(self) -> None:
         """Show the page."""
@@ -66,14 +70,9 @@ class SearchPage:
                     .props("outlined dense clearable autofocus")
                 )
                 self._text.on("keydown.enter", self._submit)
-                self._where = (
-                    ui.input(
-                        "Only records where", value=self._asked.where, placeholder='"crime" AND NOT "war"'
-                    )
-                    .classes("w-full")
-                    .props("outlined dense clearable")
+                self._where = ConditionBlank(
+                    self._open, "Only records where", self._asked.where, '"crime" AND NOT "war"', self._submit
                 )
-                self._where.on("keydown.enter", self._submit)
                 ui.button("Search", on_click=self._submit).classes("w-full").props("unelevated no-caps")
                 self._sliders = ui.column().classes("w-full gap-1")
                 self._next = ui.column().classes("w-full gap-1")
@@ -82,7 +81,7 @@ class SearchPage:
         ui.timer(0, self._search, once=True)
 
     async def _submit(self) -> None:
-        self._asked.text, self._asked.where = self._text.value or "", self._where.value or ""
+        self._asked.text, self._asked.where = self._text.value or "", self._where.value
         await self._search()
 
     async def _steer(self, target: str, strength: float) -> None:
@@ -101,8 +100,19 @@ class SearchPage:
         await self._search()
 
     async def _restrict(self, clause: str) -> None:
-        held = self._asked.where.strip()
-        self._where.value = self._asked.where = f"({held}) AND {clause}" if held else clause
+        self._where.value = self._asked.where = both(self._asked.where, clause)
+        await self._search()
+
+    async def _judge(self, record: str, is_liked: bool) -> None:
+        """Like or dislike a hit; a second time takes it back."""
+        if self._asked.judged.pop(record, None) is not is_liked:
+            self._asked.judged[record] = is_liked
+        self._draw_sliders()
+        await self._search()
+
+    async def _forget(self) -> None:
+        self._asked.judged.clear()
+        self._draw_sliders()
         await self._search()
 
     async def _search(self) -> None:
@@ -112,33 +122,44 @@ class SearchPage:
         self._is_busy = True
         try:
             self._is_late = True
-            while self._is_late:
-                self._is_late = False
-                await self._search_once()
+            with self._results:  # what asked for it may be gone by now
+                while self._is_late:
+                    self._is_late = False
+                    await self._search_once()
         finally:
             self._is_busy = False
 
     async def _search_once(self) -> None:
-        asked = Asked(self._asked.text, self._asked.where, dict(self._asked.steers))
-        ui.navigate.history.replace(asked.address(f"/ui/{self._name}"))
+        asked = self._asked.copy()
+        ui.navigate.history.replace(asked.address(f"/ui/{quote(self._name)}"))
         if asked.is_empty:
             self._say("Search for a topic, or say which records to keep.", "search")
             self._next.clear()
             return
         try:
-            index = await self._open()
-            found = await index.run(lambda opened: find(opened, asked))
-        except SaeIndexError as error:
+            plain, steered = await (await self._open()).run(lambda opened: self._find(opened, asked))
+        except (SaeIndexError, Refusal) as error:
             self._say(f"{error.asked}: {error.found}", "error_outline", error.do)
             return
-        except Refusal as refusal:
-            self._say(f"{refusal.asked}: {refusal.found}", "error_outline", refusal.do)
-            return
-        self._draw_results(found, asked)
-        self._draw_next(found)
+        if plain is not self._unsteered:
+            self._unsteered = plain
+            self._draw_next(plain)
+        self._draw_results(plain.plain, steered, asked)
+
+    def _find(self, index: FeatureIndex, asked: Asked) -> tuple[Unsteered, Hits | None]:
+        """Search, on a thread; what a slider does not change is searched for once."""
+        known = self._unsteered
+        if (
+            known is None
+            or known.asked != (asked.text, asked.where)
+            or known.plain.plan.revision != index.state.revision
+        ):
+            known = Unsteered.of(index, asked)
+        return known, index.search(asked.query(is_steered=True)) if asked.all_steers else None
 
     def _say(self, text: str, icon: str, do: str = "") -> None:
         """Show a sentence in place of results."""
+        self._unsteered = None
         self._results.clear()
         with self._results, ui.column().classes("w-full items-center empty gap-1"):
             ui.icon(icon, size="2rem")
@@ -153,10 +174,13 @@ class SearchPage:
             for target, strength in self._asked.steers.items():
                 with ui.row().classes("w-full items-center no-wrap gap-2"):
                     ui.label(shortened(target, 18)).classes("target")
-                    slider = ui.slider(
-                        min=-STRONGEST, max=STRONGEST, step=STEP, value=strength,
-                        on_change=lambda event, one=target: self._steer(one, float(event.value)),
-                    ).props(f'aria-label="less or more {_safe(target)}"').classes("col")  # fmt: skip
+                    slider = ui.slider(min=-STRONGEST, max=STRONGEST, step=STEP, value=strength)
+                    slider.props(f'aria-label="less or more {_safe(target)}"').classes("col")
+                    slider.on(
+                        "update:model-value",
+                        lambda event, one=target: self._steer(one, float(event.args)),
+                        throttle=THROTTLE,
+                    )
                     ui.label().bind_text_from(slider, "value", lambda value: f"{value:+g}").classes(
                         "strength"
                     )
@@ -169,30 +193,84 @@ class SearchPage:
                 await self._add((added.value or "").strip())
 
             added.on("keydown.enter", add)
+            if self._asked.judged:
+                self._draw_judged()
 
-    def _draw_results(self, found: Found, asked: Asked) -> None:
+    def _draw_judged(self) -> None:
+        """Show how many hits were liked and disliked, and what can be done with that."""
+        liked, disliked = len(self._asked.records(True)), len(self._asked.records(False))
+        with ui.row().classes("w-full items-center no-wrap gap-2"):
+            said = f"{liked} liked, {disliked} disliked" + ("" if liked else ": like one, too")
+            ui.label(said).classes("understood col")
+            ui.button("Forget", on_click=self._forget).props("flat dense no-caps size=sm")
+        if self._can_write and liked:
+            with ui.row().classes("w-full items-center no-wrap gap-2"):
+                named = ui.input(placeholder="a name for it").classes("col").props("dense")
+
+                async def save() -> None:
+                    await self._save((named.value or "").strip())
+
+                named.on("keydown.enter", save)
+                ui.button("Save as profile", on_click=save).props("flat dense no-caps size=sm")
+
+    async def _save(self, name: str) -> None:
+        """Save what was liked as a profile, and steer by that."""
+        fitted = FitProfile(name, self._asked.records(True), self._asked.records(False))
+        try:
+            index = await self._open()
+            await index.change("profiles/fit", lambda opened: opened.perform(fitted))
+        except (SaeIndexError, Refusal) as error:
+            ui.notify(f"{error.asked}: {error.found}", type="negative")
+            return
+        self._asked.judged.clear()
+        self._asked.steers[f"{PROFILE}{name}"] = 1.0
+        self._draw_sliders()
+        await self._search()
+
+    def _draw_results(self, plain: Hits, steered: Hits | None, asked: Asked) -> None:
         self._results.clear()
         with self._results:
-            for line in found.plain.plan.understood:
+            for line in (plain if steered is None else steered).plan.understood:
                 ui.label(shortened(line, 300)).classes("understood")
-            if not found.plain:
+            if not plain:
                 self._say("No record matches.", "inbox", "Loosen the condition.")
                 return
             with ui.row().classes("w-full no-wrap columns"):
-                self._draw_list("As asked", found.plain, is_steered=False)
-                if found.steered is not None:
-                    moved = f"Steered {asked.steer}, the query moved by {found.steered.drift:.2f}"
-                    self._draw_list(moved, found.steered, is_steered=True)
-            with ui.expansion("The same in Python, or as a command").classes("w-full"):
-                ui.code(asked.as_python(self._name), language="python").classes("w-full")
-                ui.code(asked.as_command(self._name), language="bash").classes("w-full")
+                self._draw_list("As asked", plain)
+                if steered is not None:
+                    judged = ["towards what was liked"] if asked.records(True) else []
+                    moved = ", ".join([asked.steer, *judged] if asked.steer else judged)
+                    self._draw_list(f"Steered {moved}", steered)
+            with ui.expansion("The same in Python, as a command, or over HTTP").classes("w-full"):
+                for text, language in (
+                    (asked.as_python(self._name), "python"),
+                    (asked.as_command(self._name), "bash"),
+                    (asked.as_curl(self._name, self._server), "bash"),
+                ):
+                    ui.code(text, language=language).classes("w-full")
 
-    def _draw_list(self, title: str, hits: Hits, is_steered: bool) -> None:
+    def _draw_list(self, title: str, hits: Hits) -> None:
+        doing = Doing(self._menu, self._judge, self._asked.judged.get)
         with ui.column().classes("list gap-2"):
             ui.label(shortened(title, 90)).classes("heading")
-            for rank, hit in enumerate(hits, 1):
-                was = hit.steered.rank_before if is_steered and hit.steered is not None else None
-                show_hit(rank, hit, was, self._menu)
+            if hits.drift:
+                self._draw_gauge(hits.drift)
+            for rank, (hit, below) in enumerate(zip(hits, [*hits[1:], None], strict=True), 1):
+                was = None if hit.steered is None else hit.steered.rank_before
+                show_hit(rank, hit, was, doing, below)
+
+    def _draw_gauge(self, drift: float) -> None:
+        """Show how far the query was moved: 0 is the question, 1 is nothing of it."""
+        with ui.row().classes("w-full items-center no-wrap gap-2 gauge"):
+            ui.label("your question").classes("understood")
+            track = ui.element("div").classes("track")
+            track.props(
+                'role="meter" aria-label="how far the query was moved" aria-valuemin=0 aria-valuemax=1'
+            )
+            with track.props(f"aria-valuenow={drift:.2f}"):
+                ui.element("div").classes("plus").style(f"width:{100 * min(1.0, drift):.0f}%")
+            ui.label("nothing of it").classes("understood")
+            ui.tooltip(f"drift {drift:.2f}: 1 − cosine of the query before and after")
 
     def _menu(self, proof: Proof) -> None:
         """Add the menu of a concept to what was made last."""
@@ -205,7 +283,7 @@ class SearchPage:
                     "About it", on_click=lambda: ui.navigate.to(f"/{quote(self._name)}/concept/{proof.id}")
                 )
 
-    def _draw_next(self, found: Found) -> None:
+    def _draw_next(self, found: Unsteered) -> None:
         self._next.clear()
         with self._next:
             if found.facets:
