@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.drift.results import Drift
     from saeindex.search.hits import Hit, Hits
 
-CHILDHOOD, POVERTY = "a child's future", '"poverty"'
+NEED, POVERTY = "helping those who have least", '"poverty"'
 DANGERS, CRIME = "the dangers we face", "+crime:2"
 PRESIDENTS = {
     "Truman": 'metadata.president = "Harry S. Truman"',
@@ -56,7 +56,7 @@ def demo(
                 found = f"it has {len(index):,} records that are not the demo's"
                 raise InvalidInputError(f"the demo in {into!r}", found, "Name another directory with --into.")
         index.upsert(texts, progress=not as_json)
-        filtered = index.search(CHILDHOOD, where=POVERTY, limit=HITS)
+        filtered = index.search(NEED, where=POVERTY, limit=HITS)
         plain = index.search(DANGERS, limit=HITS)
         steered = index.search(DANGERS, steer=CRIME, limit=HITS, explain=True)
         compared = index.diff(groups=PRESIDENTS, families=("concepts",))
@@ -97,11 +97,11 @@ def _section(out: Console, title: str, command: str, look: str) -> None:
 def _print_filtered(out: Console, hits: Hits, into: str) -> None:
     matching, total = hits.plan.estimate.points, hits.plan.total
     look = (
-        f"{matching:.0f} of {total} paragraphs speak of poverty; these are the nearest to {CHILDHOOD!r}. "
+        f"{matching:.0f} of {total} paragraphs speak of poverty; these are the nearest to {NEED!r}. "
         "Look at the sentence below each: it is why, and the percentage is how likely it speaks of poverty. "
         "Not all of them have the word."
     )
-    command = f"saeindex search {into} \"{CHILDHOOD}\" --where '{POVERTY}'"
+    command = f"saeindex search {into} \"{NEED}\" --where '{POVERTY}'"
     _section(out, "1  Search, and filter by a concept", command, look)
     for rank, hit in enumerate(hits, 1):
         _print_hit(out, f"{rank}", hit)

@@ -47,13 +47,26 @@ def show_hit(
         for proofs in _by_sentence(hit.evidence)[:SENTENCES]:
             with ui.element("div").classes("w-full proof"):
                 for proof in proofs:
-                    label = f"{shortened(proof.label, 24)} {proof.evidence:.0%}"
-                    with ui.button(label).props("flat dense no-caps size=sm").classes("concept"):
-                        if doing is not None:
-                            doing.menu(proof)
+                    _show_concept(proof, doing)
                 show_sentence(proofs[0])
         more = ui.expansion("Text and score").classes("w-full more").props("dense")
         more.on_value_change(lambda event: _fill(more, hit, below) if event.value else None)
+
+
+def _show_concept(proof: Proof, doing: Doing | None) -> None:
+    """Show a concept; its menu is made when it is first asked for, as a page has hundreds."""
+    button = ui.button(f"{shortened(proof.label, 24)} {proof.evidence:.0%}")
+    button.props("flat dense no-caps size=sm").classes("concept")
+    if doing is None:
+        return
+
+    def choose() -> None:
+        if not list(button.default_slot.children):
+            with button, ui.menu() as menu:
+                doing.menu(proof)
+            menu.open()
+
+    button.on_click(choose)
 
 
 def _show_thumbs(hit: Hit, doing: Doing) -> None:
@@ -69,8 +82,8 @@ def _show_thumbs(hit: Hit, doing: Doing) -> None:
             await doing.judge(hit.id, is_liked)
 
         button = ui.button(icon=icon, on_click=judged, color="primary" if is_held else "grey")
-        button.props(f'flat dense round size=xs aria-label="{said}" aria-pressed={str(is_held).lower()}')
-        button.tooltip(said)
+        button.props(f'flat dense round size=xs aria-label="{said}" title="{said}"')
+        button.props(f"aria-pressed={str(is_held).lower()}")
 
 
 def _fill(more: ui.expansion, hit: Hit, below: Hit | None) -> None:

@@ -107,11 +107,13 @@ class SearchPage:
         """Like or dislike a hit; a second time takes it back."""
         if self._asked.judged.pop(record, None) is not is_liked:
             self._asked.judged[record] = is_liked
+        self._unsteered = None  # its thumbs change
         self._draw_sliders()
         await self._search()
 
     async def _forget(self) -> None:
         self._asked.judged.clear()
+        self._unsteered = None
         self._draw_sliders()
         await self._search()
 
@@ -144,7 +146,9 @@ class SearchPage:
         if plain is not self._unsteered:
             self._unsteered = plain
             self._draw_next(plain)
-        self._draw_results(plain.plain, steered, asked)
+            self._draw_results(plain.plain)
+        if plain.plain:
+            self._draw_steered(plain.plain, steered, asked)
 
     def _find(self, index: FeatureIndex, asked: Asked) -> tuple[Unsteered, Hits | None]:
         """Search, on a thread; what a slider does not change is searched for once."""
@@ -223,41 +227,65 @@ class SearchPage:
             ui.notify(f"{error.asked}: {error.found}", type="negative")
             return
         self._asked.judged.clear()
+        self._unsteered = None
         self._asked.steers[f"{PROFILE}{name}"] = 1.0
         self._draw_sliders()
         await self._search()
 
-    def _draw_results(self, plain: Hits, steered: Hits | None, asked: Asked) -> None:
+    def _draw_results(self, plain: Hits) -> None:
+        """Show the results as asked, and room for those that are steered."""
         self._results.clear()
         with self._results:
-            for line in (plain if steered is None else steered).plan.understood:
-                ui.label(shortened(line, 300)).classes("understood")
+            self._understood = ui.column().classes("w-full gap-2")
             if not plain:
-                self._say("No record matches.", "inbox", "Loosen the condition.")
+                for line in plain.plan.understood:
+                    ui.label(shortened(line, 300)).classes("understood")
+                with ui.column().classes("w-full items-center empty gap-1"):
+                    ui.label("No record matches. Loosen the condition.")
                 return
             with ui.row().classes("w-full no-wrap columns"):
-                self._draw_list("As asked", plain)
-                if steered is not None:
-                    judged = ["towards what was liked"] if asked.records(True) else []
-                    moved = ", ".join([asked.steer, *judged] if asked.steer else judged)
-                    self._draw_list(f"Steered {moved}", steered)
-            with ui.expansion("The same in Python, as a command, or over HTTP").classes("w-full"):
-                for text, language in (
-                    (asked.as_python(self._name), "python"),
-                    (asked.as_command(self._name), "bash"),
-                    (asked.as_curl(self._name, self._server), "bash"),
-                ):
-                    ui.code(text, language=language).classes("w-full")
+                with ui.column().classes("list gap-2"):
+                    self._draw_list("As asked", plain)
+                self._steered = ui.column().classes("list gap-2")
+            self._same = ui.expansion("The same in Python, as a command, or over HTTP").classes("w-full")
+            self._same.on_value_change(lambda event: self._draw_same() if event.value else None)
+
+    def _draw_steered(self, plain: Hits, steered: Hits | None, asked: Asked) -> None:
+        """Show what a slider changes."""
+        self._understood.clear()
+        with self._understood:
+            for line in (plain if steered is None else steered).plan.understood:
+                ui.label(shortened(line, 300)).classes("understood")
+        self._steered.clear()
+        self._steered.set_visibility(steered is not None)
+        if steered is not None:
+            judged = ["towards what was liked"] if asked.records(True) else []
+            moved = ", ".join([asked.steer, *judged] if asked.steer else judged)
+            with self._steered:
+                self._draw_list(f"Steered {moved}", steered)
+        if self._same.value:
+            self._draw_same()
+
+    def _draw_same(self) -> None:
+        """Show the search in Python, as a command, and as a request."""
+        asked = self._asked
+        self._same.clear()
+        with self._same:
+            for text, language in (
+                (asked.as_python(self._name), "python"),
+                (asked.as_command(self._name), "bash"),
+                (asked.as_curl(self._name, self._server), "bash"),
+            ):
+                ui.code(text, language=language).classes("w-full")
 
     def _draw_list(self, title: str, hits: Hits) -> None:
         doing = Doing(self._menu, self._judge, self._asked.judged.get)
-        with ui.column().classes("list gap-2"):
-            ui.label(shortened(title, 90)).classes("heading")
-            if hits.drift:
-                self._draw_gauge(hits.drift)
-            for rank, (hit, below) in enumerate(zip(hits, [*hits[1:], None], strict=True), 1):
-                was = None if hit.steered is None else hit.steered.rank_before
-                show_hit(rank, hit, was, doing, below)
+        ui.label(shortened(title, 90)).classes("heading")
+        if hits.drift:
+            self._draw_gauge(hits.drift)
+        for rank, (hit, below) in enumerate(zip(hits, [*hits[1:], None], strict=True), 1):
+            was = None if hit.steered is None else hit.steered.rank_before
+            show_hit(rank, hit, was, doing, below)
 
     def _draw_gauge(self, drift: float) -> None:
         """Show how far the query was moved: 0 is the question, 1 is nothing of it."""
@@ -273,15 +301,13 @@ class SearchPage:
             ui.tooltip(f"drift {drift:.2f}: 1 − cosine of the query before and after")
 
     def _menu(self, proof: Proof) -> None:
-        """Add the menu of a concept to what was made last."""
-        with ui.menu():
-            ui.menu_item("More of it", on_click=lambda: self._add(proof.label))
-            ui.menu_item("Only records with it", on_click=lambda: self._restrict(f'"{proof.label}"'))
-            ui.menu_item("None with it", on_click=lambda: self._restrict(f'NOT "{proof.label}"'))
-            if proof.id is not None:
-                ui.menu_item(
-                    "About it", on_click=lambda: ui.navigate.to(f"/{quote(self._name)}/concept/{proof.id}")
-                )
+        """Fill the menu of a concept."""
+        ui.menu_item("More of it", on_click=lambda: self._add(proof.label))
+        ui.menu_item("Only records with it", on_click=lambda: self._restrict(f'"{proof.label}"'))
+        ui.menu_item("None with it", on_click=lambda: self._restrict(f'NOT "{proof.label}"'))
+        if proof.id is not None:
+            page = f"/{quote(self._name)}/concept/{proof.id}"
+            ui.menu_item("About it", on_click=lambda: ui.navigate.to(page))
 
     def _draw_next(self, found: Unsteered) -> None:
         self._next.clear()

@@ -198,9 +198,11 @@ class UploadPage:
         ui.label("Done" if job.state == "done" else f"It is {job.state}").classes("heading")
         if job.error is not None:
             ui.label(shortened(f"{job.error.get('detail', job.error)}", 400)).classes("text")
-        counts = [f"{report[name]:,} {name}" for name in ("indexed", "skipped", "failed") if report.get(name)]
+        counts = [
+            f"{report[name]:,} {name}" for name in ("indexed", "unchanged", "rejected") if report.get(name)
+        ]
         ui.label(", ".join(counts) or "No record was new.").classes("text")
-        if report.get("failed"):
+        if report.get("rejected"):
             lines = await index.run(lambda opened: [json.loads(one) for one in rejects_of(opened, job)])
             ui.label("Not indexed").classes("heading")
             for one in lines[:REJECTS]:
