@@ -45,11 +45,11 @@ PAGE, AROUND = 256, 1_024
 # 1.75, and .70, .31, .74 with 2.25; with a fixed share of records, which a common class exceeds, .72, .32,
 # .74. Precision is .56, .49, .78, and .90, .33, .81 of what is as near as the examples, which are .83 sure.
 DEVIATIONS, USUALLY_RARE, LEAST_GAP, SURE = 2.0, 0.3, 0.1, 1.6
-# The weight of what is unlike a concept in its direction, and the part of it that is to mean it less likely
-# than not. With six sentences on the edge judged, F1 of 80 classes (`choose`) goes from .68, .48, .74
-# (ten examples) and .65, .38, .67 (three) to .79, .52, .75 and .75, .40, .67; the right ones alone add .00 to
-# .02, what is unlike it in the threshold alone .00 to .11, weights of 0 and 1 as much or less.
-UNLIKE_WEIGHT, MOST = 0.5, 0.75
+# The weight of what is unlike a concept in its direction. With six sentences on the edge judged, F1 of 80
+# classes (`choose`) goes from .68, .48, .74 (ten examples) and .65, .38, .67 (three) to .75, .51, .75 and .73,
+# .40, .68; the right ones alone add .00 to .02. Six texts that are far from the concept change it by -.02 to .01.
+# Halfway to most of what is unlike it, wherever that is, it is .79, .52, .75 and .75, .40, .67.
+UNLIKE_WEIGHT = 0.5
 # Of a normal distribution, the standard deviation over the median absolute deviation.
 ROBUST = 1.4826
 LEARNED = "a phrase that this collection uses often"
@@ -107,7 +107,7 @@ class Definition(NamedTuple):
         Its direction is the sum of those of its name, its description and, twice, the mean of its examples,
         which are cut into sentences as records are, less half of that of what is unlike it. A sentence means
         it as likely as not halfway between what the examples have, each with the direction that it is left
-        out of, and what few records have, or what most of what is unlike it has, where that is nearer.
+        out of, and what few records have, or what those have that are unlike it and beyond that.
         """
         phrases = encoder.encode_query([one for one in (self.name, self.description) if one])
         fixed = unit_rows(phrases - around.usual).sum(0)
@@ -127,12 +127,12 @@ class Definition(NamedTuple):
         if len(like.means) > 1:
             near = like.nearness(around.mean, lambda rest: direction(rest, unlike.means))
             usual, top = around.nearness(towards), float(near.mean())
-            below = _rare(usual)
+            half = max(top - _rare(usual), LEAST_GAP) / 2
             if len(unlike.means):
                 against = unlike.nearness(around.mean, lambda rest: direction(like.means, rest))
-                below = max(below, float(np.quantile(against, MOST)))
+                taken = against[against > top - half]
+                half = max(top - taken.mean(), LEAST_GAP) / 2 if len(taken) else half
                 said |= {"unlike": tuple(self.unlike)}
-            half = max(top - below, LEAST_GAP) / 2
             said |= {"meant": (SURE / half, -SURE / half * (top - half))}
             if len(usual):
                 said |= {"trust": round(float(np.mean(near[:, None] > usual)), 4)}

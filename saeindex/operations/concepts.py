@@ -97,10 +97,10 @@ class Define(Change["FeatureCard"], results="saeindex.concepts.feature_card"):
 
     concept: str = Field(max_length=200, description="its name: a word or a phrase")
     examples: Texts = Field(default=(), max_length=100, description="texts that speak of it")
+    description: str = Field(default="", max_length=2_000, description="what it is, in words")
     unlike: Texts = Field(
         default=(), max_length=100, description="texts that do not, though one may take them for it"
     )
-    description: str = Field(default="", max_length=2_000, description="what it is, in words")
 
     def change(self, current: CurrentState) -> FeatureCard:
         """Define."""

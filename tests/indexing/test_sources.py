@@ -17,7 +17,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.sources.columns import Columns
-from saeindex.indexing.sources.open_source import columns_of, open_source
+from saeindex.indexing.sources.open_source import columns_of, open_source, preview
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 from tests.indexing.sample_rows import COMPRESS, RECORDS, ROWS, json_lines, write
@@ -378,3 +378,33 @@ def test_what_cannot_be_read_in_a_folder_is_rejected(tmp_path: Path, monkeypatch
         ("closed", "the folder cannot be read: Permission denied"),
         ("gone.txt", "the link leads nowhere"),
     ]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.jsonl", "table.parquet"])
+def test_a_table_is_looked_at_before_it_is_indexed(tmp_path: Path, name: str) -> None:
+    path, table = (
+        tmp_path / name,
+        pandas.DataFrame({"id": ["a", "b"], "Review Text": ["x y", "z"], "n": [1, 2]}),
+    )
+    if name.endswith("parquet"):
+        table.to_parquet(path)
+    elif name.endswith("jsonl"):
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_csv(path, index=False, sep="\t" if name.endswith("tsv") else ",")
+    seen = preview(path)
+    assert (seen.names, seen.text, seen.id) == (("id", "Review Text", "n"), "Review Text", "id")
+    assert [row["Review Text"] for row in seen.rows] == ["x y", "z"]
+
+
+def test_a_table_without_a_known_column_is_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("what,stars\nfine,5\n")
+    assert preview(tmp_path / "odd.csv")[:1] + preview(tmp_path / "odd.csv")[2:] == (
+        ("what", "stars"),
+        None,
+        None,
+    )
+    (tmp_path / "empty.csv").write_text("")
+    assert preview(tmp_path / "empty.csv").rows == []
+    with pytest.raises(InvalidInputError):
+        preview(tmp_path / "page.html")

@@ -276,6 +276,18 @@ def test_a_concept_of_ones_own_filters_counts_steers_and_differs(index: FeatureI
     assert again.id == card.id and again.label == "late delivery"
 
 
+def test_what_a_concept_is_not_takes_fewer_records(index: FeatureIndex) -> None:
+    index.concepts.define("late delivery", LATE)
+    before = index.count('"late delivery"')
+    unlike = [hit.text for hit in index.search("late", where='"late delivery"', limit=3)]
+    index.concepts.define("late delivery", LATE, unlike=unlike)
+    assert index.count('"late delivery"') < before
+    (term,) = (one for one in index.state.manifest.terms if one.name == "late delivery")
+    assert term.unlike == tuple(unlike)
+    with pytest.raises(InvalidInputError, match="none that does"):
+        index.concepts.define("late delivery", unlike=unlike)
+
+
 def test_bad_definitions_are_errors_and_change_nothing(index: FeatureIndex) -> None:
     before = index.state.revision
     for name, examples in (

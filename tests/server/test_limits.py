@@ -107,6 +107,13 @@ def test_bodies_have_a_limit(tmp_path: Path) -> None:
         assert not list((tmp_path / "state" / "spool").glob("*.part"))
 
 
+def test_what_a_page_sends_has_a_limit(client: TestClient) -> None:
+    lying = {"Content-Length": str(2**40)}
+    assert client.post("/ui/_nicegui/client/1/upload/2", content=b"x", headers=lying).status_code == 413
+    parts = (part for part in (b"x", b"y"))
+    assert client.post("/ui/_nicegui/client/1/upload/2", content=parts).status_code == 413
+
+
 def test_a_page_of_another_site_cannot_call_a_server_without_keys(client: TestClient) -> None:
     found = client.get("/v1/indexes", headers={"Host": "evil.example"})
     assert found.status_code == 421

@@ -187,7 +187,7 @@ class ConceptPage:
         async def judge(speaks: bool) -> None:
             examples = (*own.examples, sentence) if speaks else own.examples or (own.name,)
             unlike = own.unlike if speaks else (*own.unlike, sentence)
-            await self._change(Define(own.name, examples, unlike, own.description))
+            await self._change(Define(own.name, examples, own.description, unlike))
 
         return judge
 
