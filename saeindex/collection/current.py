@@ -153,7 +153,16 @@ class CurrentState:
         """Make terms concepts of the index, or define them anew: its records have them when this returns."""
 
         def added(kept: Manifest) -> dict[str, Any]:
-            return {"terms": tuple({one.name: one for one in (*kept.terms, *terms)}.values())}
+            found = list(
+                kept.terms
+            )  # those without a name, as a part of an index has them, keep their places
+            places = {one.name: place for place, one in enumerate(found) if one.name}
+            for one in terms:
+                if one.name in places:
+                    found[places[one.name]] = one
+                else:
+                    found.append(one)
+            return {"terms": tuple(found)}
 
         with self.write() as write, write.points() as store:
             self.change(added)  # first: no record of an interrupted write has a term that is not there

@@ -364,7 +364,7 @@ def _terms(source: CopySource, converter: PointConverter, parts: IndexParts, rec
     terms, learned = parts.manifest.terms, source.learned if source.sentences == "stored" else None
     if converter.is_encoded and source.terms:
         around = Surroundings.of(store, space.evidence.mean)
-        asked = [Definition(one.name, one.description, one.examples) for one in source.terms]
+        asked = [Definition(one.name, one.description, one.examples, one.unlike) for one in source.terms]
         terms = tuple(one.term(converter.opened(), around) for one in asked)
     if is_to_learn(learned, records, 0):
         known = space.with_terms([one.term() for one in terms])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from saeindex.config import FAMILY, PROFILE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.files import replacing, writable
@@ -90,6 +91,10 @@ class NameEdits(Strict):
         for feature in (*names, *hidden):
             space.label(feature)
         checked = {f: checked_phrase(f, name) if name.strip() else "" for f, name in names.items()}
+        for name in checked.values():
+            if name.startswith(("#", FAMILY, PROFILE)):
+                found, do = "it would be read as what it begins with", "Give another name."
+                raise InvalidInputError(f"the name {name!r:.80}", found, do)
         new = [name for name in checked.values() if name]
         vectors = dict(zip(new, encode(new), strict=True)) if new else {}
         given = {f: kept for f, kept in self.given.items() if f not in checked}

@@ -46,8 +46,8 @@ PAGE, AROUND = 256, 1_024
 # .74. Precision is .56, .49, .78, and .90, .33, .81 of what is as near as the examples, which are .83 sure.
 DEVIATIONS, USUALLY_RARE, LEAST_GAP, SURE = 2.0, 0.3, 0.1, 1.6
 # The weight of what is unlike a concept in its direction. With six sentences on the edge judged, F1 of 80
-# classes (`choose`) goes from .68, .48, .74 (ten examples) and .65, .38, .67 (three) to .75, .51, .75 and .73,
-# .40, .68; the right ones alone add .00 to .02. Six texts that are far from the concept change it by -.02 to .01.
+# classes (`choose`) goes from .68, .48, .74 (ten examples) and .65, .38, .67 (three) to .75, .51, .75 and
+# .73, .40, .68; the right ones alone add .00 to .02. Six texts that are far from it change it by -.02 to .01.
 # Halfway to most of what is unlike it, wherever that is, it is .79, .52, .75 and .75, .40, .67.
 UNLIKE_WEIGHT = 0.5
 # Of a normal distribution, the standard deviation over the median absolute deviation.
@@ -109,9 +109,12 @@ class Definition(NamedTuple):
         it as likely as not halfway between what the examples have, each with the direction that it is left
         out of, and what few records have, or what those have that are unlike it and beyond that.
         """
+        if not self.name:  # the place of a term that another index has
+            return KeptTerm.of("", np.zeros_like(around.mean), np.zeros_like(around.mean))
         phrases = encoder.encode_query([one for one in (self.name, self.description) if one])
         fixed = unit_rows(phrases - around.usual).sum(0)
-        said: dict[str, Any] = {"description": self.description, "examples": tuple(self.examples)}
+        said: dict[str, Any] = {"description": self.description}
+        said |= {"examples": tuple(self.examples), "unlike": tuple(self.unlike)}
         if not self.examples:
             return KeptTerm.of(self.name, phrases[0], unit_rows(fixed[None])[0], **said)
         like, unlike = (_Texts.of(given, encoder) for given in (self.examples, self.unlike))
@@ -124,18 +127,16 @@ class Definition(NamedTuple):
             return np.asarray(unit_rows(found[None])[0], np.float32)
 
         towards = direction(like.means, unlike.means)
-        if len(like.means) > 1:
-            near = like.nearness(around.mean, lambda rest: direction(rest, unlike.means))
-            usual, top = around.nearness(towards), float(near.mean())
-            half = max(top - _rare(usual), LEAST_GAP) / 2
-            if len(unlike.means):
-                against = unlike.nearness(around.mean, lambda rest: direction(like.means, rest))
-                taken = against[against > top - half]
-                half = max(top - taken.mean(), LEAST_GAP) / 2 if len(taken) else half
-                said |= {"unlike": tuple(self.unlike)}
-            said |= {"meant": (SURE / half, -SURE / half * (top - half))}
-            if len(usual):
-                said |= {"trust": round(float(np.mean(near[:, None] > usual)), 4)}
+        near = like.nearness(around.mean, lambda rest: direction(rest, unlike.means))
+        usual, top = around.nearness(towards), float(near.mean())
+        half = max(top - _rare(usual), LEAST_GAP) / 2
+        if len(unlike.means):
+            against = unlike.nearness(around.mean, lambda rest: direction(like.means, rest))
+            taken = against[against > top - half]
+            half = max(top - float(taken.mean()), LEAST_GAP) / 2 if len(taken) else half
+        said |= {"meant": (SURE / half, -SURE / half * (top - half))}
+        if len(usual):
+            said |= {"trust": round(float(np.mean(near[:, None] > usual)), 4)}
         return KeptTerm.of(self.name, phrases[0], towards, **said)
 
 

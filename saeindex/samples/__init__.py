@@ -12,7 +12,7 @@ SPEECHES = Path(__file__).with_name("speeches.jsonl.gz")
 
 
 def speeches() -> list[Record]:
-    """Return 668 paragraphs of 43 State of the Union speeches of 1945 to 2006, in their order.
+    """Return 652 paragraphs of 43 State of the Union speeches of 1945 to 2006, in their order.
 
     Their metadata are ``year``, ``president`` and ``party``. They are in the public domain, taken from the
     corpora of NLTK, and the concepts of the package were not fitted on them.

@@ -132,7 +132,7 @@ def test_a_file_that_is_none_is_an_error_and_changes_nothing(
 
 
 def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureIndex) -> None:
-    for bad in ("two\nlines", "x" * 201, "…"):
+    for bad in ("two\nlines", "x" * 201, "…", "#12", "family:x", "profile:x"):
         with pytest.raises(InvalidInputError):
             index.concepts.rename(5, bad)
     for feature in (-1, 10**6):

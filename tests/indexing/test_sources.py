@@ -404,6 +404,9 @@ def test_a_table_without_a_known_column_is_looked_at_too(tmp_path: Path) -> None
         None,
         None,
     )
+    (tmp_path / "latin.csv").write_bytes("text,größe\nfine,5\n".encode("latin-1"))
+    with pytest.raises(InvalidInputError, match="UTF-8"):
+        preview(tmp_path / "latin.csv")
     (tmp_path / "empty.csv").write_text("")
     assert preview(tmp_path / "empty.csv").rows == []
     with pytest.raises(InvalidInputError):

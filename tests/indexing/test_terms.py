@@ -288,6 +288,27 @@ def test_what_a_concept_is_not_takes_fewer_records(index: FeatureIndex) -> None:
         index.concepts.define("late delivery", unlike=unlike)
 
 
+def test_one_example_defines_a_concept(index: FeatureIndex) -> None:
+    index.concepts.define("lateness", ["It arrived late, but my daughter likes the colour."])
+    assert index.count('"lateness" AND metadata.kind = 5') >= 10
+
+
+def test_a_term_that_is_learned_in_a_copy_of_a_part_renumbers_nothing(
+    index: FeatureIndex, tmp_path: Path
+) -> None:
+    index.part("metadata.kind < 2").copy(tmp_path / "part")
+    with FeatureIndex.open(tmp_path / "part") as part:
+        before = [one.name for one in part.state.manifest.terms]
+        assert before.count("") > 1
+        last = max(place for place, name in enumerate(before) if name)
+        number = part.space.n_features - len(before) + last
+        part.concepts.rename(number, "mine")
+        count = part.count('"mine"')
+        part.concepts.define("brand new", LATE)
+        assert [one.name for one in part.state.manifest.terms] == [*before, "brand new"]
+        assert part.count('"mine"') == count > 0
+
+
 def test_bad_definitions_are_errors_and_change_nothing(index: FeatureIndex) -> None:
     before = index.state.revision
     for name, examples in (

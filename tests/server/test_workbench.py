@@ -24,7 +24,7 @@ BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver")
 HOSTILE = "<img src=x onerror='window.broken=1'> <script>window.broken=1</script> **A thunderstorm** [x](javascript:1)"  # noqa: E501
 # Seconds until a page must show something, and the key of a keyboard, as drivers write it.
-SECONDS, ENTER = 20, "\ue007"
+SECONDS, ENTER = 60, "\ue007"
 MUSIC = 'metadata.topic = "music"'
 
 
@@ -209,7 +209,7 @@ def test_an_analysis_is_a_link_and_its_findings_show_their_records(
     link = driver.current_url
     driver.get("about:blank")
     driver.get(link)
-    find(driver, "button.finding, .empty")
+    find(driver, "button.finding, .text")
     for finding in driver.find_elements("css selector", "button.finding")[:1]:
         finding.click()
         assert find(driver, ".beside .hit")

@@ -19,7 +19,7 @@ from saeindex.indexing.sources.streams import COMPRESSIONS, check_utf8, count_li
 from saeindex.indexing.sources.tables import csv_rows, frame_rows, json_rows, parquet_length, parquet_rows
 from saeindex.indexing.sources.values import checked_record
 from saeindex.protocols import RecordSource, Rejected
-from saeindex.types import Record
+from saeindex.types import UNSAFE, Record
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -163,6 +163,9 @@ def preview(path: Path) -> Preview:
     read = parquet_rows(path) if is_parquet else _lines_of(path, Columns()).read()
     rows = [row for row in islice(read, _HEAD_ROWS) if isinstance(row, Row)]
     names = tuple(dict.fromkeys(str(name) for row in rows for name in row.fields))
+    if any(UNSAFE.search(name) for name in names):
+        found = "a name that is no text in UTF-8, or has control characters"
+        raise InvalidInputError(f"the columns of {path.name}", found, "Save it as UTF-8.")
     text = record_id = None
     with suppress(NotFoundError):  # no column has a name that texts often have
         picker = choose_columns(Columns(), rows, path.name, has_fixed_columns=True)

@@ -154,7 +154,9 @@ class AnalysisPage(ABC, Generic[R]):
         for note in getattr(found, "notes", ()):
             ui.label(shortened(note, NOTE)).classes("understood")
         if not self._seen:
-            ui.label(self.none(found)).classes("empty")
+            ui.label(self.none(found)).classes("text")
+            for line in self.more(found):
+                ui.label(line).classes("text")
             return
         with ui.row().classes("w-full no-wrap columns"):
             with ui.column().classes("findings gap-2"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.diff.results import Diff
 from saeindex.operations.differences import DiffGroups
-from saeindex.report.numbers import chance
+from saeindex.report.numbers import chance, counted
 from saeindex.types import shortened
 from saeindex_server.workbench.analysis_page import AXIS, BLUE, ORANGE, AnalysisPage, Blank, Seen
 from saeindex_server.workbench.conditions import both
@@ -42,7 +42,7 @@ class ComparePage(AnalysisPage[Diff]):
         """Say how many findings there are, and how many of them chance may explain."""
         counts = found.groups
         between = f"between {counts['a']:,} and {counts['b']:,} records"
-        kinds = [f"{len(of)} {family}" for family, of in found.findings.items() if of]
+        kinds = [counted(len(of), family.removesuffix("s")) for family, of in found.findings.items() if of]
         if not kinds:
             return f"Nothing differs {between} by more than chance explains."
         return (

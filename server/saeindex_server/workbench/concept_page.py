@@ -60,9 +60,11 @@ class Seen(NamedTuple):
         found = index.search(perhaps) if card.records_at_level[-1] > card.records_at_level[1] else ()
         borderline = [(hit.id, proof) for hit in found for proof in hit.evidence if proof.id == card.id]
         borderline.sort(key=lambda one: abs(one[1].evidence - 0.5))
-        own = {one.name: one for one in index.state.manifest.terms}
+        terms = index.state.manifest.terms
+        place = card.id - (index.space.n_features - len(terms))
+        own = terms[place] if place >= 0 and terms[place].name else None
         companions = [(one.label, one.lift) for one in beside]
-        return cls(card, len(index), companions, borderline[:BORDERLINE], own.get(card.label))
+        return cls(card, len(index), companions, borderline[:BORDERLINE], own)
 
 
 class ConceptPage:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from saeindex_server.service import Service
     from saeindex_server.workbench.conditions import Opener
 
-PATH, PACKETS, FORM_BYTES = "/ui", 256, 4_096
+PATH, PACKETS, FORM_BYTES = "/ui", 4_096, 4_096
 STYLE, PRIMARY = Path(__file__).with_name("style.css"), "#24609a"
 ANALYSES = {one.path: one for one in (ComparePage, DriftPage, CorrelatePage, ClusterPage)}
 TABS = {"Search": "", "Compare": "compare", "Trends": "drift", "Pairs": "correlate", "Clusters": "clusters"}
@@ -223,7 +223,14 @@ async def show_search(request: Request, name: str) -> None:
 @ui.page("/{name}/add")
 async def show_upload(request: Request, name: str) -> None:
     """Show how records are added to an index."""
-    if await _frame_of(request, name) is not None:
+    index = await _frame_of(request, name)
+    if index is None:
+        return
+    try:
+        index.access.need("write")
+    except Refusal as refusal:
+        _sorry(refusal)
+    else:
         UploadPage(_opener(request, name, "write"), name).build()
 
 

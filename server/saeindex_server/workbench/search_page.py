@@ -164,6 +164,7 @@ class SearchPage:
     def _say(self, text: str, icon: str, do: str = "") -> None:
         """Show a sentence in place of results."""
         self._unsteered = None
+        self._next.clear()
         self._results.clear()
         with self._results, ui.column().classes("w-full items-center empty gap-1"):
             ui.icon(icon, size="2rem")

@@ -54,7 +54,7 @@ class UploadPage:
             given = ui.upload(
                 label="Choose a file, or drop it here", auto_upload=True, max_files=1,
                 max_file_size=PAGE_BYTES, on_upload=self._taken,
-                on_rejected=lambda: ui.notify("This file is too large.", type="negative"),
+                on_rejected=lambda: ui.notify("It is too large, or no table.", type="negative"),
             )  # fmt: skip
             given.props(f'accept="{TYPES}" flat bordered').classes("w-full")
             self._chosen = ui.column().classes("w-full gap-2")
@@ -84,8 +84,9 @@ class UploadPage:
             self._show_columns(path, seen)
 
     def _say(self, error: SaeIndexError | Refusal) -> None:
+        asked = error.asked if self._folder is None else error.asked.replace(f"{self._folder.name}/", "")
         with self._chosen, ui.column().classes("w-full items-center empty gap-1"):
-            ui.label(shortened(f"{error.asked}: {error.found}", 400)).classes("text-center")
+            ui.label(shortened(f"{asked}: {error.found}", 400)).classes("text-center")
             ui.label(shortened(error.do, 400)).classes("text-center do")
 
     def _show_columns(self, path: Path, seen: Preview) -> None:
