@@ -44,7 +44,7 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     printed = run("-c", program, "demo", "--json", cwd=elsewhere, PYTHONPATH=str(site))
     shown = json.loads(printed)
     assert shown["records"] == 652
-    assert len(shown["filtered"]["hits"]) == 4
+    assert len(shown["filtered"]["hits"]) == 3
     assert shown["steered"]["drift"] > 0
     assert shown["steered"]["hits"][1]["explanation"]["parts"]
     assert {one["label"] for one in shown["diff"]["results"]} >= {"war", "child"}

@@ -169,7 +169,7 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
     for title, direction in (("Rising", "up"), ("Falling", "down")):
         out.print(title, style="bold")
         for one in [one for one in found if one.direction == direction][:FINDINGS]:
-            ends = f"  {one.shares[0]:.0%} to {one.shares[-1]:.0%}"
+            ends = f"  {one.shares[0]:.0%} to {one.shares[-1]:.0%}, at most {max(one.shares):.0%}"
             out.print(Text.assemble((f"  {one.label:<13}", "green"), bars(one.shares), ends))
     shares = next(one for one in found if one.label == CHARTED).shares
     out.print(CHARTED.capitalize(), style="bold")

@@ -269,7 +269,7 @@ def test_keys_are_asked_for_and_a_filter_is_all_that_there_is(
         assert all("music" in one for one in ranked(driver))
         assert not driver.find_elements("css selector", "a[href$='/add']")
         driver.get(f"{url}/ui/papers/add")
-        assert find(driver, ".empty", "scope 'write'")
+        assert find(driver, "body", "scope 'write'")
         driver.get(f"{url}/ui/papers?q=a+thunderstorm")
         find(driver, ".hit")
         revoked = saeindex(tmp_path, "keys", "revoke", keys[0].split("_")[1])
