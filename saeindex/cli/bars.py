@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from saeindex.report.numbers import counted
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def _rows(parts: Iterable[Part], total: float) -> list[Row]:
     for part in parts:
         kinds.get(part.kind, kinds[""]).append(part)
     rows: list[Row] = []
-    for kind, named in (("feature", "concepts"), ("word", "words")):
+    for kind, named in (("feature", "concept"), ("word", "word")):
         large = [part for part in kinds[kind][:SHOWN_PARTS] if abs(part.value) >= SMALL * abs(total)]
         rows += map(_row, large)
         if rest := [part for part in kinds[kind] if part not in large]:
-            rows.append((sum(part.value for part in rest), f"{len(rest)} further {named}", "dim"))
+            rows.append((sum(part.value for part in rest), counted(len(rest), f"further {named}"), "dim"))
     for part in kinds[""]:
         value, name, style = _row(part)
         share = f" ({value / total:.0%} of the score)" if part.kind == "unnamed" and total else ""

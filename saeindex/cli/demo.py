@@ -99,7 +99,7 @@ def _print_filtered(out: Console, hits: Hits, into: str) -> None:
     look = (
         f"{matching:.0f} of {total} paragraphs speak of poverty; these are the nearest to {NEED!r}. "
         "Look at the sentence below each: it is why, and the percentage is how likely it speaks of poverty. "
-        "Not all of them have the word."
+        "It need not have the word."
     )
     command = f"saeindex search {into} \"{NEED}\" --where '{POVERTY}'"
     _section(out, "1  Search, and filter by a concept", command, look)
@@ -161,9 +161,9 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
 
     first, last, found = drift.periods[0].first, drift.periods[-1].last, drift.findings["concepts"]
     look = (
-        f"{len(drift)} concepts come or go between {first} and {last}: each line has the shares of the "
-        "paragraphs that speak of one, in periods of about as many paragraphs. Look at "
-        f"{CHARTED}, below: the World War, Vietnam (1966 to 1971), the Gulf (1988 to 1992)."
+        f"{len(drift)} concepts come or go between {first} and {last}: each has the counted shares of the "
+        "paragraphs that speak of one, in periods of about as many paragraphs (the command adds those of a "
+        f"fitted line). Look at {CHARTED}, below."
     )
     _section(out, "5  Sixty years", f"saeindex drift {into} --over {OVER} --families concepts", look)
     for title, direction in (("Rising", "up"), ("Falling", "down")):
