@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nicegui import ui
+
 from saeindex.analysis.drift.report import bars
 from saeindex.analysis.drift.results import Drift
+from saeindex.errors import SaeIndexError
+from saeindex.language.ast import moment_in
 from saeindex.operations.differences import DriftOver
 from saeindex.report.numbers import chance
 from saeindex.types import shortened
+from saeindex_server.problems import Refusal
 from saeindex_server.workbench.analysis_page import AXIS, GREY, AnalysisPage, Blank, Seen
 from saeindex_server.workbench.conditions import both, literal
 
@@ -27,6 +32,23 @@ class DriftPage(AnalysisPage[Drift]):
         Blank("over", "Over the field", "metadata.year", is_condition=False, is_needed=True),
         Blank("where", "Of records where (all)", '"economy"'),
     )
+
+    def build(self) -> None:
+        """Show the page, and what there are trends over."""
+        super().build()
+        ui.timer(0, self._offer_fields, once=True)
+
+    async def _offer_fields(self) -> None:
+        """Complete the names of fields; where one alone has an order, it is meant."""
+        try:
+            fields = await (await self._open()).run(lambda opened: opened.metadata_fields())
+        except (SaeIndexError, Refusal):
+            return  # the page says so where it is used
+        blank: ui.input = self._blanks["over"]
+        blank.set_autocomplete([one.field for one in fields])
+        ordered = [one.field for one in fields if "numbers" in one.kinds or moment_in(str(one.example))]
+        if not blank.value and len(ordered) == 1:
+            blank.value = ordered[0]
 
     def asked(self) -> DriftOver:
         """Return the analysis."""

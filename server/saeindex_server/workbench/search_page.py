@@ -242,7 +242,12 @@ class SearchPage:
                 for line in plain.plan.understood:
                     ui.label(shortened(line, 300)).classes("understood")
                 with ui.column().classes("w-full items-center empty gap-1"):
-                    ui.label("No record matches. Loosen the condition.")
+                    if self._asked.where:
+                        ui.label("No record matches. Loosen the condition.")
+                    else:
+                        ui.label("The index has no records.")
+                        if self._can_write:
+                            ui.link("Add some", f"/{quote(self._name)}/add")
                 return
             with ui.row().classes("w-full no-wrap columns"):
                 with ui.column().classes("list gap-2"):
