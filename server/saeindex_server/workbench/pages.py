@@ -10,7 +10,7 @@ from engineio.payload import Payload
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages
-from nicegui import ui
+from nicegui import core, ui
 
 from saeindex.errors import SaeIndexError
 from saeindex_server.logs import log_failure
@@ -49,6 +49,7 @@ def add_pages(app: FastAPI, service: Service) -> None:
     pages.on_page_exception(_show_failure)
     pages.on_exception(lambda error: log_failure("", error))
     Payload.max_decode_packets = PACKETS
+    core.sio.eio.cors_allowed_origins = []  # pages of other origins read no answer
     ui.run_with(
         app, mount_path=PATH, title="saeindex", dark=None, tailwind=False, show_welcome_message=False,
         storage_secret=None, gzip_middleware_factory=None,
