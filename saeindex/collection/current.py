@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
-from saeindex.config import CONCEPTS, DENSE, FAMILY, PROFILE, SAE, TEXT
+from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
 from saeindex.features.labels import is_phrase
 from saeindex.indexing.manifest import Counts, Manifest
+from saeindex.indexing.names import check_prefix
 from saeindex.indexing.terms import (
     MAX_DEFINED,
     Definition,
@@ -134,9 +135,7 @@ class CurrentState:
                 found = "texts that do not speak of it, and none that does"
                 raise InvalidInputError(asked, found, "Give examples, too.")
             terms = {one.name.casefold(): one.name for one in own.terms}
-            if given.startswith(("#", FAMILY, PROFILE)):
-                found, do = "it would be read as what it begins with", "Give it another name."
-                raise InvalidInputError(asked, found, do)
+            check_prefix(asked, given)
             taken = {kept.name.casefold(): (feature,) for feature, kept in own.edits.given.items()}
             feature = next(iter((taken | dict(state.named_concepts)).get(given.casefold(), ())), None)
             if feature is not None and given.casefold() not in terms:

@@ -92,9 +92,7 @@ class NameEdits(Strict):
             space.label(feature)
         checked = {f: checked_phrase(f, name) if name.strip() else "" for f, name in names.items()}
         for name in checked.values():
-            if name.startswith(("#", FAMILY, PROFILE)):
-                found, do = "it would be read as what it begins with", "Give another name."
-                raise InvalidInputError(f"the name {name!r:.80}", found, do)
+            check_prefix(f"the name {name!r:.80}", name)
         new = [name for name in checked.values() if name]
         vectors = dict(zip(new, encode(new), strict=True)) if new else {}
         given = {f: kept for f, kept in self.given.items() if f not in checked}
@@ -141,6 +139,12 @@ class NameEdits(Strict):
         hidden = tuple(sorted({features[f] for f in self.hidden if f in features}))
         lost = tuple(kept.name for f, kept in self.given.items() if f not in features)
         return NameEdits(given=given, hidden=hidden, history=self.history), lost
+
+
+def check_prefix(asked: str, name: str) -> None:
+    """Raise InvalidInputError for a name that would be read as a feature, a family or a profile."""
+    if name.startswith(("#", FAMILY, PROFILE)):
+        raise InvalidInputError(asked, "it would be read as what it begins with", "Give it another name.")
 
 
 class OwnNamesFile(Strict):

@@ -190,6 +190,15 @@ def test_a_condition_is_completed_as_it_is_written(driver: WebDriver, url: str) 
     assert find(driver, ".understood", "records match")
 
 
+def test_two_groups_are_compared(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers/compare")
+    write(driver, "input[aria-label='Records where']", MUSIC)
+    assert find(driver, ".heading", f"More in: {MUSIC}")
+    assert driver.current_url.startswith(f"{url}/ui/papers/compare?a=")
+    driver.get(driver.current_url)
+    assert find(driver, "button.finding", "musical instrument")
+
+
 @pytest.mark.parametrize(
     ("page", "blank", "asked"),
     [

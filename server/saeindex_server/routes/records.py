@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from anyio import CancelScope
@@ -54,7 +55,7 @@ async def add_records(
     A record is indexed once: an unchanged one is skipped, and a changed one replaced. Follow the job.
     """
     index = access.index(name, "write")
-    jobs, settings = access.service.jobs, access.service.settings
+    jobs = access.service.jobs
     kind = media_type(request)
     if kind not in (*TYPES, JSON):
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
@@ -64,23 +65,30 @@ async def add_records(
     if split is not None:
         await index.run(lambda own: check_split(split, lambda: own.encoder))
         asked["split"] = split
-    identity = new_id()
     bodies = access.service.bodies
     chunks = _lines(await bodies.json(request, access.key.id)) if kind == JSON else bodies.stream(request)
-    limit = settings.max_upload_bytes
-    room = await access.service.read(lambda: jobs.room(access.key.id))
-    taken = await spool(chunks, jobs.spooled_file(identity), limit, room)
-    try:
+    async with spooled(index, chunks) as (identity, taken):
         token = request.headers.get(HEADER)
         found, is_replayed = await access.service.once(
             access.key, token, digest_of(request, taken.digest),
             lambda: access.service.write(lambda: queued(index, identity, asked, taken).to_json()),
         )  # fmt: skip
-    finally:
-        with CancelScope(shield=True):
-            await access.service.write(lambda: jobs.forget(identity))
     headers = {"Location": f"/v1/jobs/{found['id']}"} | ({REPLAYED: "true"} if is_replayed else {})
     return reply(found, 202, headers)
+
+
+@asynccontextmanager
+async def spooled(index: AuthorisedIndex, chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, Spooled]]:
+    """Take records safely, as the id of a job to queue, and what came in; what no job has then is deleted."""
+    service, key = index.access.service, index.access.key.id
+    jobs, identity = service.jobs, new_id()
+    room = await service.read(lambda: jobs.room(key))
+    taken = await spool(chunks, jobs.spooled_file(identity), service.settings.max_upload_bytes, room)
+    try:
+        yield identity, taken
+    finally:
+        with CancelScope(shield=True):
+            await service.write(lambda: jobs.forget(identity))
 
 
 def queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled) -> Job:

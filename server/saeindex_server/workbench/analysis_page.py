@@ -17,7 +17,7 @@ from saeindex.schema import to_json
 from saeindex.search.query import Query
 from saeindex.types import shortened
 from saeindex_server.problems import Refusal, error_of
-from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener
+from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, show_error
 from saeindex_server.workbench.hits import show_hit
 
 if TYPE_CHECKING:
@@ -139,9 +139,8 @@ class AnalysisPage(ABC, Generic[R]):
             found = await analysed(await self._open(), self.asked())
         except (SaeIndexError, Refusal) as error:
             self._results.clear()
-            with self._results, ui.column().classes("w-full items-center empty gap-1"):
-                ui.label(shortened(f"{error.asked}: {error.found}", 400)).classes("text-center")
-                ui.label(shortened(error.do, 400)).classes("text-center do")
+            with self._results:
+                show_error(error.asked, error.found, error.do)
             return
         self._results.clear()
         with self._results:

@@ -28,6 +28,13 @@ KEYWORDS = {"and", "or", "not", "in", "between", "exists", "possible", "present"
 Opener = Callable[[], Awaitable["AuthorisedIndex"]]
 
 
+def show_error(asked: str, found: str, do: str) -> None:
+    """Say in place of results what went wrong, and what helps."""
+    with ui.column().classes("w-full items-center empty gap-1"):
+        ui.label(shortened(f"{asked}: {found}", 400)).classes("text-center")
+        ui.label(shortened(do, 400)).classes("text-center do")
+
+
 def literal(value: str | float) -> str:
     """Return a value as a condition writes it."""
     return quoted(value) if isinstance(value, str) else json.dumps(value)

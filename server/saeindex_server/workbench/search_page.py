@@ -136,7 +136,6 @@ class SearchPage:
         ui.navigate.history.replace(asked.address(f"/ui/{quote(self._name)}"))
         if asked.is_empty:
             self._say("Search for a topic, or say which records to keep.", "search")
-            self._next.clear()
             return
         try:
             plain, steered = await (await self._open()).run(lambda opened: self._find(opened, asked))
@@ -237,7 +236,6 @@ class SearchPage:
         """Show the results as asked, and room for those that are steered."""
         self._results.clear()
         with self._results:
-            self._understood = ui.column().classes("w-full gap-2")
             if not plain:
                 for line in plain.plan.understood:
                     ui.label(shortened(line, 300)).classes("understood")
@@ -249,6 +247,7 @@ class SearchPage:
                         if self._can_write:
                             ui.link("Add some", f"/{quote(self._name)}/add")
                 return
+            self._understood = ui.column().classes("w-full gap-2")
             with ui.row().classes("w-full no-wrap columns"):
                 with ui.column().classes("list gap-2"):
                     self._draw_list("As asked", plain)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
@@ -18,11 +18,11 @@ from saeindex.indexing.sources.open_source import Preview, open_source, preview
 from saeindex.protocols import Rejected
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shortened
-from saeindex_server.ingestion import LINE, rejects_of, spool
-from saeindex_server.jobs import new_id
+from saeindex_server.ingestion import LINE, rejects_of
 from saeindex_server.limits import PAGE_BYTES
 from saeindex_server.problems import Refusal
-from saeindex_server.routes.records import queued
+from saeindex_server.routes.records import queued, spooled
+from saeindex_server.workbench.conditions import show_error
 
 if TYPE_CHECKING:
     from nicegui.events import UploadEventArguments
@@ -85,9 +85,8 @@ class UploadPage:
 
     def _say(self, error: SaeIndexError | Refusal) -> None:
         asked = error.asked if self._folder is None else error.asked.replace(f"{self._folder.name}/", "")
-        with self._chosen, ui.column().classes("w-full items-center empty gap-1"):
-            ui.label(shortened(f"{asked}: {error.found}", 400)).classes("text-center")
-            ui.label(shortened(error.do, 400)).classes("text-center do")
+        with self._chosen:
+            show_error(asked, error.found, error.do)
 
     def _show_columns(self, path: Path, seen: Preview) -> None:
         if not seen.rows:
@@ -135,20 +134,13 @@ class UploadPage:
         unread: list[Rejected] = []
         try:
             index = await self._open()
-            access, identity = index.access, new_id()
-            jobs, service = access.service.jobs, access.service
-            await service.read(lambda: jobs.check_room(access.key.id))
+            service, key = index.access.service, index.access.key.id
+            await service.read(lambda: service.jobs.check_room(key))
             source = await to_thread.run_sync(lambda: open_source(path, columns=columns))
-            room = await service.read(lambda: jobs.room(access.key.id))
-            lines = _lines(iter(source), unread)
-            taken = await spool(lines, jobs.spooled_file(identity), service.settings.max_upload_bytes, room)
-            try:
+            async with spooled(index, _lines(iter(source), unread)) as (identity, taken):
                 job = await service.write(
                     lambda: queued(index, identity, {"columns": {"text": "text"}}, taken)
                 )
-            finally:
-                with CancelScope(shield=True):
-                    await service.write(lambda: jobs.forget(identity))
         except (SaeIndexError, Refusal) as error:
             self._chosen.clear()
             self._say(error)
