@@ -163,7 +163,8 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
     look = (
         f"{len(drift)} concepts come or go between {first} and {last}: each has the counted shares of the "
         "paragraphs that speak of one, in periods of about as many paragraphs (the command adds those of a "
-        f"fitted line). Look at {CHARTED}, below."
+        f"fitted line). Tonight rises since the speech is held in the evening, for television, from 1965 on. "
+        f"Look at {CHARTED}, below."
     )
     _section(out, "5  Sixty years", f"saeindex drift {into} --over {OVER} --families concepts", look)
     for title, direction in (("Rising", "up"), ("Falling", "down")):

@@ -138,6 +138,9 @@ class CurrentState:
             check_prefix(asked, given)
             taken = {kept.name.casefold(): (feature,) for feature, kept in own.edits.given.items()}
             feature = next(iter((taken | dict(state.named_concepts)).get(given.casefold(), ())), None)
+            place = -1 if feature is None else feature - state.space.n_features + len(own.terms)
+            if place >= 0 and own.terms[place].name:  # one of its own that was renamed
+                terms[given.casefold()] = own.terms[place].name
             if feature is not None and given.casefold() not in terms:
                 raise InvalidInputError(asked, f"feature #{feature} has that name", "Give it another name.")
             if len(terms) >= MAX_DEFINED and given.casefold() not in terms:

@@ -150,7 +150,8 @@ class Space:
             digits = feature.removeprefix("#")
             if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
                 do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
-                raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
+                found = f"not a number of at most {MAX_DIGITS} digits"
+                raise InvalidInputError(f"feature {feature!r:.80}", found, do)
             feature = int(digits)
         self.label(feature)
         return int(feature)

@@ -12,13 +12,15 @@ import anyio
 from fastapi import Depends, Request
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.schema import unknown_option
+from saeindex.schema import to_json, unknown_option
+from saeindex_server.analysis_process import OTHER
 from saeindex_server.hosts import HostedIndex, no_such_index
 from saeindex_server.keys import LOCAL, Key, Scope
-from saeindex_server.problems import Refusal, request_id_of
+from saeindex_server.problems import Refusal, error_of, request_id_of
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
+    from saeindex.operations.operation import Operation
     from saeindex_server.jobs import Job
     from saeindex_server.service import Service
 
@@ -86,6 +88,14 @@ class Access:
                     await anyio.sleep(STEP)
                     await changed.wait()
 
+    async def result(self, job: Job) -> bytes:
+        """Return what an analysis found as JSON, or raise the error that it ended with."""
+        if job.error is not None:
+            raise error_of(job.error)
+        if job.state != "done":
+            raise MismatchError(f"the result of job {job.id!r}", f"it is {job.state}", "Ask for it again.")
+        return await self.service.read(self.service.jobs.result_file(job.id).read_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorisedIndex:
@@ -103,6 +113,14 @@ class AuthorisedIndex:
     def condition(self) -> str | None:
         """The filter of the key, as JSON."""
         return self.access.key.condition
+
+    async def queue(self, asked: Operation[Any]) -> Job:
+        """Queue an analysis of the records that the caller may see."""
+        given, access = to_json(asked), self.access
+        if given.get(OTHER) is not None:
+            given[OTHER] = access.index(str(given[OTHER]), asked.scope).name
+        jobs, key = access.service.jobs, access.key.id
+        return await access.service.write(lambda: jobs.add(asked.name, self.name, key, given, self.condition))
 
     async def run(self, function: Callable[[FeatureIndex], R], seconds: float | None = None) -> R:
         """Return what a function finds in the index, computed on a thread."""

@@ -330,11 +330,13 @@ def test_what_names_a_term_says_it_whatever_its_examples(index: FeatureIndex) ->
 
 
 def test_own_names_of_terms_stay_in_their_index(index: FeatureIndex, tmp_path: Path) -> None:
-    index.concepts.rename(index.concepts.resolve("router").features[0].id, "my router")
+    feature = index.concepts.resolve("router").features[0].id
+    index.concepts.rename(feature, "my router")
     index.concepts.rename(5, "mine")
     assert index.concepts.names().names == {5: "mine"}
+    assert index.concepts.define("my router", ["A box of the network."]).id == feature
     with pytest.raises(InvalidInputError, match="has that name"):
-        index.concepts.define("my router")
+        index.concepts.define("mine")
 
 
 def test_it_can_be_renamed_and_hidden(index: FeatureIndex) -> None:

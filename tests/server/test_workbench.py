@@ -167,6 +167,18 @@ def test_a_concept_has_a_page(driver: WebDriver, url: str, folder: Path) -> None
     assert find(driver, ".q-pa-md", "99999999")
 
 
+def test_a_sentence_that_is_judged_is_an_example(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers?q=weather")
+    write(driver, WHERE, '"weather"')
+    find(driver, ".hit .concept", "weather").click()
+    find(driver, ".q-menu .q-item", "About it").click()
+    for _ in range(2):  # of a concept of the space, then of the one that this makes
+        find(driver, ".heading", "as likely as not")
+        find(driver, "button", "It does not").click()
+        assert find(driver, ".text-h5", "weather here")
+        find(driver, ".understood", "becomes an example of it")
+
+
 def test_hits_are_liked_and_kept_as_a_profile(driver: WebDriver, url: str) -> None:
     driver.get(f"{url}/ui/papers?q=a+broken+thing")
     find(driver, "button[aria-label='more like this']").click()
@@ -205,7 +217,7 @@ def test_two_groups_are_compared(driver: WebDriver, url: str) -> None:
         ("compare", "Records where", MUSIC),
         ("drift", "Of records where (all)", "metadata.year > 1000"),
         ("correlate", "Of records where (all)", "metadata.year > 1000"),
-        ("clusters", "Along", "topic: music, cooking, health"),
+        ("clusters", "Along an axis", "topic: music, cooking, health"),
     ],
 )
 def test_an_analysis_is_a_link_and_its_findings_show_their_records(

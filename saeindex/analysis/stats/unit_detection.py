@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Column, Snapshot
 
+# What a note says of fields that are not taken, and why.
+LEFT = "records count one by one, though those of one value are alike"
 # Names of fields that say where records come from.
 _ORIGIN = re.compile(
     r"(^|[._])(doc(ument)?|author|user|speaker|thread|conversation|dialogue|session|prompt|instruction|question"
@@ -84,7 +86,7 @@ def detected_unit(
         else:
             found[field] = effect
     alone = "; ".join(list(left.values())[:NAMED])
-    notes = (f"left alone as units: {alone}",) if left else ()
+    notes = (f"{LEFT}: {alone}",) if left else ()
     if not found:
         return Detected(None, False, notes)
     chosen = max(found, key=lambda field: found[field])

@@ -7,22 +7,21 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.index import FeatureIndex
 from saeindex.operations.concepts import Card, Find
 from saeindex.operations.methods import OPERATIONS
 from saeindex.operations.operation import Change, Operation
-from saeindex.schema import from_json, to_json
+from saeindex.schema import from_json
 from saeindex.search.hits import Hits
 from saeindex.search.query import QueryOptions
 from saeindex_server import replies
 from saeindex_server.access import Access, AuthorisedIndex, Caller
 from saeindex_server.idempotency import HEADER, changed_once, digest_of
 from saeindex_server.jobs import Job
-from saeindex_server.problems import Refusal, error_of
+from saeindex_server.problems import Refusal
 from saeindex_server.replies import encoded, problems, reply
 
 router = APIRouter(prefix="/v1/indexes/{name}", responses=problems())
@@ -102,16 +101,9 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
     async def analyse(name: str, access: Caller, request: Request, wait: Wait = 20.0) -> Response:
         index = access.index(name, kind.scope)
         operation, body = await asked_of(kind, request, access)
-        asked = to_json(operation)
-        if asked.get("other") is not None:
-            asked["other"] = access.index(str(asked["other"]), kind.scope).name
-        jobs, key = access.service.jobs, access.key.id
 
         async def queue() -> str:
-            job = await access.service.write(
-                lambda: jobs.add(kind.name, index.name, key, asked, index.condition)
-            )
-            return job.id
+            return (await index.queue(operation)).id
 
         token, digest = request.headers.get(HEADER), digest_of(request, body)
         identity, _ = await access.service.once(access.key, token, digest, queue)
@@ -130,12 +122,7 @@ async def awaited(access: Access, job: Job, wait: float) -> Response:
 
 async def result(access: Access, job: Job) -> Response:
     """Return what an analysis found, or the error that it ended with."""
-    if job.error is not None:
-        raise error_of(job.error)
-    if job.state == "cancelled":
-        raise MismatchError(f"the result of job {job.id!r}", "it is cancelled", "Ask for it again.")
-    file = access.service.jobs.result_file(job.id)
-    return Response(await to_thread.run_sync(file.read_bytes), headers=_at(job), media_type=replies.JSON)
+    return Response(await access.result(job), headers=_at(job), media_type=replies.JSON)
 
 
 def _at(job: Job) -> dict[str, str]:

@@ -13,10 +13,8 @@ from nicegui import ui
 
 from saeindex.errors import SaeIndexError
 from saeindex.report.result import AnalysisResult
-from saeindex.schema import to_json
 from saeindex.search.query import Query
 from saeindex.types import shortened
-from saeindex_server.problems import Refusal, error_of
 from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, show_error
 from saeindex_server.workbench.hits import show_hit
 
@@ -68,6 +66,7 @@ class AnalysisPage(ABC, Generic[R]):
     path: ClassVar[str]
     verb: ClassVar[str]
     blanks: ClassVar[tuple[Blank, ...]]
+    purpose: ClassVar[str]
     waiting: ClassVar[str]
 
     def __init__(self, opener: Opener, name: str, given: Mapping[str, str]) -> None:
@@ -115,12 +114,16 @@ class AnalysisPage(ABC, Generic[R]):
                         made: Any = ConditionBlank(self._open, one.label, value, one.example, self._submit)
                     else:
                         made = ui.input(one.label, value=value, placeholder=one.example).classes("col")
-                        made.props("outlined dense clearable").on("keydown.enter", self._submit)
+                        made.props("outlined dense clearable stack-label")
+                        made.on("keydown.enter", self._submit)
                     self._blanks[one.name] = made
                 ui.button(self.verb, on_click=self._submit).props("unelevated no-caps")
             self._results = ui.column().classes("w-full gap-2")
         if self._is_complete and (any(self.given.values()) or not any(one.is_needed for one in self.blanks)):
             ui.timer(0, self._analyse, once=True)
+        else:
+            with self._results:
+                ui.label(self.purpose).classes("empty self-center")
 
     async def _submit(self) -> None:
         self.given = {name: (one.value or "").strip()[:MOST_CHARS] for name, one in self._blanks.items()}
@@ -137,7 +140,7 @@ class AnalysisPage(ABC, Generic[R]):
             ui.label(self.waiting)
         try:
             found = await analysed(await self._open(), self.asked())
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._results.clear()
             with self._results:
                 show_error(error.asked, error.found, error.do)
@@ -216,7 +219,7 @@ class AnalysisPage(ABC, Generic[R]):
             try:
                 index = await self._open()
                 hits = await index.run(lambda opened: opened.search(query))
-            except (SaeIndexError, Refusal) as refused:
+            except SaeIndexError as refused:
                 error = f"{refused.asked}: {refused.found}"
         self._beside.clear()
         with self._beside:
@@ -251,15 +254,7 @@ def show_example(example: Example) -> None:
 
 async def analysed(index: AuthorisedIndex, asked: Analysis[R]) -> R:
     """Return what an analysis finds, which is a job as it is over HTTP; its error if it has one."""
-    access = index.access
-    jobs, service = access.service.jobs, access.service
-    job = await service.write(
-        lambda: jobs.add(asked.name, index.name, access.key.id, to_json(asked), index.condition)
-    )
-    async for now in access.followed(job):
+    job = await index.queue(asked)
+    async for now in index.access.followed(job):
         job = now
-    if job.error is not None:
-        raise error_of(job.error)
-    if job.state != "done":
-        raise Refusal(503, "the analysis", f"it is {job.state}", "Ask for it again.")
-    return cast(R, asked.result_of(json.loads(await service.read(jobs.result_file(job.id).read_bytes))))
+    return cast(R, asked.result_of(json.loads(await index.access.result(job))))

@@ -20,9 +20,10 @@ class ClusterPage(AnalysisPage[Clustering]):
     """One open page of clusters."""
 
     path, verb = "clusters", "Cluster"
+    purpose = "Name an axis, and two or more ends of it: each record goes to the one that it is nearest to."
     waiting = "Clustering: this reads all records."
     blanks = (
-        Blank("axis", "Along", "tone: angry, calm, joking", is_condition=False, is_needed=True),
+        Blank("axis", "Along an axis", "tone: angry, calm, joking", is_condition=False, is_needed=True),
         Blank("where", "Of records where (all)", "metadata.year > 1990"),
     )
 

@@ -15,7 +15,7 @@ from saeindex_server.workbench.conditions import both
 if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Finding
 
-FINDINGS, WORDS, NAMED = 12, 24, 14
+FINDINGS, WORDS, NAMED = 12, 24, 7
 SIDES = (("a", "b"), ("b", "a"))
 # The least q that is told from 0 in a chart.
 LEAST_Q = 1e-30
@@ -25,6 +25,7 @@ class ComparePage(AnalysisPage[Diff]):
     """One open page of a comparison."""
 
     path, verb = "compare", "Compare"
+    purpose = "Say which records: what they speak of more and less than others, and how sure that is."
     waiting = "Comparing: this reads all records of both groups."
     blanks = (
         Blank("a", "Records where", 'metadata.year < 1970, or "crime"', is_needed=True),
@@ -89,18 +90,12 @@ class ComparePage(AnalysisPage[Diff]):
         """Return a volcano plot: how large each difference is, and how sure."""
         shown = [one for group, _ in SIDES for one in _of(found, group)]
         points = [
-            {
-                "name": shortened(one.label, 24),
-                "value": [
-                    100 * abs(one.effect) * (1 if one.group == "a" else -1),
-                    -math.log10(max(one.q, LEAST_Q)),
-                ],
-                "finding": number,
-                "itemStyle": {"color": BLUE if one.group == "a" else ORANGE},
-                "label": {"show": number % FINDINGS < NAMED // 2},
-            }
+            point(
+                number, one.label, 100 * abs(one.effect) * (1 if one.group == "a" else -1), one.q,
+                one.group == "a", number % FINDINGS < NAMED,
+            )
             for number, one in enumerate(shown)
-        ]
+        ]  # fmt: skip
         return volcano(points, "← more in the second group · points of difference · more in the first →")
 
     def more(self, found: Diff) -> list[str]:
@@ -117,6 +112,17 @@ class ComparePage(AnalysisPage[Diff]):
 
 def _of(found: Diff, group: str) -> list[Finding]:
     return [one for one in found.findings["concepts"] if one.group == group][:FINDINGS]
+
+
+def point(number: int, name: str, across: float, q: float, is_more: bool, is_named: bool) -> dict[str, Any]:
+    """Return the point of a finding in a volcano plot."""
+    return {
+        "name": shortened(name, 36),
+        "value": [across, -math.log10(max(q, LEAST_Q))],
+        "finding": number,
+        "itemStyle": {"color": BLUE if is_more else ORANGE},
+        "label": {"show": is_named},
+    }
 
 
 def volcano(points: list[dict[str, Any]], across: str, kind: str = "value") -> dict[str, Any]:

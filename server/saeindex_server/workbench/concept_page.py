@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
+from saeindex.indexing.terms import Definition
 from saeindex.operations.concepts import Define, Hide, Rename
 from saeindex.search.query import Query
 from saeindex.types import shortened
-from saeindex_server.problems import Refusal
 from saeindex_server.workbench.hits import show_sentence
 
 if TYPE_CHECKING:
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.terms import KeptTerm
     from saeindex.operations.operation import Change
     from saeindex.types import Proof
     from saeindex_server.workbench.conditions import Opener
 
 # Sentences that are shown of each kind, and records in which those are sought that do as likely as not.
 EXAMPLES, BORDERLINE, READ = 8, 6, 40
+# What follows the name of a concept of the space in that of one that this index has of it.
+HERE = "here"
+R = TypeVar("R")
 Judge: TypeAlias = Callable[[bool], Awaitable[None]]
 LEVELS = ("possible", "present", "typical", "strong")
 MEANING = {
@@ -40,14 +42,26 @@ class Seen(NamedTuple):
     """A concept in an index of ``total`` records.
 
     ``companions`` often come with it; ``borderline`` are sentences that speak of it as likely as not; ``own``
-    is how this index defines it, None for a concept of the space.
+    is how this index defines it: a concept of the space has its clearest sentences as examples of one that
+    this index has beside it once somebody judges a sentence.
     """
 
     card: FeatureCard
     total: int
     companions: list[tuple[str, float]]
     borderline: list[tuple[str, Proof]]
-    own: KeptTerm | None
+    own: Definition
+    is_own: bool
+
+    @property
+    def judging(self) -> str:
+        """What comes of a sentence that is judged."""
+        if self.is_own:
+            return "A sentence that you judge becomes an example of it, or of what is not meant."
+        return (
+            f"Judge one, and this index has a concept {self.own.name!r} beside this one, by its clearest "
+            "sentences and those that you judge."
+        )
 
     @classmethod
     def of(cls, index: FeatureIndex, feature: str) -> Seen:
@@ -62,9 +76,13 @@ class Seen(NamedTuple):
         borderline.sort(key=lambda one: abs(one[1].evidence - 0.5))
         terms = index.state.manifest.terms
         place = card.id - (index.space.n_features - len(terms))
-        own = terms[place] if place >= 0 and terms[place].name else None
+        if is_own := place >= 0 and bool((kept := terms[place]).name):
+            own = Definition(kept.name, kept.description, kept.examples or (kept.name,), kept.unlike)
+        else:
+            clear = tuple(one.proof.sentence for one in card.strongest if one.proof is not None)
+            own = Definition(f"{card.label} {HERE}", card.description, clear)
         companions = [(one.label, one.lift) for one in beside]
-        return cls(card, len(index), companions, borderline[:BORDERLINE], own)
+        return cls(card, len(index), companions, borderline[:BORDERLINE], own, is_own)
 
 
 class ConceptPage:
@@ -84,7 +102,7 @@ class ConceptPage:
     async def _show(self) -> None:
         try:
             seen = await (await self._open()).run(lambda opened: Seen.of(opened, self._feature))
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._place.clear()
             with self._place, ui.column().classes("q-pa-md gap-2"):
                 ui.label(f"{error.asked}: {error.found}.")
@@ -94,14 +112,15 @@ class ConceptPage:
         with self._place:
             self._draw(seen)
 
-    async def _change(self, change: Change[Any]) -> None:
+    async def _change(self, change: Change[R]) -> R | None:
         try:
             index = await self._open()
-            await index.change(change.name, lambda opened: opened.perform(change))
-        except (SaeIndexError, Refusal) as error:
+            changed = await index.change(change.name, lambda opened: opened.perform(change))
+        except SaeIndexError as error:
             ui.notify(shortened(f"{error.asked}: {error.found}", 300), type="negative")
-            return
+            return None
         await self._show()
+        return changed
 
     def _draw(self, seen: Seen) -> None:
         card = seen.card
@@ -122,8 +141,10 @@ class ConceptPage:
                 self._draw_sentence(record.id, record.proof, record.text)
             if seen.borderline:
                 ui.label("Sentences that speak of it as likely as not").classes("heading")
+                if self._can_write:
+                    ui.label(seen.judging).classes("understood")
                 for identity, proof in seen.borderline:
-                    self._draw_sentence(identity, proof, "", self._judged(seen.own, proof.sentence))
+                    self._draw_sentence(identity, proof, "", self._judged(seen, proof.sentence))
             if card.similar:
                 ui.label("Near it in meaning").classes("heading")
                 with ui.row().classes("gap-2"):
@@ -181,15 +202,19 @@ class ConceptPage:
                 for said, speaks in (("It does", True), ("It does not", False)):
                     ui.button(said, on_click=partial(judge, speaks)).props("flat dense no-caps size=sm")
 
-    def _judged(self, own: KeptTerm | None, sentence: str) -> Judge | None:
+    def _judged(self, seen: Seen, sentence: str) -> Judge | None:
         """Return what makes a sentence an example of a concept of this index, or what is unlike it."""
-        if own is None or not self._can_write:
+        if not self._can_write:
             return None
+        own = seen.own
 
         async def judge(speaks: bool) -> None:
-            examples = (*own.examples, sentence) if speaks else own.examples or (own.name,)
+            examples = (*own.examples, sentence) if speaks else own.examples
             unlike = own.unlike if speaks else (*own.unlike, sentence)
-            await self._change(Define(own.name, examples, own.description, unlike))
+            card = await self._change(Define(own.name, examples, own.description, unlike))
+            if card is not None and card.id != seen.card.id:
+                with self._place:  # the button of this is gone
+                    ui.navigate.to(f"/{quote(self._name)}/concept/{card.id}")
 
         return judge
 

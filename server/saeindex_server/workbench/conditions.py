@@ -13,7 +13,6 @@ from nicegui import ui
 from saeindex.errors import SaeIndexError
 from saeindex.language.to_text import quoted
 from saeindex.types import shortened
-from saeindex_server.problems import Refusal
 
 if TYPE_CHECKING:
     from saeindex.collection.metadata_fields import MetadataField
@@ -77,7 +76,7 @@ class ConditionBlank:
         self._fields: list[MetadataField] = []
         with ui.column().classes("col gap-0 condition"):
             self._input = ui.input(label, value=value, placeholder=example).classes("w-full")
-            self._input.props("outlined dense clearable autocomplete=off spellcheck=false")
+            self._input.props("outlined dense clearable stack-label autocomplete=off spellcheck=false")
             self._input.on("keydown.enter", self._used)
             self._input.on_value_change(self._complete)
             with self._input.add_slot("append"):
@@ -103,7 +102,7 @@ class ConditionBlank:
     async def _know_fields(self) -> None:
         try:
             self._fields = await (await self._open()).run(lambda opened: opened.metadata_fields())
-        except (SaeIndexError, Refusal):
+        except SaeIndexError:
             return  # the page says so where it is used
         with self._menu:
             for field in self._fields:
@@ -132,7 +131,7 @@ class ConditionBlank:
             try:
                 index = await self._open()
                 found = await index.run(lambda opened: completions(opened, self._fields, text))
-            except (SaeIndexError, Refusal):
+            except SaeIndexError:
                 found = []
         self._completions.clear()
         with self._completions:

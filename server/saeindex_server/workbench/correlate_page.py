@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.operations.associations import Correlate
 from saeindex.report.numbers import chance
-from saeindex.types import shortened
-from saeindex_server.workbench.analysis_page import BLUE, ORANGE, AnalysisPage, Blank, Seen
-from saeindex_server.workbench.compare_page import LEAST_Q, volcano
+from saeindex_server.workbench.analysis_page import AnalysisPage, Blank, Seen
+from saeindex_server.workbench.compare_page import point, volcano
 from saeindex_server.workbench.conditions import both
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ class CorrelatePage(AnalysisPage[Correlations]):
     """One open page of correlations."""
 
     path, verb = "correlate", "Find pairs"
+    purpose = "Which concepts come together in a record, and which avoid each other."
     waiting = "Counting pairs of concepts: this reads all records."
     blanks = (Blank("where", "Of records where (all)", 'metadata.year > 1990, or "crime"'),)
 
@@ -62,13 +61,10 @@ class CorrelatePage(AnalysisPage[Correlations]):
         """Return a volcano plot: how many times as often as by chance, and how sure."""
         pairs = [*found.results[:FINDINGS], *found.avoided[:FINDINGS]]
         points = [
-            {
-                "name": shortened(seen[number].label, 36),
-                "value": [max(one.lift, LEAST_LIFT), -math.log10(max(one.q, LEAST_Q))],
-                "finding": number,
-                "itemStyle": {"color": BLUE if one.evidence > 0 else ORANGE},
-                "label": {"show": number % FINDINGS < FINDINGS // 2},
-            }
+            point(
+                number, seen[number].label, max(one.lift, LEAST_LIFT), one.q, one.evidence > 0,
+                number % FINDINGS < FINDINGS // 2,
+            )
             for number, one in enumerate(pairs)
-        ]
+        ]  # fmt: skip
         return volcano(points, "times as often together as by chance", "log")

@@ -13,7 +13,6 @@ from saeindex.language.ast import moment_in
 from saeindex.operations.differences import DriftOver
 from saeindex.report.numbers import chance
 from saeindex.types import shortened
-from saeindex_server.problems import Refusal
 from saeindex_server.workbench.analysis_page import AXIS, GREY, AnalysisPage, Blank, Seen
 from saeindex_server.workbench.conditions import both, literal
 
@@ -27,6 +26,7 @@ class DriftPage(AnalysisPage[Drift]):
     """One open page of a drift analysis."""
 
     path, verb = "drift", "Show trends"
+    purpose = "Name a field that has an order, such as a year: what records speak of more and less along it."
     waiting = "Looking for trends: this reads all records."
     blanks = (
         Blank("over", "Over the field", "metadata.year", is_condition=False, is_needed=True),
@@ -42,7 +42,7 @@ class DriftPage(AnalysisPage[Drift]):
         """Complete the names of fields; where one alone has an order, it is meant."""
         try:
             fields = await (await self._open()).run(lambda opened: opened.metadata_fields())
-        except (SaeIndexError, Refusal):
+        except SaeIndexError:
             return  # the page says so where it is used
         blank: ui.input = self._blanks["over"]
         blank.set_autocomplete([one.field for one in fields])

@@ -181,7 +181,7 @@ async def _frame_of(request: Request, name: str) -> AuthorisedIndex | None:
     with_logout = await _sessions().service.needs_keys()
     try:
         index, names = access.index(name), [one.name for one in access.indexes()]
-    except (Refusal, SaeIndexError) as error:
+    except SaeIndexError as error:
         _frame([], "", with_logout)
         _sorry(error)
         return None
@@ -199,7 +199,7 @@ def _opener(request: Request, name: str, scope: Scope = "read") -> Opener:
     return opened
 
 
-def _sorry(error: Refusal | SaeIndexError) -> None:
+def _sorry(error: SaeIndexError) -> None:
     """Say what went wrong; what to do about a request is no help on a page."""
     with ui.column().classes("q-pa-md gap-2"):
         ui.label(f"{error.asked}: {error.found}.")

@@ -11,7 +11,6 @@ from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
 from saeindex.operations.profiles import FitProfile
 from saeindex.types import shortened
-from saeindex_server.problems import Refusal
 from saeindex_server.workbench.conditions import ConditionBlank, Opener, both
 from saeindex_server.workbench.hits import Doing, show_hit
 
@@ -139,7 +138,7 @@ class SearchPage:
             return
         try:
             plain, steered = await (await self._open()).run(lambda opened: self._find(opened, asked))
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._say(f"{error.asked}: {error.found}", "error_outline", error.do)
             return
         if plain is not self._unsteered:
@@ -223,7 +222,7 @@ class SearchPage:
         try:
             index = await self._open()
             await index.change("profiles/fit", lambda opened: opened.perform(fitted))
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             ui.notify(f"{error.asked}: {error.found}", type="negative")
             return
         self._asked.judged.clear()

@@ -20,7 +20,6 @@ from saeindex.report.numbers import counted
 from saeindex.types import one_line, shortened
 from saeindex_server.ingestion import LINE, rejects_of
 from saeindex_server.limits import PAGE_BYTES
-from saeindex_server.problems import Refusal
 from saeindex_server.routes.records import queued, spooled
 from saeindex_server.workbench.conditions import show_error
 
@@ -77,13 +76,13 @@ class UploadPage:
             path = Path(self._folder.name) / ("table" + "".join(Path(event.file.name).suffixes[-2:]))
             await event.file.save(path)
             seen = await to_thread.run_sync(preview, path)
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._say(error)
             return
         with self._chosen:
             self._show_columns(path, seen)
 
-    def _say(self, error: SaeIndexError | Refusal) -> None:
+    def _say(self, error: SaeIndexError) -> None:
         asked = error.asked if self._folder is None else error.asked.replace(f"{self._folder.name}/", "")
         with self._chosen:
             show_error(asked, error.found, error.do)
@@ -141,7 +140,7 @@ class UploadPage:
                 job = await service.write(
                     lambda: queued(index, identity, {"columns": {"text": "text"}}, taken)
                 )
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._chosen.clear()
             self._say(error)
             return
@@ -161,7 +160,7 @@ class UploadPage:
         try:
             index = await self._open()
             jobs = await index.access.jobs(20, None, None)
-        except (SaeIndexError, Refusal) as error:
+        except SaeIndexError as error:
             self._say(error)
             return
         running = [

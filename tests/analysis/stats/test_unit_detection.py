@@ -16,7 +16,7 @@ from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.unit_detection import detected_unit
+from saeindex.analysis.stats.unit_detection import LEFT, detected_unit
 from saeindex.collection.snapshot import Snapshot
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 
@@ -63,7 +63,7 @@ def test_many_values_of_few_records_that_are_alike_are_the_unit(snapshot: Snapsh
     assert not design.is_paired
     why, *left = design.notes
     assert why.startswith("records of one metadata.year are alike (design effect ")
-    assert left == [note for note in left if note.startswith("left alone as units: ")]
+    assert left == [note for note in left if note.startswith(f"{LEFT}: ")]
     for field in ("topic", "main_cat"):
         assert f"metadata.{field} (its values may be what is compared" in left[0]
     assert "metadata.answer_chars (its values measure records" in left[0]
