@@ -164,8 +164,8 @@ def preview(path: Path) -> Preview:
     seen = list(islice(read, _HEAD_ROWS))
     rows = [row for row in seen if isinstance(row, Row)]
     if not rows and seen:
-        found = next(one.reason for one in seen if isinstance(one, Rejected))
-        raise InvalidInputError(f"the first rows of {path.name}", found, "Mend them, and choose it again.")
+        why = next(one.reason for one in seen if isinstance(one, Rejected))
+        raise InvalidInputError(f"the first rows of {path.name}", why, "Mend them, and choose it again.")
     names = tuple(dict.fromkeys(str(name) for row in rows for name in row.fields))
     if any(UNSAFE.search(name) for name in names):
         found = "a name that is no text in UTF-8, or has control characters"

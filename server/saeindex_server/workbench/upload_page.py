@@ -75,6 +75,7 @@ class UploadPage:
             self._folder = TemporaryDirectory(prefix="saeindex-")
             path = Path(self._folder.name) / ("table" + "".join(Path(event.file.name).suffixes[-2:]))
             await event.file.save(path)
+            event.sender.reset()  # another may follow
             seen = await to_thread.run_sync(preview, path)
         except SaeIndexError as error:
             self._say(error)
