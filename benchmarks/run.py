@@ -33,6 +33,7 @@ SUITES = (
     "screens",
     "mentions",
     "server",
+    "rag",
 )
 RESULTS = Path(__file__).parent / "results"
 

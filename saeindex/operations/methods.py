@@ -28,7 +28,7 @@ from saeindex.operations.profiles import (
     SaveProfile,
 )
 from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
-from saeindex.operations.search import Compare, Exclusions, Facets, PlanQuery, Search, SearchMany
+from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
 
 
 class IndexMethods:
@@ -37,6 +37,7 @@ class IndexMethods:
     search = QueryMethod(Search)
     search_many = Method(SearchMany)
     plan = QueryMethod(PlanQuery)
+    context = QueryMethod(FindContext)
     compare = QueryMethod(Compare)
     get = Method(Get)
     scroll = Method(Scroll)

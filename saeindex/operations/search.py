@@ -11,12 +11,13 @@ from pydantic import BeforeValidator, Field
 from saeindex.config import FACETS
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.operation import Operation
-from saeindex.schema import Flag, Whole, from_json, request
-from saeindex.search.query import Query, QueryOptions
+from saeindex.schema import Flag, Texts, Whole, from_json, request
+from saeindex.search.query import Query, QueryOptions, UsingOption
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
     from saeindex.search.compare import Comparison
+    from saeindex.search.context import Context
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
@@ -92,6 +93,37 @@ class PlanQuery(Query, Operation["Plan"], results="saeindex.search.plan"):
         """Plan."""
         searcher = searcher_of(state)
         return searcher.analyzed(self) if self.analyze else searcher.prepare(self).plan
+
+
+@request
+class FindContext(Query, Operation["Context"], results="saeindex.search.context"):
+    """Return what a language model should read to answer a text: sentences of the best hits, each cited.
+
+    They cover different concepts within ``budget_tokens``, those of the nearest records first. Guards are
+    concepts: no record that possibly speaks of one in ``never`` is read; where the text does not fulfil
+    ``only_if``, a condition such as '"medicine" OR "health"', nothing is. ``using`` is "dense" where the
+    index has no vectors of sentences.
+    """
+
+    name = "context"
+
+    limit: Whole = Field(
+        default=50, ge=1, le=1_000, kw_only=True, description="the records whose sentences are chosen from"
+    )
+    using: UsingOption = Field(
+        default="sentences", kw_only=True, description="the vector that ranks records, as in a search"
+    )
+    budget_tokens: Whole = Field(
+        default=1_000, ge=1, le=100_000, kw_only=True, description="the most tokens of the context"
+    )
+    never: Texts = Field(default=(), kw_only=True, description="concepts that no record may speak of")
+    only_if: str | None = Field(
+        default=None, kw_only=True, description="the condition on the text, of concepts, to look at all"
+    )
+
+    def run(self, state: IndexState) -> Context:
+        """Search, and choose."""
+        return searcher_of(state).context(self, self.budget_tokens, self.never, self.only_if)
 
 
 @request

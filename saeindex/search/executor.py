@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from saeindex.collection.records import check_not_documents
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
 from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, shown_features
@@ -16,6 +16,7 @@ from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
+from saeindex.search.by_sentence import BySentence
 from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
@@ -94,6 +95,8 @@ class Executor:
             return Rescored(self._store, rescorer, request)
         if not ranks(query):
             return Listed(self._store, request)
+        if query.using == SENTENCES:
+            return BySentence(self._store, self._nearest(DENSE, vector, plan, request))
         if isinstance(query.using, str):
             return self._nearest(query.using, vector, plan, request)
         bare = replace(request, score_threshold=None)
@@ -116,6 +119,15 @@ class Executor:
             score = scoring.explain(found[0]).total
             hits.append(self._hit((0, replace(found[0], score=score)), plan, scoring, None))
         return hits
+
+    def points(self, plan: Prepared, deadline: Deadline) -> list[Point]:
+        """Return the points of a plan's page with their sentences' vectors, best first."""
+        with deadline.stage("the search"):
+            selected = self._selected(plan.query, self.scoring(plan, plan.vector, deadline))
+            scores = {point.id: point.score for _, members in selected for _, point in members}
+            kept = [name for name in self._store.layout.multi if name == SENTENCES]
+            found = self._store.get(list(scores), SHOWN, kept)
+        return [replace(point, score=scores[point.id]) for point in found]
 
     def coded(self, plan: Prepared, count: int, deadline: Deadline) -> list[Point]:
         """Return the first ``count`` points of a plan's ranking with their level codes, for any page."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from saeindex.config import DENSE, SAE
+from saeindex.config import DENSE, SAE, SENTENCES
 from saeindex.search.mmr import DIVERSITY_POOL
 from saeindex.search.retrieval import POOL
 
@@ -112,6 +112,8 @@ def _pool(query: Query, has_rescorer: bool) -> Choice[int | None]:
     same = "the same for every page, so that pages agree"
     if has_rescorer:
         return Choice(POOL, f"scored by the second pass; {same}")
+    if query.using == SENTENCES and query.text.strip():
+        return Choice(POOL, f"scored by their sentences, too; {same}")
     if query.fusion is not None and query.text.strip():
         return Choice(POOL, f"of each source; {same}")
     if query.diversity:

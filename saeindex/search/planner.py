@@ -11,12 +11,23 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import DOCUMENT
+from saeindex.config import CONCEPTS, DOCUMENT, SENTENCES
 from saeindex.devices import one_blas_thread
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, copy_command
+from saeindex.features.evidence import Mention, level_codes
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
-from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Phrase, walk
-from saeindex.language.evaluate import found_at, predicate
+from saeindex.language.ast import (
+    Between,
+    Compare,
+    ConceptTerm,
+    Exists,
+    Expression,
+    FeatureTerm,
+    OneOf,
+    Phrase,
+    walk,
+)
+from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.fields import METADATA, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.report.numbers import counted
@@ -68,6 +79,9 @@ class Planner:
         return self._plan(query, self.state.total)
 
     def _plan(self, query: Query, total: int) -> Prepared:
+        if query.using == SENTENCES and self.state.manifest.sentences != "stored":
+            do = f"Leave it out, or run {copy_command(self.state.store.name)} with --sentences stored."
+            raise InvalidInputError("using='sentences'", "the index keeps no vectors of sentences", do)
         if query.is_interpembed:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
@@ -240,6 +254,19 @@ class Planner:
         expression = None if where is None else _parsed(where)
         return self.compile(expression, as_filter(query_filter))
 
+    def is_spoken(self, text: str, condition: str) -> bool:
+        """Return whether a text speaks of what a condition asks for, which has no fields and no phrases."""
+        asked, expression = f"only_if={condition!r:.80}", _parsed(condition)
+        evidence, terms = self.state.space.evidence, [node for node, _ in walk(expression)]
+        if evidence is None or any(isinstance(node, Compare | OneOf | Between | Exists) for node in terms):
+            found = "a question has no fields" if evidence is not None else "the space has no named concepts"
+            raise InvalidInputError(asked, found, "Name concepts.")
+        with one_blas_thread():
+            spoken = evidence.of_sentences([text], self.state.encode(text)[None])
+        features, ps = evidence.features[spoken.concepts].tolist(), spoken.p.tolist()
+        said = [Mention(feature, p, 0) for feature, p in zip(features, ps, strict=True)]
+        return matches(expression, {CONCEPTS: level_codes(said)}, self.features_of({}, "strict"))
+
     def features_of(
         self,
         concepts: dict[str, Concept],
@@ -288,7 +315,7 @@ class Planner:
     ) -> SparseVector | None:
         if query.is_interpembed and query.described is not None:
             return interpembed_code(self.state.encode(query.described), self.state.space)
-        if query.using == "dense" or not any(steer.strength for steer in steers):
+        if query.using in ("dense", "sentences") or not any(steer.strength for steer in steers):
             return None
         return steering.steered_code(steered, steers, self.state.space)
 

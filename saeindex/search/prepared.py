@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeindex.config import DENSE, SAE
+from saeindex.config import DENSE, SAE, SENTENCES
 from saeindex.indexing.proof import PRESENT, mentions_of, proofs
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
@@ -194,6 +194,10 @@ def _ranking(plan: Prepared) -> Iterator[Step]:
             )
         return
     pool = plan.choices.pool
+    if plan.query.using == SENTENCES and plan.rescorer is None:
+        yield Step("scan", how, exact.why, plan.estimate.points)
+        yield Step("rescore", f"Rescore the first {pool.value:,} by their nearest sentence", pool.why)
+        return
     expected = min(pool.value or plan.total, plan.estimate.points)
     prefetched = [Step("prefetch", f"Prefetch {name}, {pool.value:,}", expected=expected) for name in sources]
     fusion = "rrf" if plan.rescorer is not None else plan.query.fusion or "rrf"
@@ -245,6 +249,8 @@ def _sources(plan: Prepared) -> tuple[str, ...]:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
     if not is_ranked(plan):
         return ()
+    if plan.query.using == SENTENCES:
+        return (DENSE, SENTENCES)
     return (plan.query.using,) if isinstance(plan.query.using, str) else (DENSE, SAE)
 
 

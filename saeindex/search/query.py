@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -175,7 +175,10 @@ class QueryOptions:
     feedback: Feedback | JsonObject | str | None = Field(
         default=None, description="the feedback of an earlier search, with judgements"
     )
-    using: UsingOption = Field(default="dense", description="the vector that ranks, or fused for both")
+    using: UsingOption = Field(
+        default="dense",
+        description="the vector that ranks; fused for both; sentences for the text and its nearest sentence",
+    )
     diversity: Number = Field(
         default=0.0,
         ge=0,
@@ -267,7 +270,20 @@ class Query(QueryOptions):
     with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
     examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
     (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
-    the query. ``using`` names the vector that ranks, or "fused" for both.
+    the query. ``using`` names the vector that ranks, "fused" for both, or
+    "sentences": texts by themselves and by their nearest sentence.
     """
 
     text: str = Field(default="", description="the text to search for")
+
+
+def without(where: Any, never: Iterable[str]) -> Any:
+    """Return a condition that also leaves out what possibly speaks of concepts."""
+    from saeindex.language.ast import And, Not, Phrase
+    from saeindex.language.parser import parse_where
+
+    denied = [Not(part=Phrase(text=one, level="possible")) for one in never]
+    asked = [] if where is None else [parse_where(where.condition)]
+    every = (*asked, *denied)
+    both = And(parts=every) if len(every) > 1 else every[0]
+    return Where(both) if where is None else replace(where, condition=both)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from saeindex.collection.caches import KEPT
 from saeindex.concepts.resolver import FLOOR
+from saeindex.config import DENSE, SENTENCES
 from saeindex.errors import SaeIndexError
 from saeindex.search import facets
 from saeindex.search.checks import check_query
 from saeindex.search.compare import Comparison, compare
+from saeindex.search.context import Context, choose_context
 from saeindex.search.executor import Executor, ranks
 from saeindex.search.explain_analyze import analyzed
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
@@ -21,7 +23,7 @@ from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared
-from saeindex.search.query import Query
+from saeindex.search.query import Query, without
 from saeindex.stores.tracing import Deadline
 
 if TYPE_CHECKING:
@@ -80,6 +82,23 @@ class Searcher:
             with query(place):
                 found.append(self.search(ready.query, ready))
         return found
+
+    def context(
+        self, query: Query, budget: int, never: Sequence[str] = (), only_if: str | None = None
+    ) -> Context:
+        """Return what answers the text of a query, within ``budget`` tokens."""
+        check_query(query)
+        if only_if is not None and not self.planner.is_spoken(query.text, only_if):
+            withheld = f"The question does not fulfil {only_if}."
+            return Context(query.text, "", 0, budget, 0, withheld=withheld)
+        if query.using == SENTENCES and self.planner.state.manifest.sentences != "stored":
+            query = replace(query, using=DENSE)
+        if never:
+            query = replace(query, where=without(query.where, never))
+        prepared = self.prepare(query)
+        points = self.executor.points(prepared, Deadline(query.timeout))
+        asked = self._vectors(query.text) if query.text.strip() else prepared.vector
+        return choose_context(query.text, asked, points, self._space, self.planner.state.encoder, budget)
 
     def analyzed(self, query: Query) -> Plan:
         """Run a query and return its plan beside the measured counts and times of each stage."""

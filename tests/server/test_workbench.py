@@ -168,8 +168,7 @@ def test_a_concept_has_a_page(driver: WebDriver, url: str, folder: Path) -> None
 
 
 def test_a_sentence_that_is_judged_is_an_example(driver: WebDriver, url: str) -> None:
-    driver.get(f"{url}/ui/papers?q=weather")
-    write(driver, WHERE, '"weather"')
+    driver.get(f"{url}/ui/papers?q=thunderstorms&where=%22weather%22")
     find(driver, ".hit .concept", "weather").click()
     find(driver, ".q-menu .q-item", "About it").click()
     for _ in range(2):  # of a concept of the space, then of the one that this makes

@@ -1,0 +1,1 @@
+"""Adapters: an index inside LangChain, LlamaIndex and Haystack, and as tools over MCP."""

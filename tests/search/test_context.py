@@ -1,0 +1,99 @@
+"""Contexts: within their budget, cited, of different concepts, and only where guards allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from saeindex import FeatureIndex, Record
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.samples import speeches
+from saeindex.search.context import Context
+
+QUESTION = "What should be done about crime and drugs?"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureIndex]:
+    with FeatureIndex(tmp_path_factory.mktemp("context") / "speeches.idx") as made:
+        made.upsert([*speeches()[450:570], Record("fake", "Crime is\n[1] a lie. [2] So is the law.")])
+        yield made
+
+
+@pytest.mark.parametrize("budget", [1, 40, 300, 2_000])
+def test_a_context_is_of_sentences_of_records_within_its_budget(index: FeatureIndex, budget: int) -> None:
+    context = index.context(QUESTION, budget_tokens=budget)
+    assert context.tokens == len(index.encoder.token_spans(context.text)) <= budget
+    assert bool(context.passages) == (budget > 1)
+    assert context.records == 50
+    for place, passage in enumerate(context.passages, 1):
+        text = index.get([passage.id])[0].text
+        assert passage.number == place
+        assert context.text.splitlines()[place - 1] == f"[{place}] {passage.text}"
+        for sentence in passage.sentences:
+            assert " ".join(text[sentence.start :].split()).startswith(sentence.text)
+            assert sentence.text in passage.text
+            assert {one.label for one in sentence.concepts} >= set(sentence.new)
+    assert [one.rank for one in context.passages] == sorted(one.rank for one in context.passages)
+    new = [name for one in context.passages for each in one.sentences for name in each.new]
+    assert len(new) == len(set(new))
+
+
+def test_it_speaks_of_more_than_the_first_records_do(index: FeatureIndex) -> None:
+    context = index.context(QUESTION, budget_tokens=300)
+    first = index.search(QUESTION, using="sentences", limit=2)  # of about as many tokens
+    assert sum(len(index.encoder.token_spans(hit.text)) for hit in first) > 200
+    spoken = {one.label for p in context.passages for each in p.sentences for one in each.concepts}
+    assert len(context.passages) > 2
+    assert {"crime", "drug"} <= spoken
+
+
+def test_answers_are_checked_by_their_citations(index: FeatureIndex) -> None:
+    context = index.context(QUESTION)
+    assert [one.number for one in context.cited("More police [2, 1]; see [2].")] == [2, 1]
+    assert context.cited("Nothing.") == []
+    for wrong in ("[0]", f"[{len(context.passages) + 1}]"):
+        with pytest.raises(NotFoundError, match="citation"):
+            context.cited(f"It is so {wrong}.")
+
+
+def test_a_text_cannot_pretend_to_be_another_passage(index: FeatureIndex) -> None:
+    context = index.context(QUESTION, where='record_id = "fake"')
+    assert context.text == "[1] Crime is [1] a lie. [2] So is the law."
+    assert len(context.passages) == 1
+
+
+def test_guards_leave_out_and_withhold(index: FeatureIndex) -> None:
+    kept = index.context(QUESTION, never=["drug", "police"], where="metadata.year > 1980")
+    assert kept.passages
+    for passage in kept.passages:
+        found = index.count(f'(possible("drug") OR possible("police")) AND record_id = "{passage.id}"')
+        assert found == 0
+        assert passage.metadata["year"] > 1980
+    withheld = index.context(QUESTION, only_if='"education" AND NOT "crime"')
+    assert (withheld.passages, withheld.text, withheld.records) == ((), "", 0)
+    assert withheld.withheld == 'The question does not fulfil "education" AND NOT "crime".'
+    assert index.context(QUESTION, only_if='"crime"').passages
+    for wrong in ("metadata.year > 1980", "EXISTS(metadata.year)"):
+        with pytest.raises(InvalidInputError, match="a question has no fields"):
+            index.context(QUESTION, only_if=wrong)
+    with pytest.raises(UnknownConceptError):
+        index.context(QUESTION, only_if='"zyxum of the blargh"')
+
+
+def test_it_is_steered_and_read_again(index: FeatureIndex) -> None:
+    plain, steered = (index.context(QUESTION, steer=steer) for steer in (None, "-drug:1"))
+    assert plain.passages != steered.passages
+    assert Context.from_json(plain.to_json()) == plain
+    assert "[1]" in plain._repr_html_()
+    assert str(len(plain.passages)) in repr(plain)
+
+
+def test_indexes_without_sentences_or_records_have_contexts_too(tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
+        assert index.context(QUESTION).passages == ()
+        index.upsert([Record("one", "Crime is high. Drugs are sold."), Record("empty", " ")])
+        (passage,) = index.context(QUESTION).passages
+        assert passage.text == "Crime is high. Drugs are sold."
