@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from saeindex.features.taxonomy import read_taxonomy
 from saeindex.indexing.sources.open_source import open_source
 from tests.report.sample_results import correlations, diff
 
+
+def adapter(name: str) -> object:
+    sys.modules.pop(f"saeindex.integrations.{name}", None)
+    return import_module(f"saeindex.integrations.{name}")
+
+
 EXTRAS = {
     "report": ("altair", "vl_convert", "jinja2", "networkx"),
     "parquet": ("pyarrow",),
@@ -25,6 +32,9 @@ EXTRAS = {
     "openai": ("openai",),
     "skos": ("rdflib",),
     "client": ("httpx2",),
+    "langchain": ("langchain_core", "langchain_qdrant"),
+    "llama-index": ("llama_index",),
+    "haystack": ("haystack",),
 }
 USES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a chart on a page": ("report", lambda folder: diff().write_charts(folder / "a.html")),
@@ -36,6 +46,9 @@ USES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "records in Zstandard": ("zstd", lambda folder: list(open_source(folder / "in.jsonl.zst"))),
     "concepts in SKOS": ("skos", lambda folder: list(read_taxonomy(folder / "in.ttl"))),
     "a server": ("client", lambda folder: Client("http://localhost:1")),
+    "a store of LangChain": ("langchain", lambda folder: adapter("langchain")),
+    "a store of LlamaIndex": ("llama-index", lambda folder: adapter("llama_index")),
+    "a store of Haystack": ("haystack", lambda folder: adapter("haystack")),
 }
 
 

@@ -138,6 +138,7 @@ class IndexState:
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns for one text field."""
         self.check_field(field)
+        self.space.check_concepts("an analysis")
         found = self.derived(_snapshot, field)
         if not len(found):
             raise InvalidInputError("an analysis", "the index is empty", "Add records first.")

@@ -349,6 +349,7 @@ class Resolver:
         The name of a concept that the index has evidence of is that concept, in any mode.
         """
         check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
+        self._space.check_concepts(f"concept {target!r:.80}")
         if mode not in MODES:
             raise InvalidInputError(f"resolve={mode!r}", "no such mode", f"Use {', '.join(MODES)}.")
         if spoken := self._spoken(target):
@@ -405,6 +406,7 @@ class Resolver:
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""
+        self._space.check_concepts(f"concept {phrase!r:.80}")
         if not self.labels.named(phrase):
             self._check_records(phrase)
 

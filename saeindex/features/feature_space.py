@@ -13,6 +13,7 @@ from saeindex.config import DEFAULT_SPACE
 from saeindex.encoders import open_encoder
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import find_families
+from saeindex.features.labels import HIDDEN, FeatureLabel
 from saeindex.features.space import Space
 from saeindex.protocols import TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
@@ -117,6 +118,20 @@ class FeatureSpace(Space):
         from saeindex.sae.batches import sample
 
         return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
+
+    @classmethod
+    def dense(cls, encoder: TextEncoder) -> Self:
+        """Return a space without concepts: an index over it ranks by the vectors of ``encoder`` alone.
+
+        :meth:`fit` on the texts and vectors of such an index makes a space with concepts, and
+        :meth:`saeindex.FeatureIndex.copy` an index over that.
+        """
+        row = np.eye(1, encoder.identity.dimension, dtype=np.float32)
+        # An autoencoder has a feature. The bias keeps this one from being active.
+        never = -np.ones(1, np.float32)
+        sae = SparseAutoencoder(np.zeros_like(row), never, row, np.zeros_like(row[0]), k=1)
+        space = cls.unlabelled(sae, encoder.identity, name="dense", report={})
+        return replace(space, labels=(FeatureLabel("no concept", "none", kind=HIDDEN),))
 
     @classmethod
     def _anchors(

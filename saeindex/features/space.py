@@ -67,6 +67,13 @@ class Space:
         """Number of features: those of the autoencoder, and the concepts that stand beside them."""
         return len(self.labels)
 
+    def check_concepts(self, asked: str) -> None:
+        """Raise InvalidInputError if the space has no concepts: it is of :meth:`FeatureSpace.dense`."""
+        if self.n_features == 1:
+            found = "the index has vectors alone, and no concepts"
+            do = "Make a copy with a space fitted on its texts and vectors: fit_space, or FeatureSpace.fit."
+            raise InvalidInputError(asked, found, do)
+
     @cached_property
     def directions(self) -> FloatArray:
         """The unit directions of the features (n, d)."""

@@ -281,6 +281,7 @@ class Planner:
 
         def found(node: ConceptTerm) -> Sequence[int] | FoundRecords:
             if isinstance(node, FeatureTerm):
+                self.state.space.check_concepts(f"feature #{node.feature}")
                 self.state.space.label(node.feature)
                 return [node.feature]
             target = target_of(node)

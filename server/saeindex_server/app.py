@@ -18,7 +18,7 @@ from saeindex.operations.operation import json_schema
 from saeindex_server.limits import Middleware
 from saeindex_server.problems import Problem, add_handlers
 from saeindex_server.replies import schema_name
-from saeindex_server.requests import EXAMPLES, EmbeddingsBody, RecordsBody
+from saeindex_server.requests import EXAMPLES, EmbeddingsBody, RecordsBody, VectorStoreBody
 from saeindex_server.routes import embeddings, jobs, operations, records, server
 from saeindex_server.service import Service
 
@@ -99,7 +99,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     )  # fmt: skip
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for model in (Problem, EmbeddingsBody, RecordsBody):
+    for model in (Problem, EmbeddingsBody, RecordsBody, VectorStoreBody):
         own = model.model_json_schema(ref_template=REFERENCE)
         schemas |= own.pop("$defs", {})
         schemas[model.__name__] = own
@@ -112,7 +112,7 @@ def described(app: FastAPI) -> dict[str, Any]:
             schemas[name] = own
         if kind.name in EXAMPLES:
             schemas[schema_name(kind)]["examples"] = [EXAMPLES[kind.name]]
-    for name in ("RecordsBody", "EmbeddingsBody"):
+    for name in ("RecordsBody", "EmbeddingsBody", "VectorStoreBody"):
         schemas[name]["examples"] = [EXAMPLES[name]]
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in found["paths"].items():

@@ -97,7 +97,7 @@ class Middleware:
 
         refusal = await self._refusal(scope, headers)
         try:
-            app = self._app if refusal is None else problem_response(refusal, request_id)
+            app = self._app if refusal is None else problem_response(refusal, request_id, scope["path"])
             await app(scope, receive, sent)
         finally:
             self._noted(scope, request_id, status, time.perf_counter() - started)

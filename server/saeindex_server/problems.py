@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+# The paths whose clients look for an error as OpenAI writes it.
+OPENAI = ("/v1/embeddings", "/v1/models", "/v1/vector_stores")
 # The status of each kind of error; a kind without one has that of its nearest base class here.
 STATUSES: Mapping[type[SaeIndexError], int] = {
     errors.InvalidInputError: 422,
@@ -91,8 +93,8 @@ def status_of(error: SaeIndexError) -> int:
     return next(status for kind in type(error).__mro__ if (status := STATUSES.get(kind)))
 
 
-def problem_response(error: SaeIndexError, request_id: str) -> Response:
-    """Return the response of an error."""
+def problem_response(error: SaeIndexError, request_id: str, path: str) -> Response:
+    """Return the response of an error; on paths of OpenAI's form it has an ``error``, too."""
     code, is_refusal = status_of(error), isinstance(error, Refusal)
     headers = dict(error.headers) if isinstance(error, Refusal) else {}
     if code in (429, 503):
@@ -107,6 +109,8 @@ def problem_response(error: SaeIndexError, request_id: str) -> Response:
         "do": error.do,
         "request_id": request_id,
     }
+    if path.startswith(OPENAI):
+        body["error"] = {"message": str(error), "type": body["type"], "param": None, "code": str(code)}
     return JSONResponse(body, code, headers, MEDIA_TYPE)
 
 
@@ -123,11 +127,11 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, SaeIndexError)  # noqa: S101
         if status_of(error) >= 500 and not isinstance(error, Refusal):
             log_failure(request_id_of(request), error)
-        return problem_response(error, request_id_of(request))
+        return problem_response(error, request_id_of(request), request.url.path)
 
     async def of_models(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        return problem_response(_refused(error.errors()[0]), request_id_of(request))
+        return problem_response(_refused(error.errors()[0]), request_id_of(request), request.url.path)
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -135,7 +139,7 @@ def add_handlers(app: FastAPI) -> None:
         found, do = HTTP_PROBLEMS.get(error.status_code, (str(error.detail), "See /openapi.json."))
         headers = error.headers or {}
         refusal = Refusal(error.status_code, asked, found, do, headers)
-        return problem_response(refusal, request_id_of(request))
+        return problem_response(refusal, request_id_of(request), request.url.path)
 
     async def of_disks(request: Request, error: Exception) -> Response:
         ours = full_disk(f"{request.method} {request.url.path}", error)
@@ -145,7 +149,7 @@ def add_handlers(app: FastAPI) -> None:
         log_failure(request_id_of(request), error)
         asked = f"{request.method} {request.url.path}"
         refusal = Refusal(500, asked, UNKNOWN, "Report it with the request id.")
-        return problem_response(refusal, request_id_of(request))
+        return problem_response(refusal, request_id_of(request), request.url.path)
 
     app.add_exception_handler(SaeIndexError, of_ours)
     app.add_exception_handler(RequestValidationError, of_models)

@@ -123,6 +123,26 @@ class EmbeddingsReply(Reply):
     usage: JsonDict
 
 
+class FoundReply(Reply):
+    """A record that was found, in OpenAI's form: its document, or itself, is the file."""
+
+    file_id: str
+    filename: str
+    score: float
+    attributes: JsonDict
+    content: list[dict[str, str]]
+
+
+class VectorStoreReply(Reply):
+    """What a search found, in OpenAI's form; there is one page."""
+
+    object: Literal["vector_store.search_results.page"]
+    search_query: list[str]
+    data: list[FoundReply]
+    has_more: bool
+    next_page: str | None
+
+
 class ServerReply(Reply):
     """What the server is, and where its description and its indexes are."""
 

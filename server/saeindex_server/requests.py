@@ -43,6 +43,19 @@ class EmbeddingsBody(BaseModel):
     user: str | None = None
 
 
+class VectorStoreBody(BaseModel):
+    """A search in OpenAI's form; fields that other services know are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    query: str | list[str] = Field(description="the text to search for; several are one text")
+    max_num_results: int = Field(10, ge=1, le=50)
+    filters: JsonDict | None = Field(
+        None, description="a comparison (type, key, value) of a metadata field, or filters under and, or"
+    )
+    ranking_options: JsonDict = Field({}, description="score_threshold, the least score; else ignored")
+
+
 # What a request may look like, by the name of its operation or model.
 MUSIC = 'metadata.topic = "music"'
 EXAMPLES: dict[str, JsonDict] = {
@@ -81,5 +94,6 @@ EXAMPLES: dict[str, JsonDict] = {
     "profiles/edit": {"profile": "mine", "edits": {"7": 0.2}},
     "profiles/delete": {"profile": "mine"},
     "EmbeddingsBody": {"input": ["a text", "another"], "model": "papers"},
+    "VectorStoreBody": {"query": "galaxies", "max_num_results": 5},
     "RecordsBody": {"records": [{"id": "a1", "text": "Galaxies rotate.", "metadata": {"year": 2021}}]},
 }

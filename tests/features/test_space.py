@@ -185,3 +185,17 @@ def test_the_packaged_space_belongs_to_the_bundled_encoder(
     assert (space.n_features, space.sae.k) == (len(space.labels), space.report["training"]["k"])
     described = json.dumps(space.report)
     assert "held_out" in described
+
+
+def test_a_dense_space_has_no_concept_in_any_text(encoder: RecordingEncoder, tmp_path: Path) -> None:
+    dense = FeatureSpace.dense(encoder)
+    vectors = encoder.encode_document(TEXTS[:50])
+    assert len(dense.encode(vectors).values) == len(dense.sae.encode_one(-vectors[0])[0]) == 0
+    assert FeatureSpace.load(dense.save(tmp_path / "dense")).fingerprint == dense.fingerprint
+    dense.check_encoder(encoder)
+    with pytest.raises(InvalidInputError, match=r"^steer: .* no concepts\."):
+        dense.check_concepts("steer")
+
+
+def test_other_spaces_have_concepts(fitted_space: FeatureSpace) -> None:
+    fitted_space.check_concepts("steer")

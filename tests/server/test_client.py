@@ -331,6 +331,37 @@ def test_openai_s_client_gets_embeddings(url: str, local: FeatureIndex) -> None:
         )
 
 
+def test_openai_s_client_searches_and_says_what_is_wrong(url: str, local: FeatureIndex) -> None:
+    from openai import NotFoundError as OpenAINotFound
+    from openai import OpenAI, UnprocessableEntityError
+
+    opened = OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+    music: Any = {"type": "eq", "key": "topic", "value": "music"}
+    late: Any = {"type": "gte", "key": "year", "value": 2000}
+    both: Any = {"type": "and", "filters": [music, {"type": "or", "filters": [late]}]}
+    not_in: Any = {"type": "nin", "key": "topic", "value": ["music", "weather"]}
+    for filters, where in (
+        (both, f"{MUSIC} AND metadata.year >= 2000"),
+        (not_in, 'NOT metadata.topic IN ("music", "weather")'),
+    ):
+        found = opened.vector_stores.search(
+            "papers", query=["a broken", "string"], filters=filters, max_num_results=3
+        )
+        hits = local.search("a broken\nstring", where=where, limit=3)
+        assert [(one.file_id, one.attributes) for one in found] == [(hit.id, hit.metadata) for hit in hits]
+        assert [one.content[0].text for one in found] == [hit.text for hit in hits]
+    with pytest.raises(OpenAINotFound) as absent:
+        opened.embeddings.create(model="none", input="a text")
+    assert "no index" in str(absent.value.body["message"])  # type: ignore[index]
+    for wrong in ({"type": "like", "key": "topic", "value": "m"}, {"type": "and", "filters": []}, {}):
+        with pytest.raises(UnprocessableEntityError) as refused:
+            opened.vector_stores.search("papers", query="a text", filters=wrong)  # type: ignore[arg-type]
+        assert refused.value.type in ("InvalidInputError", "QuerySyntaxError")
+        assert refused.value.code == "422"
+    with pytest.raises(UnprocessableEntityError, match="no text"):
+        opened.embeddings.create(model="papers", input="")
+
+
 def test_jobs_are_listed_awaited_and_cancelled(remote: RemoteIndex, url: str) -> None:
     from saeindex.operations.differences import DiffGroups
 

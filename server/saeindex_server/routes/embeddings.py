@@ -1,23 +1,37 @@
-"""Embeddings in OpenAI's form."""
+"""Embeddings, and searches of an index as a vector store, in OpenAI's form."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
+from saeindex.language.ast import MAX_DEPTH
+from saeindex.language.fields import METADATA, field_at
+from saeindex.search.query import Query
 from saeindex_server import replies
-from saeindex_server.access import Caller
+from saeindex_server.access import Access, Caller
 from saeindex_server.problems import refused_body
 from saeindex_server.replies import problems, reply
-from saeindex_server.requests import EmbeddingsBody
+from saeindex_server.requests import EmbeddingsBody, VectorStoreBody
 
 router = APIRouter(prefix="/v1", tags=["embeddings"], responses=problems())
+B = TypeVar("B", bound=BaseModel)
 MAX_INPUTS = 2_048
+# The comparisons of OpenAI's filters, as conditions write them.
+OPERATORS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+async def _body(kind: type[B], request: Request, access: Access) -> B:
+    try:
+        return kind.model_validate_json(await access.service.bodies.json(request, access.key.id))
+    except ValidationError as error:
+        raise refused_body(error) from None
 
 
 @router.get("/models", summary="List models", response_model=replies.ModelsReply)
@@ -37,10 +51,7 @@ async def show_model(name: str, access: Caller) -> Response:
              responses=problems(415), openapi_extra=replies.body_named("EmbeddingsBody"))  # fmt: skip
 async def embeddings(request: Request, access: Caller) -> Response:
     """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
-    try:
-        body = EmbeddingsBody.model_validate_json(await access.service.bodies.json(request, access.key.id))
-    except ValidationError as error:
-        raise refused_body(error) from None
+    body = await _body(EmbeddingsBody, request, access)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not texts or len(texts) > MAX_INPUTS or not all(texts):
         found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"
@@ -68,3 +79,45 @@ async def embeddings(request: Request, access: Caller) -> Response:
         return {"object": "list", "data": listed, "model": body.model, "usage": usage}
 
     return reply(await access.index(body.model).run(found_in))
+
+
+@router.post("/vector_stores/{name}/search", summary="Search a vector store",
+             response_model=replies.VectorStoreReply, responses=problems(415),
+             openapi_extra=replies.body_named("VectorStoreBody"))  # fmt: skip
+async def search_vector_store(name: str, request: Request, access: Caller) -> Response:
+    """Return the best records of an index, in OpenAI's form; ``rewrite_query`` is ignored."""
+    body = await _body(VectorStoreBody, request, access)
+    texts = [body.query] if isinstance(body.query, str) else body.query
+    given: Mapping[str, Any] = {"score_threshold": body.ranking_options.get("score_threshold")}
+    where = None if body.filters is None else _condition(body.filters)
+    query = Query("\n".join(texts), where=where, limit=body.max_num_results, **given)
+    hits = await access.index(name).run(lambda index: index.search(query))
+    data = [
+        {
+            "file_id": hit.id,
+            "filename": hit.document or hit.id,
+            "score": hit.score,
+            "attributes": dict(hit.metadata),
+            "content": [{"type": "text", "text": hit.text}],
+        }
+        for hit in hits
+    ]
+    page = {"search_query": texts, "data": data, "has_more": False, "next_page": None}
+    return reply({"object": "vector_store.search_results.page", **page})
+
+
+def _condition(given: Any, depth: int = 0) -> dict[str, Any]:
+    """Return a filter of OpenAI's form as a condition in JSON."""
+    kind = given.get("type") if isinstance(given, dict) else None
+    if kind in ("and", "or") and isinstance(given.get("filters"), list) and depth < MAX_DEPTH:
+        parts = [_condition(one, depth + 1) for one in given["filters"]]
+        return parts[0] if len(parts) == 1 else {"kind": kind, "parts": parts}
+    if isinstance(given, dict) and isinstance(given.get("key"), str) and "value" in given:
+        field, value = field_at((METADATA, *given["key"].split("."))), given["value"]
+        if kind in OPERATORS:
+            return {"kind": "compare", "field": field, "op": OPERATORS[kind], "value": value}
+        if kind in ("in", "nin"):
+            found = {"kind": "in", "field": field, "values": value}
+            return found if kind == "in" else {"kind": "not", "part": found}
+    do = "Give type, key and value, or type and filters."
+    raise InvalidInputError("filters", f"{given!r:.80}, no filter of OpenAI's form", do)

@@ -50,12 +50,12 @@ class UploadPage:
                 "A table with a column of texts: CSV, TSV, JSON Lines or Parquet, up to "
                 f"{PAGE_BYTES // 2**20} MiB. Larger ones are for `saeindex index`."
             ).classes("text")
-            given = ui.upload(
+            self._given = ui.upload(
                 label="Choose a file, or drop it here", auto_upload=True, max_files=1,
                 max_file_size=PAGE_BYTES, on_upload=self._taken,
                 on_rejected=lambda: ui.notify("It is too large, or no table.", type="negative"),
             )  # fmt: skip
-            given.props(f'accept="{TYPES}" flat bordered').classes("w-full")
+            self._given.props(f'accept="{TYPES}" flat bordered').classes("w-full")
             self._chosen = ui.column().classes("w-full gap-2")
             self._job = ui.column().classes("w-full gap-2")
         ui.timer(0, self._show_running, once=True)
@@ -75,7 +75,7 @@ class UploadPage:
             self._folder = TemporaryDirectory(prefix="saeindex-")
             path = Path(self._folder.name) / ("table" + "".join(Path(event.file.name).suffixes[-2:]))
             await event.file.save(path)
-            event.sender.reset()  # another may follow
+            self._given.reset()  # another may follow
             seen = await to_thread.run_sync(preview, path)
         except SaeIndexError as error:
             self._say(error)

@@ -1,0 +1,86 @@
+"""Comparisons of metadata, as other frameworks write them, as native filters of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchAny, MatchText
+
+from saeindex.errors import InvalidInputError, first_fault
+from saeindex.language.ast import MAX_VALUES, Compare, Exists, OneOf
+from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at
+from saeindex.operations.records import condition_of
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+
+ORDERED = {">", ">=", "<", "<="}
+NOTHING = Filter(must=[HasIdCondition(has_id=[])])
+EVERYTHING = Filter(must_not=[NOTHING])
+
+
+def field_of(name: str) -> str:
+    """Return the field of a name in metadata: dots go into nested objects."""
+    return name if name in NAMES else field_at((METADATA, *name.split(".")))
+
+
+def compared(index: FeatureIndex, field: str, operator: str, value: Any) -> Filter:
+    """Return ``field operator value`` for ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` as a native filter.
+
+    What lacks the field is unequal to any value. Texts in order are ISO dates: a day is its first moment, in
+    UTC where there is no zone. InvalidInputError for a value that has no order, and for a field that is none.
+    """
+    in_order = operator in ORDERED
+    return _compiled(index, lambda: Compare(field=field, op=operator, value=_value(value, in_order)))  # type: ignore[arg-type]
+
+
+def one_of(index: FeatureIndex, field: str, values: Iterable[Any]) -> Filter:
+    """Return the native filter of records of which ``field`` has one of the ``values``."""
+    listed = tuple(_value(one) for one in values)
+    parts = [listed[start : start + MAX_VALUES] for start in range(0, len(listed), MAX_VALUES)]
+    found: list[Any] = [_compiled(index, partial(OneOf, field=field, values=part)) for part in parts]
+    return Filter(should=found) if found else NOTHING
+
+
+def missing(index: FeatureIndex, field: str) -> Filter:
+    """Return the native filter of records without the field, or where it is null or an empty list."""
+    return Filter(must_not=[_compiled(index, partial(Exists, field=field))])
+
+
+def having_text(field: str, text: str) -> Filter:
+    """Return the native filter of records of which ``field`` holds ``text``, as the engine reads texts."""
+    return Filter(must=[FieldCondition(key=field, match=MatchText(text=text))])
+
+
+def having_ids(ids: Iterable[str]) -> Filter:
+    """Return the native filter of records with these ids."""
+    return Filter(must=[FieldCondition(key=RECORD_ID, match=MatchAny(any=list(ids)))])
+
+
+def all_of(*filters: Filter | Mapping[str, Any] | None) -> Filter | None:
+    """Return the native filter that has those that are given as conditions; None if none is."""
+    given: Any = [Filter.model_validate(one) for one in filters if one is not None]
+    return Filter(must=given) if given else None
+
+
+def _compiled(index: FeatureIndex, node: Callable[[], Compare | OneOf | Exists]) -> Filter:
+    try:
+        found = condition_of(index.state, node(), None)
+    except ValidationError as error:
+        raise InvalidInputError("a filter", first_fault(error), "Correct it.") from None
+    assert found is not None  # noqa: S101
+    return found
+
+
+def _value(value: Any, in_order: bool = False) -> Any:
+    if isinstance(value, str) and in_order:
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            found = "only numbers and dates have an order"
+            raise InvalidInputError(f"a filter by {value!r:.80}", found, "Give an ISO date.") from None
+    return {"date": value.isoformat()} if isinstance(value, datetime) else value
