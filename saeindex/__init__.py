@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.copy import CopyReport, copy_index
     from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
+    from saeindex.search.context import Context, Passage
     from saeindex.search.hits import Hit, Hits
     from saeindex.search.query import Fused, GroupBy, Property, Query, Steering, Where
     from saeindex.types import Record, Steer
@@ -25,6 +26,7 @@ __all__ = [
     "AsyncFeatureIndex",
     "Client",
     "Columns",
+    "Context",
     "CopyReport",
     "FeatureIndex",
     "FeatureSpace",
@@ -32,6 +34,7 @@ __all__ = [
     "GroupBy",
     "Hit",
     "Hits",
+    "Passage",
     "Property",
     "Query",
     "Record",
@@ -49,11 +52,13 @@ _HOME = {
     "Client": "saeindex.client",
     "AsyncFeatureIndex": "saeindex.aio",
     "Columns": "saeindex.indexing.sources.columns",
+    "Context": "saeindex.search.context",
     "CopyReport": "saeindex.indexing.copy",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
     "Hits": "saeindex.search.hits",
+    "Passage": "saeindex.search.context",
     **dict.fromkeys(("Fused", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",

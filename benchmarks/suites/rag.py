@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     Scores = NDArray[np.float64]
 
-CORPUS, SEED, QUICK = "medquad", 0, 200
+# Questions of a quick run, and those whose contexts are read.
+CORPUS, SEED, QUICK, READ = "medquad", 0, 200, 1_500
 EXCLUDED = {
     "symptoms": "symptom", "treatment": "treatment", "inheritance": "inheritance", "causes": "cause",
     "genetic changes": "mutation", "exams and tests": "diagnosis", "frequency": "frequency",
@@ -87,7 +88,7 @@ def run(quick: bool) -> Outcome:
             exclusions = [exclusions[i] for i in rng.permutation(len(exclusions))[:QUICK]]
         _search(corpus, questions, figures, tables)
         _exclude(corpus, exclusions, figures)
-        _contexts(corpus, questions, figures, tables)
+        _contexts(corpus, [questions[i] for i in rng.permutation(len(questions))[:READ]], figures, tables)
         index.close()
     return Outcome("rag", quick, SEED, figures, tables)
 
@@ -105,7 +106,9 @@ def _exclusions(records: Sequence[Record]) -> list[Case]:
         on[record.metadata["focus"].casefold()][record.metadata["question_type"]].append(row)
     cases = []
     for types in (types for _, types in sorted(on.items()) if len(types) > 1):
-        focus = records[min(row for rows in types.values() for row in rows)].metadata["focus"]
+        focus = records[min(row for rows in types.values() for row in rows)].metadata["focus"].strip()
+        if not focus:
+            continue
         for kind in sorted(types.keys() & EXCLUDED.keys()):
             rest = frozenset(row for other, rows in types.items() if other != kind for row in rows)
             cases.append(Case(focus, rest, EXCLUDED[kind]))
