@@ -9,11 +9,11 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
+NOTEBOOKS = [path for folder in ("docs", "examples") for path in sorted((ROOT / folder).glob("*.ipynb"))]
 
 
-def test_the_first_steps_have_a_notebook() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["first_steps.ipynb"]
+def test_the_first_steps_and_the_example_have_a_notebook() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["first_steps.ipynb", "rag.ipynb"]
 
 
 @pytest.mark.slow
