@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from saeindex.config import DEFAULT_SPACE, MAX_LIMIT, SentenceStorage
+from saeindex.config import MAX_LIMIT, SentenceStorage
 from saeindex.encoders import open_encoder
 from saeindex.errors import EncoderError, InvalidInputError, InvalidRecordError, NotFoundError, installed
 from saeindex.features import FeatureSpace
@@ -20,6 +20,7 @@ from saeindex.index import FeatureIndex
 from saeindex.indexing.sources.values import MAX_TEXT_CHARACTERS
 from saeindex.integrations import native_filters as native
 from saeindex.integrations.by_vector import ByVector
+from saeindex.integrations.sparse_codes import SparseCodes
 from saeindex.language.fields import METADATA, field_at
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import stored_of
@@ -324,25 +325,16 @@ class SaeIndexEmbeddings(Embeddings):
         return found
 
 
-class SaeSparseEmbeddings(SparseEmbeddings):
+class SaeSparseEmbeddings(SparseCodes, SparseEmbeddings):
     """Sparse codes of texts for ``QdrantVectorStore``; an index of a vector is a feature of the space."""
-
-    def __init__(
-        self, space: FeatureSpace | str | Path = DEFAULT_SPACE, encoder: TextEncoder | None = None
-    ) -> None:
-        """MismatchError if ``encoder`` is not that of the space."""
-        self.space = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        if encoder is not None:
-            self.space.check_encoder(encoder)
-        self._encoder = self.space.open_encoder() if encoder is None else encoder
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """Return the code of each text that is stored."""
-        return _sparse(self.space.sae.encode(self._encoder.encode_document(texts)))
+        return _sparse(self.of_documents(texts))
 
     def embed_query(self, text: str) -> SparseVector:
         """Return the code of a query."""
-        return _sparse(self.space.sae.encode(self._encoder.encode_query([text])))[0]
+        return _sparse(self.of_queries([text]))[0]
 
 
 class EmbeddingsEncoder:

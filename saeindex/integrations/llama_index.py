@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.config import DEFAULT_SPACE
 from saeindex.encoders import open_encoder
 from saeindex.errors import InvalidInputError, InvalidRecordError, MismatchError, installed
-from saeindex.features import FeatureSpace
 from saeindex.indexing.points import of_documents
 from saeindex.integrations import native_filters as native
 from saeindex.integrations.by_vector import ByVector
+from saeindex.integrations.sparse_codes import SparseCodes
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
 from saeindex.types import Record
@@ -290,29 +288,20 @@ class SaeIndexEmbedding(BaseEmbedding):
         return await asyncio.to_thread(self._get_text_embeddings, texts)
 
 
-class SaeSparseEncoder:
+class SaeSparseCodes(SparseCodes):
     """Sparse codes of texts, for the hybrid search of ``QdrantVectorStore``.
 
     ``QdrantVectorStore(…, enable_hybrid=True, sparse_doc_fn=codes.sparse_doc_fn,
     sparse_query_fn=codes.sparse_query_fn)``. The index of a number is that of a feature of the space.
     """
 
-    def __init__(
-        self, space: FeatureSpace | str | Path = DEFAULT_SPACE, encoder: TextEncoder | None = None
-    ) -> None:
-        """MismatchError if ``encoder`` is not that of the space."""
-        self.space = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        if encoder is not None:
-            self.space.check_encoder(encoder)
-        self._encoder = self.space.open_encoder() if encoder is None else encoder
-
     def sparse_doc_fn(self, texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
         """Return the features and the activations of each text that is stored."""
-        return _listed(self.space.sae.encode(self._encoder.encode_document(texts)))
+        return _listed(self.of_documents(texts))
 
     def sparse_query_fn(self, texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
         """Return the features and the activations of each query."""
-        return _listed(self.space.sae.encode(self._encoder.encode_query(texts)))
+        return _listed(self.of_queries(texts))
 
 
 def _record(node: BaseNode) -> Record:

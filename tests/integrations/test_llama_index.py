@@ -42,7 +42,7 @@ from saeindex.integrations.llama_index import (
     SaeIndexEmbedding,
     SaeIndexRetriever,
     SaeIndexVectorStore,
-    SaeSparseEncoder,
+    SaeSparseCodes,
 )
 from saeindex.samples import speeches
 from tests.samples import RecordingEncoder
@@ -485,7 +485,7 @@ def test_the_embedding_model_makes_the_vectors_of_the_index(
 def test_sparse_codes_serve_the_hybrid_search_of_qdrants_store(
     space: FeatureSpace, session_encoder: RecordingEncoder, embed_model: SaeIndexEmbedding
 ) -> None:
-    codes = SaeSparseEncoder(space, session_encoder)
+    codes = SaeSparseCodes(space, session_encoder)
     client = QdrantClient(":memory:")
     store = QdrantVectorStore(
         "speeches", client=client, enable_hybrid=True,

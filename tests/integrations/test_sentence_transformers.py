@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,13 +42,14 @@ def test_its_codes_are_those_of_an_index(model: SaeSparseEncoder, space: Feature
 
 
 def test_it_names_concepts(model: SaeSparseEncoder) -> None:
-    names = dict(model.decode(model.encode_query("inflation and high prices")))
+    decoded: Any = model.decode(model.encode_query("inflation and high prices"))
+    names = dict(decoded)
     assert {"price", "currency"} <= names.keys()
     assert list(names.values()) == sorted(names.values(), reverse=True)
-    several = model.decode(model.encode_document(TEXTS[:2]), top_k=3)
-    assert [len(one) for one in several] == [3, 3]
-    dense = model.encode(TEXTS[:1], convert_to_sparse_tensor=False)
-    assert [name for name, _ in model.decode(dense, top_k=3)[0]] == [name for name, _ in several[0]]
+    sparse: Any = model.decode(model.encode_document(TEXTS[:2]), top_k=3)
+    dense: Any = model.decode(model.encode_document(TEXTS[:2], convert_to_sparse_tensor=False), top_k=3)
+    assert [len(one) for one in sparse] == [3, 3]
+    assert [[name for name, _ in one] for one in sparse] == [[name for name, _ in one] for one in dense]
 
 
 def test_saved_and_read_it_is_the_same(model: SaeSparseEncoder, tmp_path: Path) -> None:
