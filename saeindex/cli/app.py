@@ -49,6 +49,7 @@ COMMANDS = {
     "copy": "records.copy",
     "doctor": "doctor.doctor",
     "serve": "serve.serve",
+    "mcp": "mcp.mcp",
     "settings": "settings.settings",
     "demo": "demo.demo",
 }

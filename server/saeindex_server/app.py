@@ -76,6 +76,10 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
+    if find_spec("mcp"):
+        from saeindex_server.routes.mcp import router as tools
+
+        app.include_router(tools)
     add_handlers(app)
     if settings.workbench and find_spec("nicegui"):
         from saeindex_server.workbench.pages import add_pages
@@ -86,6 +90,7 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],
             allow_headers=[
                 "Authorization", "api-key", "x-api-key", "Content-Type", "Idempotency-Key", "X-Request-ID",
+                "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name",
             ],
         )  # fmt: skip
     return app

@@ -61,6 +61,7 @@ MUSIC = 'metadata.topic = "music"'
 EXAMPLES: dict[str, JsonDict] = {
     "search": {"text": "galaxies", "where": 'NOT "simulation"', "steer": "+theory:0.4", "limit": 5},
     "search_many": {"queries": ["galaxies", {"text": "rain", "limit": 3}]},
+    "context": {"text": "How do galaxies rotate?", "budget_tokens": 300, "never": ["simulation"]},
     "plan": {"text": "galaxies", "where": 'NOT "simulation"'},
     "compare": {"text": "galaxies", "a": "doc-1", "b": "doc-2"},
     "get": {"ids": ["doc-1", "doc-2"]},

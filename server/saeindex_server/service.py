@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -77,6 +78,8 @@ class Service:
                 "anybody in the network could use it: there is no key",
                 f"Make one: `saeindex keys create NAME --state {self.settings.state}`.",
             )
+        # Its modules import each other: of two first requests, one would see a part of them.
+        import_module("qdrant_client.models")
         self._own_state()
         for hosted in self.hosts:
             hosted.whole().encoder.encode_query(["warm"])

@@ -10,7 +10,7 @@ import typer
 from saeindex.cli.app import make_app
 
 # These print no result, or the results of other commands.
-WITHOUT_JSON = {"demo", "serve"}
+WITHOUT_JSON = {"demo", "mcp", "serve"}
 
 
 def commands(command: Any, name: str = "") -> dict[str, Any]:

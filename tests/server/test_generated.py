@@ -72,7 +72,7 @@ VALUES: dict[str, list[Any]] = {
     "include": [["concepts"], []],
     "ConceptsCardRequest.examples": [5, 2],
     "assign": [["a violin in the rain"], []],
-    "using": ["dense", "sae", "fused"],
+    "using": ["dense", "sae", "fused", "sentences"],
     "EmbeddingsBody.model": ["papers"],
     "EmbeddingsBody.input": ["a text", ["a text", "another"]],
     "cursor": [None],

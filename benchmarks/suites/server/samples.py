@@ -44,6 +44,10 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("POST", f"{INDEX}/plan"): Sample("read", {"text": "soup", "where": '"cooking" OR NOT "rain"'}),
     ("POST", f"{INDEX}/compare"): Sample("read", {"text": "opera", "a": "ID0", "b": "ID1"}),
     ("POST", "/v1/embeddings"): Sample("read", {"input": ["a text", "another"], "model": "papers"}),
+    ("POST", "/v1/vector_stores/{name}/search"): Sample("read", {"query": "the tax reform"}),
+    ("POST", f"{INDEX}/context"): Sample(
+        "read", {"text": "the tax reform", "budget_tokens": 200, "never": ["soup"]}
+    ),
     ("POST", f"{INDEX}/scroll"): Sample("read", {"limit": 5, "include": ["concepts"]}),
     ("POST", f"{INDEX}/get"): Sample("read", {"ids": ["ID0", "doc-0", "doc-1", "doc-2"]}),
     ("POST", f"{INDEX}/count"): Sample("read", {"where": "metadata.year > 2000"}),
