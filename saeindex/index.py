@@ -54,6 +54,8 @@ class FeatureIndex(Surface):
     it. Threads may share it: each operation sees the records of one revision, which every write changes.
     """
 
+    _is_closed = False
+
     def __init__(
         self,
         path: str | Path,
@@ -376,8 +378,14 @@ class FeatureIndex(Surface):
 
         return notebook_html(index_description(self.name, self.state.manifest))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._is_closed
+
     def close(self) -> None:
         """Flush and close the store."""
+        self._is_closed = True
         if self._opened is not None:
             self._opened.store.close()
 

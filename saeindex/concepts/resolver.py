@@ -410,6 +410,11 @@ class Resolver:
         if not self.labels.named(phrase):
             self._check_records(phrase)
 
+    def check_name(self, phrase: str) -> None:
+        """Raise UnknownConceptError if no concept has a name, or is what the phrase is a word for."""
+        if not self.labels.is_own(phrase) and not self._spoken(phrase):
+            raise self.labels.unknown(phrase, "no concept has this name")
+
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the features whose names say a phrase, best first, () for none."""
         return self.labels.named(phrase)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# What explains a hit, in the meta of its document.
-WHY, PARTS = "saeindex", ("evidence", "features", "explanation", "steered")
+# What of a hit explains it.
+PARTS = ("evidence", "features", "explanation", "steered")
 # The open indexes: a directory is opened once in a process, and each component reads its own store from YAML.
 _OPEN: WeakValueDictionary[tuple[str, str | None], FeatureIndex] = WeakValueDictionary()
 _OPENING = Lock()
@@ -80,14 +80,14 @@ class SaeIndexDocumentStore:
         """Return the store that :meth:`to_dict` described."""
         return default_from_dict(cls, data)
 
-    @cached_property
+    @property
     def index(self) -> FeatureIndex:
         """The index, for all that Haystack has no words for; it is opened or created on first use."""
         place = (self.path if self.url else str(Path(self.path).resolve()), self.url)
         with _OPENING:
-            index = _OPEN.get(place)
-            if index is None:
-                index = _OPEN[place] = FeatureIndex(self.path, url=self.url, space=self.space)
+            index = self._index = _OPEN.get(place)  # kept open while a store has it
+            if index is None or index.is_closed:
+                index = self._index = _OPEN[place] = FeatureIndex(self.path, url=self.url, space=self.space)
                 try:
                     index.count()
                 except NotFoundError:
@@ -167,7 +167,11 @@ class SaeIndexDocumentStore:
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
         """Return the least and the greatest ``min`` and ``max`` of a field; None where no document has it."""
         values = _values([one.metadata for one in self._matching(None)], metadata_field)
-        return {"min": min(values, default=None), "max": max(values, default=None)}
+        try:
+            return {"min": min(values, default=None), "max": max(values, default=None)}
+        except TypeError:
+            found, do = "values of several kinds, which have no order", "Ask for its unique values."
+            raise InvalidInputError(f"the least {metadata_field!r:.80}", found, do) from None
 
     def get_metadata_field_unique_values(
         self,
@@ -238,6 +242,7 @@ class SaeIndexRetriever:
         With ``explain=True`` the meta of a document has ``saeindex``: its evidence, concepts, explanation,
         and the effect of steering. InvalidInputError for an option that a search does not have.
         """
+        native.check_options(options, "top_k")
         self.document_store, self.filters, self.top_k = document_store, filters, top_k
         self.filter_policy = FilterPolicy.from_str(str(filter_policy))
         self.query = Query(limit=top_k, **options)
@@ -348,7 +353,7 @@ def _record(document: Document) -> Record:
     if document.blob is not None or not (document.content or "").strip():
         found = "no text" if document.blob is None else "a blob, which an index cannot keep"
         raise InvalidRecordError(f"document {document.id!r}", found, "Write documents of text alone.")
-    return Record(document.id, str(document.content), document.meta)
+    return Record(document.id, str(document.content), native.without_why(document.meta))
 
 
 def _document(found: Hit | StoredRecord, explain: bool = False) -> Document:
@@ -356,7 +361,7 @@ def _document(found: Hit | StoredRecord, explain: bool = False) -> Document:
     if not isinstance(found, Hit):
         return Document(id=found.id, content=found.text, meta=meta)
     if explain:
-        meta[WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        meta[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
     return Document(id=found.id, content=found.text, meta=meta, score=found.score)
 
 

@@ -21,7 +21,6 @@ from saeindex.indexing.sources.values import MAX_TEXT_CHARACTERS
 from saeindex.integrations import native_filters as native
 from saeindex.integrations.by_vector import ByVector
 from saeindex.integrations.sparse_codes import SparseCodes
-from saeindex.language.fields import METADATA, field_at
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import stored_of
 from saeindex.operations.search import searcher_of
@@ -48,8 +47,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
-# The metadata of a document that explains its hit, and what it has of it.
-WHY, PARTS = "saeindex", ("score", "evidence", "features", "explanation", "steered")
+# What of a hit explains it.
+PARTS = ("score", "evidence", "features", "explanation", "steered")
 # How far rounding takes a cosine beyond 1.
 ROUNDING = 1e-5
 # Texts whose vectors tell encoders apart.
@@ -63,7 +62,7 @@ class SaeIndexVectorStore(VectorStore):
     of :meth:`FeatureIndex.search` beside those of LangChain: ``where``, ``steer``, ``property``, … With
     ``explain=True`` the metadata of a document has ``saeindex``: the score, evidence, concepts, explanation,
     and the effect of steering. ``filter`` is a native filter, or a mapping of metadata fields to the value,
-    or the list of values, that they must have.
+    or the list of values, that they must have; dots in a name go into nested objects.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class SaeIndexVectorStore(VectorStore):
         if not len(texts) == len(own) == len(given):
             found = f"{len(own)} ids and {len(given)} metadatas"
             raise InvalidInputError(f"add {len(texts)} texts", found, "Give one of each for a text.")
-        records = {one.id: one for one in map(Record, own, texts, given)}
+        records = {one.id: one for one in map(Record, own, texts, map(native.without_why, given))}
         blank = [one.id for one in records.values() if not one.text.strip()]
         self.delete(blank)
         sound = [one for one in records.values() if one.text.strip()]
@@ -274,6 +273,7 @@ class SaeIndexVectorStore(VectorStore):
         self, text: str, limit: int, given: Filter | Mapping[str, Any] | None, options: dict[str, Any]
     ) -> Query:
         """Return what LangChain asks as a query."""
+        native.check_options(options, "k")
         if given is not None:
             options["query_filter"] = native.all_of(options.get("query_filter"), self._filter(given))
         return Query(text, limit=limit, **options)
@@ -281,7 +281,7 @@ class SaeIndexVectorStore(VectorStore):
     def _filter(self, given: Filter | Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
         if not isinstance(given, Mapping):
             return given
-        fields = {field_at((METADATA, *name.split("."))): value for name, value in given.items()}
+        fields = {native.field_of(name): value for name, value in given.items()}
         wanted = {name: value if isinstance(value, list) else [value] for name, value in fields.items()}
         return native.all_of(*(native.one_of(self.index, name, each) for name, each in wanted.items()))
 
@@ -446,7 +446,7 @@ def _relevance(score: float) -> float:
 def _document(found: Hit | Record | StoredRecord, explain: bool = False) -> Document:
     metadata = dict(found.metadata)
     if explain and isinstance(found, Hit):
-        metadata[WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        metadata[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
     return Document(id=found.id, page_content=found.text, metadata=metadata)
 
 

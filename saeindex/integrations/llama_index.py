@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
-# The metadata of a node that explains its hit, and what it has of it. No prompt shows it.
-WHY, PARTS = "saeindex", ("evidence", "features", "explanation", "steered")
+# What of a hit explains it.
+PARTS = ("evidence", "features", "explanation", "steered")
 MMR_THRESHOLD = 0.5
 USING = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -89,6 +89,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
     def __init__(self, index: FeatureIndex, **options: Any) -> None:
         """InvalidInputError for an option that a search does not have."""
         super().__init__(stores_text=True)
+        native.check_options(options, "similarity_top_k")
         Query(**options)
         self._index, self._options = index, options
 
@@ -213,6 +214,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             asked = f"alpha={query.alpha}" if query.mode in USING else f"the mode {query.mode.value!r}"
             do = f"Use {', '.join(one.value for one in USING)}, without alpha; or using=Fused('weighted')."
             raise InvalidInputError(asked, "the index cannot rank so", do)
+        native.check_options(options, "similarity_top_k")
         limit, threshold = query.similarity_top_k, options.pop("mmr_threshold", query.mmr_threshold)
         given: dict[str, Any] = {} if USING[query.mode] == "dense" else {"using": USING[query.mode]}
         if query.mode is VectorStoreQueryMode.HYBRID:
@@ -243,6 +245,7 @@ class SaeIndexRetriever(BaseRetriever):
     ) -> None:
         """``similarity_top_k`` is the number of nodes."""
         super().__init__()
+        native.check_options(options, "similarity_top_k")
         self._index, self._query = index, Query(limit=similarity_top_k, **options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -306,6 +309,7 @@ class SaeSparseCodes(SparseCodes):
 
 def _record(node: BaseNode) -> Record:
     """Return a node as a record: LlamaIndex keeps all of it but its text in its metadata."""
+    node = node.model_copy(update={"metadata": native.without_why(node.metadata)})
     metadata = node_to_metadata_dict(node, remove_text=True)
     text = node.get_content(metadata_mode=MetadataMode.NONE)
     return Record(node.node_id, text, metadata, document=node.ref_doc_id)
@@ -321,9 +325,9 @@ def _node(found: Hit | Record | StoredRecord, explain: bool = False) -> BaseNode
         if found.document is not None:
             node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=found.document)
     if explain and isinstance(found, Hit):
-        node.metadata[WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
-        node.excluded_llm_metadata_keys.append(WHY)
-        node.excluded_embed_metadata_keys.append(WHY)
+        node.metadata[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        node.excluded_llm_metadata_keys.append(native.WHY)
+        node.excluded_embed_metadata_keys.append(native.WHY)
     return node
 
 

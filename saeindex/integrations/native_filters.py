@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchAn
 
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.language.ast import MAX_VALUES, Compare, Exists, OneOf
-from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at
+from saeindex.language.fields import METADATA, RECORD_ID, field_at
 from saeindex.operations.records import condition_of
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
 
+# The metadata that explains a hit, and what it has of it.
+WHY, PARTS = "saeindex", {"score", "evidence", "features", "explanation", "steered"}
 ORDERED = {">", ">=", "<", "<="}
 NOTHING = Filter(must=[HasIdCondition(has_id=[])])
 EVERYTHING = Filter(must_not=[NOTHING])
@@ -25,7 +27,22 @@ EVERYTHING = Filter(must_not=[NOTHING])
 
 def field_of(name: str) -> str:
     """Return the field of a name in metadata: dots go into nested objects."""
-    return name if name in NAMES else field_at((METADATA, *name.split(".")))
+    return field_at((METADATA, *name.split(".")))
+
+
+def without_why(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata without what explained it in an earlier search."""
+    return {
+        name: value
+        for name, value in metadata.items()
+        if name != WHY or not isinstance(value, Mapping) or not value.keys() <= PARTS or not value
+    }
+
+
+def check_options(options: Mapping[str, Any], own: str) -> None:
+    """Raise InvalidInputError for ``limit``, which is ``own`` in a framework."""
+    if "limit" in options:
+        raise InvalidInputError(f"limit={options['limit']!r:.80}", f"here it is {own}", f"Use {own}.")
 
 
 def compared(index: FeatureIndex, field: str, operator: str, value: Any) -> Filter:
@@ -83,4 +100,4 @@ def _value(value: Any, in_order: bool = False) -> Any:
         except ValueError:
             found = "only numbers and dates have an order"
             raise InvalidInputError(f"a filter by {value!r:.80}", found, "Give an ISO date.") from None
-    return {"date": value.isoformat()} if isinstance(value, datetime) else value
+    return {"date": value.isoformat()} if isinstance(value, date) else value

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class SaeModule(Module):  # type: ignore[misc]
     """The module after those of an encoder: embeddings (m, d) become activations (m, n), mostly 0.
 
-    They are those of ``space.encode``: an index stores the same. It is not trained; ``FeatureSpace.fit`` is
-    for that.
+    They are those of ``space.encode`` in float32: an index stores the same, up to the rounding of its
+    encoder, which may turn a weak feature into another. It is not trained; ``FeatureSpace.fit`` is for that.
     """
 
     forward_kwargs = {"max_active_dims"}  # noqa: RUF012  (as the class has it)
@@ -81,6 +81,7 @@ class SaeSparseEncoder(SparseEncoder):  # type: ignore[misc]
     def of(cls, space: FeatureSpace | str | Path = DEFAULT_SPACE, device: str | None = None) -> Self:
         """Return the encoder of a space with its autoencoder; InvalidInputError if it is of another kind."""
         read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        read.check_concepts("a SparseEncoder")
         own = read.encoder
         if own.kind != "sentence-transformers":
             do = "Use a space that was fitted on a model of sentence-transformers."
@@ -103,6 +104,8 @@ class SaeSparseEncoder(SparseEncoder):  # type: ignore[misc]
 
         The largest come first, ``top_k`` at most; a feature without a name is "#" and its number.
         """
+        if top_k is not None and top_k < 1:
+            raise InvalidInputError(f"top_k={top_k}", "out of range", "Use 1 or more, or leave it out.")
         if embeddings.ndim == 1:
             return self._decoded(embeddings, top_k)
         return [self._decoded(one, top_k) for one in embeddings]

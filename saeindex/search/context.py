@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +35,7 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted
 from saeindex.schema import Result
-from saeindex.types import JsonObject, one_line
+from saeindex.types import JsonObject, one_line, visible
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
@@ -44,10 +44,16 @@ if TYPE_CHECKING:
 
 # See above.
 SPREAD, OPENING, SHORT = 0.2, 3.0, 10
-# The tokens that a citation, and what stands for sentences that are left out, may take.
-CITATION, GAP = 4, 1
+# The tokens that a citation takes; what stands for sentences that are left out.
+CITATION, GAP = 4, "…"
+# The characters of a token, at most: languages have four or five.
+CHARS = 8
 LEAST, SHOWN, TEXT_CHARS = 1e-6, 3, 160
-_CITED = re.compile(r"\[(\d+(?:\s*[,;]\s*\d+)*)\]")
+# What is in brackets; what citations have there: [1], [2, 3], [4-6], [passage 1], 【5】.
+_BRACKETS = re.compile(r"[\[【]([^\[\]【】]+)[\]】]")
+_OF_CITATIONS = re.compile(r"passages?|sources?|and|to|[\d\s,;–—-]+", re.IGNORECASE)
+_NUMBERS = re.compile(r"(\d+)(?:\s*(?:[–—-]|to)\s*(\d+))?", re.IGNORECASE)
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class ContextSentence:
-    """A sentence: where it begins in the text of its record, in characters, and what it speaks of.
+    """A sentence on one line: where it begins in the text of its record, in characters; what it speaks of.
 
     ``new`` are the concepts that no sentence chosen before it speaks of.
     """
@@ -95,7 +101,7 @@ class Context(Result, Described):
     """The passages that answer a question, the nearest first, of at most ``budget_tokens``.
 
     ``text`` is what a language model reads: a line for each passage, with its number. ``tokens`` are those
-    of the text, as the encoder of the index counts them; those of a language model are some more or fewer.
+    of the text, as the encoder of the index counts them, or an eighth of its characters if that is more.
     ``records`` were found. Where the question does not fulfil a condition on it, ``withheld`` says so, and
     nothing was looked for.
     """
@@ -109,15 +115,21 @@ class Context(Result, Described):
     withheld: str = ""
 
     def cited(self, answer: str) -> list[Passage]:
-        """Return the passages that an answer cites, such as by [1] or [2, 3], in the order of its citations.
+        """Return the passages that an answer cites, in the order of its citations: [1], [2, 3], [4-6].
 
         NotFoundError for a number that no passage has.
         """
-        numbers = [int(one) for found in _CITED.findall(answer) for one in re.findall(r"\d+", found)]
-        for wrong in (one for one in numbers if not 1 <= one <= len(self.passages)):
-            found = f"the context has {counted(len(self.passages), 'passage')}"
-            raise NotFoundError(f"the citation [{wrong}]", found, "Do not trust what it is to prove.")
-        return [self.passages[one - 1] for one in dict.fromkeys(numbers)]
+        found: dict[int, Passage] = {}
+        for cited in filter(_is_cited, _BRACKETS.findall(answer)):
+            for first, last in _NUMBERS.findall(cited):
+                for number in (first, last or first):
+                    if len(number) > _DIGITS or not 1 <= int(number) <= len(self.passages):
+                        has = f"the context has {counted(len(self.passages), 'passage')}"
+                        do = "Do not trust what it is to prove."
+                        raise NotFoundError(f"the citation [{number[:_DIGITS]}]", has, do)
+                for number in range(int(first), int(last or first) + 1):
+                    found[number] = self.passages[number - 1]
+        return [*found.values()]
 
     def __repr__(self) -> str:
         passages = counted(len(self.passages), "passage")
@@ -141,33 +153,128 @@ def choose_context(
     space: Space,
     encoder: TextEncoder,
     budget: int,
+    offset: int = 0,
 ) -> Context:
     """Return the context of a question, by its vector (d,), of the points that it finds, best first.
 
-    They have their payloads, and the vectors of their sentences if these are kept.
+    They have their payloads, and the vectors of their sentences if these are kept; before them, ``offset``
+    are left out.
     """
-    spans = [spans_from(point.payload.get(SPANS, ())) or spans_in(point.payload[TEXT]) for point in points]
-    said = [_features_of(point, space) for point in points]
+    records = [_Record.of(point, space) for point in points]
     candidates = [
-        _Candidate(row, place, tokens, said[row].get(place, ()), nearness)
-        for row, point in enumerate(points)
+        _Candidate(row, place, tokens, record.features.get(place, ()), nearness)
+        for row, record in enumerate(records)
         for place, (tokens, nearness) in enumerate(
-            zip(
-                _lengths(point.payload[TEXT], spans[row], encoder),
-                _nearness(point, vector, len(spans[row])),
-                strict=True,
-            )
+            zip(record.lengths(encoder), record.nearness(vector), strict=True)
         )
     ]
-    chosen = list(_chosen(candidates, _worths([point.score or 0.0 for point in points]), budget))
-    passages: list[Passage] = []
-    new = _new(chosen)
-    for row, taken in groupby(sorted(chosen), attrgetter("row")):
-        own = [_sentence(points[row], space, spans[row], one, new) for one in taken]
-        passages.append(_passage(len(passages) + 1, row, points[row], own, spans[row]))
-    text = "\n".join(f"[{one.number}] {one.text}" for one in passages)
-    tokens = len(encoder.token_spans(text)) if text else 0
-    return Context(question, text, tokens, budget, len(points), tuple(passages))
+    chosen = [*_chosen(candidates, _worths([point.score or 0.0 for point in points]), budget)]
+    while True:
+        passages, new = list[Passage](), _new(chosen)
+        for row, taken in groupby(sorted(chosen), attrgetter("row")):
+            passages.append(records[row].passage(len(passages) + 1, offset + row + 1, [*taken], new, space))
+        text = "\n".join(f"[{one.number}] {one.text}" for one in passages)
+        if (tokens := _count(text, encoder)) <= budget:
+            return Context(question, text, tokens, budget, len(points), tuple(passages))
+        chosen.pop()  # tokens of parts may be fewer than those of the whole
+
+
+class _Record(NamedTuple):
+    """A record that was found: its sentences as they are shown, where they are, and what each speaks of."""
+
+    point: Point
+    spans: Sequence[tuple[int, int]]
+    sentences: Sequence[str]
+    features: Mapping[int, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, point: Point, space: Space) -> _Record:
+        """Take the sentences that the index knows, or find them."""
+        text = point.payload[TEXT]
+        spans = spans_from(point.payload.get(SPANS, ())) or spans_in(text)
+        return cls(
+            point, spans, [_shown(text[start:end]) for start, end in spans], _features_of(point, space)
+        )
+
+    def lengths(self, encoder: TextEncoder) -> Sequence[int]:
+        """Return the number of tokens of each sentence."""
+        starts = [0, *accumulate(len(one) + 1 for one in self.sentences)]
+        counts = [0] * len(self.sentences)
+        for start, _ in encoder.token_spans(" ".join(self.sentences)):
+            counts[bisect_right(starts, start) - 1] += 1
+        return [max(count, _least(one)) for count, one in zip(counts, self.sentences, strict=True)]
+
+    def nearness(self, vector: FloatArray) -> Sequence[float]:
+        """Return the cosine of each sentence to the question; 1 for all where their vectors are not kept."""
+        rows = self.point.vectors.get(SENTENCES)
+        if not isinstance(rows, np.ndarray) or len(rows) != len(self.spans) or not vector.any():
+            return [1.0] * len(self.spans)
+        cosines: list[float] = np.maximum(rows @ vector, LEAST).tolist()
+        return cosines
+
+    def passage(
+        self,
+        number: int,
+        rank: int,
+        taken: Sequence[_Candidate],
+        new: Mapping[_Candidate, frozenset[int]],
+        space: Space,
+    ) -> Passage:
+        """Return what is taken of it."""
+        said = {one.feature: one.p for one in mentions_of(self.point.payload, least=PRESENT)}
+        parts, after = list[str](), 0
+        sentences, adds = list[ContextSentence](), dict[str, float]()
+        for one in taken:
+            surest = sorted(one.features, key=lambda feature: -said[feature])
+            spoken = tuple(Spoken(each, space.labels[each].text, said[each]) for each in surest)
+            first = tuple(each.label for each in spoken if each.id in new[one])
+            adds |= {each.label: each.evidence for each in spoken if each.label in first}
+            sentences.append(
+                ContextSentence(self.sentences[one.place], self.spans[one.place][0], spoken, first)
+            )
+            parts += [GAP] * (one.place > after) + [self.sentences[one.place]]
+            after = one.place + 1
+        is_cut = after < len(self.spans) or self.point.payload[TEXT][self.spans[-1][1] :].strip()
+        payload, score = self.point.payload, float(self.point.score or 0.0)
+        return Passage(
+            number=number,
+            id=payload[RECORD_ID],
+            document=payload.get(DOCUMENT),
+            rank=rank,
+            score=score,
+            text=" ".join([*parts, *[GAP] * bool(is_cut)]),
+            why=f"rank {rank}, score {score:.3f}{_added(adds)}",
+            sentences=tuple(sentences),
+            metadata=payload[METADATA],
+        )
+
+
+def _added(adds: Mapping[str, float]) -> str:
+    """Return what a passage is the first to speak of, the surest first; "" for nothing."""
+    if not adds:
+        return ""
+    first = sorted(adds, key=lambda label: -adds[label])
+    more = f" and {len(first) - SHOWN} more" if len(first) > SHOWN else ""
+    return f"; the first to speak of {', '.join(first[:SHOWN])}{more}"
+
+
+def _shown(text: str) -> str:
+    """Return a text on one line, which hides nothing, and cites nothing: its own [1] is (1)."""
+    line = visible(" ".join(text.split()))
+    return _BRACKETS.sub(lambda found: f"({found[1]})" if _is_cited(found[1]) else found[0], line)
+
+
+def _is_cited(said: str) -> bool:
+    return any(one.isdigit() for one in said) and not _OF_CITATIONS.sub("", said)
+
+
+def _least(text: str) -> int:
+    """Return the number of tokens that a text has at least: an encoder may read a long word as one."""
+    return math.ceil(len(text) / CHARS)
+
+
+def _count(text: str, encoder: TextEncoder) -> int:
+    return max(len(encoder.token_spans(text)), _least(text)) if text else 0
 
 
 def _features_of(point: Point, space: Space) -> dict[int, tuple[int, ...]]:
@@ -177,23 +284,6 @@ def _features_of(point: Point, space: Space) -> dict[int, tuple[int, ...]]:
         if space.is_named[one.feature]:
             found[one.sentence] = (*found.get(one.sentence, ()), one.feature)
     return found
-
-
-def _lengths(text: str, spans: Sequence[tuple[int, int]], encoder: TextEncoder) -> list[int]:
-    """Return the number of tokens of each sentence."""
-    starts, counts = [start for start, _ in spans], [0] * len(spans)
-    for start, _ in encoder.token_spans(text):
-        counts[max(0, bisect_right(starts, start) - 1)] += 1
-    return counts
-
-
-def _nearness(point: Point, vector: FloatArray, count: int) -> Sequence[float]:
-    """Return the cosine of each sentence to the question; 1 for all where their vectors are not kept."""
-    rows = point.vectors.get(SENTENCES)
-    if not isinstance(rows, np.ndarray) or len(rows) != count or not vector.any():
-        return [1.0] * count
-    cosines: list[float] = np.maximum(rows @ vector, LEAST).tolist()
-    return cosines
 
 
 def _worths(scores: Sequence[float]) -> list[float]:
@@ -207,7 +297,7 @@ def _chosen(candidates: Sequence[_Candidate], worths: Sequence[float], budget: i
     opened: set[int] = set()
 
     def cost(one: _Candidate) -> int:
-        return one.tokens + GAP + (0 if one.row in opened else CITATION)
+        return one.tokens + 1 + (0 if one.row in opened else CITATION)  # one for a gap
 
     def gain(one: _Candidate) -> float:
         worth = worths[one.row]
@@ -241,57 +331,6 @@ def _new(chosen: Sequence[_Candidate]) -> Mapping[_Candidate, frozenset[int]]:
         found[one] = frozenset(one.features) - seen
         seen |= found[one]
     return found
-
-
-def _sentence(
-    point: Point,
-    space: Space,
-    spans: Sequence[tuple[int, int]],
-    one: _Candidate,
-    new: Mapping[_Candidate, frozenset[int]],
-) -> ContextSentence:
-    start, end = spans[one.place]
-    own = sorted(mentions_of(point.payload, least=PRESENT), key=lambda each: -each.p)
-    spoken = [each for each in own if each.sentence == one.place and each.feature in one.features]
-    label = space.labels
-    return ContextSentence(
-        " ".join(point.payload[TEXT][start:end].split()),
-        start,
-        tuple(Spoken(each.feature, label[each.feature].text, each.p) for each in spoken),
-        tuple(label[each.feature].text for each in spoken if each.feature in new[one]),
-    )
-
-
-def _passage(
-    number: int,
-    row: int,
-    point: Point,
-    own: Sequence[ContextSentence],
-    spans: Sequence[tuple[int, int]],
-) -> Passage:
-    places = {start: place for place, (start, _) in enumerate(spans)}
-    parts, last = list[str](), -1
-    for one in own:
-        parts += ["…"] * (places[one.start] > last + 1) + [one.text]
-        last = places[one.start]
-    parts += ["…"] * (last < len(spans) - 1)
-    sure = sorted((each for one in own for each in one.concepts), key=lambda each: -each.evidence)
-    first = {label for one in own for label in one.new}
-    new = [label for label in dict.fromkeys(each.label for each in sure) if label in first]
-    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
-    adds = f"the first to speak of {', '.join(new[:SHOWN])}{more}" if new else "more on what others speak of"
-    payload, score = point.payload, float(point.score or 0.0)
-    return Passage(
-        number=number,
-        id=payload[RECORD_ID],
-        document=payload.get(DOCUMENT),
-        rank=row + 1,
-        score=score,
-        text=" ".join(parts),
-        why=f"rank {row + 1}, score {score:.3f}; {adds}",
-        sentences=tuple(own),
-        metadata=payload[METADATA],
-    )
 
 
 @describe.register(Context)

@@ -255,12 +255,15 @@ class Planner:
         return self.compile(expression, as_filter(query_filter))
 
     def is_spoken(self, text: str, condition: str) -> bool:
-        """Return whether a text speaks of what a condition asks for, which has no fields and no phrases."""
+        """Return whether a text speaks of what a condition asks for, which has only concepts."""
         asked, expression = f"only_if={condition!r:.80}", _parsed(condition)
         evidence, terms = self.state.space.evidence, [node for node, _ in walk(expression)]
         if evidence is None or any(isinstance(node, Compare | OneOf | Between | Exists) for node in terms):
             found = "a question has no fields" if evidence is not None else "the space has no named concepts"
             raise InvalidInputError(asked, found, "Name concepts.")
+        for node in terms:
+            if isinstance(node, Phrase):
+                self.resolver.check_name(node.text)
         with one_blas_thread():
             spoken = evidence.of_sentences([text], self.state.encode(text)[None])
         features, ps = evidence.features[spoken.concepts].tolist(), spoken.p.tolist()

@@ -7,10 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from saeindex.concepts.feedback import Feedback
 from saeindex.config import MAX_LIMIT
+from saeindex.errors import InvalidInputError, first_fault
 from saeindex.language.fields import RECORD_ID
 from saeindex.schema import (
     ANY_OBJECT,
@@ -282,7 +290,10 @@ def without(where: Any, never: Iterable[str]) -> Any:
     from saeindex.language.ast import And, Not, Phrase
     from saeindex.language.parser import parse_where
 
-    denied = [Not(part=Phrase(text=one, level="possible")) for one in never]
+    try:
+        denied = [Not(part=Phrase(text=one, level="possible")) for one in never]
+    except ValidationError as error:
+        raise InvalidInputError("never", first_fault(error), "Name concepts.") from None
     asked = [] if where is None else [parse_where(where.condition)]
     every = (*asked, *denied)
     both = And(parts=every) if len(every) > 1 else every[0]

@@ -98,7 +98,8 @@ class Searcher:
         prepared = self.prepare(query)
         points = self.executor.points(prepared, Deadline(query.timeout))
         asked = self._vectors(query.text) if query.text.strip() else prepared.vector
-        return choose_context(query.text, asked, points, self._space, self.planner.state.encoder, budget)
+        encoder = self.planner.state.encoder
+        return choose_context(query.text, asked, points, self._space, encoder, budget, query.offset)
 
     def analyzed(self, query: Query) -> Plan:
         """Run a query and return its plan beside the measured counts and times of each stage."""

@@ -157,6 +157,8 @@ class ModelReply(Reply):
 
     id: str
     object: str = "model"
+    created: int
+    owned_by: str
 
 
 class ModelsReply(Reply):

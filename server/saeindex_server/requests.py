@@ -36,9 +36,11 @@ class EmbeddingsBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    input: str | list[str] = Field(description="a text, or up to 2,048 of them")
+    input: str | list[str] | list[int] | list[list[int]] = Field(
+        description="a text, or up to 2,048 of them; token ids are refused"
+    )
     model: str = Field(description="the index whose encoder is used", examples=["papers"])
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
     user: str | None = None
 
@@ -53,7 +55,7 @@ class VectorStoreBody(BaseModel):
     filters: JsonDict | None = Field(
         None, description="a comparison (type, key, value) of a metadata field, or filters under and, or"
     )
-    ranking_options: JsonDict = Field({}, description="score_threshold, the least score; else ignored")
+    ranking_options: JsonDict | None = Field(None, description="score_threshold, the least score")
 
 
 # What a request may look like, by the name of its operation or model.

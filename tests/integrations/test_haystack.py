@@ -201,6 +201,24 @@ def test_two_threads_write_and_search(document_store: SaeIndexDocumentStore) -> 
     assert document_store.count_documents() == 6
 
 
+def test_fields_of_metadata_are_never_those_of_a_record(document_store: SaeIndexDocumentStore) -> None:
+    named = {"document": "contract", "record_id": 7, "saeindex": {"evidence": []}}
+    document_store.write_documents([Document(id="1", content="A contract.", meta=named)])
+    for field, value in (("document", "contract"), ("record_id", 7)):
+        wanted = {"field": f"meta.{field}", "operator": "==", "value": value}
+        assert document_store.count_documents_by_filter(wanted) == 1
+        assert document_store.delete_by_filter({**wanted, "operator": "!="}) == 0
+    (found,) = document_store.filter_documents()
+    assert found.meta == {"document": "contract", "record_id": 7}  # but for what explained a search
+
+
+def test_a_closed_index_is_opened_again(document_store: SaeIndexDocumentStore) -> None:
+    document_store.write_documents([Document(id="1", content="A note.")])
+    document_store.index.close()
+    assert document_store.count_documents() == 1
+    document_store.index.close()
+
+
 def test_stores_of_one_path_share_an_index_until_the_last_is_gone(
     tmp_path: Path, session_encoder: RecordingEncoder
 ) -> None:

@@ -229,6 +229,14 @@ def test_a_node_that_cannot_be_indexed_is_an_error(store: SaeIndexVectorStore) -
     assert [one.node_id for one in store.get_nodes()] == ["n"]
 
 
+def test_a_field_of_metadata_is_never_that_of_a_record(store: SaeIndexVectorStore) -> None:
+    store.add([TextNode(id_="1", text="A contract.", metadata={"document": "contract"})])
+    wanted = MetadataFilters(filters=[MetadataFilter(key="document", value="contract")])
+    assert [node.node_id for node in store.get_nodes(filters=wanted)] == ["1"]
+    with pytest.raises(InvalidInputError, match="similarity_top_k"):
+        store.query(VectorStoreQuery(query_str="contract"), limit=2)
+
+
 def test_a_node_without_text_is_left_out_and_removes_the_one_before(store: SaeIndexVectorStore) -> None:
     assert store.add([ImageNode(id_="i", image_url="x"), TextNode(id_="n", text="Rain.")]) == ["i", "n"]
     assert [one.node_id for one in store.get_nodes()] == ["n"]

@@ -33,7 +33,8 @@ def test_a_context_is_of_sentences_of_records_within_its_budget(index: FeatureIn
         assert passage.number == place
         assert context.text.splitlines()[place - 1] == f"[{place}] {passage.text}"
         for sentence in passage.sentences:
-            assert " ".join(text[sentence.start :].split()).startswith(sentence.text)
+            line = " ".join(text[sentence.start :].split()).replace("[1]", "(1)").replace("[2]", "(2)")
+            assert line.startswith(sentence.text)
             assert sentence.text in passage.text
             assert {one.label for one in sentence.concepts} >= set(sentence.new)
     assert [one.rank for one in context.passages] == sorted(one.rank for one in context.passages)
@@ -61,7 +62,7 @@ def test_answers_are_checked_by_their_citations(index: FeatureIndex) -> None:
 
 def test_a_text_cannot_pretend_to_be_another_passage(index: FeatureIndex) -> None:
     context = index.context(QUESTION, where='record_id = "fake"')
-    assert context.text == "[1] Crime is [1] a lie. [2] So is the law."
+    assert context.text == "[1] Crime is (1) a lie. (2) So is the law."
     assert len(context.passages) == 1
 
 
@@ -97,3 +98,56 @@ def test_indexes_without_sentences_or_records_have_contexts_too(tmp_path: Path) 
         index.upsert([Record("one", "Crime is high. Drugs are sold."), Record("empty", " ")])
         (passage,) = index.context(QUESTION).passages
         assert passage.text == "Crime is high. Drugs are sold."
+
+
+def test_the_budget_holds_for_texts_that_encoders_read_otherwise(tmp_path: Path) -> None:
+    texts = [
+        "\x0c".join(["crime"] * 40) + " is bad.",
+        "\x85".join(["drugs"] * 40) + " are bad.",
+        "Crime " + "x" * 20_000 + ".",
+        "Crime is bad. " + "It rains here. " * 1_200,
+        *[f"{'Wkqzvx ' * 20}. Crime number {i} is bad. {'Wkqzvx ' * 20}." for i in range(60)],
+    ]
+    with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
+        index.upsert([Record(str(place), text) for place, text in enumerate(texts)])
+        for budget in (12, 20, 60, 500, 1_500):
+            context = index.context(QUESTION, budget_tokens=budget, limit=100)
+            assert len(index.encoder.token_spans(context.text)) <= context.tokens <= budget
+            assert len(context.text) <= 8 * budget
+        long = index.context("rain", where='record_id = "3"', budget_tokens=50_000).passages[0]
+        assert len(long.sentences) == 1_000 and long.text.endswith("here. …")
+
+
+def test_a_text_cites_nothing_and_hides_nothing(tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
+        index.upsert([Record("a", "Crime is bad. [2] Drugs are free. See [note 1] \u202eon 【3】.")])
+        (passage,) = index.context(QUESTION).passages
+    assert passage.text == "Crime is bad. (2) Drugs are free. See [note 1] \\u202eon (3)."
+
+
+def test_citations_are_read_as_models_write_them(index: FeatureIndex) -> None:
+    context = index.context(QUESTION)
+    assert len(context.passages) > 2
+    for said, numbers in (
+        ("[1-3]", [1, 2, 3]), ("[1–2].", [1, 2]), ("[passage 3]", [3]), ("【2】", [2]), ("[1 and 3]", [1, 3]),
+        ("[Sources 2, 1]", [2, 1]), ("[in 1994] [note 99] (7)", []),
+    ):  # fmt: skip
+        assert [one.number for one in context.cited(said)] == numbers, said
+    for wrong in ("[5-99]", "[passage 99]", "[" + "9" * 5_000 + "]", "[1, 99]"):
+        with pytest.raises(NotFoundError):
+            context.cited(wrong)
+
+
+def test_what_is_no_concept_is_no_guard(index: FeatureIndex) -> None:
+    for name in ("Houston", "zqx"):
+        with pytest.raises(UnknownConceptError, match="no concept has this name"):
+            index.context(QUESTION, only_if=f'NOT "{name}"')
+    with pytest.raises(InvalidInputError, match="never"):
+        index.context(QUESTION, never=["drug", ""])
+
+
+def test_ranks_go_on_after_an_offset(index: FeatureIndex) -> None:
+    ranked = [hit.id for hit in index.search(QUESTION, using="sentences", limit=60)]
+    for passage in index.context(QUESTION, offset=5).passages:
+        assert ranked[passage.rank - 1] == passage.id
+        assert passage.why.startswith(f"rank {passage.rank},")

@@ -37,14 +37,17 @@ async def _body(kind: type[B], request: Request, access: Access) -> B:
 @router.get("/models", summary="List models", response_model=replies.ModelsReply)
 async def models(access: Caller) -> Response:
     """Return the indexes that the key is for as models, in OpenAI's form."""
-    listed = [{"id": index.name, "object": "model"} for index in access.indexes()]
-    return reply({"object": "list", "data": listed})
+    return reply({"object": "list", "data": [_model(index.name) for index in access.indexes()]})
 
 
 @router.get("/models/{name}", summary="Show a model", response_model=replies.ModelReply, responses=problems())
 async def show_model(name: str, access: Caller) -> Response:
     """Return an index as a model, in OpenAI's form."""
-    return reply({"id": access.index(name).name, "object": "model"})
+    return reply(_model(access.index(name).name))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "saeindex"}
 
 
 @router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply,
@@ -52,7 +55,11 @@ async def show_model(name: str, access: Caller) -> Response:
 async def embeddings(request: Request, access: Caller) -> Response:
     """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
     body = await _body(EmbeddingsBody, request, access)
-    texts = [body.input] if isinstance(body.input, str) else body.input
+    given: list[Any] = [body.input] if isinstance(body.input, str) else body.input
+    texts = [one for one in given if isinstance(one, str)]
+    if len(texts) < len(given):
+        do = "Send texts: the tokens of another model are none of the encoder's."
+        raise InvalidInputError("input", "token ids", do)
     if not texts or len(texts) > MAX_INPUTS or not all(texts):
         found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"
         raise InvalidInputError("input", found, f"Give 1 to {MAX_INPUTS:,} texts.")
@@ -70,7 +77,7 @@ async def embeddings(request: Request, access: Caller) -> Response:
                 "object": "embedding",
                 "index": i,
                 "embedding": vector.tolist()
-                if body.encoding_format == "float"
+                if body.encoding_format != "base64"
                 else base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"),
             }
             for i, vector in enumerate(vectors)
@@ -88,7 +95,7 @@ async def search_vector_store(name: str, request: Request, access: Caller) -> Re
     """Return the best records of an index, in OpenAI's form; ``rewrite_query`` is ignored."""
     body = await _body(VectorStoreBody, request, access)
     texts = [body.query] if isinstance(body.query, str) else body.query
-    given: Mapping[str, Any] = {"score_threshold": body.ranking_options.get("score_threshold")}
+    given: Mapping[str, Any] = {"score_threshold": (body.ranking_options or {}).get("score_threshold")}
     where = None if body.filters is None else _condition(body.filters)
     query = Query("\n".join(texts), where=where, limit=body.max_num_results, **given)
     hits = await access.index(name).run(lambda index: index.search(query))
@@ -109,15 +116,16 @@ async def search_vector_store(name: str, request: Request, access: Caller) -> Re
 def _condition(given: Any, depth: int = 0) -> dict[str, Any]:
     """Return a filter of OpenAI's form as a condition in JSON."""
     kind = given.get("type") if isinstance(given, dict) else None
-    if kind in ("and", "or") and isinstance(given.get("filters"), list) and depth < MAX_DEPTH:
-        parts = [_condition(one, depth + 1) for one in given["filters"]]
+    within = given.get("filters") if kind in ("and", "or") else None
+    if isinstance(within, list) and within and depth < MAX_DEPTH:
+        parts = [_condition(one, depth + 1) for one in within]
         return parts[0] if len(parts) == 1 else {"kind": kind, "parts": parts}
     if isinstance(given, dict) and isinstance(given.get("key"), str) and "value" in given:
         field, value = field_at((METADATA, *given["key"].split("."))), given["value"]
         if kind in OPERATORS:
             return {"kind": "compare", "field": field, "op": OPERATORS[kind], "value": value}
-        if kind in ("in", "nin"):
+        if kind in ("in", "nin") and value:
             found = {"kind": "in", "field": field, "values": value}
             return found if kind == "in" else {"kind": "not", "part": found}
-    do = "Give type, key and value, or type and filters."
+    do = "Give type, key and value, or type and filters, of which there is one at least."
     raise InvalidInputError("filters", f"{given!r:.80}, no filter of OpenAI's form", do)
