@@ -155,9 +155,7 @@ class CurrentState:
         """Make terms concepts of the index, or define them anew: its records have them when this returns."""
 
         def added(kept: Manifest) -> dict[str, Any]:
-            found = list(
-                kept.terms
-            )  # those without a name, as a part of an index has them, keep their places
+            found = list(kept.terms)  # those without a name, of which a part knows nothing, keep their places
             places = {one.name: place for place, one in enumerate(found) if one.name}
             for one in terms:
                 if one.name in places:

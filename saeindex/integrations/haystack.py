@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# What of a hit explains it.
-PARTS = ("evidence", "features", "explanation", "steered")
 # The open indexes: a directory is opened once in a process, and each component reads its own store from YAML.
 _OPEN: WeakValueDictionary[tuple[str, str | None], FeatureIndex] = WeakValueDictionary()
 _OPENING = Lock()
@@ -210,12 +208,7 @@ class SaeIndexDocumentStore:
         return _filter_of(self.index, filters) if filters else None
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[StoredRecord]:
-        condition, offset = self._filter(filters), None
-        while True:
-            page, offset = self.index.scroll(query_filter=condition, offset=offset)
-            yield from page
-            if offset is None:
-                return
+        return native.every(self.index, self._filter(filters))
 
     def _write(self, records: Mapping[str, Record]) -> None:
         report = self.index.upsert(records.values())
@@ -361,7 +354,7 @@ def _document(found: Hit | StoredRecord, explain: bool = False) -> Document:
     if not isinstance(found, Hit):
         return Document(id=found.id, content=found.text, meta=meta)
     if explain:
-        meta[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        meta[native.WHY] = native.why_of(found)
     return Document(id=found.id, content=found.text, meta=meta, score=found.score)
 
 

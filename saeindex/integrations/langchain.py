@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
-# What of a hit explains it.
-PARTS = ("score", "evidence", "features", "explanation", "steered")
 # How far rounding takes a cosine beyond 1.
 ROUNDING = 1e-5
 # Texts whose vectors tell encoders apart.
@@ -252,7 +250,7 @@ class SaeIndexVectorStore(VectorStore):
         :meth:`FeatureSpace.fit`: ``n_features``, ``k``, ``concepts``, … InvalidInputError for fewer texts
         than features. A new collection on a server is opened again with ``space``: that of the new index.
         """
-        encoder, records = self.index.encoder, [*self._records()]
+        encoder, records = self.index.encoder, [*native.every(self.index, include=("vectors",))]
         if not records:
             raise InvalidInputError("fit_space", "the index is empty", "Add texts first.")
         texts, vectors = [one.text for one in records], np.stack([np.asarray(one.dense) for one in records])
@@ -260,14 +258,6 @@ class SaeIndexVectorStore(VectorStore):
         self.index.copy(into, space, client=client, url=url, encoder=encoder, sentences=sentences)
         new = FeatureIndex.open(into, space=space, client=client, url=url, encoder=encoder)
         return SaeIndexVectorStore(new, self._embedding)
-
-    def _records(self) -> Iterator[StoredRecord]:
-        offset: str | None = None
-        while True:
-            page, offset = self.index.scroll(offset=offset, include=("vectors",))
-            yield from page
-            if offset is None:
-                return
 
     def _query(
         self, text: str, limit: int, given: Filter | Mapping[str, Any] | None, options: dict[str, Any]
@@ -446,7 +436,7 @@ def _relevance(score: float) -> float:
 def _document(found: Hit | Record | StoredRecord, explain: bool = False) -> Document:
     metadata = dict(found.metadata)
     if explain and isinstance(found, Hit):
-        metadata[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        metadata[native.WHY] = {"score": found.score, **native.why_of(found)}
     return Document(id=found.id, page_content=found.text, metadata=metadata)
 
 

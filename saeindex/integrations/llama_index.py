@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
-# What of a hit explains it.
-PARTS = ("evidence", "features", "explanation", "steered")
 MMR_THRESHOLD = 0.5
 USING = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -157,12 +155,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """Return all nodes, or those that have one of the ids and match."""
-        condition, nodes, offset = self._filter(node_ids, filters), list[BaseNode](), None
-        while True:
-            page, offset = self._index.scroll(query_filter=condition, offset=offset)
-            nodes += [_node(one) for one in page]
-            if offset is None:
-                return nodes
+        return [_node(one) for one in native.every(self._index, self._filter(node_ids, filters))]
 
     def clear(self) -> None:
         """Delete all nodes."""
@@ -325,7 +318,7 @@ def _node(found: Hit | Record | StoredRecord, explain: bool = False) -> BaseNode
         if found.document is not None:
             node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=found.document)
     if explain and isinstance(found, Hit):
-        node.metadata[native.WHY] = {name: value for name, value in found.to_json().items() if name in PARTS}
+        node.metadata[native.WHY] = native.why_of(found)
         node.excluded_llm_metadata_keys.append(native.WHY)
         node.excluded_embed_metadata_keys.append(native.WHY)
     return node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from saeindex.language.fields import METADATA, RECORD_ID, field_at
 from saeindex.operations.records import condition_of
 
 if TYPE_CHECKING:
+    from saeindex.collection.stored import RecordPart, StoredRecord
     from saeindex.index import FeatureIndex
+    from saeindex.search.hits import Hit
 
 # The metadata that explains a hit, and what it has of it.
-WHY, PARTS = "saeindex", {"score", "evidence", "features", "explanation", "steered"}
+WHY, EXPLAINING = "saeindex", ("evidence", "features", "explanation", "steered")
 ORDERED = {">", ">=", "<", "<="}
 NOTHING = Filter(must=[HasIdCondition(has_id=[])])
 EVERYTHING = Filter(must_not=[NOTHING])
@@ -30,12 +32,32 @@ def field_of(name: str) -> str:
     return field_at((METADATA, *name.split(".")))
 
 
+def every(
+    index: FeatureIndex, condition: Filter | None = None, include: Sequence[RecordPart] = ()
+) -> Iterator[StoredRecord]:
+    """Yield all records, or those that match a native filter, read page by page."""
+    offset: str | None = None
+    while True:
+        page, offset = index.scroll(query_filter=condition, offset=offset, include=include)
+        yield from page
+        if offset is None:
+            return
+
+
+def why_of(hit: Hit) -> dict[str, Any]:
+    """Return what explains a hit."""
+    return {name: value for name, value in hit.to_json().items() if name in EXPLAINING}
+
+
 def without_why(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata without what explained it in an earlier search."""
     return {
         name: value
         for name, value in metadata.items()
-        if name != WHY or not isinstance(value, Mapping) or not value.keys() <= PARTS or not value
+        if name != WHY
+        or not isinstance(value, Mapping)
+        or not value.keys() <= {*EXPLAINING, "score"}
+        or not value
     }
 
 

@@ -7,7 +7,6 @@ less than .002; `benchmarks rag` has what they are worth where they were not cho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ import numpy as np
 from saeindex.config import DENSE, SENTENCES
 from saeindex.protocols import Point, SearchRequest
 from saeindex.search.explain import Explanation
-from saeindex.search.retrieval import POOL, fetched
+from saeindex.search.retrieval import POOL, InOrder
 from saeindex.stores.point_checks import id_order
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 WHOLE = 2 / 3
 
 
-class BySentence:
+class BySentence(InOrder):
     """The 1,000 nearest texts, by their own cosine and their nearest sentence's; others are not ranked.
 
     A text of which no sentence is kept is its own sentence.
@@ -39,16 +38,6 @@ class BySentence:
     def __init__(self, store: VectorStore, nearest: Nearest) -> None:
         """Bind the search of whole texts, with the threshold of the combined score."""
         self._store, self._nearest = store, nearest
-
-    def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
-    ) -> list[Point]:
-        """See :class:`saeindex.search.retrieval.Scoring`."""
-        return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`saeindex.search.retrieval.Scoring`: the parts of the whole, and the sentence."""

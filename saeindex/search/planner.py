@@ -16,17 +16,7 @@ from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import Mention, level_codes
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
-from saeindex.language.ast import (
-    Between,
-    Compare,
-    ConceptTerm,
-    Exists,
-    Expression,
-    FeatureTerm,
-    OneOf,
-    Phrase,
-    walk,
-)
+from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTerm, Phrase, walk
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.fields import METADATA, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
@@ -53,7 +43,6 @@ if TYPE_CHECKING:
     from saeindex.collection.statistics import Mask, Statistics
     from saeindex.concepts.scan import Scan
     from saeindex.concepts.scorer import Scorer
-    from saeindex.language.ast import Condition
     from saeindex.protocols import PointId, SparseVector, VectorStore
     from saeindex.types import FloatArray, JsonObject, LevelName
 
@@ -258,7 +247,7 @@ class Planner:
         """Return whether a text speaks of what a condition asks for, which has only concepts."""
         asked, expression = f"only_if={condition!r:.80}", _parsed(condition)
         evidence, terms = self.state.space.evidence, [node for node, _ in walk(expression)]
-        if evidence is None or any(isinstance(node, Compare | OneOf | Between | Exists) for node in terms):
+        if evidence is None or any(isinstance(node, Condition) for node in terms):
             found = "a question has no fields" if evidence is not None else "the space has no named concepts"
             raise InvalidInputError(asked, found, "Name concepts.")
         for node in terms:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search.retrieval import POOL, fetched
+from saeindex.search.retrieval import POOL, InOrder
 from saeindex.stores.point_checks import id_order
 from saeindex.stores.tracing import noted
 
@@ -37,22 +37,12 @@ class Rescorer(Protocol):
         """Return the parts of the score of ``points[row]`` in :meth:`scores`."""
 
 
-class Rescored:
+class Rescored(InOrder):
     """The candidates of a rescorer, ranked by its scores; other points are not ranked."""
 
     def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
         """Bind the rescorer, and the filter, threshold and timeout of ``request``."""
         self._store, self._rescorer, self._request = store, rescorer, request
-
-    def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
-    ) -> list[Point]:
-        """See :class:`saeindex.search.retrieval.Scoring`."""
-        return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`saeindex.search.retrieval.Scoring`; other points are scored beside candidates."""

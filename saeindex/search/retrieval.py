@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -73,6 +74,27 @@ class Nearest:
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`."""
         return self._explainer.explain(self.vector, point)
+
+
+class InOrder(ABC):
+    """A ranking whose ids and scores are known before a page of it is read."""
+
+    _store: VectorStore
+
+    @property
+    @abstractmethod
+    def _ranked(self) -> Sequence[tuple[PointId, float]]:
+        """The ids of all that is ranked, with their scores, best first."""
+
+    def best(
+        self,
+        count: int,
+        offset: int = 0,
+        payload: bool | Sequence[str] = True,
+        vectors: Sequence[str] = (),
+    ) -> list[Point]:
+        """See :class:`Scoring`."""
+        return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
 
 
 class Listed:

@@ -122,6 +122,13 @@ class AuthorisedIndex:
         jobs, key = access.service.jobs, access.key.id
         return await access.service.write(lambda: jobs.add(asked.name, self.name, key, given, self.condition))
 
+    async def analysed(self, asked: Operation[Any]) -> bytes:
+        """Return what an analysis finds as JSON, which is a job; the error that it ends with is raised."""
+        job = await self.queue(asked)
+        async for now in self.access.followed(job):
+            job = now
+        return await self.access.result(job)
+
     async def run(self, function: Callable[[FeatureIndex], R], seconds: float | None = None) -> R:
         """Return what a function finds in the index, computed on a thread."""
         return await self.access.service.run(lambda: self.hosted.call(self.condition, function), seconds)

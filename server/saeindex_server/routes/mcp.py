@@ -6,14 +6,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from saeindex.integrations.mcp import mcp_server
-from saeindex_server.access import Access, AuthorisedIndex, Caller
+from saeindex_server.access import Access, Caller
 from saeindex_server.problems import Refusal, failure_of
 from saeindex_server.routes.operations import performed
 
@@ -39,23 +39,14 @@ class OfCaller:
         access = _CALLER.get()
         try:
             authorised = access.index(index, operation.scope)
-            answered = _analysed if operation.is_analysis else _read
-            found = await answered(authorised, operation)
+            if operation.is_analysis:
+                found = await authorised.analysed(operation)
+            else:
+                found = bytes((await performed(authorised, operation)).body)
         except Exception as error:
             raise failure_of(access.request_id, f"{operation.name} of {index!r}", error) from error
         result: R = await to_thread.run_sync(lambda: operation.result_of(json.loads(found)))
         return result
-
-
-async def _read(index: AuthorisedIndex, operation: Operation[Any]) -> bytes:
-    return bytes((await performed(index, operation)).body)
-
-
-async def _analysed(index: AuthorisedIndex, operation: Operation[Any]) -> bytes:
-    job = await index.queue(operation)
-    async for now in index.access.followed(job):
-        job = now
-    return await index.access.result(job)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from saeindex.operations.analysis import Analysis
     from saeindex.report.model import Example
     from saeindex.search.hits import Hits
-    from saeindex_server.access import AuthorisedIndex
 
 R = TypeVar("R", bound=AnalysisResult)
 CHARS, RECORDS, NOTE = 220, 8, 300
@@ -139,7 +138,8 @@ class AnalysisPage(ABC, Generic[R]):
             ui.spinner(size="2rem")
             ui.label(self.waiting)
         try:
-            found = await analysed(await self._open(), self.asked())
+            asked = self.asked()
+            found: R = asked.result_of(json.loads(await (await self._open()).analysed(asked)))
         except SaeIndexError as error:
             self._results.clear()
             with self._results:
@@ -250,11 +250,3 @@ def show_example(example: Example) -> None:
         for place, part in enumerate(example.parts(CHARS)):
             if part:
                 ui.label(" ".join(part.splitlines())).classes("inline word" if place % 2 else "inline")
-
-
-async def analysed(index: AuthorisedIndex, asked: Analysis[R]) -> R:
-    """Return what an analysis finds, which is a job as it is over HTTP; its error if it has one."""
-    job = await index.queue(asked)
-    async for now in index.access.followed(job):
-        job = now
-    return cast(R, asked.result_of(json.loads(await index.access.result(job))))
