@@ -230,6 +230,7 @@ class FeatureIndex(Surface):
         batch_size: int = 512,
         progress: bool | Callable[[int], object] = False,
         learn_terms: bool = True,
+        allow_rejects: bool = False,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
@@ -239,9 +240,11 @@ class FeatureIndex(Surface):
         it.
 
         ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
-        text and id are detected by common names, and an id is made from the text. Unchanged records are
-        skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
-        is a function that is told how many further texts are done. The terms of the collection, words and
+        text and id are detected, and ids are made of the rows where no column has them (see
+        :class:`saeindex.Columns`). Unchanged records are skipped: run it again to resume it. Bad records go
+        to ``rejects.jsonl``; where they are a tenth of all or more, RejectedError is raised at the end, with
+        the report, unless ``allow_rejects`` says otherwise. ``progress`` shows a bar, or is a function that
+        is told how many further texts are done. The terms of the collection, words and
         phrases that it uses often and that name no concept, become concepts of the index at the end of an
         upsert of several records once it has 64, and again when as many were written as it had then; not with
         ``learn_terms=False``.
@@ -271,6 +274,8 @@ class FeatureIndex(Surface):
             and is_to_learn(kept.learned, kept.counts.records, kept.written)
         ):
             current.learn_terms()
+        if not allow_rejects:
+            report.check(source.name)
         return report
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
