@@ -104,7 +104,10 @@ class RejectedError(SaeIndexError):
     ``report`` is the :class:`saeindex.indexing.pipeline.IndexingReport` of the run.
     """
 
-    report: Any = None
+    def __init__(self, asked: str, found: str, do: str, report: Any = None) -> None:
+        """Store the three parts and the report."""
+        super().__init__(asked, found, do)
+        self.report = report
 
 
 class NotFoundError(SaeIndexError):

@@ -170,7 +170,7 @@ class RemoteIndex(Surface):
         return self.count()
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(self.get([record_id], include=()))
+        return isinstance(record_id, str | int) and bool(self.get([str(record_id)], include=()))
 
     def __repr__(self) -> str:
         return f"RemoteIndex({self.name!r}, at {self.connection.url})"

@@ -305,7 +305,7 @@ def index_info(
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
         "evidence": 0 if evidence is None else len(evidence.features),
-        "terms": len(manifest.terms),
+        "terms": sum(bool(one.name) for one in manifest.terms),
         "space_report": space.report.get("held_out", {}),
     }
 

@@ -88,9 +88,7 @@ class IndexingReport:
             do = (
                 "The others are written. Mend these and index again, or give allow_rejects (--allow-rejects)."
             )
-            error = RejectedError(f"index {source}", found, do)
-            error.report = self
-            raise error
+            raise RejectedError(f"index {source}", found, do, report=self)
 
 
 class IndexingStopped(Exception):
@@ -207,12 +205,18 @@ class Pipeline:
             reader.join()
             with nullcontext() if written.error is None else suppress(SaeIndexError):
                 self.store.flush()
-            for one in (failure, written.error):
+            report, stopped = written.report(time.perf_counter() - started), written.error
+            for one in (failure, stopped):
                 if isinstance(one, IndexingStopped):
-                    one.report = written.report(time.perf_counter() - started)
-        if written.error is not None:
-            raise written.error
-        return written.report(time.perf_counter() - started)
+                    one.report = report
+            # An error refers to this frame: if that refers to it, the index stays open as garbage.
+            failure = window = one = written.error = None
+        try:
+            if stopped is not None:
+                raise stopped
+        finally:
+            stopped = None
+        return report
 
     def _read(
         self, source: RecordSource, out: queue.Queue[_Window | BaseException | None], stop: threading.Event
@@ -402,13 +406,23 @@ class Pipeline:
         if points:
             with self.writing():
                 self._delete_former([one for text in texts for one in text.records])
-                for run in runs(self._with_new_terms(batch, points), vectors_in, PART_VECTORS):
-                    self.store.upsert(run)
+                space = self._write_points(batch, points)
+            # Another process that made a term meanwhile may have looked at the records before these came.
+            while self.space() is not space:
+                with self.writing():
+                    space = self._write_points(batch, points)
         return texts
 
-    def _with_new_terms(self, batch: _Encoded, points: list[Point]) -> list[Point]:
-        """Return points with the terms that came to the index while their texts were encoded."""
-        space, coded = self.space(), batch.coded
+    def _write_points(self, batch: _Encoded, points: list[Point]) -> FeatureSpace:
+        """Write points with the terms that the index has at the moment; return the space with these."""
+        space = self.space()
+        for run in runs(self._with_terms(batch, points, space), vectors_in, PART_VECTORS):
+            self.store.upsert(run)
+        return space
+
+    def _with_terms(self, batch: _Encoded, points: list[Point], space: FeatureSpace) -> list[Point]:
+        """Return points with the terms of a space, of which some came while their texts were encoded."""
+        coded = batch.coded
         if space is coded.space:
             return points
         coded = Coded.of(space, coded.dense, coded.code, coded.sentences)

@@ -83,6 +83,32 @@ def check_filter(query_filter: object) -> None:
     _check_clauses(query_filter, 1)
 
 
+def restricts(query_filter: models.Filter | None) -> bool:
+    """Return whether a filter can leave out a point: one whose conditions are all empty filters cannot."""
+    return query_filter is not None and _verdict(query_filter) is not True
+
+
+def _verdict(condition: Any) -> bool | None:
+    """Return True for a condition that is true of every point, False for one of no point, else None."""
+    from qdrant_client import models
+
+    if not isinstance(condition, models.Filter):
+        return None
+    must, should, must_not = (
+        [_verdict(one) for one in conditions_of(clause)]
+        for clause in (condition.must, condition.should, condition.must_not)
+    )
+    parts = [*must, *(None if one is None else not one for one in must_not)]
+    counts = [(should, 1)] if should else []
+    if condition.min_should is not None:
+        wanted = condition.min_should
+        counts.append(([_verdict(one) for one in wanted.conditions], wanted.min_count))
+    for verdicts, least in counts:
+        is_sure = verdicts.count(True) >= least
+        parts.append(True if is_sure else None if len(verdicts) - verdicts.count(False) >= least else False)
+    return False if False in parts else None if None in parts else True
+
+
 def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = None) -> Any:
     """Return the Edge filter of the AND of checked ``filters``, limited to the ids ``among``; None for all.
 

@@ -73,7 +73,7 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
         from narwhals.dependencies import is_into_dataframe
 
     if isinstance(what, str | os.PathLike):
-        return _open_path(Path(what), columns)
+        return _open_path(_path(what), columns)
     if is_into_dataframe(what):
         return _open_frame(what, columns)
     if isinstance(what, Mapping) or not isinstance(what, Iterable):
@@ -85,8 +85,12 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
         )
     if isinstance(what, Sequence) and what and all(isinstance(item, str | os.PathLike) for item in what):
         _check_paths(what)
-        return _Chain([_open_path(path, own) for path, own in _named_apart([*map(Path, what)], columns)])
+        return _Chain([_open_path(path, own) for path, own in _named_apart([*map(_path, what)], columns)])
     return _iterable_source(what, columns)
+
+
+def _path(given: PathLike) -> Path:
+    return Path(os.path.expanduser(given))  # noqa: PTH111 (which does not fail without a home)
 
 
 def _check_paths(what: Sequence[PathLike]) -> None:
