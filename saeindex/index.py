@@ -330,7 +330,7 @@ class FeatureIndex(Surface):
     ) -> CopyReport:
         """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
 
-        See :func:`saeindex.copy_index`, which also copies an index of an earlier format.
+        See :func:`saeindex.copy_index`, which also copies an index whose manifest is lost.
         """
         from saeindex.indexing.copy import CopyTarget, copy_parts
 
