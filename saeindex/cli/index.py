@@ -48,12 +48,6 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     ] = None,
     sentences: Sentences = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
-    show_columns: Annotated[
-        bool,
-        typer.Option(
-            "--columns", help="Say first what is taken as text, id and metadata, also with --text-field."
-        ),
-    ] = False,
     allow_rejects: Annotated[
         bool,
         typer.Option("--allow-rejects", help="Do not exit with 3 if a tenth of the records is rejected."),
@@ -77,8 +71,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     refused: RejectedError | None = None
     with files(paths) as what:
         taken = columns_of(open_source(what, columns=columns))
-        if show_columns or not (text_field and id_field):
-            say("\n".join(taken), is_error=True)
+        say("\n".join(taken), is_error=True)
         with FeatureIndex(into, space=space, url=url, fields=tuple(fields), sentences=sentences) as opened:
             before = 0
             with suppress(NotFoundError):  # the upsert creates it

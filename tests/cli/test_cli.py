@@ -91,11 +91,11 @@ def test_columns_are_said_first_and_strict_fails_on_rejects(source: Path, index:
     folder.mkdir()
     (folder / "one.txt").write_text("rain")
     into = str(tmp_path / "reviews.idx")
-    done = call("index", str(table), "--into", into, "--columns", "--strict", "--metadata-fields", "stars")
+    done = call("index", str(table), "--into", into, "--strict", "--metadata-fields", "stars")
     first = done.stderr.splitlines()[0]
     assert done.returncode == 0
     assert first == "reviews.csv: text = review; id = review_id; metadata = stars"
-    done = call("index", str(table), str(folder), "--into", into, "--columns", "--id-field", "review_id")
+    done = call("index", str(table), str(folder), "--into", into, "--id-field", "review_id")
     assert done.stderr.splitlines()[:2] == [
         "reviews.csv: text = review; id = review_id; metadata = stars, place",
         "one.txt: whole files, with their paths as ids",

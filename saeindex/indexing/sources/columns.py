@@ -121,10 +121,10 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of any format, and its position."""
+    """A row of any format, and its position; an iterable may have a record in its place."""
 
     position: str
-    fields: Mapping[str, Any]
+    fields: Any
 
 
 @dataclass(frozen=True, slots=True)

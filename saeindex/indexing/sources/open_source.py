@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, count, islice
+from itertools import chain, islice, starmap
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -192,9 +192,24 @@ def _open_frame(frame: Any, columns: Columns) -> RecordSource:
 
 def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
     is_source = hasattr(items, "total") and isinstance(getattr(items, "name", None), str)
-    name = str(getattr(items, "name", "")) if is_source else f"{type(items).__name__} of records"
     total = len(items) if isinstance(items, Sized) else getattr(items, "total", None)
-    return _Items(name, items, replace(columns, source=columns.source or ""), total)
+    return _Rows(
+        str(getattr(items, "name", "")) if is_source else f"{type(items).__name__} of records",
+        lambda: starmap(_item_row, enumerate(items, 1)),
+        replace(columns, source=columns.source or ""),
+        count_rows=lambda: total,
+        is_one_shot=iter(items) is items,
+        left_out_before=partial(left_out_of, items),
+    )
+
+
+def _item_row(number: int, item: Any) -> Row | Rejected:
+    if isinstance(item, Rejected):
+        return item
+    if isinstance(item, Mapping | Record):
+        return Row(f"record {number}", item)
+    found = f"{kind_of(item)}, not a Record or a dict such as {{'text': …}}"
+    return Rejected(f"record {number}", found)
 
 
 class Preview(NamedTuple):
@@ -229,8 +244,9 @@ def columns_of(source: RecordSource) -> list[str]:
     """Return a line for each table of a source: the columns of the text, the id and the metadata."""
     if isinstance(source, _Chain):
         return [line for each in source.sources for line in columns_of(each)]
-    if not isinstance(source, _Rows):
+    if isinstance(source, TextFiles):
         return [f"{source.name}: whole files, with their paths as ids"]
+    assert isinstance(source, _Rows)  # noqa: S101
     rows = [row for row in islice(source.read(), _HEAD_ROWS) if isinstance(row, Row)]
     if not rows:
         return [f"{source.name}: no record"]
@@ -250,7 +266,7 @@ class _Rows:
     """A source of rows; its columns are chosen from its first rows, and its id from all.
 
     Its rows have text cells if it ``has_cells``; ``labels`` are columns that were labels of rows. Columns
-    that were left out when it was read are ``bytes_in``.
+    that were left out when it was read are ``bytes_in``. A row of an iterable may be a ``Record``.
     """
 
     name: str
@@ -261,7 +277,10 @@ class _Rows:
     count_rows: Callable[[], int | None] = lambda: None
     labels: tuple[str, ...] = ()
     bytes_in: Mapping[str, None] = field(default_factory=dict)
+    is_one_shot: bool = False
+    left_out_before: Callable[[], Sequence[str]] = tuple
     _chosen: ColumnPicker | None = None
+    _was_read: bool = False
 
     @property
     def total(self) -> int | None:
@@ -269,23 +288,29 @@ class _Rows:
 
     @property
     def left_out(self) -> list[str]:
-        return [f"column {name}: bytes that are no text" for name in self.bytes_in]
+        own = [f"column {name}: bytes that are no text" for name in self.bytes_in]
+        return [*self.left_out_before(), *own]
 
-    def picker(self) -> ColumnPicker:
+    def picker(self, head: Iterable[Row | Rejected] | None = None) -> ColumnPicker:
+        """Return what turns its rows into records; ``head`` are the first, if they are read already."""
         if self._chosen is None:
-            head = [row for row in islice(self.read(), _HEAD_ROWS) if isinstance(row, Row)]
-            picker = choose_columns(self.columns, head, self.name, self.has_fixed_columns, self.labels)
+            first = islice(self.read(), _HEAD_ROWS) if head is None else head
+            tables = [row for row in first if isinstance(row, Row) and isinstance(row.fields, Mapping)]
+            picker = choose_columns(
+                self.columns, tables, self.name, self.has_fixed_columns, self.labels, not self.is_one_shot
+            )
             self._chosen = self._looked_through(picker)
         return self._chosen
 
     def _looked_through(self, picker: ColumnPicker) -> ColumnPicker:
-        if not (self.has_cells or picker.likely):
-            return picker
+        """Choose the id among the likely columns, and tell what the cells of a table are."""
+        if self.is_one_shot or not (self.has_cells or picker.likely):
+            return picker.with_id(picker.likely)
         kinds = CellKinds()
 
         def looked_at() -> Iterator[Mapping[str, Any]]:
             for row in self.read():
-                if isinstance(row, Row):
+                if isinstance(row, Row) and isinstance(row.fields, Mapping):
                     if self.has_cells:
                         kinds.add(row.fields)
                     yield row.fields
@@ -298,32 +323,7 @@ class _Rows:
         return replace(picker, typed=kinds.typed())
 
     def __iter__(self) -> Iterator[Record | Rejected]:
-        picker = self.picker()
-        with MadeIds(self.name if self.columns.source is None else self.columns.source) as made:
-            for row in self.read():
-                yield row if isinstance(row, Rejected) else picker.record(row, made)
-
-
-def _checked(rows: _Rows) -> _Rows:
-    """Choose the columns, so that a wrong name is an error before any record is indexed."""
-    rows.picker()
-    return rows
-
-
-class _Items:
-    """A source of Python objects: ``Record`` or dict."""
-
-    def __init__(self, name: str, items: Iterable[Any], columns: Columns, total: int | None) -> None:
-        self.name, self.total = name, total
-        self._items, self._columns, self._is_one_shot = items, columns, iter(items) is items
-        self._was_read = False
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return left_out_of(self._items)
-
-    def __iter__(self) -> Iterator[Record | Rejected]:
-        if self._is_one_shot and self._was_read:
+        if self.is_one_shot and self._was_read:
             raise InvalidInputError(
                 f"a second reading of a {self.name}",
                 "an iterator that gives its records only once",
@@ -333,30 +333,26 @@ class _Items:
         return self._records()
 
     def _records(self) -> Iterator[Record | Rejected]:
-        items = iter(self._items)
-        head = list(islice(items, _HEAD_ROWS))
-        picker = self._picker([Row("", item) for item in head if isinstance(item, Mapping)])
-        with MadeIds(self._columns.source or "") as made:
-            for number, item in zip(count(1), chain(head, items), strict=False):
-                position = f"record {number}"
-                if isinstance(item, Mapping):
-                    yield picker.record(Row(position, item), made)
-                elif isinstance(item, Record):
-                    yield _checked_item(item, position)
-                elif isinstance(item, Rejected):
-                    yield item
+        rows = self.read()
+        head = list(islice(rows, _HEAD_ROWS))
+        picker = self.picker(head)
+        with MadeIds(self.name if self.columns.source is None else self.columns.source) as made:
+            for row in chain(head, rows):
+                if isinstance(row, Rejected):
+                    yield row
+                elif isinstance(row.fields, Record):
+                    yield _checked_record(row.fields, row.position)
                 else:
-                    yield Rejected(position, f"{kind_of(item)}, not a Record or a dict such as {{'text': …}}")
-
-    def _picker(self, head: Sequence[Row]) -> ColumnPicker:
-        picker = choose_columns(self._columns, head, self.name, is_whole=not self._is_one_shot)
-        if self._is_one_shot or not picker.likely:
-            return picker.with_id(picker.likely)
-        rows = (item for item in self._items if isinstance(item, Mapping))
-        return picker.with_id(unique_columns(picker.likely, rows))
+                    yield picker.record(row, made)
 
 
-def _checked_item(record: Record, position: str) -> Record | Rejected:
+def _checked(rows: _Rows) -> _Rows:
+    """Choose the columns, so that a wrong name is an error before any record is indexed."""
+    rows.picker()
+    return rows
+
+
+def _checked_record(record: Record, position: str) -> Record | Rejected:
     try:
         return checked_record(record.id, record.text, record.metadata, record.fields, record.document)
     except InvalidRecordError as error:
