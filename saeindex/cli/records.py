@@ -134,7 +134,7 @@ def copy(
 
     Run it again to continue an interrupted copy. The index itself is not changed.
     """
-    from saeindex.analysis.monitor.baseline import Baseline
+    from saeindex.analysis.diff.baseline import Baseline
     from saeindex.indexing.copy import copy_index
 
     kept = {path: Baseline.load(path) for path in baseline or ()}

@@ -16,10 +16,10 @@ from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import PROMPT, PROMPTED, population
 from benchmarks.suites.diff.calibration import Prepared, pair
 from saeindex.analysis.diff.diff import named_evidence
-from saeindex.analysis.stats.choices import AUTO, FAMILIES
 from saeindex.analysis.stats.design import Design, design_of
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import AUTO, FAMILIES
+from saeindex.analysis.stats.unit_totals import run_tests
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:

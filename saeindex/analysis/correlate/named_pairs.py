@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
-from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.choices import Correction
+    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example

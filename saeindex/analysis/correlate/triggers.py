@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
-from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.choices import Correction
+    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example

@@ -9,12 +9,11 @@ import numpy as np
 
 from saeindex.analysis.describe.results import SetDescription, Standing, Theme
 from saeindex.analysis.diff.findings import found_between, overlap_of
-from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.examples import examples_of
-from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import DiffOptions, Family
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.diff.findings import (
+    changes_of,
+    confirmed,
     findings_of,
     headlines,
+    hints_of,
     illustrated,
     method_of,
     overlap_of,
     power_of,
     small_groups,
 )
-from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.diff.robustness import changes_of, confirmed, hints_of
-from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
-from saeindex.analysis.stats.family_test import run_counted, run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import DiffOptions, Family
 from saeindex.analysis.stats.stratified import StratifiedCounts
+from saeindex.analysis.stats.unit_totals import run_counted, run_tests
 from saeindex.collection.records import EngineCounts, apart
 from saeindex.concepts.named_concept import ConceptReader
 from saeindex.errors import InvalidInputError, MismatchError
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.saddlepoint import FAR, sum_tails
-from saeindex.analysis.stats.two_by_two import one_sided
+from saeindex.analysis.stats.two_by_two import FAR, one_sided, sum_tails
 from saeindex.concepts.weighting import wilson
 
 if TYPE_CHECKING:
