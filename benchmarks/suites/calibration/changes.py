@@ -177,7 +177,7 @@ def profiles(source: Source, drawn: Drawn) -> Callable[[], Trial]:
             groups = Groups((SET, REST), (rows, np.setdiff1d(np.arange(len(snapshot)), rows)))
             options = DiffOptions(families=("concepts", "words"), examples=0, seed=run)
             design = design_of(snapshot, groups, options.unit)
-            found, _ = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
+            found, *_ = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
             return {family: len(one) for family, one in found.items()}
 
         return trial

@@ -227,12 +227,15 @@ def signs_of(whitened: Whitened, settled: Settled, literal: NDArray[np.int64]) -
         agreement(literal, codes)["ari"],
         float((standardised(fit) * standardised(began)).mean(0).mean()),
         float(np.bincount(codes, minlength=count).min() / len(codes) * count),
+        bool((codes == codes[0]).all()),
     )
 
 
 def judge(signs: Signs) -> Verdict:
     """Return the verdict on a clustering with these signs."""
     score = signs.failure_score
+    if signs.is_one:
+        return Verdict(False, "nothing tells the records apart: all are in one cluster", 1.0, signs)
     if score < FAILS_FROM:
         return Verdict(
             True, "records stay where the axis put them, and agree with similar records", score, signs

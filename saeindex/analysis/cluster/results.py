@@ -25,13 +25,15 @@ class Signs:
 
     ``kept`` is the agreement (ARI) of the final clusters with the starting clusters, ``literal`` that with
     the nearest text by embedding only. ``told`` is the correlation of each record's starting scores with its
-    prediction from all other records. ``smallest`` is the share of the smallest cluster, times their number.
+    prediction from all other records. ``smallest`` is the share of the smallest cluster, times their number;
+    ``is_one`` is whether all records are in one.
     """
 
     kept: float
     literal: float
     told: float
     smallest: float
+    is_one: bool = False
 
     @property
     def failure_score(self) -> float:

@@ -97,6 +97,7 @@ def correlate_open(
             for first, *others in (pairs([row, *rows]) for row, rows in together.items())
         ),
         avoided=tuple(pairs(apart.tolist())),
+        not_comparable="" if tested else f"no two concepts are in {min_support} records or more each",
     )
 
 

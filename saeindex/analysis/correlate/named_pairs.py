@@ -59,7 +59,8 @@ def correlate_named(
     units = units_of(snapshot, other, kept, unit)
     tables, p = pair_tables(found, pairs, units)
     # Pairs with few records are tested too: leaving them out would depend on the counts.
-    p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
+    is_large = np.maximum(tables.both, tables.expected) >= min_support
+    p = np.where(is_large, p, 1.0)
     q = corrected(p, len(p), method)
     together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
     describe = _Describer(snapshot, other, kept, named, found)
@@ -73,7 +74,10 @@ def correlate_named(
         records=len(kept),
         units=len(units),
         level="named",
-        tested=len(pairs),
+        tested=len(pairs) if is_large.any() else 0,
+        not_comparable=""
+        if is_large.any()
+        else f"no pair is in {min_support} records, nor would be by chance",
         found=len(together) + len(apart),
         alpha=alpha,
         method=method,

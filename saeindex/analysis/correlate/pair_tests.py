@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     Doubles: TypeAlias = NDArray[np.float64]
+    # Why pairs of some features of one side (b,) with all of the other (c,) say nothing: reasons by number.
     Trivial: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int8]]
     from saeindex.collection.snapshot import Snapshot
 

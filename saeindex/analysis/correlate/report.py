@@ -62,7 +62,9 @@ def _(found: Correlations) -> Description:
     return Description(
         question=f"Which concepts of {fields} go together?",
         summary=[
-            f"{total}, in {found.records:,} records.",
+            f"Not comparable: {found.not_comparable}, among {found.records:,} records."
+            if found.not_comparable
+            else f"{total}, in {found.records:,} records.",
             *(f"These {verb}: {names}." for verb, names in first.items() if names),
         ],
         method=_pair_method(found),
@@ -70,7 +72,9 @@ def _(found: Correlations) -> Description:
             "Pairs are ordered by their evidence, not by their NPMI, which favours rare pairs; "
             f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are left out."
         ],
-        sections=[Section("Findings", _pairs(found) or ["No pair was found."]), *_evidence(found)],
+        sections=[]
+        if found.not_comparable
+        else [Section("Findings", _pairs(found) or ["No pair was found."]), *_evidence(found)],
         limits=LIMITS,
     )
 
@@ -138,7 +142,9 @@ def _(found: Triggers) -> Description:
         summary=[
             f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
             f"({percent(usual)}), to {found.units_having:,} of {found.units:,} prompts.",
-            f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it{merged}.",
+            f"Not comparable: {found.not_comparable}."
+            if found.not_comparable
+            else f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it{merged}.",
             *([f"First of them: {first}."] if first else []),
             *([NONE_SHOWN] if found.results and not found.units_having else []),
         ],
@@ -156,7 +162,8 @@ def _(found: Triggers) -> Description:
 
 def _trigger_sections(found: Triggers) -> Iterator[Section]:
     if not found.results:
-        yield Section("Findings", ["No trigger was found."])
+        if not found.not_comparable:
+            yield Section("Findings", ["No trigger was found."])
         return
     caption = "Triggers, the surest first"
     rows = table(caption, found.results, TRIGGER_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)

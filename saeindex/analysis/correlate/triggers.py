@@ -81,15 +81,22 @@ def find_triggers(
         units=len(units),
         having=float(shown.weights.sum()),
         units_having=units.count(shown.weights > LIKELY),
-        tested=len(tables),
+        tested=len(tables) if shown.weights.any() else 0,
         found=len(findings),
         alpha=alpha,
         method=method,
         removed=removed,
+        not_comparable=_nothing_tested(len(tables), float(shown.weights.sum()), min_support),
         results=tuple(
             finder.trigger(pair, same) for pair, same in zip(pairs, distinct.values(), strict=True)
         ),
     )
+
+
+def _nothing_tested(tested: int, having: float, min_support: int) -> str:
+    if not having:
+        return "no record has the behaviour"
+    return "" if tested else f"no concept of the prompts is in {min_support} of them or more"
 
 
 def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:

@@ -94,7 +94,11 @@ def _(profile: SetDescription) -> Description:
         question="What is this set of records like?",
         summary=[
             f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
-            f"Distinctive: {first}." if first else "Nothing was found that the set has more often.",
+            f"Not comparable with the others: {profile.not_comparable}."
+            if profile.not_comparable
+            else f"Distinctive: {first}."
+            if first
+            else "Nothing was found that the set has more often.",
         ],
         method=[
             f"Compared with the {profile.rest:,} other records; the false discovery rate of each family (q) "
@@ -108,8 +112,9 @@ def _(profile: SetDescription) -> Description:
 
 
 def _sections(profile: SetDescription) -> Iterator[Section]:
-    more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
-    yield Section("What it has more often", more)
+    if not profile.not_comparable:
+        more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
+        yield Section("What it has more often", more)
     columns = {"theme": "name", "records": "size", "share": (percent, "share")}
     if profile.themes:
         typical = Quotes([(one.name, one.central) for one in profile.themes])

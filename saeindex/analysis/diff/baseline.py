@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from pydantic import ValidationError
 
-from saeindex.analysis.diff.findings import findings_of, found_between, headlines, method_of, overlap_of
+from saeindex.analysis.diff.findings import (
+    findings_of,
+    found_between,
+    headlines,
+    method_of,
+    nothing_tested,
+    overlap_of,
+)
 from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.stats.design import LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
@@ -186,6 +193,10 @@ def against_baseline(
         every = findings_of((WINDOW, REFERENCE), test, options.spent, {})
         changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space, snapshot)
         tested[family] = len(test)
+    lengths = binned(np.asarray(snapshot.lengths)[window], baseline.edges)
+    why = nothing_tested(tested, options.min_support)
+    if not np.array(baseline.sizes)[lengths].any():
+        why, tested = "no record of the window is as long as one of the baseline", dict.fromkeys(tested, 0)
     return Alert(
         reference=baseline.records,
         window=len(window),
@@ -197,6 +208,7 @@ def against_baseline(
         unit=design.unit,
         notes=(*design.notes, *_few(design.units)),
         field=snapshot.field,
+        not_comparable=why,
     )
 
 
@@ -297,7 +309,7 @@ def monitor(
     asked = options.comparing()
     groups = disjoint({WINDOW: window, REFERENCE: reference})
     design = design_of(snapshot, groups, asked.unit, asked.strata, asked.length_bins, paired=False)
-    changed, counts = found_between(snapshot, groups, design, asked, lambda one: is_real(one, options))
+    changed, counts, why = found_between(snapshot, groups, design, asked, lambda one: is_real(one, options))
     return Alert(
         reference=groups.sizes[REFERENCE],
         window=groups.sizes[WINDOW],
@@ -309,4 +321,5 @@ def monitor(
         unit=design.unit,
         notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
         field=snapshot.field,
+        not_comparable=why,
     )

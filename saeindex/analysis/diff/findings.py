@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,10 +14,11 @@ import numpy as np
 from saeindex.analysis.diff.results import Confirmation, Detectable, Finding, Hint, StratumChange
 from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.evidence import evidence_of
-from saeindex.analysis.stats.options import DiffOptions, Family, described_correction
+from saeindex.analysis.stats.options import FAMILY, DiffOptions, Family, described_correction
 from saeindex.analysis.stats.two_by_two import binomial_tail, two_sided
 from saeindex.analysis.stats.unit_totals import run_tests
 from saeindex.collection.rows import tokens
+from saeindex.report.numbers import series
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ SMALL = 10
 LEAST_COSINE, GIVEN_WORTH = 0.01, 1.5
 # Findings of each family with examples.
 ILLUSTRATED = 20
+# What a group is compared with where any difference between several groups is tested.
+OTHERS = "the others"
 
 
 def headlines(
@@ -110,10 +114,10 @@ def findings_of(
     names: Sequence[str], test: FamilyTest, alpha: float, replicated: Mapping[int | str, bool]
 ) -> list[Finding]:
     """Return a family's findings, the largest difference first."""
-    found, compared = [], test.comparison
+    found, compared, sides = [], test.comparison, (*names, OTHERS)
     for place in test.found(alpha).tolist():
         column, t = int(compared.column[place]), compared.tested
-        first, second = names[compared.group[place]], names[compared.against[place]]
+        first, second = sides[compared.group[place]], sides[compared.against[place]]
         if t.effect[place] < 0:
             first, second = second, first
         key = test.evidence.keys[column]
@@ -186,16 +190,46 @@ def small_groups(sizes: Mapping[str, int]) -> list[str]:
 
 
 def overlap_of(groups: Groups, design: Design) -> list[str]:
-    """Return a note if many records have no record to be compared with."""
-    if len(groups.names) != 2 or not design.by:
-        return []
-    in_first, in_second = (np.unique(design.strata[groups.codes == g]) for g in (0, 1))
-    alone = ~np.isin(design.strata, np.intersect1d(in_first, in_second))
-    if alone.mean() < 0.05:
+    """Return a note if many records have none to be compared with, or some groups have no such records."""
+    if len(groups.names) != 2:
+        apart = [
+            f"{a} and {b}"
+            for (i, a), (j, b) in combinations(enumerate(groups.names), 2)
+            if not design.comparable(groups)[i, j]
+        ]
+        return (
+            [f"not comparable, as their records are in no stratum together: {'; '.join(apart)}"]
+            if apart
+            else []
+        )
+    alone = ~_is_compared(groups, design)
+    if alone.mean() < 0.05 or alone.all():
         return []
     return [
         f"{alone.sum():,} of {len(alone):,} records do not count: in their strata one group has no record"
     ]
+
+
+def _is_compared(groups: Groups, design: Design) -> NDArray[np.bool_]:
+    """Return which records (m,) of two groups have one of the other group in their stratum."""
+    in_first, in_second = (np.unique(design.strata[groups.codes == g]) for g in (0, 1))
+    return np.isin(design.strata, np.intersect1d(in_first, in_second))
+
+
+def compared_sizes(groups: Groups, design: Design) -> dict[str, int]:
+    """Return the number of records of each group; of two groups only those that count."""
+    if len(groups.names) != 2:
+        return groups.sizes
+    sizes = np.bincount(groups.codes[_is_compared(groups, design)], minlength=2)
+    return dict(zip(groups.names, sizes.tolist(), strict=True))
+
+
+def nothing_tested(tested: Mapping[Family, int], min_support: int) -> str:
+    """Return why nothing was tested in any family, "" if something was, or no family was looked at."""
+    if not tested or any(tested.values()):
+        return ""
+    kinds = series([FAMILY[family].lower() for family in tested])
+    return f"of {kinds}, none is in {min_support} records or more, and missing in as many"
 
 
 def illustrated(
@@ -239,10 +273,15 @@ def found_between(
     design: Design,
     options: DiffOptions,
     is_wanted: Callable[[Finding], bool],
-) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int]]:
-    """Return the wanted findings of each family, one to a feature family, and how many were tested."""
-    found: dict[Family, tuple[Finding, ...]] = {}
-    counts: dict[Family, int] = {}
+) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int], str]:
+    """Return the wanted findings of each family, one to a feature family, and how many were tested.
+
+    And why nothing could be compared, "" if something was.
+    """
+    found: dict[Family, tuple[Finding, ...]] = dict.fromkeys(options.families, ())
+    counts: dict[Family, int] = dict.fromkeys(options.families, 0)
+    if why := design.not_comparable(groups):
+        return found, counts, why
     for family in options.families:
         evidence = evidence_of(
             snapshot, groups.pooled, family, options.level, options.min_support, options.seed
@@ -252,7 +291,7 @@ def found_between(
         reported = headlines(wanted, snapshot.space, snapshot)
         found[family] = illustrated(snapshot, groups, evidence, reported, options.examples)
         counts[family] = len(test)
-    return found, counts
+    return found, counts, nothing_tested(counts, options.min_support)
 
 
 HOLDS = 0.05
@@ -282,6 +321,8 @@ def confirmed(
         return (), {}
     found, confirmed_by_family = [], {}
     for family, test in tests.items():
+        if not len(test.found(options.alpha)):
+            continue
         halves = [_tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)]
         discovered = halves[0].found(options.alpha)
         second = {
@@ -346,7 +387,8 @@ def changes_of(
         plain = _keys(_retested(test, groups, whole, options), options)
         for field, strata in design.fields.items():
             by_field = replace(design, strata=strata - strata.min(initial=0))
-            alone = _keys(_retested(test, groups, by_field, options), options)
+            own = test if len(design.fields) == 1 else _retested(test, groups, by_field, options)
+            alone = _keys(own, options)
             gone = [label for key, label in plain.items() if key not in alone]
             changes.append(StratumChange(family, field, len(plain), len(alone), tuple(gone[:NAMED])))
     return tuple(changes)

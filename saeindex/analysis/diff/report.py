@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log10
 from typing import Any, TypeAlias
 
+from saeindex.analysis.diff.findings import OTHERS
 from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, Diff, Finding
 from saeindex.analysis.stats.options import FAMILY, Family
 from saeindex.config import DOCUMENT
@@ -70,8 +71,10 @@ def _summary(diff: Diff) -> list[str]:
     sizes = series(
         [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
     )
+    if diff.not_comparable:
+        return [f"Not comparable: {diff.not_comparable}.", f"Asked were {sizes}."]
     if not len(diff):
-        return [f"No difference was found between {sizes}.", "The differences that could be found are below."]
+        return _none_found(diff, sizes)
     found_in = [
         f"{sum(one.q <= diff.alpha for one in found):,} in {FAMILY[family].lower()}"
         for family, found in diff.findings.items()
@@ -80,6 +83,23 @@ def _summary(diff: Diff) -> list[str]:
     return [
         f"{counted(len(diff), 'finding')} among {sizes}: {series(found_in)}.",
         *(f"More in {name}: {findings}." for name, findings in first.items() if findings),
+    ]
+
+
+def _none_found(diff: Diff, sizes: str) -> list[str]:
+    below = "The differences that could be found are below."
+    if len(diff.groups) == 2:
+        return [f"No difference was found between {sizes}.", below]
+    several = {
+        FAMILY[family].lower(): sum(one.q <= diff.alpha for one in found)
+        for family, found in diff.any_difference.items()
+    }
+    differ = series([f"{number:,} {name}" for name, number in several.items() if number])
+    return [
+        f"No concept, word or cluster sets one group apart from every other, of {sizes}.",
+        f"Between some of the groups differ: {differ}."
+        if differ
+        else "Nor was any difference found between some.",
     ]
 
 
@@ -100,7 +120,12 @@ def _details(diff: Diff) -> list[Block]:
 
 
 def _sections(diff: Diff) -> Iterator[Section]:
+    if diff.not_comparable:
+        return
     findings = findings_by_group(diff.findings, diff.tested, list(diff.groups), diff.alpha)
+    if not len(diff) and diff.has_findings:
+        yield Section("Differences between some of the groups", _between_some(diff))
+        return
     yield Section("Findings", [*([Figure(volcano, diff)] if len(diff) else []), *findings])
     yield from evidence(diff.findings, more_in)
     if diff.hypotheses:
@@ -111,6 +136,26 @@ def _sections(diff: Diff) -> Iterator[Section]:
         yield Section("Effect of the strata", _changes(diff))
     if diff.hints:
         yield Section("Hints, untested", _hints(diff), "untested")
+
+
+def _between_some(diff: Diff) -> list[Block]:
+    columns = {
+        "finding": with_related, "stands apart": _apart,
+        **{f"in {name}": _share_of(name) for name in diff.groups}, "q": (chance, "q"), "records": "support",
+    }  # fmt: skip
+    blocks: list[Block] = [
+        "Each group was tested against all others together; the smallest p-value counts, times the number of "
+        "groups. Related groups, such as two of one kind, hide each other's differences from every other."
+    ]
+    for family, found in diff.any_difference.items():
+        shown = [one for one in found if one.q <= diff.alpha]
+        caption = f"{FAMILY[family]} that differ between some of the groups"
+        blocks += [table(caption, shown, columns, in_notebook=model.NOTEBOOK_ROWS)] if shown else []
+    return blocks
+
+
+def _apart(one: Finding) -> str:
+    return f"{one.group}, more" if one.against == OTHERS else f"{one.against}, less"
 
 
 def _hypotheses(diff: Diff) -> list[Block]:
@@ -389,14 +434,20 @@ def _(alert: Alert) -> Description:
     findings = findings_by_group(alert.changed, alert.tested, (WINDOW, REFERENCE))
     return Description(
         question="Has anything changed?",
-        summary=changes if len(alert) else [f"No change, {sizes}"],
+        summary=[f"Not comparable: {alert.not_comparable}.", sizes]
+        if alert.not_comparable
+        else changes
+        if len(alert)
+        else [f"No change, {sizes}"],
         method=[
             f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
             f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
             f"{options.min_odds_ratio:g}.",
             f"{unit_sentence(alert.unit)} {strata_sentence(alert.strata)}",
         ],
-        sections=[Section("Changes", findings), *evidence(alert.changed, more_in)],
+        sections=[]
+        if alert.not_comparable
+        else [Section("Changes", findings), *evidence(alert.changed, more_in)],
         notes=alert.notes,
         limits=LIMITS,
     )

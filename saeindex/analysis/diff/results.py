@@ -42,7 +42,7 @@ class FoundByFamily(AnalysisResult):
         listed = findings["additionalProperties"]
         parts |= {"tested": {"type": "integer"}, **dict.fromkeys(KEYS.values(), listed)}
         parts["tested_by_family"] = tested
-        return {name: one for name, one in found.items() if name != "required"}
+        return super().of_schema({name: one for name, one in found.items() if name != "required"})
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
@@ -172,7 +172,9 @@ class Diff(FoundByFamily):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
     Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
-    ``findings`` has all named properties, including those with ``q`` above ``alpha``.
+    ``findings`` has all named properties, including those with ``q`` above ``alpha``. Of three groups or more
+    a finding sets one apart from every other; ``any_difference`` are the differences between some of them,
+    each by the group that stands apart most from all others together, by which its ``effect`` is.
     """
 
     groups: Mapping[str, int]
@@ -190,6 +192,7 @@ class Diff(FoundByFamily):
     pairs: int | None = None
     units: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    any_difference: Mapping[Family, tuple[Finding, ...]] = field(default_factory=dict)
     counted_by: str = "snapshot"
     field: str = ""
     hypotheses: tuple[Hypothesis, ...] = ()
@@ -200,11 +203,20 @@ class Diff(FoundByFamily):
     def __iter__(self) -> Any:
         return (finding for found in self.findings.values() for finding in found)
 
+    @property
+    def has_findings(self) -> bool:
+        """Whether anything differs: one group from every other, or some of the groups."""
+        return len(self) > 0 or any(
+            one.q <= self.alpha for found in self.any_difference.values() for one in found
+        )
+
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every table: findings by family, hints, power, confirmation and hypotheses."""
+        """Return every table: findings and any differences by family, hints, power, and so on."""
         tables = {
             str(name): [row for one in found for row in one.rows()] for name, found in self.findings.items()
         }
+        for name, found in self.any_difference.items():
+            tables[f"any-{name}"] = [row for one in found for row in one.rows()]
         further: dict[str, Sequence[Any]] = {
             "hints": self.hints, "power": self.power, "confirmation": self.confirmation,
             "hypotheses": self.hypotheses,

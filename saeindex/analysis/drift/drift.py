@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.diff.findings import headlines, illustrated
+from saeindex.analysis.diff.findings import headlines, illustrated, nothing_tested
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Drift, Kind, Period, Trend
 from saeindex.analysis.drift.trend_test import run_trends
@@ -62,7 +62,11 @@ def drift(
     tested: dict[Family, int] = {}
     findings: dict[Family, tuple[Trend, ...]] = {}
     groups = periods.groups
+    why = design.not_comparable(groups)
     for family in options.families:
+        tested[family], findings[family] = 0, ()
+        if why:
+            continue
         evidence = evidence_of(
             snapshot, groups.pooled, family, options.level, options.min_support, options.seed
         )
@@ -82,6 +86,7 @@ def drift(
         unit=design.unit,
         notes=(*groups.notes, *design.notes),
         field=snapshot.field,
+        not_comparable=why or nothing_tested(tested, options.min_support),
     )
 
 

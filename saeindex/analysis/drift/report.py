@@ -36,7 +36,7 @@ def _(drift: Drift) -> Description:
             table(f"Periods of {drift.over}", drift.periods, columns, shown=0),
         ],
         sections=[
-            Section("Findings", _findings(drift)),
+            *([] if drift.not_comparable else [Section("Findings", _findings(drift))]),
             *shared.evidence(drift.findings, lambda one: f"goes {one.direction}, {one.kind}"),
         ],
         notes=drift.notes,
@@ -49,9 +49,10 @@ def _summary(drift: Drift) -> list[str]:
     rising, falling = (
         shared.first_of_each(drift.findings, direction=direction) for direction in ("up", "down")
     )
+    found = f"{counted(len(drift), 'finding')}." if len(drift) else "Nothing was found to drift."
     return [
         f"{records:,} records by {drift.over}, in {len(drift.periods)} periods.",
-        f"{counted(len(drift), 'finding')}." if len(drift) else "Nothing was found to drift.",
+        f"Not comparable: {drift.not_comparable}." if drift.not_comparable else found,
         *([f"Rising: {rising}."] if rising else []),
         *([f"Falling: {falling}."] if falling else []),
     ]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
+    # One-sided p-values: of less, and of more.
     Tails: TypeAlias = tuple[Doubles, Doubles]
     from saeindex.analysis.stats.stratified import StratifiedCounts
 

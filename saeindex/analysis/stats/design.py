@@ -50,6 +50,31 @@ class Design:
     unit: str | None = None
     notes: tuple[str, ...] = ()
 
+    def comparable(self, groups: Groups) -> NDArray[np.bool_]:
+        """Return which groups (G, G) have records in a stratum, and where paired in a unit, in common."""
+        cells = self.strata.astype(np.int64)
+        if self.is_paired and self.units is not None:
+            cells = cells * (int(self.units.max(initial=0)) + 1) + self.units
+        _, cells = np.unique(cells, return_inverse=True)
+        present = np.zeros((int(cells.max(initial=0)) + 1, len(groups.names)), np.int64)
+        present[cells, groups.codes] = 1
+        shared: NDArray[np.bool_] = present.T @ present > 0
+        return shared
+
+    def not_comparable(self, groups: Groups) -> str:
+        """Return why no two groups can be compared; "" if some can."""
+        shared = self.comparable(groups)
+        if shared[~np.eye(len(shared), dtype=bool)].any():
+            return ""
+        alike = [*self.by, *([f"the same {self.unit}"] if self.is_paired else [])]
+        without = "without strata" + (
+            " (length_bins=0)" if any(one.startswith("length") for one in self.by) else ""
+        )
+        return (
+            f"no record of one group has a record of another beside it in {' and '.join(alike)}. "
+            f"Compare them {without}, or choose other groups"
+        )
+
     @property
     def by(self) -> tuple[str, ...]:
         """The names of the fields of the strata."""

@@ -60,6 +60,12 @@ class StratifiedCounts:
         support: Doubles = self.k.sum((0, 1))
         return support
 
+    def against_others(self, a: int) -> StratifiedCounts:
+        """Return the counts of one group and of all others together, in strata where both have records."""
+        k = np.stack([self.k[:, a], self.k.sum(1) - self.k[:, a]], 1)
+        n = np.stack([self.n[:, a], self.n.sum(1) - self.n[:, a]], 1)
+        return StratifiedCounts(k, n).pair(0, 1)
+
     def pair(self, a: int, b: int) -> StratifiedCounts:
         """Return the counts of two groups, in the strata where both have records."""
         both = (self.n[:, a] > 0) & (self.n[:, b] > 0)

@@ -211,6 +211,32 @@ def run_tests(
     return FamilyTest(evidence, counts.shares, counts.support, found, q, effects, units=units)
 
 
+def run_any(
+    evidence: Evidence, codes: NDArray[np.int32], n_groups: int, design: Design, method: Correction = "bh"
+) -> FamilyTest:
+    """Test all columns for any difference between three groups or more: each against all others together.
+
+    The smallest of a column's p-values counts, times the number of groups (Bonferroni).
+    """
+    each = [run_tests(evidence, (codes != g).astype(np.int32), 2, design, method) for g in range(n_groups)]
+    counts = StratifiedCounts.of(evidence.has, codes, np.zeros_like(codes), n_groups)
+    return merged_tests(each, counts, method)
+
+
+def merged_tests(each: Sequence[FamilyTest], counts: StratifiedCounts, method: Correction) -> FamilyTest:
+    """Return the tests of each group against all others as one of any difference between the groups."""
+    p = np.stack([one.comparison.tested.p for one in each])
+    best, column = p.argmin(0), np.arange(p.shape[1])
+    rows = {
+        name: np.stack([getattr(one.comparison.tested, name) for one in each])[best, column]
+        for name in Tested.__dataclass_fields__
+    }
+    tested = Tested(**{**rows, "p": np.minimum(1.0, len(each) * rows["p"])})
+    found = GroupComparison(column, best, np.full(len(best), len(each)), tested)
+    q = adjusted(tested.p, method)
+    return FamilyTest(each[0].evidence, counts.shares, counts.support, found, q, each[0].design)
+
+
 def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:
     """Test the engine's counts of independent records."""
     alone = np.ones(len(evidence.keys))
