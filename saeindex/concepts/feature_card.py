@@ -143,15 +143,19 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
 
 
 def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, ...]:
-    """Return records of the sample that most surely speak of a feature's concept."""
-    statistics, found = state.statistics(), list[StrongRecord]()
+    """Return records that most surely speak of a feature's concept."""
+    from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+    found = list[StrongRecord]()
     for level in ("strong", "typical", "present", "possible"):
-        mask = statistics.with_any([feature * LEVEL_STRIDE + LEVELS_OF[level][0]])
-        ids = [statistics.ids[row] for row in np.flatnonzero(mask)[:READ].tolist()]
-        for point in state.store.get(ids, [*PROVING, "record_id", TEXT], [SAE]):
+        code = MatchValue(value=feature * LEVEL_STRIDE + LEVELS_OF[level][0])
+        reaching = Filter(must=[FieldCondition(key=CONCEPTS, match=code)])
+        for point in state.store.scroll(
+            reaching, READ, with_payload=[*PROVING, "record_id", TEXT], with_vectors=[SAE]
+        ).points:
             said = [one for one in mentions_of(point.payload) if one.feature == feature]
-            code = code_of(point)
-            active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+            own = code_of(point)
+            active = dict(zip(own.indices.tolist(), own.values.tolist(), strict=True))
             found += [
                 StrongRecord(point.payload["record_id"], point.payload[TEXT], active.get(feature, 0.0), proof)
                 for proof in proofs(point.payload, state.space, said)
