@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "fp32", "bf16")
+# Names the precision that "auto" stands for; fp32 gives the same digits on every machine.
+PRECISION_VARIABLE = "SAEINDEX_PRECISION"
 # How much faster bf16 must be to be chosen, and how often a layer is timed.
 WORTH, TIMED = 1.1, 6
 
@@ -35,9 +38,12 @@ def choose_device(device: str) -> str:
 def choose_dtype(precision: str, device: str) -> torch.dtype:
     """Return the dtype of ``precision``; ``"auto"`` is the faster of bf16 and fp32 on this hardware.
 
-    On a processor that multiplies bf16 (AVX512_BF16, AMX) it is measured once, and the answer is kept: some
-    are 2.4 times as fast in it, some slower. Its vectors have a cosine of .9999 to those of fp32.
+    ``$SAEINDEX_PRECISION`` says what ``"auto"`` is. On a processor that multiplies bf16 (AVX512_BF16, AMX) it
+    is measured once, and the answer is kept: some are 2.4 times as fast in it, some slower. Its vectors have
+    a cosine of .9999 to those of fp32.
     """
+    if precision == "auto":
+        precision = os.environ.get(PRECISION_VARIABLE) or "auto"
     if precision not in PRECISIONS:
         raise no_such_precision(precision)
     import torch

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from shutil import copy, disk_usage, rmtree
@@ -12,13 +15,14 @@ from typing import Any
 import pytest
 
 # The matrices here are small: several threads take five times as long. Libraries read this as they load.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("OPENBLAS_NUM_THREADS", "1")
 
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
-from saeindex.devices import choose_dtype
+from saeindex.devices import PRECISION_VARIABLE, choose_dtype
 from saeindex.encoders import sentence_transformers
 from saeindex.features import space_io
 from saeindex.files import CACHE_VARIABLE, cache_folder
@@ -27,6 +31,7 @@ from tests.samples import RecordingEncoder, all_points, sample_records
 
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
+# SAEINDEX_TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
 OF_THE_USER, OF_TESTS = ("SAEINDEX_", "QDRANT_", "OPENAI_", "HF_"), ("SAEINDEX_TEST_", "HF_HUB_OFFLINE")
 
 
@@ -39,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(OF_THE_USER) and not name.startswith(OF_TESTS):
             del os.environ[name]
+    if forced := os.environ.get("SAEINDEX_TEST_PRECISION"):
+        os.environ[PRECISION_VARIABLE] = forced
     if config.option.basetemp is None and MEMORY.is_dir() and disk_usage(MEMORY).free > ENOUGH_BYTES:
         config.option.basetemp = MEMORY / f"saeindex-tests-{os.getpid()}"
 
@@ -46,6 +53,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if config.option.basetemp is not None:
         rmtree(MEMORY / f"saeindex-tests-{os.getpid()}", ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_memory() -> Iterator[None]:
+    """Give back what a module used: the C library keeps freed memory, most of it in the arenas of threads."""
+    yield
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,6 +39,11 @@ MARKED = re.compile(r"(<!-- shown (?P<mark>\{.*?\}) -->\n```console\n)(?P<body>.
 PYTHON = re.compile(r"```python\n(?P<code>.*?)```(?:\n\n```text\n(?P<shown>.*?)```)?", re.DOTALL)
 COMMAND = re.compile(r"^\$ saeindex (?P<line>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 INDEX = re.compile(r"\S+\.idx")
+# A number that was counted or measured: no id, no year.
+NUMBER = re.compile(r"(?<![\w.#=-])(?!(?:19|20)\d\d\b)[+\-−]?\d[\d,]*(\.\d+)?(?![\w.-]*\w)")
+# How far numbers may be from those shown, on another processor or in another precision: a number with
+# decimals (a score, an effect), as a share, and a whole one (a count, a percentage), or that share of it.
+DECIMALS, WHOLE, SHARE = 0.01, 2.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,43 @@ def made_again(shown: Shown, folder: Path) -> str:
             if stopped.code:
                 raise RuntimeError(f"{shown.line}: exit code {stopped.code}") from stopped
     return shortened(out.getvalue(), shown.mark)
+
+
+def differences(shown: str, printed: str) -> list[tuple[str, str]]:
+    """Return the lines, as shown and as printed, that a reader would call different.
+
+    Words are equal, numbers within their bounds. A line may stand one place later if the scores (the first
+    numbers with decimals) of the two lines are as near as such numbers may be.
+    """
+    expected, found = shown.splitlines(), printed.splitlines()
+    for i in range(min(len(expected), len(found)) - 1):
+        is_tied = _are_near(_score(found[i]), _score(found[i + 1]))
+        if is_tied and not _are_alike(expected[i], found[i]) and _are_alike(expected[i], found[i + 1]):
+            found[i : i + 2] = found[i + 1], found[i]
+    pairs = zip_longest(expected, found, fillvalue="")
+    return [(one, other) for one, other in pairs if not _are_alike(one, other)]
+
+
+def _score(line: str) -> float | None:
+    return next((_value(one) for one in NUMBER.finditer(line) if one[1]), None)
+
+
+def _are_near(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= DECIMALS
+
+
+def _are_alike(one: str, other: str) -> bool:
+    if NUMBER.sub("0", one) != NUMBER.sub("0", other):
+        return False
+    for a, b in zip(NUMBER.finditer(one), NUMBER.finditer(other), strict=True):
+        bound = DECIMALS if a[1] and b[1] else WHOLE
+        if abs(_value(a) - _value(b)) > max(bound, SHARE * abs(_value(a))):
+            return False
+    return True
+
+
+def _value(number: re.Match[str]) -> float:
+    return float(number[0].replace(",", "").replace("−", "-"))
 
 
 def shortened(output: str, mark: Mapping[str, Any]) -> str:

@@ -10,10 +10,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
+from saeindex.devices import PRECISION_VARIABLE
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import CACHE_VARIABLE
 from saeindex.types import LevelName
@@ -62,8 +63,9 @@ def default_map(commands: Mapping[str, Any]) -> dict[str, Any]:
     if settings_file() is None and not _variables():
         return {}  # the settings of most people: their library need not be loaded
     known = {one.name: one.value for one in settings_in_force() if one.value is not None}
-    if cache := known.pop("cache", None):
-        os.environ[CACHE_VARIABLE] = cache
+    for name, variable in (("cache", CACHE_VARIABLE), ("precision", PRECISION_VARIABLE)):
+        if value := known.pop(name, None):
+            os.environ[variable] = value
     return _defaults(commands, known)
 
 
@@ -134,6 +136,9 @@ def _model() -> type[BaseSettings]:
         )
         unit: str | None = Field(None, description="the unit of analyses")
         cache: str | None = Field(None, description="the folder of cached embeddings and replies")
+        precision: Literal["auto", "fp32", "bf16"] | None = Field(
+            None, description="of the encoder; fp32 gives the same digits on every machine"
+        )
 
     return Settings
 

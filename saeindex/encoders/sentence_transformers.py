@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -75,11 +76,15 @@ class SentenceTransformerEncoder:
         published = read_config(folder / "config_sentence_transformers.json").get("prompts", {})
         self._query_prompt = published.get("query", "") if query_prompt is None else query_prompt
         self._document_prompt = published.get("document", "") if document_prompt is None else document_prompt
-        self._backend = _load_backend(folder, precision, device, max_length)
+        digest = model_hash(folder)
+        key = (folder, digest, precision, device, max_length)
+        if (backend := _IN_USE.get(key)) is None:
+            backend = _IN_USE[key] = _load_backend(folder, precision, device, max_length)
+        self._backend = backend
         self._identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
-            revision=model_hash(folder),
+            revision=digest,
             dimension=self._backend.dimension,
             max_length=self._backend.max_length,
             pooling=self._backend.pooling,
@@ -405,6 +410,10 @@ class _LibraryBackend:
         features = {name: tensor.to(self._model.device) for name, tensor in padded.items()}
         vectors: torch.Tensor = self._model(features)["sentence_embedding"]
         return vectors.to(torch.float32)
+
+
+# The models that are in use: encoders of one model and the same options share its weights.
+_IN_USE: WeakValueDictionary[tuple[object, ...], _BertBackend | _LibraryBackend] = WeakValueDictionary()
 
 
 def _load_backend(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from saeindex.features.anchors import Anchors
     from saeindex.features.evidence import Evidence, LogOdds
-    from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
     from saeindex.features.taxonomy import Concepts, DefinedConcept
     from saeindex.sae.train import TrainingStatus
@@ -241,15 +240,13 @@ class FeatureSpace(Space):
         token: str | None = None,
         revision: str | None = None,
         commit_message: str | None = None,
-        api: HubApi | None = None,
     ) -> str:
         """Upload the space with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
         from saeindex.features.hub import push_to_hub
 
         return push_to_hub(
-            self, repo_id, private=private, token=token, revision=revision,
-            commit_message=commit_message, api=api,
-        )  # fmt: skip
+            self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+        )
 
     @classmethod
     def from_pretrained(
@@ -261,12 +258,11 @@ class FeatureSpace(Space):
         cache_dir: str | Path | None = None,
         force_download: bool = False,
         local_files_only: bool = False,
-        download: Callable[..., str] | None = None,
     ) -> Self:
         """Load a folder, a packaged space or a hub repository; see :mod:`saeindex.features.hub`."""
         from saeindex.features.hub import from_pretrained
 
         return from_pretrained(
             name_or_path, cls, revision=revision, token=token, cache_dir=cache_dir,
-            force_download=force_download, local_files_only=local_files_only, download=download,
+            force_download=force_download, local_files_only=local_files_only,
         )  # fmt: skip

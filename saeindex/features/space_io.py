@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from typing import cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -28,6 +30,9 @@ from saeindex.files import (
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
+
+# The spaces that are in use, by kind and by the checksums of their files: indexes of one space share it.
+_IN_USE: WeakValueDictionary[tuple[object, ...], Space] = WeakValueDictionary()
 
 
 def save_space(space: Space, target: Path) -> Path:
@@ -65,12 +70,18 @@ def save_space(space: Space, target: Path) -> Path:
 
 
 def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
-    """Load a packaged space by name, or a directory; raise MismatchError if its files are damaged."""
+    """Load a packaged space by name, or a directory; raise MismatchError if its files are damaged.
+
+    A space that is in use is not loaded again.
+    """
     from safetensors import SafetensorError
 
     folder = find_space(name_or_path)
     try:
-        return _read(folder, kind)
+        key = (kind, *checksums_of_files(folder, without="").items())
+        if (space := _IN_USE.get(key)) is None:
+            space = _IN_USE[key] = _read(folder, kind)
+        return cast(SpaceT, space)
     except (
         SafetensorError,
         OSError,

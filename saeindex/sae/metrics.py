@@ -1,12 +1,12 @@
 """Measures of the error of sparse codes, and of the stability of dictionaries between trainings.
 
-Plain functions on arrays: errors, densities, neighbours, rankings, decoder directions. Similarities are
+Plain functions on arrays: errors, neighbours, rankings, decoder directions. Similarities are
 cosines, as in the store. All functions work in blocks: memory grows with the rows, not with their square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 QUERY_BLOCK = 512
-BINS_PER_DECADE = 4
 # Decoder cosine from which a feature recurs in another dictionary; chance gives far lower cosines.
 RECURS = 0.7
 # Maximum number of features of an assignment, whose matrix of all pairs in double precision takes 2 GB.
@@ -54,29 +53,6 @@ def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dic
         "cosine": float(cosines(x, reconstructed).mean()),
         "active": float(len(code.indices) / max(1, len(code))),
     }
-
-
-# Densities --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class DensityHistogram:
-    """Counts of features by density: bin i counts log10 densities in [edges[i], edges[i + 1])."""
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    never: int
-
-
-def density_histogram(
-    density: NDArray[np.floating], bins_per_decade: int = BINS_PER_DECADE
-) -> DensityHistogram:
-    """Return the histogram of log10 densities (n,), with the last bin closed; density 0 is counted apart."""
-    active = np.log10(density[density > 0].astype(np.float64))
-    lowest = min(-1, int(np.floor(active.min(initial=0.0) * bins_per_decade)))
-    edges = np.arange(lowest, 1) / bins_per_decade
-    counts, _ = np.histogram(active, edges)
-    return DensityHistogram(tuple(edges.tolist()), tuple(counts.tolist()), int(len(density) - len(active)))
 
 
 # Neighbours and rankings ------------------------------------------------------------------------------
@@ -132,25 +108,6 @@ def similarity_ndcg(
     true, found = _similarities(x, x, True), _similarities(searched, reconstructed, True)
     parts = [ndcg(gains.clip(0), scores, k) for gains, scores in zip(true, found, strict=True)]
     return float(np.concatenate(parts).mean())
-
-
-def relevance_ndcg(
-    queries: FloatArray, documents: FloatArray, relevant: Sequence[Sequence[int]], k: int = 10
-) -> float:
-    """Return the mean nDCG@k of searching ``documents`` (m, d); ``relevant[i]`` are the rows for query i.
-
-    A query without relevant rows is left out; InvalidInputError if no query has relevant rows.
-    """
-    hits = nearest(queries, documents, min(k, len(documents)))
-    discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
-    scores = [
-        float(discounts[np.isin(ranked, list(wanted))].sum() / discounts[: len(set(wanted))].sum())
-        for ranked, wanted in zip(hits, relevant, strict=True)
-        if len(wanted)
-    ]
-    if not scores:
-        raise InvalidInputError("nDCG", "no query has a relevant record", "Give relevant rows.")
-    return float(np.mean(scores))
 
 
 def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:

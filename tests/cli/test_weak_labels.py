@@ -11,8 +11,6 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import UnknownConceptError
-from saeindex.features import FeatureLabel
-from saeindex.features.card import model_card
 from saeindex.types import shown_label
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
@@ -127,11 +125,9 @@ def test_families_mark_weak_labels_and_families_with_only_weak_labels(index_fold
     assert all(family["is_weak"] for family in families)
 
 
-def test_maps_and_cards_mark_weak_labels(index_folder: Path, index: str, half_weak: FeatureSpace) -> None:
+def test_maps_mark_weak_labels(index_folder: Path, index: str) -> None:
     lost = call("sae", "map", str(index_folder / "space"), "minilm-concepts", "--threshold", "1.0")
     assert lost.returncode in (0, 1)
     described = called("sae", "map", str(index_folder / "space"), str(index_folder / "space"))
     assert all(m["old_is_weak"] == (m["old"] % 2 == 0) for m in described["matches"])
     assert all(m["new_is_weak"] == (m["new"] % 2 == 0) for m in described["matches"])
-    weak = tuple(FeatureLabel(label.text, label.method, 0.6) for label in half_weak.labels)
-    assert "(weak), 0.60" in model_card(replace(half_weak, labels=weak))

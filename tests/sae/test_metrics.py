@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import permutations
 
 import numpy as np
@@ -18,12 +17,10 @@ from saeindex.errors import InvalidInputError
 from saeindex.sae import metrics
 from saeindex.sae.metrics import (
     cosines,
-    density_histogram,
     ndcg,
     nearest,
     neighbour_overlap,
     nmse,
-    relevance_ndcg,
     seed_stability,
     similarity_ndcg,
 )
@@ -62,24 +59,6 @@ def test_cosines_equal_sklearn_and_are_0_for_a_zero_row() -> None:
     x, other = vectors(3), noisy(vectors(3), 4)
     np.testing.assert_allclose(cosines(x, other), np.diag(cosine_similarity(x, other)), atol=1e-6)
     assert cosines(x, np.zeros_like(x)).tolist() == [0] * len(x)
-
-
-# Densities --------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(1e-7, 1), max_size=60), st.integers(0, 5), st.integers(1, 8))
-def test_every_feature_is_in_one_bin_or_never_active(active: list[float], never: int, bins: int) -> None:
-    density = np.array([*active, *[0.0] * never])
-    histogram = density_histogram(density, bins)
-    assert sum(histogram.counts) + histogram.never == len(density)
-    assert histogram.never == never
-    assert len(histogram.edges) == len(histogram.counts) + 1
-    assert np.allclose(np.diff(histogram.edges), 1 / bins)
-    for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
-        logs = [math.log10(value) for value in active]
-        inside = sum(low <= v < high or (v == high == histogram.edges[-1]) for v in logs)
-        assert count == inside
 
 
 # Neighbours -------------------------------------------------------------------------------------------
@@ -142,21 +121,6 @@ def test_similarity_ndcg_equals_sklearn_without_the_diagonal() -> None:
         expected = ndcg_score(gains, scores, k=10)
         assert similarity_ndcg(x, reconstructed, queries=queries) == pytest.approx(expected, abs=1e-5)
     assert similarity_ndcg(x, x) == pytest.approx(1)
-
-
-def test_relevance_ndcg_equals_sklearn_over_queries_with_relevant_records() -> None:
-    x, queries = vectors(11), vectors(12, 25)
-    rng = np.random.default_rng(0)
-    relevant = [rng.choice(len(x), size=rng.integers(0, 15), replace=False).tolist() for _ in queries]
-    truth = np.zeros((len(queries), len(x)))
-    for row, wanted in zip(truth, relevant, strict=True):
-        row[wanted] = 1
-    has_any = truth.any(1)
-    assert not has_any.all()
-    expected = ndcg_score(truth[has_any], cosine_similarity(queries, x)[has_any], k=10)
-    assert relevance_ndcg(queries, x, relevant) == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(InvalidInputError, match="no query"):
-        relevance_ndcg(queries, x, [[]] * len(queries))
 
 
 # Stability --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,12 +10,30 @@ import numpy as np
 from benchmarks import data, mixture
 from benchmarks.data import has_value, properties
 from saeindex import open_encoder
-from saeindex.sae.metrics import relevance_ndcg
+from saeindex.sae.metrics import nearest
 
 if TYPE_CHECKING:
     from saeindex import FeatureSpace
+    from saeindex.types import FloatArray
 
 RECORDS = 1_500
+
+
+def relevance_ndcg(
+    queries: FloatArray, documents: FloatArray, relevant: Sequence[Sequence[int]], k: int = 10
+) -> float:
+    """Return the mean nDCG@k of searching ``documents`` (m, d); ``relevant[i]`` are the rows for query i.
+
+    A query without relevant rows is left out.
+    """
+    hits = nearest(queries, documents, min(k, len(documents)))
+    discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    scores = [
+        float(discounts[np.isin(ranked, list(wanted))].sum() / discounts[: len(set(wanted))].sum())
+        for ranked, wanted in zip(hits, relevant, strict=True)
+        if len(wanted)
+    ]
+    return float(np.mean(scores))
 
 
 def ndcg_retained(space: FeatureSpace) -> tuple[float, str, None, None, int]:

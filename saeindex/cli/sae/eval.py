@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +24,6 @@ Corpus = Annotated[
         help="Texts, as for `index`, or one .npy file of embeddings; best not those it was fitted on."
     ),
 ]
-Page = Annotated[Path | None, typer.Option(help="Write the report as an HTML page with plots.")]
 Against = Annotated[
     list[str] | None,
     typer.Option(help="Another space, to count the features that recur in it. Repeatable."),
@@ -38,7 +36,6 @@ Seed = Annotated[int, typer.Option(help="Seed of the sample for neighbours.")]
 def eval_(
     space: Space,
     corpus: Corpus,
-    page: Page = None,
     against: Against = None,
     text_field: TextField = None,
     limit: Limit = None,
@@ -56,14 +53,10 @@ def eval_(
 
     with progress_bar("measuring", "docs", len(x)) as bar:
         report = measure_fidelity(opened, x, against=others, seed=seed, progress=bar.update)
-    if page is not None:
-        from saeindex.features.fidelity_charts import write_page
-
-        write_page(report, page)
     if as_json:
-        print_json({**report.to_json(), "page": None if page is None else str(page)})
+        print_json(report.to_json())
     else:
-        _print(console(), report, page)
+        _print(console(), report)
 
 
 def _comparable(space: FeatureSpace, name: str) -> FloatArray:
@@ -90,11 +83,11 @@ def _embeddings(
     return embed(texts, space.open_encoder())
 
 
-def _print(out: Console, report: FidelityReport, page: Path | None) -> None:
+def _print(out: Console, report: FidelityReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from saeindex.features.fidelity_report import figures, verdict
+    from saeindex.features.fidelity import figures, verdict
 
     for sentence in verdict(report):
         out.print(Text(sentence))
@@ -102,9 +95,7 @@ def _print(out: Console, report: FidelityReport, page: Path | None) -> None:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
-    for row in figures(report):
-        table.add_row(Text(row.name), row.value, Text(row.meaning))
+    for name, value, meaning in figures(report):
+        table.add_row(Text(name), value, Text(meaning))
     out.print()
     out.print(table)
-    if page is not None:
-        out.print(Text(f"\nThe page with plots: {page}"))
