@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, SAE
+from saeindex.language.speech import readable
 from saeindex.protocols import Point, PointId, SparseVector
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Rows:
 
 
 def tokens(text: str) -> set[str]:
-    """Return the different words of a text, lower-cased."""
-    return set(WORD.findall(text[:READ_CHARS].lower()))
+    """Return the different words that are read of a text, lower-cased."""
+    return set(WORD.findall(readable(text[:READ_CHARS]).lower()))
 
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:

@@ -26,6 +26,7 @@ from saeindex.features.evidence import LEAST
 from saeindex.indexing.sentences import spans_from, stored_sentences
 from saeindex.indexing.terms import MIN_RECORDS, Surroundings
 from saeindex.language.fields import RECORD_ID
+from saeindex.language.speech import masked
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import pages
 from saeindex.types import LevelName, Proof
@@ -128,7 +129,7 @@ class Scan:
         """Yield the sentence by which the record of a payload speaks of the phrase, if it possibly does."""
         if spoken := self.records.get(payload[RECORD_ID]):
             start, end = spans_from(payload[SPANS])[spoken.sentence]
-            sentence = payload[TEXT][start:end]
+            sentence = masked(payload[TEXT])[start:end]
             found = self.words.in_one(sentence)
             yield Proof(None, self.words.phrase, round(spoken.p, 2), sentence, start, found)
 

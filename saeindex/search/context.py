@@ -31,6 +31,7 @@ from saeindex.errors import NotFoundError
 from saeindex.indexing.proof import PRESENT, mentions_of
 from saeindex.indexing.sentences import spans_from, spans_in
 from saeindex.language.fields import METADATA, RECORD_ID
+from saeindex.language.speech import masked
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted
@@ -190,7 +191,7 @@ class _Record(NamedTuple):
     @classmethod
     def of(cls, point: Point, space: Space) -> _Record:
         """Take the sentences that the index knows, or find them."""
-        text = point.payload[TEXT]
+        text = masked(point.payload[TEXT])
         spans = spans_from(point.payload.get(SPANS, ())) or spans_in(text)
         return cls(
             point, spans, [_shown(text[start:end]) for start, end in spans], _features_of(point, space)
