@@ -16,7 +16,6 @@ from benchmarks import data, mixture
 from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.collection.rows import Rows
-from saeindex.collection.sample import Neighbourhood
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.operations.search import searcher_of
@@ -83,9 +82,9 @@ class Corpus:
         return self.rows.x
 
     @cached_property
-    def around(self) -> Neighbourhood:
-        """The neighbourhood of the rows, which is the same for all queries."""
-        return Neighbourhood.of(self.index.state.sample(), self.rows)
+    def around(self) -> NDArray[np.int64]:
+        """The neighbours of the rows, which are the same for all queries."""
+        return self.index.state.sample().neighbours_of(self.rows)
 
     @cached_property
     def kinds(self) -> list[str]:

@@ -21,6 +21,7 @@ from benchmarks import data, mixture, vocabulary
 from benchmarks.aims import aims
 from benchmarks.enrichment import enriched
 from benchmarks.suites.legibility.conceptuality import SynsetSets, described, half
+from benchmarks.vocabulary.labeler import VocabularyLabeler
 from benchmarks.vocabulary.read_names import with_read_names
 from benchmarks.vocabulary.words import common_words
 from saeindex.encoders import open_encoder
@@ -28,7 +29,6 @@ from saeindex.features import FeatureSpace
 from saeindex.features.anchors import Anchors
 from saeindex.features.calibration import Calibration
 from saeindex.features.fitting import split_by_group, train_and_measure
-from saeindex.features.labelers.vocabulary import VocabularyLabeler
 from saeindex.features.labelling import labeling_task, with_labeling, with_spelling
 from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept

@@ -23,8 +23,43 @@ SaeIndexError                     the root; has asked, found, do
 from __future__ import annotations
 
 import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+_OURS = str(Path(__file__).parent)
+
+
+class FilterWarning(UserWarning):
+    """A filter that cannot be meant so: it names a field that no record has, or a value of another kind."""
+
+
+def tell(text: str, kind: type[Warning] = FilterWarning) -> None:
+    """Warn at the line that called the package; what :func:`collecting` collects is not shown."""
+    if (collected := _COLLECTED.get()) is not None:
+        collected.append(text)
+        return
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level)
+
+
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Yield the list of what is told meanwhile, in place of warnings."""
+    told: list[str] = []
+    token = _COLLECTED.set(told)
+    try:
+        yield told
+    finally:
+        _COLLECTED.reset(token)
 
 
 def kind_of(value: object) -> str:

@@ -137,7 +137,7 @@ def test_a_value_of_another_kind_is_said(index: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match="my grop"):
         index.diff(by="metadata.my grop")
     [warning] = index.search("papers", group_by="metadata.my grop").plan.warnings
-    assert warning == 'no sampled record has metadata.my grop; did you mean metadata."my group"?'
+    assert warning == 'no record has metadata.my grop; did you mean metadata."my group"?'
 
 
 @pytest.mark.parametrize(

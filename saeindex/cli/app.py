@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from saeindex._version import __version__
 from saeindex.cli.output import say
 from saeindex.cli.settings import default_map
 from saeindex.errors import (
+    FilterWarning,
     InvalidInputError,
     NotFoundError,
     SaeIndexError,
@@ -107,6 +109,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
+    warnings.showwarning = _warn
     given = sys.argv[1:]
     command = given[0] if given else ""
     if command in SHORT_COMMANDS:
@@ -165,6 +168,14 @@ def _flush(command: str) -> None:
         found = f"the output takes no more: {error.strerror or error}"
         _report(StorageError(f"saeindex {command}", found, "Print to another place."))
         sys.exit(RUNTIME)
+
+
+def _warn(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Print a warning of ours in a line; others as Python does."""
+    if issubclass(category, FilterWarning):
+        say(visible(f"Warning: {message}"), is_error=True)
+    else:
+        say(warnings.formatwarning(message, category, *place[:2]).rstrip(), is_error=True)
 
 
 def _report(error: SaeIndexError) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from saeindex.report.result import AnalysisResult
 
 
+# Nothing could be compared, as asked: wrong use, as an empty group is.
+NOT_COMPARABLE = 2
+
+
 def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
     """Return an option callback that refuses files that cannot be written, or do not end in one of ``known``.
 
@@ -68,7 +72,8 @@ class Delivery:
     def deliver(self, result: AnalysisResult, question: str = "", fails_empty: bool = True) -> None:
         """Print a result and write the requested files; exit with 1 if nothing was found.
 
-        With ``fails_empty`` off, an empty result does not exit: the caller decides.
+        Where nothing could be compared the exit is 2. With ``fails_empty`` off, an empty result does not
+        exit: the caller decides.
         """
         written = self._written(result, question)
         if self.as_json:
@@ -77,7 +82,9 @@ class Delivery:
             console().print(str(result), markup=False, soft_wrap=True)
             for path in written:
                 console().print(f"wrote {path}", style="dim", markup=False)
-        if fails_empty and not len(result):
+        if result.not_comparable and not len(result):
+            raise typer.Exit(NOT_COMPARABLE)
+        if fails_empty and not result.has_findings:
             raise typer.Exit(1)
 
     def _written(self, result: AnalysisResult, question: str) -> list[str]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.client.connection import Connection, named
 from saeindex.client.jobs import Job, Jobs
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, tell
+from saeindex.operations.analysis import Analysis
 from saeindex.operations.differences import DiffGroups
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import Scroll
+from saeindex.operations.search import PlanQuery
 from saeindex.operations.surfaces import Surface
 from saeindex.protocols import Rejected
 from saeindex.schema import to_json
@@ -67,6 +69,9 @@ class RemoteIndex(Surface):
             operation = self._sendable(operation)
         params = {"wait": wait} if operation.is_analysis else None
         found = self.connection.ask("POST", f"{self._path}/{operation.name}", to_json(operation), params)
+        if not isinstance(operation, Analysis | PlanQuery):  # a plan has its own
+            for told in found.pop("warnings", ()):
+                tell(told)
         return Job(self._jobs, found, operation) if operation.is_analysis and "state" in found else found
 
     def _sendable(self, asked: DiffGroups) -> DiffGroups:

@@ -51,7 +51,8 @@ class QueryVectors:
 
     def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
         """``encode`` turns texts into vectors (n, d)."""
-        self._encode, self._kept = encode, Memo[FloatArray](KEPT)
+        self._encode = encode
+        self._kept: Memo[FloatArray] = Memo(KEPT)
 
     def __call__(self, text: str) -> FloatArray:
         """Return the vector (d,) of a text."""

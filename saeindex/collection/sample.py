@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.protocols import PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 SAMPLE = 4_096
@@ -119,6 +119,19 @@ class CollectionSample:
         return nearest_rows(self.rows.x - self.mean, self.rows.x - self.mean, NEIGHBOURS, skip_self=True)
 
     @cached_property
+    def _rows_by_id(self) -> dict[PointId, int]:
+        return {point_id: row for row, point_id in enumerate(self.rows.ids)}
+
+    def neighbours_of(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the sampled rows nearest to each of ``rows`` (m, up to 10); a sampled row is not its own."""
+        here = np.array([self._rows_by_id.get(one, -1) for one in rows.ids], np.int64)
+        found = np.zeros((len(rows), self.neighbours.shape[1]), np.int64)
+        found[here >= 0] = self.neighbours[here[here >= 0]]
+        if len(fresh := np.flatnonzero(here < 0)):
+            found[fresh] = nearest_rows(rows.x[fresh] - self.mean, self.rows.x - self.mean, found.shape[1])
+        return found
+
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """The words, by column."""
         return tuple(self.places)
@@ -166,31 +179,3 @@ def nearest_rows(
     if count < 1:
         return np.zeros((len(queries), 0), np.int64)
     return nearest(queries, among, count, without_itself=skip_self)
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbourhood:
-    """Positions of rows among the sample and themselves: ``here`` (m,), and neighbours (m, up to 10).
-
-    The neighbours of a sampled row are its neighbours in the sample. ``fresh`` rows are not in the sample.
-    """
-
-    here: NDArray[np.int64]
-    nearest: NDArray[np.int64]
-    fresh: int
-
-    @classmethod
-    def of(cls, sample: CollectionSample, rows: Rows) -> Neighbourhood:
-        """Return the neighbourhood of ``rows`` among themselves and in the sample."""
-        among, m = sample.rows.joined(rows), len(sample.rows)
-        place = {point_id: i for i, point_id in enumerate(among.ids)}
-        here = np.array([place[point_id] for point_id in rows.ids], np.int64)
-        nearest = np.zeros((len(rows), sample.neighbours.shape[1]), np.int64)
-        nearest[here < m] = sample.neighbours[here[here < m]]
-        fresh = np.flatnonzero(here >= m)
-        if len(fresh):
-            centred = among.x - sample.mean
-            found = nearest_rows(centred[here[fresh]], centred, nearest.shape[1] + 1)
-            for row, places in zip(fresh, found, strict=True):
-                nearest[row] = places[places != here[row]][: nearest.shape[1]]
-        return cls(here, nearest, len(among) - m)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.collection.records import check_not_documents
 from saeindex.collection.rows import read_rows
-from saeindex.collection.sample import CollectionSample, Neighbourhood, read_sample
+from saeindex.collection.sample import CollectionSample, read_sample
 from saeindex.collection.snapshot import take_snapshot
-from saeindex.collection.statistics import Statistics, read_statistics
 from saeindex.config import CACHE_FOLDER, DENSE, DOCUMENT, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
@@ -57,7 +56,6 @@ class IndexState:
         self.folder = folder
         self._open_encoder = open_encoder
         self._derived: dict[tuple[Hashable, ...], Any] = {}
-        self._candidates: tuple[Sequence[Point], Rows, Neighbourhood] | None = None
         self._lock = threading.RLock()
 
     @property
@@ -123,10 +121,6 @@ class IndexState:
         """Return a sample of the records; InvalidInputError if there are none."""
         return self.derived(_sample)
 
-    def statistics(self) -> Statistics:
-        """Return statistics of the payloads."""
-        return self.derived(_statistics)
-
     def check_field(self, field: str) -> None:
         """Raise InvalidInputError unless the index has a text field: the text ("") or a further one."""
         known = self.manifest.fields
@@ -147,17 +141,6 @@ class IndexState:
     def rows(self, points: Sequence[Point]) -> Rows:
         """Return points (with both vectors and their text) as rows."""
         return read_rows(points, self.space, self.sample().places)
-
-    def candidates(self, points: Sequence[Point]) -> tuple[Rows, Neighbourhood]:
-        """Return candidates as rows, and their neighbourhood in the sample.
-
-        The result for the last list of points is cached: the explanation of each hit needs it again.
-        """
-        known = self._candidates
-        if known is None or known[0] is not points:
-            rows = self.rows(points)
-            known = self._candidates = points, rows, Neighbourhood.of(self.sample(), rows)
-        return known[1], known[2]
 
     def nearest(self, vector: FloatArray) -> Rows | None:
         """Return the records nearest to a vector (d,); None if the sample has all records."""
@@ -225,7 +208,3 @@ def _sample(state: IndexState) -> CollectionSample:
 
 def _snapshot(state: IndexState, field: str) -> Snapshot:
     return take_snapshot(state.store, state.space, state.manifest.points_revision, state.cache, field)
-
-
-def _statistics(state: IndexState) -> Statistics:
-    return read_statistics(state.store, state.space.n_features, state.total)

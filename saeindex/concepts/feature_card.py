@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
 from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING
 from saeindex.indexing.points import code_of
@@ -14,6 +15,7 @@ from saeindex.indexing.proof import PROVING, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
 from saeindex.schema import Result
+from saeindex.stores.base import first_points
 from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
@@ -143,15 +145,16 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
 
 
 def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, ...]:
-    """Return records of the sample that most surely speak of a feature's concept."""
-    statistics, found = state.statistics(), list[StrongRecord]()
+    """Return records of a sample that most surely speak of a feature's concept."""
+    found = list[StrongRecord]()
+    sampled = first_points(state.store, SAMPLE, PAGE, [CONCEPTS])  # ids are hashes: the first are at random
     for level in ("strong", "typical", "present", "possible"):
-        mask = statistics.with_any([feature * LEVEL_STRIDE + LEVELS_OF[level][0]])
-        ids = [statistics.ids[row] for row in np.flatnonzero(mask)[:READ].tolist()]
+        code = feature * LEVEL_STRIDE + LEVELS_OF[level][0]
+        ids = [point.id for point in sampled if code in point.payload.get(CONCEPTS, ())][:READ]
         for point in state.store.get(ids, [*PROVING, "record_id", TEXT], [SAE]):
             said = [one for one in mentions_of(point.payload) if one.feature == feature]
-            code = code_of(point)
-            active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+            own = code_of(point)
+            active = dict(zip(own.indices.tolist(), own.values.tolist(), strict=True))
             found += [
                 StrongRecord(point.payload["record_id"], point.payload[TEXT], active.get(feature, 0.0), proof)
                 for proof in proofs(point.payload, state.space, said)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
 
 from saeindex.errors import InvalidInputError
-from saeindex.llm.budget import Ledger
-from saeindex.llm.chat import Chat, ReplyCache, chat_client
+from saeindex.llm.chat import Chat, ServiceKeywords
 from saeindex.llm.prompts import CLOSE, OPEN, quoted_text, text_block
-from saeindex.llm.replies import answered, read_scores
+from saeindex.llm.replies import read_scores
 
 if TYPE_CHECKING:
-    from openai import OpenAI
-
     from saeindex.concepts.feedback import Feedback
     from saeindex.llm.prompts import Messages
 
@@ -32,27 +29,9 @@ SYSTEM = (
 class ConceptJudge:
     """Accepts and rejects the concepts of a feedback by one request to ``POST /chat/completions``."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        cache: str | Path | None = None,
-        max_tokens: int | None = None,
-        max_retries: int = 3,
-        timeout: float = 60.0,
-        client: OpenAI | None = None,
-    ) -> None:
-        """Create a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
-
-        ``max_tokens`` limits the tokens of all requests, input and output; ``cache`` is a file of replies.
-        """
-        self.model = model
-        opened = client or chat_client(base_url, api_key, max_retries, timeout)
-        self._chat = Chat(
-            opened, ReplyCache(None if cache is None else Path(cache)), Ledger(None, max_tokens, None)
-        )
+    def __init__(self, model: str, **service: Unpack[ServiceKeywords]) -> None:
+        """Open a client of a service; see :class:`saeindex.llm.chat.ServiceKeywords`."""
+        self.model, self._chat = model, Chat(**service)
 
     def judge(self, feedback: Feedback) -> Feedback:
         """Return the feedback with verdicts on its concepts; a person's verdicts are kept.
@@ -74,9 +53,8 @@ class ConceptJudge:
         messages = judge_messages(description, against, labels)
         tokens = 32 + REPLY_TOKENS * len(labels)
         asked = f"a judgement by {self.model!r} at {self._chat.host}"
-        return answered(
-            self._chat, self.model, messages, tokens, lambda text: read_scores(text, len(labels)), asked
-        )
+        read = partial(read_scores, count=len(labels))
+        return self._chat.answer(self.model, messages, tokens, read, asked)
 
 
 def judge_messages(description: str, against: tuple[str, ...], labels: list[str]) -> Messages:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.rows import Rows
-from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Neighbourhood
+from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
@@ -154,7 +154,7 @@ class ConceptReader:
         scorer = Scorer(inferred, self._sample, RECIPE.neighbours)
         blocks = range(0, len(self._rows), BLOCK)
         rows = [self._rows.take(np.arange(s, min(s + BLOCK, len(self._rows)))) for s in blocks]
-        total = np.concatenate([scorer(block, _nowhere(len(block), self._sample)).total for block in rows])
+        total = np.concatenate([scorer(block).total for block in rows])
         found: Doubles = (total - total.mean()) / max(float(total.std()), 1e-9)
         return found
 
@@ -238,12 +238,6 @@ def threshold(scores: Doubles, share: float) -> float:
         at = (low + high) / 2
         low, high = (at, high) if np.mean(1 / (1 + np.exp(-SLOPE * (scores - at)))) > share else (low, at)
     return (low + high) / 2
-
-
-def _nowhere(count: int, sample: CollectionSample) -> Neighbourhood:
-    """Return rows without neighbours, all outside the sample."""
-    here = len(sample.rows) + np.arange(count)
-    return Neighbourhood(here, np.zeros((count, 0), np.int64), count)
 
 
 def parse_concept(text: str) -> NamedConcept:

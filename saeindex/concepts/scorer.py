@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.sample import Neighbourhood
 from saeindex.concepts.weighting import TINY, contrast
 
 if TYPE_CHECKING:
@@ -43,15 +42,16 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows, around: Neighbourhood | None = None) -> Scored:
-        """Return the scores of ``rows``; ``around`` are their neighbours, if known."""
-        around = around or Neighbourhood.of(self.sample, rows)
-        own = self.own(self.inference.own_scores(rows))
-        every = np.concatenate([self.sampled, np.zeros((around.fresh, own.shape[1]))])
-        every[around.here] = own
-        near = (
-            self.near(every[around.nearest].mean(axis=1)) if around.nearest.shape[1] else np.zeros_like(own)
-        )
+    def __call__(self, rows: Rows, nearest: NDArray[np.int64] | None = None) -> Scored:
+        """Return the scores of ``rows``, each whatever the others are.
+
+        ``nearest`` (m, n) are their neighbours in the sample, if known.
+        """
+        own, near = self.own(self.inference.own_scores(rows)), None
+        if self.neighbours:
+            nearest = self.sample.neighbours_of(rows) if nearest is None else nearest
+            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else None
+        near = np.zeros_like(own) if near is None else near
         both = self.both(own + self.neighbours * near)
         return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
 

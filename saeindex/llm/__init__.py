@@ -1,1 +1,1 @@
-"""A client of OpenAI-compatible chat services: budget, cache, replies and prompts."""
+"""A client of OpenAI-compatible chat services: cache, cap on tokens, prompts and strict replies."""

@@ -1,31 +1,49 @@
-"""Chat services with the OpenAI protocol, at any base URL, with a cache and a budget."""
+"""Chat services with the OpenAI protocol, at any base URL, with a cache of replies and a cap on tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
 from saeindex.encoders.openai import estimate_tokens, new_client
-from saeindex.errors import LabelerError
+from saeindex.errors import InvalidInputError, LabelerError
 from saeindex.files import replacing
-from saeindex.llm.prompts import Messages
+from saeindex.llm.prompts import Messages, correction
+from saeindex.llm.replies import BadReplyError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from saeindex.llm.budget import Ledger
-
+Read = TypeVar("Read")
 # Tokens of roles and separators of a chat template, per message, with a bias to too many.
 MESSAGE_TOKENS = 16
 # Statuses that refuse a single request and not all requests: too long, filtered, not understood.
 REFUSALS = (400, 413, 422)
 LONGEST_QUOTE = 16
+
+
+class ServiceKeywords(TypedDict, total=False):
+    """Where a service is, and what it may cost.
+
+    Address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``; ``cache`` is a folder of replies;
+    ``max_tokens`` limits the tokens of all requests, in and out; ``timeout`` is in seconds.
+    """
+
+    base_url: str | None
+    api_key: str | None
+    cache: str | Path | None
+    max_tokens: int | None
+    max_retries: int
+    timeout: float
+    client: OpenAI | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,80 @@ class Reply:
     output_tokens: int
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # for replies read from a file
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """The estimate of a run: requests that are not cached, and their tokens, with a bias to too many.
+
+    ``skipped`` features have too few texts. Requests that are repeated after a bad reply are not included.
+    """
+
+    features: int
+    skipped: int
+    requests: int
+    cached: int
+    input_tokens: int
+    output_tokens: int
+
+    def __str__(self) -> str:
+        rest = [f"{self.cached:,} replies are cached"] if self.cached else []
+        rest += [f"{self.skipped:,} features have too few texts"] if self.skipped else []
+        return (
+            f"{self.features:,} features: {self.requests:,} requests, about {self.input_tokens:,} input and "
+            f"{self.output_tokens:,} output tokens{''.join(f'; {part}' for part in rest)}"
+        )
+
+
+class BudgetReachedError(Exception):
+    """The next request could exceed the cap; never leaves this package."""
+
+
+class RefusedError(Exception):
+    """The service refuses a single request; never leaves this package."""
+
+
+class Ledger:
+    """Counts tokens; refuses the first request that could exceed the cap, and every later request.
+
+    A request reserves its estimated input and its longest reply before it is sent; afterwards the reservation
+    is replaced by the service's count. If a service counts more than was estimated, later reservations grow
+    by that factor.
+    """
+
+    def __init__(self, max_tokens: int | None = None) -> None:
+        """The cap is for tokens, in and out together."""
+        if max_tokens is not None and max_tokens <= 0:
+            raise InvalidInputError(f"max_tokens={max_tokens}", "no request is possible", "Use more than 0.")
+        self._max_tokens = max_tokens
+        self._requests = self._input = self._output = self._reserved = 0
+        self._growth, self._is_closed, self._lock = 1.0, False, Lock()
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """The settled cost so far; cached replies cost nothing."""
+        return {"requests": self._requests, "input_tokens": self._input, "output_tokens": self._output}
+
+    def reserve(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
+        """Reserve tokens and return their numbers; BudgetReachedError if they could exceed the cap."""
+        with self._lock:
+            wanted = round(input_tokens * self._growth), output_tokens
+            taken = self._input + self._output + self._reserved + sum(wanted)
+            if self._is_closed or (self._max_tokens is not None and taken > self._max_tokens):
+                self._is_closed = True
+                raise BudgetReachedError
+            self._reserved += sum(wanted)
+            return wanted
+
+    def settle(self, reserved: tuple[int, int], used: tuple[int, int] | None) -> None:
+        """Replace a reservation by the used tokens; None if there was no reply."""
+        with self._lock:
+            self._reserved -= sum(reserved)
+            if used is not None:
+                self._requests += 1
+                self._input += used[0]
+                self._output += used[1]
+                self._growth *= max(1.0, used[0] / max(1, reserved[0]))
 
 
 class ReplyCache:
@@ -77,10 +169,6 @@ class ReplyCache:
         return self._folder / key[:2] / f"{key}.json"
 
 
-class RefusedError(Exception):
-    """The service refuses a single request; never leaves this package."""
-
-
 class Chat:
     """Sends requests to a service. The ``openai`` client retries temporary failures.
 
@@ -88,9 +176,20 @@ class Chat:
     longest reply), later requests do not have that option.
     """
 
-    def __init__(self, client: OpenAI, cache: ReplyCache, ledger: Ledger) -> None:
-        """``client`` is made by :func:`chat_client`, ``cache`` stores replies, ``ledger`` limits the cost."""
-        self._client, self._cache, self.ledger = client, cache, ledger
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        cache: str | Path | None = None,
+        max_tokens: int | None = None,
+        max_retries: int = 3,
+        timeout: float = 60.0,
+        client: OpenAI | None = None,
+    ) -> None:
+        """Open a client of a service; see :class:`ServiceKeywords`. No request is made yet."""
+        self._cache, self.ledger = ReplyCache(None if cache is None else Path(cache)), Ledger(max_tokens)
+        purpose = "a language model"
+        self._client = client or new_client(base_url, api_key, max_retries, timeout, purpose, LabelerError)
         self._refused: set[str] = set()
 
     @property
@@ -102,19 +201,38 @@ class Chat:
         """Return what was answered before."""
         return self._cache.get(model, self.host, messages)
 
-    def keep(self, model: str, messages: Messages, reply: Reply) -> None:
-        """Store a reply in the cache."""
-        self._cache.put(model, self.host, messages, reply)
+    def ask(self, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:
+        """Return the reply, of at most ``reply_tokens`` tokens, parsed by ``read``, and cache it.
 
-    def ask(self, model: str, messages: Messages, reply_tokens: int, is_kept: bool = True) -> Reply:
-        """Return the reply, of at most ``reply_tokens`` tokens; send a request only if it is not cached.
-
-        A new reply is cached if ``is_kept``. Raises BudgetReachedError, RefusedError if only this request is
-        refused, and LabelerError if the service fails permanently.
+        It is asked for once more, with the reason, if it cannot be parsed. Raises BadReplyError if neither
+        can, BudgetReachedError, RefusedError if only this request is refused, and LabelerError if the service
+        fails permanently.
         """
-        known = self.cached(model, messages)
-        if known is not None:
-            return known
+        try:
+            return self._once(model, messages, reply_tokens, read)
+        except BadReplyError as error:
+            again = correction(messages, str(error))
+        return self._once(model, again, reply_tokens, read)
+
+    def answer(
+        self, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read], asked: str
+    ) -> Read:
+        """Return what :meth:`ask` does; every failure is a LabelerError, with ``asked``."""
+        try:
+            return self.ask(model, messages, reply_tokens, read)
+        except BadReplyError as again:
+            raise LabelerError(
+                asked, f"a reply that cannot be read: {again}", "Use a larger model."
+            ) from None
+        except RefusedError as error:
+            raise LabelerError(asked, str(error), "Shorten the texts, or use another model.") from None
+        except BudgetReachedError:
+            found = "the cap on tokens would be exceeded"
+            raise LabelerError(asked, found, "Raise max_tokens; earlier replies are cached.") from None
+
+    def _once(self, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:
+        if (known := self.cached(model, messages)) is not None:
+            return read(known.text)
         reserved = self.ledger.reserve(count_tokens(messages), reply_tokens)
         used = None
         try:
@@ -122,9 +240,9 @@ class Chat:
             used = reply.input_tokens, reply.output_tokens
         finally:
             self.ledger.settle(reserved, used)
-        if is_kept:
-            self.keep(model, messages, reply)
-        return reply
+        found = read(reply.text)
+        self._cache.put(model, self.host, messages, reply)
+        return found
 
     def _request(self, model: str, messages: Messages, reply_tokens: int) -> Any:
         from openai import APIError
@@ -171,24 +289,18 @@ class Chat:
 
     def _failure(self, error: Any, model: str, messages: Messages) -> Exception:
         status = getattr(error, "status_code", None)
-        asked = f"labels by {model!r} at {self.host}"
+        asked = f"a reply of {model!r} at {self.host}"
         if status in (401, 403):
-            return LabelerError(
-                asked,
-                f"status {status}: the service refuses the key",
-                "Check OPENAI_API_KEY and its access to the model.",
-            )
+            found = f"status {status}: the service refuses the key"
+            return LabelerError(asked, found, "Check OPENAI_API_KEY and its access to the model.")
         if status is None:
             found = f"no usable answer ({type(error).__name__})"
             return LabelerError(asked, found, "Check the URL, the network and the timeout, and run it again.")
         found = f"status {status}: {self._message(error, messages)}"
         if status in REFUSALS:
             return RefusedError(found)
-        do = (
-            "Run it again later"
-            if status == 429 or status >= 500
-            else "Check the model's name and its limits"
-        )
+        is_passing = status == 429 or status >= 500
+        do = "Run it again later" if is_passing else "Check the model's name and its limits"
         return LabelerError(asked, found, f"{do}; cached replies are not paid for twice.")
 
     def _message(self, error: Any, messages: Messages) -> str:
@@ -204,8 +316,3 @@ class Chat:
 def count_tokens(messages: Messages) -> int:
     """Return an estimate of the tokens of messages, with a bias to too many."""
     return sum(MESSAGE_TOKENS + estimate_tokens(message["content"]) for message in messages)
-
-
-def chat_client(base_url: str | None, api_key: str | None, max_retries: int, timeout: float) -> OpenAI:
-    """Return a client of a chat service; see :func:`saeindex.encoders.openai.new_client`."""
-    return new_client(base_url, api_key, max_retries, timeout, "a language model", LabelerError)

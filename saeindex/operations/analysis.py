@@ -81,10 +81,13 @@ class Reading:
         from saeindex.analysis.stats.groups import Selector
         from saeindex.collection.records import record_ids
 
+        planner = searcher_of(self.state).planner
+
         def filtered(condition: Filter) -> list[str]:
+            planner.checks.warn(None, condition)
             return sorted(record_ids(self.state.store, condition))
 
-        return Selector(snapshot, searcher_of(self.state).planner.features_of({}), filtered)
+        return Selector(snapshot, planner.features_of({}), filtered)
 
     def rows(self, snapshot: Snapshot, where: Any) -> NDArray[Any] | None:
         """Return the rows of a selection; None for all."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from saeindex.analysis.correlate.options import (
+from saeindex.analysis.stats.options import (
     LISTED,
     LISTED_NAMED,
     CorrelateOptions,
+    Tested,
     TriggerOptions,
 )
-from saeindex.analysis.stats.choices import Tested
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.search import searcher_of

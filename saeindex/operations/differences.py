@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.drift.options import DriftOptions
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.stats.choices import AUTO, Families, Unit
+from saeindex.analysis.stats.options import AUTO, DiffOptions, DriftOptions, Families, MonitorOptions, Unit
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.associations import NAMED, NamedConcepts
@@ -22,10 +19,9 @@ from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from saeindex.analysis.describe.results import SetDescription
-    from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.diff.baseline import Baseline
+    from saeindex.analysis.diff.results import Alert, Diff
     from saeindex.analysis.drift.results import Drift
-    from saeindex.analysis.monitor.baseline import Baseline
-    from saeindex.analysis.monitor.results import Alert
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
@@ -39,7 +35,7 @@ else:
     Values = Annotated[tuple[Any, ...], BeforeValidator(listed)]
 
     def _reference(given: Any) -> Any:
-        from saeindex.analysis.monitor.baseline import Baseline
+        from saeindex.analysis.diff.baseline import Baseline
 
         if isinstance(given, Path):
             return Baseline.load(given)
@@ -189,7 +185,7 @@ class DriftOver(DriftOptions, Analysis["Drift"], results="saeindex.analysis.drif
 
 
 @request
-class Monitor(MonitorOptions, Analysis["Alert"], results="saeindex.analysis.monitor.results"):
+class Monitor(MonitorOptions, Analysis["Alert"], results="saeindex.analysis.diff.results"):
     """Return the changes in a window of records against a reference.
 
     ``reference`` is a condition, record ids, a :class:`Baseline`, or the path of a saved baseline.
@@ -206,18 +202,17 @@ class Monitor(MonitorOptions, Analysis["Alert"], results="saeindex.analysis.moni
 
     def analyse(self, records: Reading) -> Alert:
         """Compare."""
-        from saeindex.analysis.monitor.baseline import Baseline
-        from saeindex.analysis.monitor.monitor import monitor
+        from saeindex.analysis.diff.baseline import Baseline, monitor
 
         snapshot = records.snapshot(self.field, self.unnamed)
-        select, kept = records.selector(snapshot), cast(Any, self.reference)
+        select, kept = records.selector(snapshot), cast("Any", self.reference)
         rows, looked_at = kept if isinstance(kept, Baseline) else select(kept), select(self.window)
         records.end()
         return monitor(snapshot, rows, looked_at, narrowed(MonitorOptions, self))
 
 
 @request
-class CountBaseline(Analysis["Baseline"], results="saeindex.analysis.monitor.baseline"):
+class CountBaseline(Analysis["Baseline"], results="saeindex.analysis.diff.baseline"):
     """Return the counts of a reference: save them to compare windows after its records are deleted."""
 
     name = "baseline"
@@ -230,7 +225,7 @@ class CountBaseline(Analysis["Baseline"], results="saeindex.analysis.monitor.bas
 
     def analyse(self, records: Reading) -> Baseline:
         """Count."""
-        from saeindex.analysis.monitor.baseline import baseline_of
+        from saeindex.analysis.diff.baseline import baseline_of
 
         snapshot = records.snapshot(self.field)
         select = records.selector(snapshot)

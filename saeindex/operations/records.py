@@ -165,12 +165,11 @@ class Delete(Change[int]):
         for a phrase that is no concept has to be right more often than wrong, also where it is denied.
         """
         from saeindex.language.ast import Exists
-        from saeindex.search.cardinality import near_field
 
         planner = searcher_of(state).planner
         for field in () if self.where is None else planner.fields_of(self.where):
             if not state.store.count(planner.compile(Exists(field=field), None)):
-                near = near_field(field, state.statistics())
+                near = planner.checks.near_field(field)
                 do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
                 raise InvalidInputError("delete", f"no record has {field}", do)
         condition = planner.condition(self.where, self.query_filter)

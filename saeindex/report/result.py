@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from saeindex.errors import InvalidInputError, installed
 from saeindex.files import checked_suffix, replacing, writable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Row = dict[str, Any]
+Status: TypeAlias = Literal["found", "nothing found", "not comparable"]
 TABLE_FORMATS = (".csv", ".parquet")
 # Spreadsheets run text with these first characters as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -30,10 +31,34 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 class AnalysisResult(Result, Described, ABC):
     """The result of an analysis; it prints as text, and a notebook displays it as tables.
 
-    ``revision`` is that of the index that was analysed.
+    ``revision`` is that of the index that was analysed. ``not_comparable`` says why nothing could be
+    compared: then nothing was tested, and that nothing was found says nothing about the records.
     """
 
     revision: str = ""
+    not_comparable: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Whether something was found, nothing was found, or nothing could be compared."""
+        if self.not_comparable:
+            return "not comparable"
+        return "found" if self.has_findings else "nothing found"
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether anything was found."""
+        return len(self) > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON types, with its ``status``."""
+        return {"status": self.status, **Result.to_json(self)}
+
+    @classmethod
+    def of_schema(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of the JSON, of that of the class."""
+        status = {"type": "string", "enum": list(get_args(Status))}
+        return {**found, "properties": {"status": status, **found["properties"]}}
 
     @abstractmethod
     def tables(self) -> dict[str, list[Row]]:

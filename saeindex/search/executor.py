@@ -76,9 +76,7 @@ class Executor:
         timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
         hits = [hit for _, members in groups for hit in members]
         named = [Group(value, tuple(members)) for value, members in groups if value is not None]
-        # What a property search needs is as large as a collection: its plan is described at once.
-        prepared = plan if plan.rescorer is None else plan.plan
-        return Hits(tuple(hits), prepared, timings, tuple(named))
+        return Hits(tuple(hits), plan.plan, timings, tuple(named))
 
     def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""

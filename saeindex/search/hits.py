@@ -24,7 +24,6 @@ from saeindex.types import Activation, JsonObject, Proof, one_line, shortened, s
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from saeindex.search.prepared import Prepared
 
 # Limits of tables: characters of a text, concepts of a hit, parts of a score; hits in a repr.
 TEXT_CHARS, SHOWN_CONCEPTS, SHOWN_PARTS, NAMED_HITS = 160, 4, 12, 3
@@ -98,38 +97,30 @@ class Hits(Sequence[Hit], Described):
     """The hits of one query, best first, with the plan and the time of each stage in milliseconds.
 
     If the query has ``group_by``, the hits are in the order of their groups, and ``groups`` has each group.
-    A slice of hits is hits.
+    A slice of hits is hits. They are plain data: what is kept of them keeps nothing of the index.
     """
 
     hits: tuple[Hit, ...]
-    prepared: Plan | Prepared
+    plan: Plan
     timings_ms: Mapping[str, float]
     groups: tuple[Group, ...] = ()
     json_kind: ClassVar = HitsJson
 
     @property
-    def plan(self) -> Plan:
-        """The plan of the search, with its reasons; it is described when it is first looked at."""
-        return self.prepared if isinstance(self.prepared, Plan) else self.prepared.plan
-
-    @property
     def drift(self) -> float:
         """The drift 1 - cos(q, q') of the query by steering (0 without steering)."""
-        return self.prepared.drift
+        return self.plan.drift
 
     @property
     def revision(self) -> str:
         """The revision of the index that was searched."""
-        return self.prepared.revision
+        return self.plan.revision
 
     @property
     def feedback(self) -> Feedback | None:
         """The concepts and words that a property search inferred, with sentences; None for other searches."""
-        found = self.prepared.feedback
+        found = self.plan.feedback
         return None if found is None else found.with_sentences(one for hit in self for one in hit.evidence)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Hits, (self.hits, self.plan, dict(self.timings_ms), self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Return the hits, the query, the plan and the timings as a JSON object."""
@@ -185,7 +176,7 @@ class Hits(Sequence[Hit], Described):
     def __repr__(self) -> str:
         best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
         best += ["…"] if len(self) > NAMED_HITS else []
-        return f"Hits({f'{len(self)} {self.prepared.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
+        return f"Hits({f'{len(self)} {self.plan.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
 
 
 # In a notebook ----------------------------------------------------------------------------------------
@@ -193,11 +184,11 @@ class Hits(Sequence[Hit], Described):
 
 @describe.register(Hits)
 def _(hits: Hits) -> Description:
-    asked = hits.prepared.asked
+    asked = hits.plan.asked
     summary = [f"{counted(len(hits), 'hit')}{f' {asked}' if asked else ''}."]
     if hits.drift > 0:
         summary.append(f"Steering moved the query by {hits.drift:.3f} (1 − cosine).")
-    by = hits.prepared.query.grouping
+    by = hits.plan.query.grouping
     if by is None:
         sections = [_listing(hits, "Hits", hits.drift > 0)]
     else:
@@ -209,7 +200,7 @@ def _(hits: Hits) -> Description:
         summary=summary,
         method=[str(hits.plan)],
         sections=sections,
-        notes=[warning.rstrip(".") for warning in hits.prepared.warnings],
+        notes=[warning.rstrip(".") for warning in hits.plan.warnings],
     )
 
 

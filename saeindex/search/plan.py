@@ -14,8 +14,7 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count, counted
 from saeindex.schema import Result
-from saeindex.search.cardinality import Estimate
-from saeindex.search.optimizer import Choices
+from saeindex.search.optimizer import Choices, Estimate
 from saeindex.search.query import Condition, NativeFilter, Query
 from saeindex.steering.direction import DirectionPart, listed_parts
 

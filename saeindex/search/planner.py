@@ -18,19 +18,19 @@ from saeindex.features.evidence import Mention, level_codes
 from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTerm, Phrase, walk
 from saeindex.language.evaluate import found_at, matches, predicate
-from saeindex.language.fields import METADATA, path_of
+from saeindex.language.fields import METADATA, NAMES, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.report.numbers import counted
-from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.checks import check_query
-from saeindex.search.optimizer import Near, Setting, choose
+from saeindex.search.filter_checks import FilterChecks
+from saeindex.search.optimizer import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import About, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, Steering
-from saeindex.stores.base import PAGE, pages
+from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
-    from saeindex.collection.statistics import Mask, Statistics
     from saeindex.concepts.scan import Scan
     from saeindex.concepts.scorer import Scorer
     from saeindex.protocols import PointId, SparseVector, VectorStore
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 # The number of sampled points near a query, from which the share of matches there is estimated.
 NEAREST_SAMPLED = 64
 # The number of cached property inferences.
-KEPT = 64
+KEPT, KEPT_ESTIMATES = 64, 512
 
 
 class Planner:
@@ -59,6 +58,8 @@ class Planner:
         """Plan for the records of a state."""
         self.state = state
         self._scorers: Memo[Scorer] = Memo(KEPT)
+        self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
+        self.checks = FilterChecks(state, self._required, self._estimate)
         self.resolver = Resolver(state)
         self.steering = Steering(state, self.resolver, partial(profile_direction, state))
 
@@ -88,7 +89,9 @@ class Planner:
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
-        estimate, warnings, near = self._estimate(query, where, features_of, total, steered)
+        estimate = self._estimate(query_filter, total)
+        warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
+        store = self.state.store
         return Prepared(
             query=query,
             vector=steered,
@@ -99,7 +102,16 @@ class Planner:
             drift=steering.drift_of(moved, steered),
             total=total,
             estimate=estimate,
-            choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
+            choices=choose(
+                query,
+                estimate,
+                total,
+                store.has_graph,
+                rescorer is not None,
+                store.prefers_postfilter,
+                set(fields_of(where)) <= store.layout.payload_indexes.keys(),
+                partial(self._near, query_filter, steered),
+            ),
             warnings=(*warnings, *self._cut(query.text), *_unsure(concepts.values())),
             matching=total if query_filter is None else None,
             revision=self.state.revision,
@@ -161,54 +173,38 @@ class Planner:
             )
         return steers if most is None or not steers else steering.within(moved, steers, most)
 
-    def _setting(
-        self,
-        where: Expression | None,
-        estimate: Estimate,
-        total: int,
-        is_rescored: bool,
-        near: Near,
-    ) -> Setting:
-        """Return the inputs of the choices."""
-        store = self.state.store
-        is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
-        return Setting(
-            estimate, total, store.has_graph, is_rescored, store.prefers_postfilter, is_indexed, near
-        )
+    def _estimate(self, query_filter: Filter | None, total: int) -> Estimate:
+        """Return how many records a filter selects."""
+        if query_filter is None:
+            return Estimate(total, total, total, "no filter")
+        key = query_filter.model_dump_json(exclude_none=True)
+        ids = partial(self.state.derived, _sampled_ids)
+        return self._estimates.get(key, lambda: estimated(self.state.store, query_filter, ids(), total))
 
-    def _estimate(
-        self,
-        query: Query,
-        where: Expression | None,
-        features_of: FeaturesOf,
-        total: int,
-        vector: FloatArray,
-    ) -> tuple[Estimate, tuple[str, ...], Near]:
-        """Return the estimated matches, warnings, and a function for the share of matches near the query."""
-        native = query.native
-        groups = None if query.grouping is None or query.grouping.field == DOCUMENT else query.grouping.field
-        if where is None and native is None and groups is None:
-            return Estimate(total, total, total, "no filter"), (), lambda: None
-        statistics = self.state.statistics()
-        ungrouped = () if groups is None else warnings_of_groups(groups, statistics)
-        if where is None and native is None:
-            return Estimate(total, total, total, "no filter"), ungrouped, lambda: None
+    def _of_filter(self, query: Query, where: Expression | None, estimate: Estimate) -> Iterator[str]:
+        """Yield warnings on what a query selects and groups by."""
+        if self.state.total and estimate.points < 0.5:
+            yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
+        yield from self.checks.kept_by_denials(where, query.level)
+        if query.grouping is not None and query.grouping.field != DOCUMENT:
+            yield from self.checks.of_groups(query.grouping.field)
 
-        estimator = Estimator(statistics, features_of, query.level)
-        estimate = estimator.estimate(where, native, total)
-
-        def near() -> float | None:
-            return self._near(estimator.selected(where, native), statistics, vector)
-
-        warned = *warnings_of(where, estimate, statistics), *estimator.kept_by_denials(where), *ungrouped
-        return estimate, warned, near
-
-    def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
+    def _near(self, query_filter: Filter, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
+        from qdrant_client.models import Filter, HasIdCondition
+
         rows = self.state.sample().rows
-        nearness = rows.x[: len(selected)] @ vector
+        nearness = rows.x @ vector
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
-        return float(selected[nearest].mean())
+        among = HasIdCondition(has_id=[rows.ids[row] for row in nearest.tolist()])
+        both = Filter(must=[among, query_filter])
+        found = self.state.store.scroll(both, NEAREST_SAMPLED, with_payload=False)
+        return len(found.points) / max(1, len(nearest))
+
+    def _required(self, where: Expression) -> Filter:
+        compiled = self._compiled(where, None, self.features_of({}), None)
+        assert compiled is not None  # noqa: S101  (an expression is a filter)
+        return compiled
 
     def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
         """Return where AND query_filter as one native filter."""
@@ -240,8 +236,9 @@ class Planner:
         self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
     ) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
-        expression = None if where is None else _parsed(where)
-        return self.compile(expression, as_filter(query_filter))
+        expression, native = None if where is None else _parsed(where), as_filter(query_filter)
+        self.checks.warn(expression, native)
+        return self.compile(expression, native)
 
     def is_spoken(self, text: str, condition: str) -> bool:
         """Return whether a text speaks of what a condition asks for, which has only concepts."""
@@ -358,6 +355,17 @@ def feedback_of(query: Query) -> Feedback | None:
     given = {"against": query.against, "like": query.like, "unlike": query.unlike}
     lists = {name: tuple(values) for name, values in given.items()}
     return Feedback.read({"description": described, **lists})
+
+
+def fields_of(where: Expression | None) -> tuple[str, ...]:
+    """Return the metadata fields that an expression names, once each."""
+    nodes = [] if where is None else [node for node, _ in walk(where)]
+    return tuple(dict.fromkeys(n.field for n in nodes if isinstance(n, Condition) and n.field not in NAMES))
+
+
+def _sampled_ids(state: IndexState) -> list[PointId]:
+    """Return the ids of a random sample of the points: ids are hashes, so the first are one."""
+    return [point.id for point in first_points(state.store, SAMPLED, SAMPLED, False)]
 
 
 def _parsed(where: str | Expression | JsonObject) -> Expression:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import SparseVector
-    from saeindex.search.cardinality import Estimate
-    from saeindex.search.optimizer import Choices
+    from saeindex.search.optimizer import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
     from saeindex.steering.steering import ResolvedSteer

@@ -124,19 +124,17 @@ class PropertyRanking:
 
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the scores (m,) of candidates."""
-        rows, around = self.state.candidates(points)
-        total = self.scorer(rows, around).total
+        rows = self.state.rows(points)
+        total = self.scorer(rows).total
         return total if self._text_scale is None else total + self._nearness(rows)
 
-    def explain(self, points: Sequence[Point], row: int) -> Explanation:
-        """Return the parts of a candidate's score, the largest first."""
-        rows, around = self.state.candidates(points)
-        scored = self.scorer(rows, around)
-        found = points[row].vectors.get(SAE)
+    def explain(self, point: Point) -> Explanation:
+        """Return the parts of a record's score, the largest first."""
+        rows, found = self.state.rows([point]), point.vectors.get(SAE)
         code = found if isinstance(found, SparseVector) else None
-        parts = _parts(self.scorer, rows.take(np.array([row])), scored, row, code)
+        parts = _parts(self.scorer, rows, self.scorer(rows), code)
         if self._text_scale is not None:
-            near = float(self._nearness(rows)[row])
+            near = float(self._nearness(rows)[0])
             parts.append(Part("text", None, "nearness to the text", near))
         ordered = sorted(parts, key=lambda part: -abs(part.value))
         return Explanation(tuple(ordered), float(sum(part.value for part in ordered)))
@@ -170,7 +168,7 @@ class PropertyRanking:
         return near
 
 
-def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVector | None) -> list[Part]:
+def _parts(scorer: Scorer, row: Rows, scored: Scored, code: SparseVector | None) -> list[Part]:
     """Return the parts of one row's score: concepts, words, neighbours, other values and the rest."""
     inferred, own, both, fits = scorer.inference, scorer.own, scorer.both, scorer.fits
     fit = 1.0 / float(fits.deviation[0])
@@ -182,9 +180,9 @@ def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVe
     values = unit * row.words.data * inferred.words[0][row.words.indices]
     named = [scorer.sample.words[column] for column in row.words.indices]
     parts += [Part("word", None, w, v) for w, v in zip(named, values.tolist(), strict=True) if v]
-    near = scorer.neighbours * float(scored.near[place, 0]) / float(both.deviation[0]) * fit
+    near = scorer.neighbours * float(scored.near[0, 0]) / float(both.deviation[0]) * fit
     parts.append(Part("neighbours", None, "the records most like it", near))
-    others = scored.both[place, 1:]
+    others = scored.both[0, 1:]
     if len(others):
         largest = float(others.max())
         fitting = largest + float(np.log(np.mean(np.exp(others - largest))))

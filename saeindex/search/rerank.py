@@ -33,8 +33,8 @@ class Rescorer(Protocol):
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the score (m,) of each candidate; higher is better. NaN drops a candidate."""
 
-    def explain(self, points: Sequence[Point], row: int) -> Explanation:
-        """Return the parts of the score of ``points[row]`` in :meth:`scores`."""
+    def explain(self, point: Point) -> Explanation:
+        """Return the parts of a point's score in :meth:`scores`, which no other point changes."""
 
 
 class Rescored(InOrder):
@@ -45,11 +45,8 @@ class Rescored(InOrder):
         self._store, self._rescorer, self._request = store, rescorer, request
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`saeindex.search.retrieval.Scoring`; other points are scored beside candidates."""
-        row = self._rows.get(point.id)
-        if row is not None:
-            return self._rescorer.explain(self._pool, row)
-        return self._rescorer.explain([*self._pool, point], len(self._pool))
+        """See :class:`saeindex.search.retrieval.Scoring`."""
+        return self._rescorer.explain(point)
 
     @cached_property
     def _pool(self) -> list[Point]:
@@ -59,10 +56,6 @@ class Rescored(InOrder):
         if request.query_filter is None:
             request = replace(request, query_filter=self._request.query_filter)
         return self._store.search(replace(request, timeout=self._request.timeout))
-
-    @cached_property
-    def _rows(self) -> dict[PointId, int]:
-        return {point.id: row for row, point in enumerate(self._pool)}
 
     @cached_property
     def _ranked(self) -> list[tuple[PointId, float]]:

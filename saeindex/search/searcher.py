@@ -17,17 +17,17 @@ from saeindex.search.checks import check_query
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.context import Context, choose_context
 from saeindex.search.executor import Executor, ranks
-from saeindex.search.explain_analyze import analyzed
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.hits import Hits
-from saeindex.search.plan import Plan
+from saeindex.search.plan import Plan, Stage
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared
 from saeindex.search.query import Query, without
-from saeindex.stores.tracing import Deadline
+from saeindex.stores.tracing import Deadline, watched
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
+    from saeindex.stores.tracing import Note
 
 # The number of nearest labels among which the concepts of a query's text are searched.
 NEAREST_LABELS = 20
@@ -102,12 +102,31 @@ class Searcher:
         return choose_context(query.text, asked, points, self._space, encoder, budget, query.offset)
 
     def analyzed(self, query: Query) -> Plan:
-        """Run a query and return its plan beside the measured counts and times of each stage."""
+        """Run a query and return its plan beside the measured counts and times of each stage.
 
-        def run(prepared: Prepared) -> Hits:
-            return self.executor.run(prepared, Deadline(prepared.query.timeout))
-
-        return analyzed(query, self._store, self.prepare, run)
+        A search does not count its matches, and this does.
+        """
+        started = time.perf_counter()
+        with watched() as asked_in_planning:
+            prepared = self.prepare(query)
+        planned = (time.perf_counter() - started) * 1e3
+        with watched() as notes:
+            hits = self.executor.run(prepared, Deadline(query.timeout))
+        total = (time.perf_counter() - started) * 1e3
+        started = time.perf_counter()
+        matching = self._store.count(prepared.query_filter)
+        counted = (time.perf_counter() - started) * 1e3
+        expected = prepared.estimate.points
+        stages = [
+            Stage("plan", None, None, planned),
+            *(_stage(note, None, "  plan: ") for note in asked_in_planning),
+            Stage("filter, counted", expected, matching, counted),
+            *(_stage(note, expected) for note in notes),
+            Stage("explain", None, None, hits.timings_ms["explain"]),
+            Stage("hits", hits.plan.steps.expected, len(hits), hits.timings_ms["search"]),
+        ]
+        plan = replace(prepared, matching=matching).plan
+        return replace(plan, stages=tuple(stages), total_ms=total)
 
     def compare(self, query: Query, a: str, b: str) -> Comparison:
         """Return why record ``a`` ranks above or below record ``b`` for a query."""
@@ -140,6 +159,15 @@ class Searcher:
         active, _ = self._space.sae.encode_one(self._vectors(text))
         named = self.planner.resolver.match(text, NEAREST_LABELS)
         return {*active.tolist(), *(match.id for match in named if match.score >= FLOOR)}
+
+
+def _stage(note: Note, matching: float | None, prefix: str = "") -> Stage:
+    """Return a note as a stage; a request is expected to return its limit, or all matches if fewer."""
+    name = " ".join(filter(None, [note.action, note.what, f"{note.asked:,}" if note.asked else ""]))
+    expected: float | None = note.asked
+    if note.action in ("search", "scroll") and matching is not None and note.asked is not None:
+        expected = min(float(note.asked), matching)
+    return Stage(prefix + name, expected, note.points, note.ms)
 
 
 @contextmanager

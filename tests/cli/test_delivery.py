@@ -61,7 +61,7 @@ def test_pairs_are_written_as_files_and_an_empty_result_exits_1(
     with_food = ["--with-concept", "food=metadata.topic=cooking"]
     run = CliRunner().invoke(app, ["correlate", index_folder, *music, *with_food, *files(tmp_path)])
     found = json.loads(run.stdout)
-    assert run.exit_code == (0 if found["results"] or found["avoided"] else 1)
+    assert run.exit_code == {"found": 0, "nothing found": 1, "not comparable": 2}[found["status"]]
     assert "music" in (tmp_path / "found.html").read_text(encoding="utf-8")
     none = CliRunner().invoke(app, ["correlate", index_folder, "--alpha", "1e-300", *files(tmp_path)])
     assert none.exit_code == 1 and json.loads(none.stdout)["found"] == 0

@@ -65,7 +65,7 @@ def test_drift_is_printed_and_written(index_folder: str, app: typer.Typer, tmp_p
     code, output = invoke(app, "drift", index_folder, "--over", "metadata.year", *ordered, "--json")
     found: dict[str, Any] = json.loads(output)
     assert [one["name"] for one in found["periods"]] == order.split(", ")
-    assert code == (0 if found["results"] or found["words"] else 1)
+    assert code == {"found": 0, "nothing found": 1, "not comparable": 2}[found["status"]]
 
 
 def test_monitor_exits_1_on_an_alert_and_0_without(

@@ -10,7 +10,7 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.rows import concept_matrix, read_rows, tokens
-from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
+from saeindex.collection.sample import CollectionSample, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
@@ -66,28 +66,21 @@ def test_a_state_keeps_its_sample_while_records_are_added(
     assert (index.state.total, len(index.state.sample().rows)) == (12, 12)
 
 
-def test_candidates_are_read_once(papers: FeatureIndex) -> None:
-    state, points = papers.state, all_points(papers)[:20]
-    rows, around = state.candidates(points)
-    assert state.candidates(points) == (rows, around)
-    assert np.array_equal(around.nearest, state.sample().neighbours[around.here])
-    assert state.candidates(points[:5])[0].ids == rows.ids[:5]
-
-
-def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
+def test_a_record_outside_the_sample_has_its_neighbours_in_it_whatever_else_is_scored(
     papers: FeatureIndex,
 ) -> None:
     whole = papers.state.sample()
     sample = CollectionSample(papers.space, whole.rows.take(np.arange(100)), whole.places, 240)
     rows = whole.rows.take(np.array([7, 120, 121, 122]))
-    around = Neighbourhood.of(sample, rows)
-    assert around.here.tolist() == [7, 100, 101, 102]
-    assert around.fresh == 3
-    x = np.concatenate([sample.rows.x, rows.x[1:]]).astype(np.float64) - sample.mean
+    found = sample.neighbours_of(rows)
+    assert np.array_equal(found[0], sample.neighbours[7])
+    x = (sample.rows.x - sample.mean).astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    for place, found in zip(around.here[1:], around.nearest[1:], strict=True):
-        others = np.delete(x @ x[place], place)
-        np.testing.assert_allclose(np.sort((x @ x[place])[found]), np.sort(others)[-10:], atol=1e-5)
+    for row, own in zip(rows.x[1:] - sample.mean, found[1:], strict=True):
+        cosines = x @ (row / np.linalg.norm(row))
+        np.testing.assert_allclose(np.sort(cosines[own]), np.sort(cosines)[-10:], atol=1e-5)
+    alone = sample.neighbours_of(rows.take(np.array([2])))
+    assert np.array_equal(alone[0], found[2])
 
 
 def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureIndex) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import binom, fisher_exact, pearsonr
 
 from saeindex import FeatureSpace, Record
 from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, pair_tables, z_scores
-from saeindex.analysis.correlate.units import Units
+from saeindex.analysis.correlate.pair_tests import Units
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.vocabulary.labeler import VocabularyLabeler
 from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family
 from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LexicalLabeler, ManualLabeler
-from saeindex.features.labelers.vocabulary import VocabularyLabeler
 from saeindex.features.labelling import labeling_task, relabel, split_texts, with_labeling
 from saeindex.features.labels import TRUST_FLOOR
 from saeindex.features.space_map import carry_manual_labels

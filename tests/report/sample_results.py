@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 
 from saeindex.analysis.cluster.axis import Axis
-from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
-from saeindex.analysis.cluster.verdict import Verdict
+from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept, Verdict
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Trigger, Triggers
 from saeindex.analysis.describe.results import SetDescription, Standing, Theme
-from saeindex.analysis.diff.results import Confirmation, Detectable, Diff, Finding, Hint, StratumChange
-from saeindex.analysis.drift.periods import Period
-from saeindex.analysis.drift.results import Drift, Trend
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.monitor.results import Alert
+from saeindex.analysis.diff.results import Alert, Confirmation, Detectable, Diff, Finding, Hint, StratumChange
+from saeindex.analysis.drift.results import Drift, Period, Trend
+from saeindex.analysis.stats.options import MonitorOptions
 from saeindex.report.model import Example
 
 EVIL = "<script>alert(1)</script>"

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saeindex.analysis.cluster.charts import neighbour_layout
+from saeindex.analysis.cluster.report import neighbour_layout
 from saeindex.errors import InvalidInputError
 from saeindex.report.charts import (
     GAP,

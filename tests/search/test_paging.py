@@ -117,8 +117,8 @@ class ByLength:
         sizes[sizes == 0] = np.nan
         return sizes
 
-    def explain(self, points: list[Point], row: int) -> Explanation:
-        size = float(len(code_of(points[row]).indices))
+    def explain(self, point: Point) -> Explanation:
+        size = float(len(code_of(point).indices))
         parts = (Part("source", None, "half", size / 2), Part("source", None, "other half", size / 2))
         return Explanation(parts, size)
 

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from saeindex.client import AsyncRemoteIndex, RemoteIndex
 from saeindex.client.connection import read
 from saeindex.errors import (
     AccessError,
+    FilterWarning,
     InvalidInputError,
     NotFoundError,
     QuerySyntaxError,
@@ -230,6 +232,12 @@ def test_names_and_profiles_are_kept(remote: RemoteIndex) -> None:
     assert remote.search("rain", steer="+profile:mine:0.5", limit=1).drift > 0
     remote.profiles.delete("mine")
     assert "mine" not in remote.profiles.names()
+
+
+def test_warnings_of_filters_are_those_of_the_library(remote: RemoteIndex) -> None:
+    for ask in (remote.count, partial(remote.search, "songs", limit=1)):
+        with pytest.warns(FilterWarning, match="no record has metadata.NOPE"):
+            ask(where="metadata.NOPE = 3")
 
 
 def test_errors_are_those_of_the_library(remote: RemoteIndex, url: str) -> None:

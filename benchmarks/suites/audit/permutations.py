@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.drift.contrasts import centred, independent_variance
-from saeindex.analysis.drift.trend_test import OF_CHANGE, OF_TREND, searched, split_scores
-from saeindex.analysis.stats.family_test import _differences
+from saeindex.analysis.drift.trend_test import (
+    OF_CHANGE,
+    OF_TREND,
+    centred,
+    independent_variance,
+    searched,
+    split_scores,
+)
 from saeindex.analysis.stats.stratified import StratifiedCounts, indicator
+from saeindex.analysis.stats.unit_totals import _differences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

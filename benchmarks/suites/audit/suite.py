@@ -23,18 +23,16 @@ from benchmarks.snapshots import as_indexed, encoder, labelled
 from benchmarks.suites.audit import permutations
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import correlate_named
+from saeindex.analysis.correlate.pair_tests import units_of
 from saeindex.analysis.correlate.triggers import find_triggers
-from saeindex.analysis.correlate.units import units_of
 from saeindex.analysis.diff.diff import diff
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.drift.drift import drift, drift_design
-from saeindex.analysis.drift.options import DriftOptions
-from saeindex.analysis.drift.periods import periods_of
+from saeindex.analysis.drift.drift import drift, drift_design, periods_of
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import DiffOptions, DriftOptions
+from saeindex.analysis.stats.unit_totals import run_tests
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from saeindex.analysis.stats.choices import Family
+    from saeindex.analysis.stats.options import Family
 
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]

@@ -16,14 +16,11 @@ from benchmarks.suites.calibration.comparisons import DOCUMENTS, PROMPTS, TOPIC,
 from benchmarks.suites.calibration.populations import PROMPT, PROMPTED, population
 from benchmarks.suites.drift.chance import in_periods, trend_tests
 from saeindex.analysis.describe.describe import REST, SET
+from saeindex.analysis.diff.baseline import baseline_of, monitor
 from saeindex.analysis.diff.findings import found_between
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.monitor.baseline import baseline_of
-from saeindex.analysis.monitor.monitor import monitor
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.stats.choices import AUTO
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import AUTO, DiffOptions, MonitorOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,7 +177,7 @@ def profiles(source: Source, drawn: Drawn) -> Callable[[], Trial]:
             groups = Groups((SET, REST), (rows, np.setdiff1d(np.arange(len(snapshot)), rows)))
             options = DiffOptions(families=("concepts", "words"), examples=0, seed=run)
             design = design_of(snapshot, groups, options.unit)
-            found, _ = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
+            found, *_ = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
             return {family: len(one) for family, one in found.items()}
 
         return trial

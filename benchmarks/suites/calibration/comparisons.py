@@ -16,10 +16,10 @@ from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import PROMPT, PROMPTED, population
 from benchmarks.suites.diff.calibration import Prepared, pair
 from saeindex.analysis.diff.diff import named_evidence
-from saeindex.analysis.stats.choices import AUTO, FAMILIES
 from saeindex.analysis.stats.design import Design, design_of
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import AUTO, FAMILIES
+from saeindex.analysis.stats.unit_totals import FamilyTest, run_any, run_tests
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def regimes() -> list[Regime]:
         Regime("aa_diff", "30 against 300, goemotions", compared(("goemotions",), sized(30, 300))),
         Regime("aa_diff", "three groups of 1,000, clinc150",
                compared(("clinc150",), sized(1_000, 1_000, 1_000))),
+        Regime("aa_diff", "any difference, three groups of 1,000, clinc150",
+               compared(("clinc150",), sized(1_000, 1_000, 1_000), test=run_any)),
+        Regime("aa_diff", "any difference, groups of 30, 300 and 2,000, goemotions",
+               compared(("goemotions",), sized(30, 300, 2_000), test=run_any)),
         Regime("aa_diff", "ten described properties, 200 against 2,000, goemotions",
                described("goemotions", sized(200, 2_000))),
         Regime("aa_diff_1_to_100", "100 against 10,000, three corpora",
@@ -59,6 +63,8 @@ def regimes() -> list[Regime]:
                compared(DOCUMENTS, whole("metadata.doc", 15))),
         Regime("aa_by_unit", "5 against 25 documents, masc_registers",
                compared(DOCUMENTS, whole("metadata.doc", 5))),
+        Regime("aa_by_unit", "any difference, three groups of 10 documents, masc_registers",
+               compared(DOCUMENTS, thirds("metadata.doc"), test=run_any)),
         Regime("aa_by_unit", "halves of 30 prompts of 14 responses, alpaca_eval",
                compared(PROMPTS, whole(PROMPT, 15))),
         Regime("aa_by_unit", "halves of 2,806 topics, medquad",
@@ -93,6 +99,17 @@ def whole(unit: str, count: int) -> Assign:
     return assign
 
 
+def thirds(unit: str) -> Assign:
+    """Return the assignment of whole units to three groups."""
+
+    def assign(snapshot: Snapshot, rng: np.random.Generator) -> Groups:
+        codes = snapshot.column(unit).codes
+        group = rng.permutation(int(codes.max()) + 1)[codes] % 3
+        return Groups(("a", "b", "c"), tuple(np.flatnonzero((codes >= 0) & (group == g)) for g in range(3)))
+
+    return assign
+
+
 def within(unit: str) -> Assign:
     """Return the assignment of half of the records of each unit to each group."""
 
@@ -106,26 +123,34 @@ def within(unit: str) -> Assign:
     return assign
 
 
-def compared(source: Source, assign: Assign, unit: str | None = AUTO) -> Callable[[], Trial]:
-    """Return null runs of a comparison with the default options, or with a unit."""
+def compared(
+    source: Source, assign: Assign, unit: str | None = AUTO, test: Callable[..., FamilyTest] = run_tests
+) -> Callable[[], Trial]:
+    """Return null runs of a comparison with the default options, or with a unit, or by another test."""
 
     def opened() -> Trial:
         prepared = population(*source)
 
         def trial(run: int, rng: np.random.Generator) -> Mapping[str, int]:
             groups = assign(prepared.snapshot, rng)
-            return found(prepared, groups, design_of(prepared.snapshot, groups, unit), run)
+            return found(prepared, groups, design_of(prepared.snapshot, groups, unit), run, test)
 
         return trial
 
     return opened
 
 
-def found(prepared: Prepared, groups: Groups, design: Design, run: int) -> Mapping[str, int]:
+def found(
+    prepared: Prepared,
+    groups: Groups,
+    design: Design,
+    run: int,
+    test: Callable[..., FamilyTest] = run_tests,
+) -> Mapping[str, int]:
     """Return how many findings each family has."""
     codes, count = groups.codes, len(groups.names)
     return {
-        family: len(run_tests(prepared.on(groups.pooled, family, run), codes, count, design).found(ALPHA))
+        family: len(test(prepared.on(groups.pooled, family, run), codes, count, design).found(ALPHA))
         for family in FAMILIES
     }
 

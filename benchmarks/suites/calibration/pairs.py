@@ -22,10 +22,9 @@ from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import PROMPTED, prompts, shuffled_rows, snapshot_of
 from saeindex.analysis.correlate.all_pairs import companions
 from saeindex.analysis.correlate.named_pairs import pair_tables
-from saeindex.analysis.correlate.pair_tests import corrected, count_pairs
+from saeindex.analysis.correlate.pair_tests import Units, corrected, count_pairs
 from saeindex.analysis.correlate.triggers import _p_of_weights, _tables
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial
-from saeindex.analysis.correlate.units import Units
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from benchmarks.mixture import CACHE
 from benchmarks.snapshots import as_indexed, encoder
 from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
 from saeindex import FeatureSpace
-from saeindex.analysis.cluster.axis import Axis, AxisValue
-from saeindex.analysis.cluster.axis_scores import axis_evidence
-from saeindex.analysis.cluster.views import Views
+from saeindex.analysis.cluster.anchored_em import Views
+from saeindex.analysis.cluster.axis import Axis, AxisValue, axis_evidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,8 +14,8 @@ from benchmarks.suites.cluster import methods
 from benchmarks.suites.cluster.axes import Task, Texts, tasks
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.anchored_em import settle
-from saeindex.analysis.cluster.axis_scores import gather
-from saeindex.analysis.cluster.verdict import judge, signs_of
+from saeindex.analysis.cluster.axis import gather
+from saeindex.analysis.cluster.quality import judge, signs_of
 from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:

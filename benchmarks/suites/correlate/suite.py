@@ -24,9 +24,8 @@ from benchmarks.suites.correlate.planted_pairs import (
 from benchmarks.suites.correlate.planted_triggers import trigger_rank
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import z_scores
-from saeindex.analysis.correlate.pair_tests import PairTables
-from saeindex.analysis.correlate.units import units_of
-from saeindex.analysis.stats.choices import AUTO
+from saeindex.analysis.correlate.pair_tests import PairTables, units_of
+from saeindex.analysis.stats.options import AUTO
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.snapshots import labelled
-from saeindex.analysis.stats.choices import FAMILIES, Family
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import FAMILIES, Family
+from saeindex.analysis.stats.unit_totals import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

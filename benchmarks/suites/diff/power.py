@@ -12,19 +12,19 @@ import numpy as np
 
 from benchmarks.snapshots import labelled, space_of_index
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
-from saeindex.analysis.diff.robustness import power
-from saeindex.analysis.stats.choices import FAMILIES
+from saeindex.analysis.diff.findings import power
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import evidence_of
-from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.options import FAMILIES
+from saeindex.analysis.stats.unit_totals import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.choices import Family
-    from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
+    from saeindex.analysis.stats.options import Family
+    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.

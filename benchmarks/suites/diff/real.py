@@ -20,14 +20,14 @@ from benchmarks.suites.diff.detectors import DETECTORS, detected
 from saeindex.analysis.diff.findings import findings_of, telling
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of
-from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.unit_totals import run_tests
 from saeindex.features.contrast_sets import auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
+    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
 
 TOP = 5

@@ -25,9 +25,8 @@ from benchmarks.suites.diff import power as diff_power
 from benchmarks.suites.diff import real as diff_real
 from benchmarks.suites.latency import built
 from saeindex.analysis.diff.diff import diff
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import FAMILIES, DiffOptions
 
 SEED = 0
 METHODS = (*FAMILIES, "any", "rule", "rule_at_ours", "log_odds", "log_odds_at_ours")

@@ -9,19 +9,18 @@ import numpy as np
 
 from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import ALPHA, BY_DOCUMENT, MIN_SUPPORT, Prepared
+from saeindex.analysis.diff.baseline import monitor
 from saeindex.analysis.drift.trend_test import run_trends
-from saeindex.analysis.monitor.monitor import monitor
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import FAMILIES, MonitorOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.drift.trend_test import TrendTest
-    from saeindex.analysis.stats.choices import Family
+    from saeindex.analysis.stats.options import Family
     from saeindex.collection.snapshot import Snapshot
 
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")

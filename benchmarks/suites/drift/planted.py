@@ -10,13 +10,12 @@ import numpy as np
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from benchmarks.suites.diff.power import higher_in_first, most_informative
 from benchmarks.suites.drift.chance import PERIODS, WINDOW, in_periods, trend_tests
-from saeindex.analysis.drift.trends import kind_of
-from saeindex.analysis.monitor.monitor import monitor
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.stats.choices import FAMILIES
+from saeindex.analysis.diff.baseline import monitor
+from saeindex.analysis.drift.drift import kind_of
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import evidence_of
-from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.options import FAMILIES, MonitorOptions
+from saeindex.analysis.stats.unit_totals import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

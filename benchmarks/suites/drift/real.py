@@ -15,11 +15,10 @@ from benchmarks.suites.diff.real import _flags as detector_flags
 from benchmarks.suites.diff.real import _proxies as proxies_of
 from benchmarks.suites.drift.chance import in_periods, trend_tests
 from saeindex.analysis.drift.drift import drift
-from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.trend_test import run_trends
-from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence
+from saeindex.analysis.stats.options import FAMILIES, DriftOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

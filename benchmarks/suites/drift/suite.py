@@ -21,7 +21,7 @@ from benchmarks.suites.diff.suite import mean_by_corpus
 from benchmarks.suites.drift import chance as drift_chance
 from benchmarks.suites.drift import planted as drift_planted
 from benchmarks.suites.drift import real as drift_real
-from saeindex.analysis.stats.choices import FAMILIES
+from saeindex.analysis.stats.options import FAMILIES
 
 SEED = 0
 PLANTED = ("stackoverflow_titles", "clinc150", "arxiv_heldout", "medquad", "goemotions")

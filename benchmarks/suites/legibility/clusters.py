@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.snapshots import labelled
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import one_hot
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import pair
 from benchmarks.suites.diff.real import MIN_RECORDS
 from saeindex.analysis.diff.diff import diff
-from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.stats.options import DiffOptions
 
 if TYPE_CHECKING:
     from benchmarks.suites.legibility.versions import Version

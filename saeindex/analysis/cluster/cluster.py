@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.cluster.anchored_em import settle, soft, standardised
-from saeindex.analysis.cluster.axis import Axis, with_values
-from saeindex.analysis.cluster.axis_scores import (
+from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
+from saeindex.analysis.cluster.axis import (
+    Axis,
     AxisEvidence,
     axis_evidence,
     gather,
     known_values,
     text_vectors,
+    with_values,
 )
-from saeindex.analysis.cluster.description import described_clusters, leaks, sized
+from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leaks, signs_of, sized
 from saeindex.analysis.cluster.results import Clustering
-from saeindex.analysis.cluster.verdict import UNJUDGED, judge, signs_of
-from saeindex.analysis.cluster.views import Views
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_matrix
 from saeindex.collection.snapshot import rows_of_snapshot
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.cluster.anchored_em import Settled
     from saeindex.analysis.cluster.axis import Encodes
-    from saeindex.analysis.cluster.verdict import Verdict
+    from saeindex.analysis.cluster.results import Verdict
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles

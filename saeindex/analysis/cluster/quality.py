@@ -1,20 +1,35 @@
-"""Quality of clusters: conductance, silhouette, distinctive features, and agreement with other fields."""
+"""Clusters described, measured and judged: whether a space can express an axis.
+
+The verdict is made of signs of failure that need no true labels. They measure whether the records divide
+along the axis. They cannot measure whether the division has the meaning of the axis: an axis that is confused
+with another one, such as topic, passes.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from saeindex.analysis.cluster.anchored_em import standardised
+from saeindex.analysis.cluster.results import Cluster, KeyConcept, Signs, Verdict
+from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.stratified import memberships
 from saeindex.concepts.weighting import TINY, over_represented, units
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from saeindex.analysis.cluster.anchored_em import Settled, Whitened
+    from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
+    from saeindex.features import FeatureSpace
+    from saeindex.report.model import Example
     from saeindex.types import FloatArray
 
 # The maximum number of values of a field for leakage, and the minimum number of records with a value.
@@ -96,3 +111,145 @@ def free_clusters(x: FloatArray, count: int, seed: int = 0) -> NDArray[np.int64]
 
     codes: NDArray[np.int64] = KMeans(count, n_init=3, random_state=seed).fit_predict(x).astype(np.int64)
     return codes
+
+
+FREE = "(free)"
+CONCEPTS = 8
+# The minimum z, lift and share of records for a concept of a cluster.
+MIN_Z, MIN_LIFT, MIN_SHARE = 3.0, 1.2, 0.02
+
+
+def described_clusters(
+    snapshot: Snapshot,
+    sample: CollectionSample,
+    rows: NDArray[np.int64],
+    shares: Doubles,
+    names: Sequence[str],
+    shown: int,
+) -> list[Cluster]:
+    """Return the clusters of a sample's records, in the order of ``names``.
+
+    ``rows`` (m,) are their rows of the snapshot, -1 for one that is not shown; ``shares`` (m, J) say how far
+    each record is in.
+    """
+    codes, count = shares.argmax(1), len(names)
+    apart = conductances(neighbour_graph(sample.neighbours), codes, count)
+    fits = silhouettes(sample.rows.x, codes, count)
+    spoken = snapshot.listed_at("typical")[rows * (rows >= 0)].multiply((rows >= 0)[:, None]).tocsr()
+    over, lift = distinctive(spoken, codes, count)
+    usual = np.asarray(spoken.mean(0), np.float64).ravel()
+    sizes = np.bincount(codes, minlength=count)
+    found = []
+    for value, name in enumerate(names):
+        inside = np.flatnonzero(codes == value)
+        lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
+        central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
+        concepts = key_concepts(snapshot.space, over[value], lift[value], lift[value] * usual)
+        found.append(
+            Cluster(
+                name,
+                int(sizes[value]),
+                float(sizes[value] / max(1, len(codes))),
+                concepts,
+                _examples(snapshot, rows[central], concepts, shown),
+                _examples(snapshot, rows[edge], concepts, shown),
+                float(apart[value]),
+                float(fits[inside].mean()) if len(inside) else 0.0,
+            )
+        )
+    return found
+
+
+def _examples(
+    snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[KeyConcept], shown: int
+) -> tuple[Example, ...]:
+    return examples_of(snapshot, rows[rows >= 0][:shown].tolist(), [one.feature for one in concepts])
+
+
+def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:
+    """Return the order of a cluster's records: the surest first, among them those nearest to their mean."""
+    x = sample.rows.x[inside].astype(np.float64)
+    mean = x[lead >= np.median(lead)].mean(0) if len(inside) else np.zeros(sample.rows.x.shape[1])
+    nearness = x @ mean
+    return np.lexsort((-nearness, lead < (np.median(lead) if len(lead) else 0.0)))
+
+
+def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubles) -> tuple[KeyConcept, ...]:
+    """Return the features that are over-represented, the surest first; weak labels after clear ones."""
+    kept = [f for f in np.argsort(-over)[: 4 * CONCEPTS].tolist() if over[f] >= MIN_Z]
+    kept = [f for f in kept if lift[f] >= MIN_LIFT and share[f] >= MIN_SHARE]
+    ordered = sorted(kept, key=lambda feature: space.labels[feature].is_weak)[:CONCEPTS]
+    labels = [space.labels[feature] for feature in ordered]
+    return tuple(
+        KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
+        for feature, label in zip(ordered, labels, strict=True)
+    )
+
+
+def leaks(
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    sample: CollectionSample,
+    codes: NDArray[np.int64],
+    count: int,
+) -> dict[str, dict[str, float]]:
+    """Return the agreement of clusters with other fields, and with k-means clusters without an axis."""
+    found = leakage(snapshot, rows, codes)
+    found[FREE] = agreement(free_clusters(sample.rows.x, count), codes)
+    return found
+
+
+def sized(clusters: Sequence[Cluster], codes: NDArray[np.int64]) -> tuple[Cluster, ...]:
+    """Return the clusters with the sizes of all records' ``codes`` (m,)."""
+    sizes = np.bincount(codes, minlength=len(clusters)).tolist()
+    shares = [size / max(1, len(codes)) for size in sizes]
+    return tuple(
+        replace(cluster, size=size, share=share)
+        for cluster, size, share in zip(clusters, sizes, shares, strict=True)
+    )
+
+
+FAILS_FROM = 0.5
+LOW_KEPT, LOW_LITERAL, LOW_TOLD = 0.5, 0.2, 0.7
+# A cluster with less than this fraction of an equal share counts as empty.
+EMPTY = 0.02
+
+
+UNJUDGED = Verdict(True, "not judged: this method has no start to compare its end with", None)
+
+
+def signs_of(whitened: Whitened, settled: Settled, literal: NDArray[np.int64]) -> Signs:
+    """Measure the signs; ``literal`` (m,) is the value that each record is nearest to as it stands."""
+    began, codes, count = settled.began, settled.codes, settled.shares.shape[1]
+    fit = whitened.fit(began, np.ones(len(began)))
+    return Signs(
+        agreement(began.argmax(1), codes)["ari"],
+        agreement(literal, codes)["ari"],
+        float((standardised(fit) * standardised(began)).mean(0).mean()),
+        float(np.bincount(codes, minlength=count).min() / len(codes) * count),
+        bool((codes == codes[0]).all()),
+    )
+
+
+def judge(signs: Signs) -> Verdict:
+    """Return the verdict on a clustering with these signs."""
+    score = signs.failure_score
+    if signs.is_one:
+        return Verdict(False, "nothing tells the records apart: all are in one cluster", 1.0, signs)
+    if score < FAILS_FROM:
+        return Verdict(
+            True, "records stay where the axis put them, and agree with similar records", score, signs
+        )
+    reasons = []
+    if signs.kept < LOW_KEPT:
+        reasons.append(f"records drifted from where the axis put them (agreement {signs.kept:.2f})")
+    if signs.literal < LOW_LITERAL:
+        reasons.append(f"they are not where the words alone put them (agreement {signs.literal:.2f})")
+    if signs.told < LOW_TOLD:
+        reasons.append(f"similar records differ on the axis (correlation {signs.told:.2f})")
+    if signs.smallest < EMPTY:
+        reasons.append("a value has next to no records")
+    usual = (
+        f"such agreement of start and end ({signs.kept:.2f}) and words ({signs.literal:.2f}) mostly failed"
+    )
+    return Verdict(False, "; ".join(reasons) or usual, score, signs)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
+from saeindex.analysis.correlate.pair_tests import PairTables, aligned_rows, corrected, count_pairs, units_of
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
-from saeindex.analysis.correlate.units import aligned_rows, units_of
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
-    from saeindex.analysis.stats.choices import Correction
+    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
@@ -98,6 +97,7 @@ def correlate_open(
             for first, *others in (pairs([row, *rows]) for row, rows in together.items())
         ),
         avoided=tuple(pairs(apart.tolist())),
+        not_comparable="" if tested else f"no two concepts are in {min_support} records or more each",
     )
 
 

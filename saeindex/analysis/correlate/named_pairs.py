@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
-from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.choices import Correction
+    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
@@ -60,7 +59,8 @@ def correlate_named(
     units = units_of(snapshot, other, kept, unit)
     tables, p = pair_tables(found, pairs, units)
     # Pairs with few records are tested too: leaving them out would depend on the counts.
-    p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
+    is_large = np.maximum(tables.both, tables.expected) >= min_support
+    p = np.where(is_large, p, 1.0)
     q = corrected(p, len(p), method)
     together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
     describe = _Describer(snapshot, other, kept, named, found)
@@ -74,7 +74,10 @@ def correlate_named(
         records=len(kept),
         units=len(units),
         level="named",
-        tested=len(pairs),
+        tested=len(pairs) if is_large.any() else 0,
+        not_comparable=""
+        if is_large.any()
+        else f"no pair is in {min_support} records, nor would be by chance",
         found=len(together) + len(apart),
         alpha=alpha,
         method=method,

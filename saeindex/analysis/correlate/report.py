@@ -1,15 +1,21 @@
-"""The reports of correlations and triggers."""
+"""The reports of correlations and triggers, with their charts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
-from saeindex.analysis.correlate.charts import graph_of_pairs, heat_map, trigger_bars
-from saeindex.analysis.correlate.results import Correlations, Triggers
-from saeindex.report import model
+import numpy as np
+
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Triggers
+from saeindex.errors import installed
+from saeindex.report import charts, model
+from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, alt, inline
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, chance, counted, number, percent, ratios
+from saeindex.types import shortened
 
 # The number of findings in the summary, of rows of a table before the others are folded, and of pairs with
 # example records.
@@ -56,7 +62,9 @@ def _(found: Correlations) -> Description:
     return Description(
         question=f"Which concepts of {fields} go together?",
         summary=[
-            f"{total}, in {found.records:,} records.",
+            f"Not comparable: {found.not_comparable}, among {found.records:,} records."
+            if found.not_comparable
+            else f"{total}, in {found.records:,} records.",
             *(f"These {verb}: {names}." for verb, names in first.items() if names),
         ],
         method=_pair_method(found),
@@ -64,7 +72,9 @@ def _(found: Correlations) -> Description:
             "Pairs are ordered by their evidence, not by their NPMI, which favours rare pairs; "
             f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are left out."
         ],
-        sections=[Section("Findings", _pairs(found) or ["No pair was found."]), *_evidence(found)],
+        sections=[]
+        if found.not_comparable
+        else [Section("Findings", _pairs(found) or ["No pair was found."]), *_evidence(found)],
         limits=LIMITS,
     )
 
@@ -132,7 +142,9 @@ def _(found: Triggers) -> Description:
         summary=[
             f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
             f"({percent(usual)}), to {found.units_having:,} of {found.units:,} prompts.",
-            f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it{merged}.",
+            f"Not comparable: {found.not_comparable}."
+            if found.not_comparable
+            else f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it{merged}.",
             *([f"First of them: {first}."] if first else []),
             *([NONE_SHOWN] if found.results and not found.units_having else []),
         ],
@@ -150,7 +162,8 @@ def _(found: Triggers) -> Description:
 
 def _trigger_sections(found: Triggers) -> Iterator[Section]:
     if not found.results:
-        yield Section("Findings", ["No trigger was found."])
+        if not found.not_comparable:
+            yield Section("Findings", ["No trigger was found."])
         return
     caption = "Triggers, the surest first"
     rows = table(caption, found.results, TRIGGER_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)
@@ -160,3 +173,153 @@ def _trigger_sections(found: Triggers) -> Iterator[Section]:
         quotes = model.Quotes([(kind, getattr(one, name)) for name, kind in RECORDS.items()])
         records += [model.Heading(str(one.pair.a)), quotes]
     yield Section("Records to read", records)
+
+
+# Maximum number of concepts on a side of the heat map, and of pairs in the graph.
+MAX_CONCEPTS, MAX_EDGES = 22, 48
+# Pixels of a graph before its nodes are moved apart for the labels, and of the height of a node with a label.
+GRAPH_SIZE, NODE_HEIGHT = (620, 520), 27.0
+# Pixels around the nodes of a graph: half the width of a label, and the height of a node.
+MARGINS = (90, 24)
+# Maximum number of letters of a node's label.
+LETTERS = 24
+KINDS = ("go together", "avoid each other")
+MEASURES = ("npmi", "support", "expected", "lift", "q")
+
+
+def heat_map(found: Correlations) -> Chart:
+    """Return a heat map of the concepts of the most certain pairs."""
+    pairs = [*found.results, *found.avoided]
+    is_across = found.other_field != found.field
+    kept_a, kept_b = _first_concepts(pairs, is_across)
+    rows = [_cell(pair, pair.a, pair.b) for pair in pairs if pair.a in kept_a and pair.b in kept_b]
+    if not is_across:
+        rows += [row | {"a": row["b"], "b": row["a"]} for row in rows]
+    largest = max(abs(row["npmi"]) for row in rows)
+    colours = alt.Scale(domain=[-largest, 0, largest], range=[ORANGE, "#f6f7f8", BLUE], interpolate="lab")
+    legend = alt.Legend(title=["NPMI", "(avoid – together)"], gradientLength=120, format=".2f")
+    names_a, names_b = [str(one) for one in kept_a], [str(one) for one in kept_b]
+    x_axis = charts.name_axis(labelLimit=190, labelAngle=-45, labelPadding=2)
+    cells = alt.Chart(inline(rows), width=alt.Step(22), height=alt.Step(22)).mark_rect(stroke="white")
+    chart = cells.encode(
+        x=alt.X("b:N", sort=names_b, scale=alt.Scale(domain=names_b), axis=x_axis),
+        y=alt.Y("a:N", sort=names_a, scale=alt.Scale(domain=names_a), axis=charts.name_axis()),
+        color=alt.Color("npmi:Q", scale=colours, legend=legend),
+        tooltip=_tooltip(),
+    )
+    caption = (
+        f"Findings (q ≤ {found.alpha:g}) among the concepts of the surest pairs; "
+        "an empty cell is no finding or a pair that was left out."
+    )
+    return Chart("Concepts that go together", caption, chart)
+
+
+def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> list[list[PairedConcept]]:
+    """Return the concepts of the rows and of the columns: those of as many first pairs as fit."""
+    first: dict[PairedConcept, None] = {}
+    second: dict[PairedConcept, None] = {} if is_across else first
+    for pair in pairs:
+        if max(len(first | {pair.a: None}), len(second | {pair.b: None})) <= MAX_CONCEPTS:
+            first[pair.a] = second[pair.b] = None
+    return [list(first)[:MAX_CONCEPTS], list(second)[:MAX_CONCEPTS]]
+
+
+def _cell(pair: ConceptPair, a: PairedConcept, b: PairedConcept) -> dict[str, Any]:
+    return {"a": str(a), "b": str(b), **{name: getattr(pair, name) for name in MEASURES}}
+
+
+def _tooltip() -> list[Any]:
+    return charts.tooltip(
+        ("a:N", "concept"),
+        ("b:N", "with"),
+        ("support:Q", "records with both", ",.0f"),
+        ("expected:Q", "by chance", ",.1f"),
+        ("lift:Q", "lift", ".2f"),
+        ("npmi:Q", "NPMI", ".2f"),
+        ("q:Q", "q", ".2g"),
+    )
+
+
+def graph_of_pairs(found: Correlations) -> Chart:
+    """Return a graph of the most certain pairs."""
+    pairs = [*found.results[:MAX_EDGES], *found.avoided[: MAX_EDGES // 4]]
+    positions = _layout(pairs)
+    ends = [(*positions[pair.a], *positions[pair.b]) for pair in pairs]
+    edges = [
+        {
+            **_cell(pair, pair.a, pair.b), "x": x, "y": y, "x2": x2, "y2": y2,
+            "kind": KINDS[pair.npmi < 0], "wide": min(4.0, 0.8 + 6 * abs(pair.npmi)),
+        }
+        for pair, (x, y, x2, y2) in zip(pairs, ends, strict=True)
+    ]  # fmt: skip
+    degree = Counter(concept for pair in pairs for concept in (pair.a, pair.b))
+    nodes = [
+        {"label": str(one), "short": _short(one), "x": x, "y": y, "pairs": degree[one]}
+        for one, (x, y) in positions.items()
+    ]
+    width, height = (
+        max(values) + margin
+        for values, margin in zip(zip(*positions.values(), strict=True), MARGINS, strict=True)
+    )
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, width], nice=False))
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], nice=False))
+    legend = charts.top_legend(KINDS if found.avoided else ())
+    kinds = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=["#9db8cf", ORANGE]), legend=legend)
+    stroke = alt.StrokeWidth("wide:Q", scale=None)
+    lines = alt.Chart(inline(edges), width=width, height=height).mark_rule(opacity=0.8)
+    lines = lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=kinds, tooltip=_tooltip(), strokeWidth=stroke)
+    base = alt.Chart(inline(nodes)).encode(x=x, y=y)
+    dots = base.mark_circle(color=BLUE, opacity=1, stroke="white").encode(
+        size=alt.Size("pairs:Q", scale=alt.Scale(range=[40, 260]), legend=None),
+        tooltip=charts.tooltip(("label:N", "concept"), ("pairs:Q", "pairs shown")),
+    )
+    base = base.encode(text="short:N")
+    halo = base.mark_text(dy=-11, fontSize=9.5, stroke="white", strokeWidth=3.5)
+    names = base.mark_text(dy=-11, fontSize=9.5, color=INK)
+    caption = f"The {len(found.results[:MAX_EDGES])} surest pairs; wider lines are stronger ties (NPMI)."
+    return Chart("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
+
+
+def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
+    """Return the positions of concepts in pixels: near if they occur together, without overlapping labels."""
+    networkx = installed("networkx", "a chart of pairs", "report")
+    graph = networkx.Graph([(pair.a, pair.b) for pair in pairs])
+    found = networkx.kamada_kawai_layout(graph)
+    positions = np.array([found[one] for one in graph], np.float64)
+    positions = (positions - positions.min(0)) / np.maximum(np.ptp(positions, axis=0), 1e-9) * GRAPH_SIZE
+    widths = np.array([LETTER * len(_short(one)) + 4 for one in graph])
+    positions = charts.spread(positions, widths, NODE_HEIGHT)
+    positions += MARGINS - positions.min(0)
+    return dict(zip(graph, map(tuple, positions.tolist()), strict=True))
+
+
+def _short(concept: PairedConcept) -> str:
+    return shortened(concept.label, LETTERS)
+
+
+def trigger_bars(found: Triggers) -> Chart:
+    """Return bars of the share of the behaviour that each trigger covers, and of the reverse."""
+    names = ["behaviour among records with the trigger", "trigger among records with the behaviour"]
+    rows = [
+        {"label": str(one.pair.a), "what": what, "share": share, "lift": one.pair.lift, "q": one.pair.q}
+        for one in found.results
+        for what, share in zip(names, (one.pair.p_b_given_a, one.coverage), strict=True)
+    ]
+    trigger, what, share = ("label:N", "trigger"), ("what:N", "share of"), ("share:Q", "share", ".1%")
+    tooltip = charts.tooltip(trigger, what, share, ("lift:Q", "lift", ".2f"), ("q:Q", "q", ".2g"))
+    x = alt.X("share:Q", title="share of records", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0))
+    base_rate = found.having / max(1, found.records)
+    colours = alt.Scale(domain=names, range=[BLUE, GREY])
+    bars = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(11)).mark_bar()
+    bars = bars.encode(
+        x=x,
+        y=alt.Y("label:N", sort=[str(one.pair.a) for one in found.results], axis=charts.name_axis()),
+        yOffset=alt.YOffset("what:N", sort=names),
+        color=alt.Color("what:N", scale=colours, legend=charts.top_legend(names, columns=1)),
+        tooltip=tooltip,
+    )
+    caption = (
+        f"“{found.behaviour}” is in {percent(base_rate)} of all records (the dashed line). "
+        "A trigger that reaches far beyond it still has counter-examples to read."
+    )
+    return Chart("Triggers", caption, alt.layer(bars, charts.rule_at(base_rate)))

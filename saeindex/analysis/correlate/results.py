@@ -1,4 +1,4 @@
-"""The result of correlating: pairs of concepts with their statistics, as JSON, tables and graphs."""
+"""The result of correlating: pairs of concepts with their statistics, as JSON and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables
-from saeindex.analysis.stats.choices import Correction
+from saeindex.analysis.stats.options import Correction
 from saeindex.analysis.stats.stratified import agreeing
 from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
-from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.choices import Correction
+    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
@@ -82,15 +81,22 @@ def find_triggers(
         units=len(units),
         having=float(shown.weights.sum()),
         units_having=units.count(shown.weights > LIKELY),
-        tested=len(tables),
+        tested=len(tables) if shown.weights.any() else 0,
         found=len(findings),
         alpha=alpha,
         method=method,
         removed=removed,
+        not_comparable=_nothing_tested(len(tables), float(shown.weights.sum()), min_support),
         results=tuple(
             finder.trigger(pair, same) for pair, same in zip(pairs, distinct.values(), strict=True)
         ),
     )
+
+
+def _nothing_tested(tested: int, having: float, min_support: int) -> str:
+    if not having:
+        return "no record has the behaviour"
+    return "" if tested else f"no concept of the prompts is in {min_support} of them or more"
 
 
 def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:

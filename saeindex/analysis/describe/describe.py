@@ -9,12 +9,11 @@ import numpy as np
 
 from saeindex.analysis.describe.results import SetDescription, Standing, Theme
 from saeindex.analysis.diff.findings import found_between, overlap_of
-from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.examples import examples_of
-from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import DiffOptions, Family
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 
@@ -65,7 +64,7 @@ def describe_set(
         raise InvalidInputError("a description", "no record is in the set", "Correct its condition.")
     chosen_options = options or DiffOptions(families=("concepts", "words"))
     rest = np.setdiff1d(np.arange(len(snapshot)), rows)
-    distinctive, tested, notes = _distinctive(snapshot, rows, rest, chosen_options)
+    distinctive, tested, notes, why = _distinctive(snapshot, rows, rest, chosen_options)
     standing = standings(snapshot, rows, rest)
     central = _standing(snapshot, rows, standing.centrality, shown, lowest=False)
     borderline = _standing(snapshot, rows, standing.margin, shown, lowest=True)
@@ -82,18 +81,19 @@ def describe_set(
         cohesion=float(standing.centrality.mean()),
         notes=notes,
         field=snapshot.field,
+        not_comparable=why,
     )
 
 
 def _distinctive(
     snapshot: Snapshot, rows: Ints, rest: Ints, options: DiffOptions
-) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int], tuple[str, ...]]:
+) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int], tuple[str, ...], str]:
     if not len(rest):
-        return {}, {}, ("the set is all records: nothing is distinctive of it",)
+        return {}, {}, (), "the set is all records, so there are no others"
     groups = Groups((SET, REST), (rows, rest))
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
-    found, tested = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
-    return found, tested, (*design.notes, *overlap_of(groups, design))
+    found, tested, why = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
+    return found, tested, (*design.notes, *overlap_of(groups, design)), why
 
 
 def standings(snapshot: Snapshot, rows: Ints, rest: Ints) -> Standings:

@@ -1,14 +1,16 @@
-"""The result of profiling a set of records."""
+"""The result of profiling a set of records, and its report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from saeindex.analysis.diff.report import LIMITS, findings_by_group, first_of_each
 from saeindex.analysis.diff.results import Finding
-from saeindex.analysis.stats.choices import Family
-from saeindex.report.model import Example
+from saeindex.analysis.stats.options import Family
+from saeindex.report.model import Description, Example, Quotes, Section, describe, table
+from saeindex.report.numbers import counted, number, percent
 from saeindex.report.result import AnalysisResult
 
 
@@ -75,3 +77,49 @@ class SetDescription(AnalysisResult):
             asdict(one) | {"central": " ".join(each.id for each in one.central)} for one in self.themes
         ]
         return tables
+
+
+# What records of each kind are.
+KINDS = {
+    "central": "nearest to the set's mean direction",
+    "borderline": "as near to records outside the set as to those in it",
+    "odd": "far from the others of the set, with concepts that those do not have",
+}
+
+
+@describe.register(SetDescription)
+def _(profile: SetDescription) -> Description:
+    first = first_of_each(profile.distinctive)
+    return Description(
+        question="What is this set of records like?",
+        summary=[
+            f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
+            f"Not comparable with the others: {profile.not_comparable}."
+            if profile.not_comparable
+            else f"Distinctive: {first}."
+            if first
+            else "Nothing was found that the set has more often.",
+        ],
+        method=[
+            f"Compared with the {profile.rest:,} other records; the false discovery rate of each family (q) "
+            f"is at most {profile.alpha:g}.",
+            f"Cohesion, the mean cosine with the set's mean direction, is {number(profile.cohesion)}.",
+        ],
+        sections=list(_sections(profile)),
+        notes=profile.notes,
+        limits=LIMITS,
+    )
+
+
+def _sections(profile: SetDescription) -> Iterator[Section]:
+    if not profile.not_comparable:
+        more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
+        yield Section("What it has more often", more)
+    columns = {"theme": "name", "records": "size", "share": (percent, "share")}
+    if profile.themes:
+        typical = Quotes([(one.name, one.central) for one in profile.themes])
+        yield Section("Themes", [table("Parts of the set", profile.themes, columns), typical])
+    for kind, shown in profile.records.items():
+        quotes = Quotes([(number(one.score), [one.example]) for one in shown])
+        if shown:
+            yield Section(f"{kind.capitalize()} records", [f"Records {KINDS[kind]}.", quotes])

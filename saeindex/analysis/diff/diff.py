@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.diff.findings import (
+    changes_of,
+    compared_sizes,
+    confirmed,
     findings_of,
     headlines,
+    hints_of,
     illustrated,
     method_of,
+    nothing_tested,
     overlap_of,
     power_of,
     small_groups,
 )
-from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.diff.robustness import changes_of, confirmed, hints_of
-from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
-from saeindex.analysis.stats.family_test import run_counted, run_tests
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.options import DiffOptions, Family
 from saeindex.analysis.stats.stratified import StratifiedCounts
+from saeindex.analysis.stats.unit_totals import merged_tests, run_any, run_counted, run_tests
 from saeindex.collection.records import EngineCounts, apart
 from saeindex.concepts.named_concept import ConceptReader
 from saeindex.errors import InvalidInputError, MismatchError
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace
@@ -66,19 +69,26 @@ def diff(
     """
     groups = without_examples(groups, snapshot, named)
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
-    evidence = [
-        evidence_of(snapshot, groups.pooled, family, options.level, options.min_support, options.seed)
-        for family in options.families
-    ]
-    if named:
-        evidence.append(named_evidence(snapshot, groups.pooled, named, encoder))
-    codes, count = groups.codes, len(groups.names)
-    tests = {one.family: run_tests(one, codes, count, design, options.method) for one in evidence}
-    found = _told(snapshot, groups, design, tests, options)
+    families: list[Family] = [*options.families, *(["named"] if named else [])]  # type: ignore[list-item]
+    why, codes, count = design.not_comparable(groups), groups.codes, len(groups.names)
+    tests: dict[Family, FamilyTest] = {}
+    for family in [] if why else families:
+        own = (
+            named_evidence(snapshot, groups.pooled, named, encoder)
+            if family == "named"
+            else evidence_of(
+                snapshot, groups.pooled, family, options.level, options.min_support, options.seed
+            )
+        )
+        tests[family] = run_tests(own, codes, count, design, options.method)
+    why = why or nothing_tested({family: len(test) for family, test in tests.items()}, options.min_support)
+    found = _with_findings(snapshot, groups, design, tests, options)
+    tested = dict.fromkeys(families, 0) | {family: len(test) for family, test in tests.items()}
+    found = replace(found, tested=tested, not_comparable=why)
     return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
 
 
-def _told(
+def _with_findings(
     snapshot: Snapshot,
     groups: Groups,
     design: Design,
@@ -87,9 +97,14 @@ def _told(
 ) -> Diff:
     """Return the findings of the tests, with confirmation, examples and power."""
     confirmations, replicated = confirmed(groups, design, tests, options)
-    findings: dict[Family, tuple[Finding, ...]] = {}
+    findings: dict[Family, tuple[Finding, ...]] = dict.fromkeys(options.families, ())
+    several: dict[Family, tuple[Finding, ...]] = {}
+    sizes = compared_sizes(groups, design)
     for family, test in tests.items():
         alpha = 1.0 if family == "named" else options.alpha
+        if len(groups.names) > 2:
+            any_ = run_any(test.evidence, groups.codes, len(groups.names), design, options.method)
+            several[family] = headlines(findings_of(groups.names, any_, alpha, {}), snapshot.space, snapshot)
         own = findings_of(groups.names, test, alpha, replicated.get(family, {}))
         rows = headlines(own, snapshot.space, snapshot)
         findings[family] = illustrated(snapshot, groups, test.evidence, rows, options.examples)
@@ -98,16 +113,17 @@ def _told(
         alpha=options.alpha,
         method=method_of(design, len(groups.names), options),
         level=options.level,
-        tested={family: len(test) for family, test in tests.items()},
+        tested={},
         findings=findings,
+        any_difference=several,
         hints=hints_of(groups.sizes, tests, options),
-        power=tuple(one for test in tests.values() for one in power_of(test, groups.sizes, options)),
+        power=tuple(one for test in tests.values() for one in power_of(test, sizes, options)),
         confirmation=confirmations,
         changes=changes_of(groups, design, tests, options),
         strata=design.by,
         unit=design.unit,
         pairs=next((test.pairs for test in tests.values() if test.pairs is not None), None),
-        units=dict(zip(groups.names, next(iter(tests.values())).units or (), strict=False)),
+        units=next((dict(zip(groups.names, test.units or (), strict=False)) for test in tests.values()), {}),
         notes=(*groups.notes, *design.notes, *small_groups(groups.sizes), *overlap_of(groups, design)),
         field=snapshot.field,
     )
@@ -141,14 +157,21 @@ def counted_diff(
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
     evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))
     test = run_counted(evidence, counts, options.method)
+    several: dict[Family, tuple[Finding, ...]] = {}
+    if len(sizes) > 2:
+        each = [run_counted(evidence, counts.against_others(g), options.method) for g in range(len(sizes))]
+        any_ = findings_of(tuple(sizes), merged_tests(each, counts, options.method), options.alpha, {})
+        several["concepts"] = headlines(any_, space)
     design = Design(np.zeros(0, np.int32))
     return Diff(
+        not_comparable=nothing_tested({"concepts": len(test)}, options.min_support),
         groups=sizes,
         alpha=options.alpha,
         method=method_of(design, len(sizes), options),
         level=options.level,
         tested={"concepts": len(test)},
         findings={"concepts": headlines(findings_of(tuple(sizes), test, options.alpha, {}), space)},
+        any_difference=several,
         hints=hints_of(sizes, {"concepts": test}, options),
         power=tuple(power_of(test, sizes, options)),
         notes=("records are taken as independent, and texts as equally long",),

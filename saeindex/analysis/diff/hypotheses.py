@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from saeindex.analysis.diff.results import Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.errors import InvalidInputError
-from saeindex.llm.budget import CostEstimate, Ledger, Prices
-from saeindex.llm.chat import Chat, ReplyCache, chat_client, count_tokens
+from saeindex.llm.chat import Chat, CostEstimate, ServiceKeywords, count_tokens
 from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted_text, text_block
-from saeindex.llm.replies import BadReplyError, answered, read_scores
+from saeindex.llm.replies import read_form, read_scores
 
 if TYPE_CHECKING:
-    from openai import OpenAI
-
     from saeindex.analysis.diff.results import Diff, Finding
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
@@ -68,28 +64,17 @@ class HypothesisWriter:
         model: str,
         *,
         judge: str | None = None,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        cache: str | Path | None = None,
-        max_tokens: int | None = None,
-        prices: Prices | None = None,
         records: int = JUDGED,
-        max_retries: int = 3,
-        timeout: float = 60.0,
-        client: OpenAI | None = None,
+        **service: Unpack[ServiceKeywords],
     ) -> None:
-        """Prepare a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
+        """Open a client of a service; see :class:`saeindex.llm.chat.ServiceKeywords`.
 
-        ``judge`` is the model that checks (else the same), on ``records`` of each group; ``max_tokens`` caps
-        what all requests together may take, in and out; ``cache`` is a folder of replies.
+        ``judge`` is the model that checks (else the same), on ``records`` of each group.
         """
         if records < 1:
             raise InvalidInputError(f"records={records}", "out of range", "Use 1 or more.")
         self.model, self.judge, self.records = model, judge or model, records
-        opened = client or chat_client(base_url, api_key, max_retries, timeout)
-        self._chat = Chat(
-            opened, ReplyCache(None if cache is None else Path(cache)), Ledger(prices, max_tokens, None)
-        )
+        self._chat = Chat(**service)
 
     def estimate(self, found: Diff) -> CostEstimate:
         """Return the maximum cost of :meth:`explain`: ten hypotheses, and records of full length."""
@@ -99,9 +84,7 @@ class HypothesisWriter:
         requests = MAX_HYPOTHESES * 2 * -(-self.records // BATCH)
         into = count_tokens(written) + requests * count_tokens(judged)
         out = PHRASE_TOKENS * MAX_HYPOTHESES + requests * (32 + SCORE_TOKENS * BATCH)
-        prices = self._chat.ledger.prices
-        money = None if prices is None else prices.of(into, out)
-        return CostEstimate(len(findings_shown(found)), 0, requests + 1, 0, into, out, money)
+        return CostEstimate(len(findings_shown(found)), 0, requests + 1, 0, into, out)
 
     def explain(
         self, found: Diff, snapshot: Snapshot, groups: Groups, seed: int = 0
@@ -117,9 +100,10 @@ class HypothesisWriter:
             return ()
         messages = writer_messages(found, shown)
         asked = f"hypotheses by {self.model!r} at {self._chat.host}"
-        written = answered(
-            self._chat, self.model, messages, PHRASE_TOKENS * MAX_HYPOTHESES, read_hypotheses, asked
-        )
+        longest = PHRASE_TOKENS * MAX_HYPOTHESES
+        written = self._chat.answer(
+            self.model, messages, longest, partial(read_form, form=WriterReply), asked
+        ).hypotheses
         rng = np.random.default_rng(seed)
         used = {one.id for finding in shown for each in finding.examples.values() for one in each}
         samples = [self._sample(snapshot, rows, used, rng) for rows in groups.rows]
@@ -139,14 +123,9 @@ class HypothesisWriter:
         asked = f"a check of a hypothesis by {self.judge!r} at {self._chat.host}"
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
-            scores = answered(
-                self._chat,
-                self.judge,
-                predictor_messages(hypothesis, batch),
-                32 + SCORE_TOKENS * len(batch),
-                partial(read_scores, count=len(batch)),
-                asked,
-            )
+            tokens, read = 32 + SCORE_TOKENS * len(batch), partial(read_scores, count=len(batch))
+            messages = predictor_messages(hypothesis, batch)
+            scores = self._chat.answer(self.judge, messages, tokens, read, asked)
             count += sum(score >= SHOWS for score in scores)
         return count
 
@@ -175,15 +154,6 @@ def writer_messages(found: Diff, shown: Sequence[Finding]) -> Messages:
         '"group" (1 or 2) and "hypothesis" (a short phrase), as one JSON object.'
     )
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "\n\n".join([*blocks, asked])}]
-
-
-def read_hypotheses(reply: str) -> list[WrittenHypothesis]:
-    """Return the hypotheses of a writer's reply."""
-    try:
-        return WriterReply.model_validate_json(reply[:20_000]).hypotheses
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        raise BadReplyError(str(first["type"]).replace("_", " ")) from None
 
 
 def _hypotheses(

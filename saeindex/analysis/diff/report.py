@@ -6,15 +6,18 @@ The second half has functions that the reports of drift, alerts and profiles sha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import log10
 from typing import Any, TypeAlias
 
-from saeindex.analysis.diff.charts import forest, volcano
-from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.stats.choices import FAMILY, Family
+from saeindex.analysis.diff.findings import OTHERS
+from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, Diff, Finding
+from saeindex.analysis.stats.options import FAMILY, Family
 from saeindex.config import DOCUMENT
-from saeindex.report import model
+from saeindex.report import charts, model
+from saeindex.report.charts import AXIS, INK, WIDTH, Chart, alt, inline
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import chance, count, counted, interval, percent, points, ratio, series
+from saeindex.types import shortened
 
 Findings: TypeAlias = Mapping[Family, Sequence[Any]]
 # Findings of each family: in the summary, and with example records.
@@ -68,8 +71,10 @@ def _summary(diff: Diff) -> list[str]:
     sizes = series(
         [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
     )
+    if diff.not_comparable:
+        return [f"Not comparable: {diff.not_comparable}.", f"Asked were {sizes}."]
     if not len(diff):
-        return [f"No difference was found between {sizes}.", "The differences that could be found are below."]
+        return _none_found(diff, sizes)
     found_in = [
         f"{sum(one.q <= diff.alpha for one in found):,} in {FAMILY[family].lower()}"
         for family, found in diff.findings.items()
@@ -78,6 +83,23 @@ def _summary(diff: Diff) -> list[str]:
     return [
         f"{counted(len(diff), 'finding')} among {sizes}: {series(found_in)}.",
         *(f"More in {name}: {findings}." for name, findings in first.items() if findings),
+    ]
+
+
+def _none_found(diff: Diff, sizes: str) -> list[str]:
+    below = "The differences that could be found are below."
+    if len(diff.groups) == 2:
+        return [f"No difference was found between {sizes}.", below]
+    several = {
+        FAMILY[family].lower(): sum(one.q <= diff.alpha for one in found)
+        for family, found in diff.any_difference.items()
+    }
+    differ = series([f"{number:,} {name}" for name, number in several.items() if number])
+    return [
+        f"No concept, word or cluster sets one group apart from every other, of {sizes}.",
+        f"Between some of the groups differ: {differ}."
+        if differ
+        else "Nor was any difference found between some.",
     ]
 
 
@@ -98,7 +120,12 @@ def _details(diff: Diff) -> list[Block]:
 
 
 def _sections(diff: Diff) -> Iterator[Section]:
+    if diff.not_comparable:
+        return
     findings = findings_by_group(diff.findings, diff.tested, list(diff.groups), diff.alpha)
+    if not len(diff) and diff.has_findings:
+        yield Section("Differences between some of the groups", _between_some(diff))
+        return
     yield Section("Findings", [*([Figure(volcano, diff)] if len(diff) else []), *findings])
     yield from evidence(diff.findings, more_in)
     if diff.hypotheses:
@@ -109,6 +136,26 @@ def _sections(diff: Diff) -> Iterator[Section]:
         yield Section("Effect of the strata", _changes(diff))
     if diff.hints:
         yield Section("Hints, untested", _hints(diff), "untested")
+
+
+def _between_some(diff: Diff) -> list[Block]:
+    columns = {
+        "finding": with_related, "stands apart": _apart,
+        **{f"in {name}": _share_of(name) for name in diff.groups}, "q": (chance, "q"), "records": "support",
+    }  # fmt: skip
+    blocks: list[Block] = [
+        "Each group was tested against all others together; the smallest p-value counts, times the number of "
+        "groups. Related groups, such as two of one kind, hide each other's differences from every other."
+    ]
+    for family, found in diff.any_difference.items():
+        shown = [one for one in found if one.q <= diff.alpha]
+        caption = f"{FAMILY[family]} that differ between some of the groups"
+        blocks += [table(caption, shown, columns, in_notebook=model.NOTEBOOK_ROWS)] if shown else []
+    return blocks
+
+
+def _apart(one: Finding) -> str:
+    return f"{one.group}, more" if one.against == OTHERS else f"{one.against}, less"
 
 
 def _hypotheses(diff: Diff) -> list[Block]:
@@ -268,3 +315,139 @@ def evidence(findings: Findings, note: Callable[[Any], str]) -> list[Section]:
     ]
     intro = "Example records of the largest findings; the relevant words are marked."
     return [Section("Evidence", [intro, *quotes])] if quotes else []
+
+
+# Findings of a family that are drawn with their intervals.
+SHOWN = 15
+# Pixels of the chart of all findings.
+HEIGHT = 340
+# Smaller values of q are drawn as this one: they differ by rounding.
+SMALLEST_Q = 1e-300
+# Letters of a label beside a mark.
+LETTERS = 26
+SHAPES = ("circle", "triangle-up", "square", "diamond")
+# Sides of a mark: how its label is aligned there, and by how many pixels it is moved.
+SIDES = (("right", "left", 7, 0), ("left", "right", -7, 0), ("above", "center", 0, -13))
+
+
+def volcano(diff: Diff) -> Chart:
+    """Return all findings by difference and certainty, related ones included."""
+    groups = tuple(diff.groups)
+    found = [one for one in diff if one.q <= diff.alpha]
+    rows = [_row(each) for one in found for each in (one, *one.related)]
+    families = [FAMILY[family] for family in diff.findings if any(one.family == family for one in found)]
+    across = _ends([row["points"] for row in rows], 0.0)
+    up = _ends([row["sure"] for row in rows], -log10(diff.alpha))
+    _place_labels(rows, across, up)
+    base = alt.Chart(inline(rows), width=WIDTH, height=HEIGHT).encode(
+        x=alt.X("points:Q", title=_difference(groups), scale=alt.Scale(domain=across, nice=False)),
+        y=alt.Y("sure:Q", title="−log₁₀ q", scale=alt.Scale(domain=up, nice=False)),
+    )
+    shapes = alt.Scale(domain=families, range=SHAPES[: len(families)])
+    dots = base.mark_point(filled=True, size=46, opacity=0.75).encode(
+        color=charts.colour_scale(families),
+        shape=alt.Shape("colour:N", scale=shapes, legend=charts.top_legend(families)),
+        tooltip=_tooltip(groups),
+    )
+    labels = [
+        base.transform_filter(alt.datum.side == side)
+        .mark_text(fontSize=10.5, color=INK, align=align, dx=dx, dy=dy)
+        .encode(text="short:N")
+        for side, align, dx, dy in SIDES
+    ]
+    caption = (
+        f"Each mark is a finding (q ≤ {diff.alpha:g}) or one related to it: the further from 0 the larger "
+        "the difference, the higher the surer. Error rates hold within each family."
+    )
+    zero = charts.rule_at(0, AXIS, dash=())
+    return Chart("Findings by difference and certainty", caption, alt.layer(zero, dots, *labels))
+
+
+def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Chart:
+    """Return the first findings of a family with their intervals."""
+    first = found[:SHOWN]
+    unique = zip(first, charts.unique_labels([one.shown for one in first]), strict=True)
+    rows = [_row(one) | {"label": label, "colour": f"more in {one.group}"} for one, label in unique]
+    ordered = [row["label"] for row in sorted(rows, key=lambda row: -row["points"])]
+    names = [f"more in {name}" for name in groups]
+    shown = [name for name in names if any(row["colour"] == name for row in rows)]
+    base = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(22)).encode(
+        y=alt.Y("label:N", sort=ordered, axis=charts.name_axis()), color=charts.colour_scale(names, shown)
+    )
+    low = alt.X("low:Q", title=_difference(groups))
+    bars = base.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q")
+    dots = base.mark_point(filled=True, size=64, opacity=1).encode(x="points:Q", tooltip=_tooltip(groups))
+    part = f"The {len(first)} largest of {len(found):,}" if len(found) > len(first) else "All"
+    caption = f"{part} findings, with 95 % intervals of the difference."
+    return Chart(f"{title} with intervals", caption, alt.layer(charts.rule_at(0), bars, dots))
+
+
+def _row(one: Finding) -> dict[str, Any]:
+    shares = {f"share{place}": share for place, share in enumerate(one.freq.values())}
+    low, high = one.ci
+    return {
+        "label": one.shown, "short": shortened(one.shown, LETTERS), "colour": FAMILY[one.family],
+        "group": one.group, **shares, "points": 100 * one.effect, "low": 100 * low, "high": 100 * high,
+        "q": one.q, "sure": -log10(max(one.q, SMALLEST_Q)),
+    }  # fmt: skip
+
+
+def _difference(names: Sequence[str]) -> str:
+    if len(names) != 2:
+        return "difference to the strongest other group (percentage points)"
+    first, second = (shortened(name, LETTERS) for name in names)
+    return f"← more in {second} · percentage points · more in {first} →"
+
+
+def _tooltip(groups: Sequence[str]) -> list[Any]:
+    shares = [(f"share{place}:Q", f"share of {name}", ".1%") for place, name in enumerate(groups)]
+    difference = ("points:Q", "difference (points)", "+.1f"), ("low:Q", "95 % from", "+.1f")
+    names = ("label:N", "finding"), ("group:N", "more in")
+    return charts.tooltip(*names, *shares, *difference, ("high:Q", "to", "+.1f"), ("q:Q", "q", ".2g"))
+
+
+def _ends(values: Sequence[float], inside: float) -> list[float]:
+    """Return the ends of an axis: all values and one that is to be ``inside``, with room."""
+    low, high = min(inside, *values), max(inside, *values)
+    room = 0.09 * (high - low) or 1.0
+    return [low - room, high + room]
+
+
+def _place_labels(rows: list[dict[str, Any]], x: list[float], y: list[float]) -> None:
+    """Choose the marks that get their label: the largest and surest first, where there is room."""
+    across, down = WIDTH / (x[1] - x[0]), HEIGHT / (y[1] - y[0])
+    spots = [((row["points"] - x[0]) * across, (y[1] - row["sure"]) * down) for row in rows]
+    order = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["points"]) * rows[place]["sure"])
+    sides = charts.free_sides(spots, [row["short"] for row in rows], order, WIDTH)
+    for row, side in zip(rows, sides, strict=True):
+        row["side"] = side
+
+
+@describe.register(Alert)
+def _(alert: Alert) -> Description:
+    sizes = f"{alert.window:,} records against {alert.reference:,}."
+    first = f"{first_of_each(alert.changed)}."
+    changes = [f"Alert ({alert.severity}): {len(alert):,} changes, {sizes}", first]
+    options = alert.options
+    looks = f" over {options.looks:,} looks together" if options.looks > 1 else ""
+    test = f"{alert.method}. " if alert.method else ""
+    findings = findings_by_group(alert.changed, alert.tested, (WINDOW, REFERENCE))
+    return Description(
+        question="Has anything changed?",
+        summary=[f"Not comparable: {alert.not_comparable}.", sizes]
+        if alert.not_comparable
+        else changes
+        if len(alert)
+        else [f"No change, {sizes}"],
+        method=[
+            f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
+            f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
+            f"{options.min_odds_ratio:g}.",
+            f"{unit_sentence(alert.unit)} {strata_sentence(alert.strata)}",
+        ],
+        sections=[]
+        if alert.not_comparable
+        else [Section("Changes", findings), *evidence(alert.changed, more_in)],
+        notes=alert.notes,
+        limits=LIMITS,
+    )

@@ -1,14 +1,58 @@
-"""The result of a comparison: findings, hints, power and confirmation."""
+"""The results of comparisons: findings, hints, power and confirmation; of a monitor, what changed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from math import exp
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from saeindex.analysis.stats.choices import Family
-from saeindex.analysis.stats.results import FoundByFamily
+from saeindex.analysis.stats.options import Family, MonitorOptions
 from saeindex.report.model import Example
+from saeindex.report.result import AnalysisResult
+
+if TYPE_CHECKING:
+    from saeindex.analysis.stats.options import Family
+
+
+# The key of each family's findings in JSON.
+KEYS: Mapping[Family, str] = {
+    "concepts": "results", "words": "words", "clusters": "clusters", "style": "style", "named": "named"
+}  # fmt: skip
+
+
+class FoundByFamily(AnalysisResult):
+    """A result with ``findings`` by family, and the number of ``tested`` concepts or words of each."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON: ``results`` are the concepts; the other families have their own keys."""
+        found = super().to_json()
+        findings, tested = found.pop("findings"), found.pop("tested")
+        listed = {key: findings.get(family, []) for family, key in KEYS.items()}
+        count = tested.get("concepts", sum(tested.values()))
+        return {**found, "tested": count, **listed, "tested_by_family": tested}
+
+    @classmethod
+    def of_schema(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of the JSON, of that of the class."""
+        parts = found["properties"]
+        tested, findings = parts.pop("tested"), parts.pop("findings")
+        listed = findings["additionalProperties"]
+        parts |= {"tested": {"type": "integer"}, **dict.fromkeys(KEYS.values(), listed)}
+        parts["tested_by_family"] = tested
+        return super().of_schema({name: one for name, one in found.items() if name != "required"})
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        """Return the result that :meth:`to_json` wrote."""
+        tested = given["tested_by_family"]
+        findings = {name: given[key] for name, key in KEYS.items() if given[key] or name in tested}
+        others = {
+            name: one for name, one in given.items() if name not in (*KEYS.values(), "tested_by_family")
+        }
+        return super().from_json({**others, "tested": tested, "findings": findings})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +172,9 @@ class Diff(FoundByFamily):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
     Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
-    ``findings`` has all named properties, including those with ``q`` above ``alpha``.
+    ``findings`` has all named properties, including those with ``q`` above ``alpha``. Of three groups or more
+    a finding sets one apart from every other; ``any_difference`` are the differences between some of them,
+    each by the group that stands apart most from all others together, by which its ``effect`` is.
     """
 
     groups: Mapping[str, int]
@@ -146,6 +192,7 @@ class Diff(FoundByFamily):
     pairs: int | None = None
     units: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    any_difference: Mapping[Family, tuple[Finding, ...]] = field(default_factory=dict)
     counted_by: str = "snapshot"
     field: str = ""
     hypotheses: tuple[Hypothesis, ...] = ()
@@ -156,11 +203,20 @@ class Diff(FoundByFamily):
     def __iter__(self) -> Any:
         return (finding for found in self.findings.values() for finding in found)
 
+    @property
+    def has_findings(self) -> bool:
+        """Whether anything differs: one group from every other, or some of the groups."""
+        return len(self) > 0 or any(
+            one.q <= self.alpha for found in self.any_difference.values() for one in found
+        )
+
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every table: findings by family, hints, power, confirmation and hypotheses."""
+        """Return every table: findings and any differences by family, hints, power, and so on."""
         tables = {
             str(name): [row for one in found for row in one.rows()] for name, found in self.findings.items()
         }
+        for name, found in self.any_difference.items():
+            tables[f"any-{name}"] = [row for one in found for row in one.rows()]
         further: dict[str, Sequence[Any]] = {
             "hints": self.hints, "power": self.power, "confirmation": self.confirmation,
             "hypotheses": self.hypotheses,
@@ -183,3 +239,73 @@ class Hypothesis:
     p: float
     q: float
     holds: bool
+
+
+# The names of the two groups.
+WINDOW, REFERENCE = "window", "reference"
+Severity: TypeAlias = Literal["none", "low", "medium", "high"]
+ORDER: tuple[Severity, ...] = ("none", "low", "medium", "high")
+# The minimum change of a share with medium severity, and with high severity.
+MEDIUM, HIGH = 0.05, 0.15
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Alert(AnalysisResult):
+    """The findings that ``changed`` between a reference and a window, by family; no finding, no alert.
+
+    ``options.alpha`` is the rate of false alerts over all looks and families together. In a finding, "window"
+    is the first group: ``effect`` is the share in the window minus the share in the reference.
+    """
+
+    reference: int
+    window: int
+    options: MonitorOptions
+    tested: Mapping[Family, int]
+    changed: Mapping[Family, tuple[Finding, ...]]
+    method: str = ""
+    strata: tuple[str, ...] = ()
+    unit: str | None = None
+    notes: tuple[str, ...] = ()
+    field: str = ""
+
+    def __len__(self) -> int:
+        return sum(len(found) for found in self.changed.values())
+
+    def __iter__(self) -> Iterator[Finding]:
+        return (one for found in self.changed.values() for one in found)
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of the largest change."""
+        return max((severity_of(one) for one in self), key=ORDER.index, default="none")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON, with whether it is an ``alert``, and how severe."""
+        return {"alert": len(self) > 0, "severity": self.severity, **super().to_json()}
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the changes by family, with related changes."""
+        return {
+            str(family): [
+                change_of(one) | row
+                for first in found
+                for one, row in zip((first, *first.related), first.rows(), strict=True)
+            ]
+            for family, found in self.changed.items()
+        }
+
+
+def is_real(one: Finding, options: MonitorOptions) -> bool:
+    """Return whether a change reaches the minimum effect and odds ratio of an alert."""
+    return abs(one.effect) >= options.min_effect and exp(abs(one.log_odds)) >= options.min_odds_ratio
+
+
+def severity_of(one: Finding) -> Severity:
+    """Return the severity of a change."""
+    size = abs(one.effect)
+    return "high" if size >= HIGH else "medium" if size >= MEDIUM else "low"
+
+
+def change_of(one: Finding) -> dict[str, Any]:
+    """Return the direction and the severity of a change."""
+    return {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)}

@@ -6,12 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from saeindex.analysis.drift.periods import Period
-from saeindex.analysis.stats.choices import Family
-from saeindex.analysis.stats.results import FoundByFamily
+from saeindex.analysis.diff.results import FoundByFamily
+from saeindex.analysis.stats.options import Family
 from saeindex.report.model import Example
 
 Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period: the ``first`` and ``last`` of the field's values, and the number of records."""
+
+    name: str
+    first: Any
+    last: Any
+    records: int
 
 
 @dataclass(frozen=True, slots=True)

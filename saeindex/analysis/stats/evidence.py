@@ -1,20 +1,29 @@
-"""Evidence of a comparison: concepts, words, and clusters of the compared records."""
+"""Evidence of a comparison: concepts, words, and clusters of the compared records.
+
+A cluster is named by the words and phrases of the collection that its records have and others do not; the
+given concept of the space that is nearest to it stands behind its words, where it is near.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from saeindex.analysis.stats.choices import FAMILIES, Family
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.options import FAMILIES, Family
 from saeindex.analysis.stats.stratified import one_hot
+from saeindex.collection.rows import WORD
 from saeindex.errors import InvalidInputError
 from saeindex.features.function_words import is_function_word
+from saeindex.sae.metrics import unit_rows
 from saeindex.types import LevelName, shown_label
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
@@ -114,3 +123,142 @@ def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDAr
     half = (own**2).sum(1) / 2
     found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
     return np.concatenate(found)
+
+
+# Parts of a name, and its parts where another group has the same; the words that they are chosen from.
+PARTS, MOST_PARTS, CONSIDERED = 3, 6, 12
+# Records of a group that are read for phrases; two words are a phrase where they are neighbours in so many
+# records, and in this share of those that have both.
+READ, MIN_TEXTS, MIN_TOGETHER = 16, 3, 0.5
+# The cosine from which a given concept is near to a group, both less their means.
+NEAR = 0.5
+# Records that a word must be in; its letters; and the letters by which two words are forms of one.
+MIN_RECORDS, MIN_LETTERS, STEM = 3, 3, 5
+
+
+def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
+    """Name groups (columns of ``has``) of records by what they say more often than all ``rows``.
+
+    No two groups have the same name; "school · teachers (education)" adds the nearest given concept.
+    """
+    words = snapshot.words[rows]
+    usual, sizes = np.asarray(words.mean(0)).ravel(), np.asarray(has.sum(0)).ravel()
+    telling = _telling(snapshot.vocabulary) & (usual * len(rows) >= MIN_RECORDS)
+    chosen = []
+    for share in _shares(has, words, sizes):
+        worth = np.where(telling, share * np.log(np.maximum(share, 1e-9) / np.maximum(usual, 1e-9)), 0)
+        best = np.argsort(-worth, kind="stable")[:CONSIDERED]
+        chosen.append([word for word in best.tolist() if worth[word] > 0])
+    texts = _read(snapshot, rows, has, chosen)
+    named = [[snapshot.vocabulary[word] for word in own] for own in chosen]
+    names = _distinct([_parts(own, found) for own, found in zip(named, texts, strict=True)])
+    near = _near_concepts(snapshot, rows, has)
+    return tuple(_with_concept(name, concept) for name, concept in zip(names, near, strict=True))
+
+
+def _near_concepts(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> list[str]:
+    """Return the given concept that each group is near to, "" for none."""
+    space = snapshot.space
+    given = [feature for feature, label in enumerate(space.labels) if label.is_given]
+    if not given:
+        return [""] * has.shape[1]
+    sizes = np.maximum(np.asarray(has.sum(0)).ravel(), 1.0)
+    x = np.asarray(snapshot.vectors[rows], np.float32)
+    groups = unit_rows(np.asarray(has.T @ x, np.float32) / sizes[:, None].astype(np.float32) - x.mean(0))
+    names = np.asarray(space.label_vectors[given], np.float32)
+    near = groups @ unit_rows(names - names.mean(0)).T
+    best = near.argmax(1)
+    texts = [space.labels[given[place]].text for place in best.tolist()]
+    return [text if cosine >= NEAR else "" for text, cosine in zip(texts, near.max(1).tolist(), strict=True)]
+
+
+def _with_concept(name: str, concept: str) -> str:
+    """Return a name with a concept that it does not say."""
+    known = {word[:STEM] for word in WORD.findall(name.lower())}
+    says = known.issuperset(word[:STEM] for word in WORD.findall(concept.lower()))
+    return name if says else f"{name} ({concept})"
+
+
+def _telling(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which words say what a text is about (v,)."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    def tells(word: str) -> bool:
+        return len(word) >= MIN_LETTERS and word.isalpha() and word not in ENGLISH_STOP_WORDS
+
+    return np.array([tells(word) for word in vocabulary], bool)
+
+
+def _shares(has: csr_matrix, words: csr_matrix, sizes: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the share of each group's records with each word (v,)."""
+    counts = (has.T @ words).tocsr()
+    for group, size in enumerate(sizes.tolist()):
+        yield counts[[group]].toarray().ravel() / max(1.0, size)
+
+
+def _read(
+    snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix, chosen: Sequence[Sequence[int]]
+) -> list[list[str]]:
+    """Return texts of each group, of the records with most of its words."""
+    members = has.tocsc()
+    picked = []
+    for group, own in enumerate(chosen):
+        inside = rows[members.indices[members.indptr[group] : members.indptr[group + 1]]]
+        hits = np.asarray(snapshot.words[inside][:, list(own)].sum(1)).ravel()
+        picked.append(inside[np.argsort(-hits, kind="stable")[:READ]].tolist())
+    known = sorted({row for group in picked for row in group})
+    texts = dict(zip(known, snapshot.texts(known), strict=True))
+    return [[texts[row] for row in group] for group in picked]
+
+
+def _parts(words: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return a group's words and phrases, the most telling first, without other forms of the same words."""
+    phrases = _phrases(words, texts)
+    found: list[str] = []
+    taken: set[str] = set()
+    for word in words:
+        part = phrases.get(word, word)
+        stems = {one[:STEM] for one in part.split()}
+        if taken.isdisjoint(stems):
+            found.append(part)
+        taken |= stems
+    return found[:MOST_PARTS]
+
+
+def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Return the phrase of two words that each word usually stands in."""
+    together: Counter[tuple[str, str]] = Counter()
+    both: Counter[tuple[str, str]] = Counter()
+    wanted = set(words)
+    for text in texts:
+        tokens = WORD.findall(text.lower())
+        present = wanted.intersection(tokens)
+        both.update((a, b) for a in present for b in present if a != b)
+        pairs = (pair for pair in pairwise(tokens) if wanted.issuperset(pair) and pair[0] != pair[1])
+        together.update(list(dict.fromkeys(pairs)))  # in the order of the text: a set's differs by process
+    found: dict[str, str] = {}
+    for (a, b), count in together.most_common():
+        if count >= MIN_TEXTS and count >= MIN_TOGETHER * both[a, b] and not {a, b} & found.keys():
+            found[a] = found[b] = f"{a} {b}"
+    return found
+
+
+def _distinct(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return names of as few parts as keep them apart, in whatever order; a number where no part does."""
+    lengths = [PARTS] * len(parts)
+
+    def words(group: int) -> frozenset[str]:
+        return frozenset(parts[group][: lengths[group]])
+
+    for length in range(PARTS + 1, MOST_PARTS + 1):
+        counts = Counter(map(words, range(len(parts))))
+        lengths = [length if counts[words(group)] > 1 else lengths[group] for group in range(len(parts))]
+    counts = Counter(map(words, range(len(parts))))
+    names = []
+    seen: Counter[frozenset[str]] = Counter()
+    for group, own in enumerate(parts):
+        same = words(group)
+        seen[same] += 1
+        number = f" ({seen[same]})" if counts[same] > 1 else ""
+        names.append((" · ".join(own[: lengths[group]]) or "other") + number)
+    return tuple(names)

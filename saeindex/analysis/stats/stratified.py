@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.saddlepoint import FAR, sum_tails
-from saeindex.analysis.stats.two_by_two import one_sided
+from saeindex.analysis.stats.two_by_two import FAR, one_sided, sum_tails
 from saeindex.concepts.weighting import wilson
 
 if TYPE_CHECKING:
@@ -60,6 +59,12 @@ class StratifiedCounts:
         """The records of all groups with each piece of evidence (f,)."""
         support: Doubles = self.k.sum((0, 1))
         return support
+
+    def against_others(self, a: int) -> StratifiedCounts:
+        """Return the counts of one group and of all others together, in strata where both have records."""
+        k = np.stack([self.k[:, a], self.k.sum(1) - self.k[:, a]], 1)
+        n = np.stack([self.n[:, a], self.n.sum(1) - self.n[:, a]], 1)
+        return StratifiedCounts(k, n).pair(0, 1)
 
     def pair(self, a: int, b: int) -> StratifiedCounts:
         """Return the counts of two groups, in the strata where both have records."""

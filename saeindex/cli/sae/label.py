@@ -21,7 +21,6 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LLMLabeler
-    from saeindex.llm.budget import Prices
 
 LEXICAL, LLM, MANUAL = METHODS = "lexical", "llm", "manual"
 Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")]
@@ -47,9 +46,6 @@ Url = Annotated[
 Model = Annotated[str | None, typer.Option(help="Model that writes labels.")]
 Predictor = Annotated[str | None, typer.Option(help="Model that tests labels. Default: --model.")]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Maximum tokens, input and output.")]
-Budget = Annotated[float | None, typer.Option(min=0.0, help="Maximum cost; needs both prices.")]
-PriceIn = Annotated[float | None, typer.Option(min=0.0, help="Price of a million input tokens.")]
-PriceOut = Annotated[float | None, typer.Option(min=0.0, help="Price of a million output tokens.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Concurrent requests.")]
 Cache = Annotated[
     Path | None,
@@ -76,9 +72,6 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     model: Model = None,
     predictor_model: Predictor = None,
     max_tokens: MaxTokens = None,
-    budget: Budget = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
     concurrency: Concurrency = 4,
     cache: Cache = None,
     yes: Yes = False,
@@ -96,6 +89,7 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     Without a corpus, the LLM reads the definitions of the concepts that the space has.
     """
     from saeindex.features import FeatureSpace
+    from saeindex.features.labelers import LexicalLabeler, ManualLabeler
 
     names = read_names(named or [], names_file)
     chosen = _checked_method(method, bool(names), bool(corpus), features)
@@ -104,10 +98,9 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     wanted = sorted(names) if chosen == MANUAL else read_features(features, before)
     labeler: Labeler
     if chosen == LLM:
-        prices = _prices(price_in, price_out)
-        labeler = _llm(model, predictor_model, url, cache, concurrency, prices, max_tokens, budget)
+        labeler = _llm(model, predictor_model, url, cache, concurrency, max_tokens)
     else:
-        labeler = _offline(chosen, names)
+        labeler = ManualLabeler(names) if chosen == MANUAL else LexicalLabeler()
     texts = (
         read_texts(corpus or [], text_field, limit) if corpus or chosen != LLM else _glosses(before, limit)
     )
@@ -145,21 +138,13 @@ def _glosses(space: FeatureSpace, limit: int | None) -> list[str]:
     return found
 
 
-def _offline(method: str, names: dict[int, str]) -> Labeler:
-    from saeindex.features.labelers import LexicalLabeler, ManualLabeler
-
-    return ManualLabeler(names) if method == MANUAL else LexicalLabeler()
-
-
 def _llm(
     model: str | None,
     predictor_model: str | None,
     url: str | None,
     cache: Path | None,
     concurrency: int,
-    prices: Prices | None,
     max_tokens: int | None,
-    budget: float | None,
 ) -> Labeler:
     from saeindex.encoders.cache import EmbeddingCache
     from saeindex.features.labelers import LLMLabeler
@@ -172,21 +157,8 @@ def _llm(
         base_url=url,
         cache=cache or EmbeddingCache().folder.with_name("labels"),
         concurrency=concurrency,
-        prices=prices,
         max_tokens=max_tokens,
-        budget=budget,
     )
-
-
-def _prices(input_price: float | None, output_price: float | None) -> Prices | None:
-    from saeindex.llm.budget import Prices
-
-    if input_price is None and output_price is None:
-        return None
-    if input_price is None or output_price is None:
-        given = "--price-in" if output_price is None else "--price-out"
-        raise InvalidInputError("prices", f"only {given}", "Give --price-in and --price-out.")
-    return Prices(input_price, output_price)
 
 
 def read_names(named: Sequence[str], file: Path | None) -> dict[int, str]:
@@ -302,7 +274,6 @@ def changed_features(before: FeatureSpace, after: FeatureSpace) -> list[int]:
 def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path, as_json: bool) -> None:
     """Print the changed labels, the unchanged labels with reasons, and a summary of the trust in labels."""
     from saeindex.features.trust import describe_summary
-    from saeindex.llm.budget import shown_money
 
     changed = changed_features(before, after)
     if as_json:
@@ -319,9 +290,8 @@ def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path
     say(f"  {describe_summary(after.report['labels'])}")
     spent = done.report.get("spent")
     if spent:
-        money = "" if spent["money"] is None else f", {shown_money(spent['money'])}"
         tokens = f"{spent['input_tokens']:,} tokens in, {spent['output_tokens']:,} out"
-        say(f"  {spent['requests']:,} requests: {tokens}{money}")
+        say(f"  {spent['requests']:,} requests: {tokens}")
 
 
 def _described(

@@ -88,13 +88,13 @@ def export(
 ) -> None:
     """Write a space to share, or its autoencoder in another library's format (weights only)."""
     from saeindex.features import FeatureSpace
-    from saeindex.features.hub import write_with_card
+    from saeindex.features.hub import CARD, model_card
 
     check_target(into, is_space=format == "saeindex")
     loaded = FeatureSpace.load(space)
     notes: list[str] = []
     if format == "saeindex":
-        write_with_card(loaded, into)
+        (loaded.save(into) / CARD).write_text(model_card(loaded, loaded.name))
     else:
         notes = _export_weights(loaded, into, format)
     files = sorted(path.name for path in into.iterdir())

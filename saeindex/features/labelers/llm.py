@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -21,16 +20,20 @@ from saeindex.features.contrast_sets import auroc
 from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.trust import f1
-from saeindex.llm.budget import BudgetReachedError, CostEstimate, Ledger, Prices
-from saeindex.llm.chat import Chat, RefusedError, ReplyCache, chat_client, count_tokens
-from saeindex.llm.prompts import Messages, correction
+from saeindex.llm.chat import (
+    BudgetReachedError,
+    Chat,
+    CostEstimate,
+    RefusedError,
+    ServiceKeywords,
+    count_tokens,
+)
+from saeindex.llm.prompts import Messages
 from saeindex.llm.replies import BadReplyError, read_name, read_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from openai import OpenAI
 
-Read = TypeVar("Read")
 # Tokens of a reply in the requested format, for the estimate; and the limits of a reply.
 PHRASE_REPLY, SCORE_REPLY = 50, 4
 LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 300, 24
@@ -38,7 +41,6 @@ EXPECTED_PHRASE = "a phrase of about eight words for it"
 NOTHING = "unclear"
 TOO_FEW, UNPAID = "too few texts have it", "the budget was reached"
 FIGURES = ("auroc", "f1", "pearson")
-KINDS = ("random", "weak", "near")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +69,24 @@ class LLMLabeler:
         model: str,
         *,
         predictor_model: str | None = None,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        cache: str | Path | None = None,
-        prices: Prices | None = None,
-        max_tokens: int | None = None,
-        budget: float | None = None,
         texts_per_request: int = 10,
         concurrency: int = 4,
-        max_retries: int = 6,
-        timeout: float = 600.0,
         progress: Callable[[int, int], None] | None = None,
-        client: OpenAI | None = None,
+        **service: Unpack[ServiceKeywords],
     ) -> None:
-        """Prepare a client; no request is made yet.
+        """Open a client of a service, see :class:`saeindex.llm.chat.ServiceKeywords`; no request is made yet.
 
-        ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``max_tokens``
-        (in and out together) and ``budget`` (money, by ``prices``) are caps: a request that could exceed a
-        cap is not sent. ``progress`` is called with the number of finished features and the total.
+        ``progress`` is called with the number of finished features and the total.
         """
         for name, value in (("texts_per_request", texts_per_request), ("concurrency", concurrency)):
             if value < 1:
                 raise InvalidInputError(f"{name}={value}", "too few", "Use 1 or more.")
         self.model, self.predictor_model = model, predictor_model or model
         self._texts_per_request, self._concurrency, self.progress = texts_per_request, concurrency, progress
-        self._prices = prices
         self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
-        ledger = Ledger(prices, max_tokens, budget)
-        opened = client or chat_client(base_url, api_key, max_retries, timeout)
-        self._chat = Chat(opened, ReplyCache(None if cache is None else Path(cache)), ledger)
+        service.setdefault("max_retries", 6)
+        service.setdefault("timeout", 600.0)
+        self._chat = Chat(**service)
 
     def __repr__(self) -> str:
         return f"LLMLabeler({self.model!r}, {self.predictor_model!r}, host={self.host!r})"
@@ -116,8 +107,7 @@ class LLMLabeler:
             requests += 1
             input_tokens += count_tokens(messages)
             output_tokens += reply_tokens
-        money = None if self._prices is None else self._prices.of(input_tokens, output_tokens)
-        return CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens, money)
+        return CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens)
 
     def label(self, task: LabelingTask) -> Labeling:
         """Label features concurrently; LabelerError if the service fails permanently.
@@ -137,7 +127,7 @@ class LLMLabeler:
             "labelled": len(phrases),
             "left": len(left),
             "predictor": mean_scores(list(evidence.values())),
-            "spent": asdict(self._chat.ledger.spent),
+            "spent": self._chat.ledger.spent,
         }
         descriptions = {o.feature: o.description for o in outcomes if o.phrase and o.description}
         return Labeling(phrases, left, evidence, report, descriptions)
@@ -151,16 +141,9 @@ class LLMLabeler:
     def _ahead(self, job: Job) -> Iterator[tuple[str, Messages, int]]:
         """Yield the requests of a job, as far as they are known: model, messages and reply length."""
         phrase, messages = EXPECTED_PHRASE, job.interpret()
-        for _ in range(2):
-            yield self.model, messages, PHRASE_REPLY
-            known = self._chat.cached(self.model, messages)
-            if known is None:
-                break
-            try:
-                phrase = read_name(known.text).label
-                break
-            except BadReplyError as error:
-                messages = correction(messages, str(error))
+        yield self.model, messages, PHRASE_REPLY
+        if known := self._chat.cached(self.model, messages):
+            phrase = read_name(known.text).label
         for messages, count in job.predict(phrase, self._texts_per_request):
             yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
 
@@ -178,19 +161,15 @@ class LLMLabeler:
 
     def _outcome(self, job: Job) -> _Outcome:
         try:
-            named = self._ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_name)
+            named = self._chat.ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_name)
             phrase = named.label
             if phrase.casefold().strip(".") == NOTHING:
                 return _Outcome(job.feature, left="the model found nothing that its texts share")
             likelihood: list[float] = []
             for messages, count in job.predict(phrase, self._texts_per_request):
                 longest = LONGEST_SCORE_REPLY * (count + 2)
-                likelihood += self._ask(
-                    self.predictor_model,
-                    messages,
-                    longest,
-                    partial(read_scores, count=count),
-                )
+                read = partial(read_scores, count=count)
+                likelihood += self._chat.ask(self.predictor_model, messages, longest, read)
         except BadReplyError as error:
             return _Outcome(job.feature, left=f"bad reply: {error}")
         except RefusedError as error:
@@ -200,64 +179,28 @@ class LLMLabeler:
         scores = prediction_scores(np.array(likelihood), job.kinds, job.activation)
         return _Outcome(job.feature, phrase, named.description, scores)
 
-    def _ask(self, model: str, messages: Messages, longest: int, read: Callable[[str], Read]) -> Read:
-        """Return the parsed reply; ask once more, with the reason, if it cannot be parsed."""
-        # A bad reply is cached too: a resumed run must not pay for it again before the second attempt.
-        reply = self._chat.ask(model, messages, longest)
-        try:
-            return read(reply.text)
-        except BadReplyError as error:
-            again = correction(messages, str(error))
-        reply = self._chat.ask(model, again, longest, is_kept=False)
-        found = read(reply.text)
-        self._chat.keep(model, again, reply)
-        return found
-
 
 def prediction_scores(
     likelihood: NDArray[np.float64], kinds: Sequence[str], activation: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Return AUROC, F1 at a likelihood of 0.5 and Pearson correlation of ``likelihood`` (r,).
 
-    AUROC and F1 are for the kind ``active`` (typical for the feature) against the others; ``auroc_against``
-    has an AUROC against each other kind alone. The Pearson correlation is with the ``activation`` (r,). The
-    texts are chosen to be hard, so the figures over a corpus differ. None where a value does not vary.
+    AUROC and F1 are for the kind ``active`` (typical for the feature) against the others; the Pearson
+    correlation is with the ``activation`` (r,). The texts are chosen to be hard, so the figures over a corpus
+    differ. None where a value does not vary.
     """
-    kind = np.array(kinds)
-    is_active = kind == "active"
-    against = {name: _auroc(likelihood, is_active, is_active | (kind == name)) for name in KINDS}
+    is_active = np.array(kinds) == "active"
+    varies = likelihood.std() > 1e-12 and activation.std() > 1e-12
+    column = likelihood[:, None].astype(np.float32)
     return {
-        "auroc": _auroc(likelihood, is_active, np.ones(len(kind), bool)),
+        "auroc": float(auroc(column, is_active)[0]) if 0 < is_active.sum() < len(is_active) else None,
         "f1": f1(likelihood >= 0.5, is_active),
-        "pearson": _pearson(likelihood, activation),
-        "auroc_against": against,
-        "texts": len(kind),
+        "pearson": float(np.corrcoef(likelihood, activation)[0, 1]) if varies else None,
+        "texts": len(is_active),
     }
 
 
 def mean_scores(evidence: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of each figure over features, None where no feature has it."""
-    found: dict[str, Any] = {name: _mean([scores[name] for scores in evidence]) for name in FIGURES}
-    against = [scores["auroc_against"] for scores in evidence]
-    found["auroc_against"] = {name: _mean([scores[name] for scores in against]) for name in KINDS}
-    return found
-
-
-def _auroc(
-    likelihood: NDArray[np.float64], is_active: NDArray[np.bool_], is_compared: NDArray[np.bool_]
-) -> float | None:
-    truth = is_active[is_compared]
-    if truth.all() or not truth.any():
-        return None
-    return float(auroc(likelihood[is_compared, None].astype(np.float32), truth)[0])
-
-
-def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-12 else None
-
-
-def _mean(scores: Sequence[float | None]) -> float | None:
-    known = [score for score in scores if score is not None]
-    return float(np.mean(known)) if known else None
+    known = {name: [one[name] for one in evidence if one[name] is not None] for name in FIGURES}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}

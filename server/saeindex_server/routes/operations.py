@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError, collecting
 from saeindex.index import FeatureIndex
 from saeindex.operations.concepts import Card, Find
 from saeindex.operations.methods import OPERATIONS
@@ -72,10 +72,12 @@ async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Respon
         operation = replace(operation, timeout=limit if own is None else min(limit, own))
 
     def found(opened: FeatureIndex) -> bytes:
-        result = opened.perform(operation)
+        with collecting() as told:
+            result = opened.perform(operation)
         if isinstance(result, Hits):
             service.metrics.stages(dict(result.timings_ms))
-        return encoded(operation.result_json(result))
+        warned = {"warnings": told} if told else {}
+        return encoded({**warned, **operation.result_json(result)})  # a plan has its own
 
     return Response(await index.run(found), media_type=replies.JSON)
 

@@ -150,6 +150,9 @@ class AnalysisPage(ABC, Generic[R]):
             self._draw(found)
 
     def _draw(self, found: R) -> None:
+        if why := getattr(found, "not_comparable", ""):
+            ui.label(f"Not comparable: {why}.").classes("text")
+            return
         lists = self.lists(found)
         self._seen = [one for _, seen in lists for one in seen]
         ui.label(self.said(found)).classes("text")

@@ -11,13 +11,16 @@ from sklearn.metrics import jaccard_score, normalized_mutual_info_score, silhoue
 from saeindex.analysis.cluster.anchored_em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
 from saeindex.analysis.cluster.cluster import jaccard
 from saeindex.analysis.cluster.quality import (
+    FAILS_FROM,
     agreement,
     conductances,
     distinctive,
+    judge,
     neighbour_graph,
+    signs_of,
     silhouettes,
 )
-from saeindex.analysis.cluster.verdict import FAILS_FROM, Signs, judge, signs_of
+from saeindex.analysis.cluster.results import Signs
 from saeindex.collection.sample import nearest_rows
 
 RNG = np.random.default_rng(5)

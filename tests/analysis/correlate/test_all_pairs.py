@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.analysis.correlate.options import CorrelateOptions
 from saeindex.analysis.correlate.results import Correlations, concept_graph, write_graph
 from saeindex.analysis.correlate.trivial import ALIKE, REASONS, WORD, KnownTrivial
+from saeindex.analysis.stats.options import CorrelateOptions
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 

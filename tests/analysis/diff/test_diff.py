@@ -14,8 +14,8 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Record
 from saeindex.analysis.diff.findings import power_of, telling
-from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Diff
+from saeindex.analysis.stats.options import DiffOptions
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records

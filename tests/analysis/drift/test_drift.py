@@ -13,14 +13,11 @@ from scipy.stats import binom, norm
 from sklearn.linear_model import LogisticRegression
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.drift.contrasts import contrast_test
-from saeindex.analysis.drift.drift import drift
-from saeindex.analysis.drift.options import DriftOptions
-from saeindex.analysis.drift.periods import periods_of
-from saeindex.analysis.drift.trend_test import TrendTest, run_trends, searched
-from saeindex.analysis.drift.trends import fitted_shares
+from saeindex.analysis.drift.drift import drift, fitted_shares, periods_of
+from saeindex.analysis.drift.trend_test import TrendTest, contrast_test, run_trends, searched
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
+from saeindex.analysis.stats.options import DriftOptions
 from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features

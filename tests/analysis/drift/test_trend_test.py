@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.stats import binom, norm
 
-from saeindex.analysis.drift.contrasts import centred
 from saeindex.analysis.drift.trend_test import (
     MIN_CROSSED,
     PeriodTotals,
     TrendTest,
     best_split,
+    centred,
     run_trends,
     searched,
     split_tails,

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from saeindex.analysis.stats.group_names import MIN_TEXTS, _distinct, _phrases, group_names
+from saeindex.analysis.stats.evidence import MIN_TEXTS, _distinct, _phrases, group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.collection.snapshot import Snapshot
 from saeindex.features import FeatureSpace

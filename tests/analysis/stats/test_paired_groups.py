@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.stats import binom
 
-from saeindex.analysis.stats.family_test import compare_pairs
+from saeindex.analysis.stats.unit_totals import compare_pairs
 
 
 def difference_by_loop(

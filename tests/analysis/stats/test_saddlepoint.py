@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-from saeindex.analysis.stats.saddlepoint import sum_tails
-from saeindex.analysis.stats.two_by_two import one_sided, two_sided
+from saeindex.analysis.stats.two_by_two import one_sided, sum_tails, two_sided
 
 Ints = NDArray[np.int64]
 # Strata as (size of the first group, size of the second, share of the evidence).

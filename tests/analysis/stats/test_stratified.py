@@ -13,9 +13,8 @@ from scipy.stats import norm
 
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.stratified import StratifiedCounts, compare_groups, design_effects
-from saeindex.analysis.stats.unit_totals import UnitTotals
+from saeindex.analysis.stats.unit_totals import UnitTotals, run_tests
 
 RNG = np.random.default_rng(0)
 Codes: TypeAlias = NDArray[np.int32]

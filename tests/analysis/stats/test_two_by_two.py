@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.stats import binom, hypergeom
 
-from saeindex.analysis.stats.family_test import compare_pairs
 from saeindex.analysis.stats.two_by_two import adjusted, one_sided, two_sided
+from saeindex.analysis.stats.unit_totals import compare_pairs
 
 
 def midp(k1: int, n1: int, k2: int, n2: int) -> float:

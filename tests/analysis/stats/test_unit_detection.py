@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureSpace
+from saeindex.analysis.diff.baseline import monitor
 from saeindex.analysis.diff.report import unit_sentence
-from saeindex.analysis.drift.drift import drift_design
-from saeindex.analysis.drift.options import DriftOptions
-from saeindex.analysis.drift.periods import periods_of
-from saeindex.analysis.monitor.monitor import monitor
-from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.drift.drift import drift_design, periods_of
+from saeindex.analysis.stats.design import LEFT, design_of, detected_unit
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.unit_detection import LEFT, detected_unit
+from saeindex.analysis.stats.options import DriftOptions, MonitorOptions
 from saeindex.collection.snapshot import Snapshot
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 

@@ -11,9 +11,8 @@ from scipy.sparse import csr_matrix
 
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
-from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.stratified import StratifiedCounts, design_effects
-from saeindex.analysis.stats.unit_totals import UnitTotals
+from saeindex.analysis.stats.unit_totals import UnitTotals, run_tests
 
 UNITS, COLUMNS = 12, 40
 SIZES = np.array([3, 9, 5, 12, 4, 7, 10, 6, 8, 2, 11, 13])

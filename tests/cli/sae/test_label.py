@@ -156,7 +156,7 @@ def test_an_llm_run_labels_and_reports_and_is_cached(
     space: str, corpus: str, service: ChatService, tmp_path: Path
 ) -> None:
     command = llm(space, corpus, service, "--yes", "--into", str(tmp_path / "new"), "--features", "0-5")
-    found = called(*command, "--price-in", "1", "--price-out", "2")
+    found = called(*command)
     done = [change["id"] for change in found["changed"]]
     assert done
     assert len(done) + len(found["left"]) == 6
@@ -164,7 +164,7 @@ def test_an_llm_run_labels_and_reports_and_is_cached(
     assert {labels[i].text for i in done} == {"some phrase"}
     assert {labels[i].method for i in done} == {"llm"}
     assert found["changed"][0]["evidence"]["auroc"] == 0.5
-    assert found["run"]["spent"]["money"] > 0
+    assert found["run"]["spent"]["output_tokens"] > 0
     assert found["labels"]["llm"]["predictor"]["auroc"] == 0.5
     assert service.keys == [f"Bearer {KEY}"] * len(service.requests)
     service.requests.clear()
@@ -189,11 +189,10 @@ def answering(arguments: list[str], answer: str, monkeypatch: pytest.MonkeyPatch
 def test_an_llm_run_prints_its_cost_and_asks_for_confirmation(
     space: str, corpus: str, service: ChatService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = llm(space, corpus, service, "--features", "0-5", "--price-in", "1", "--price-out", "2")
+    command = llm(space, corpus, service, "--features", "0-5")
     refused = answering(command, "n\n", monkeypatch)
     assert refused.returncode == 1
     assert "requests, about" in refused.stderr
-    assert "at these prices" in refused.stderr
     assert service.requests == []
     assert {label.method for label in FeatureSpace.load(space).labels} == {"lexical"}
     agreed = answering(command, "y\n", monkeypatch)
@@ -279,8 +278,6 @@ def test_without_a_corpus_a_language_model_reads_the_definitions_of_the_space_s_
         (["SPACE", "--method", "llm", "--model", "m"], "no definitions"),
         (["SPACE", "CORPUS", "--method", "magic"], "no such method"),
         (["SPACE", "CORPUS", "--method", "llm"], "--model"),
-        (["SPACE", "CORPUS", "--method", "llm", "--model", "m", "--budget", "2"], "price"),
-        (["SPACE", "CORPUS", "--method", "llm", "--model", "m", "--price-in", "2"], "--price-out"),
         (["SPACE", "--method", "manual"], "neither --set nor --from"),
         (["SPACE", "CORPUS", "--method", "lexical", "--set", "3=x"], "only with it"),
         (["SPACE", "--set", "3"], "ID=TEXT"),

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.monitor.baseline import Baseline, baseline_of
-from saeindex.analysis.monitor.monitor import monitor
-from saeindex.analysis.monitor.options import MonitorOptions
+from saeindex.analysis.diff.baseline import Baseline, baseline_of, monitor
+from saeindex.analysis.stats.options import MonitorOptions
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features

@@ -1,4 +1,4 @@
-"""Counts of a reference, saved as JSON, to compare later windows with after its records are deleted."""
+"""A window of records against a reference: its records, or its counts, which can be saved for later."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from pydantic import ValidationError
 
-from saeindex.analysis.diff.findings import findings_of, headlines
-from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
-from saeindex.analysis.stats.choices import AUTO, Family
+from saeindex.analysis.diff.findings import (
+    findings_of,
+    found_between,
+    headlines,
+    method_of,
+    nothing_tested,
+    overlap_of,
+)
+from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.stats.design import LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
-from saeindex.analysis.stats.family_test import FamilyTest
-from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.groups import Groups, disjoint
+from saeindex.analysis.stats.options import AUTO, Family, MonitorOptions
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
+from saeindex.analysis.stats.unit_totals import FamilyTest
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing, writable
 from saeindex.schema import adapter
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.diff.results import Finding
-    from saeindex.analysis.monitor.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
 
     Doubles: TypeAlias = NDArray[np.float64]
@@ -157,6 +163,10 @@ def against_baseline(
         every = findings_of((WINDOW, REFERENCE), test, options.spent, {})
         changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space, snapshot)
         tested[family] = len(test)
+    lengths = binned(np.asarray(snapshot.lengths)[window], baseline.edges)
+    why = nothing_tested(tested, options.min_support)
+    if not np.array(baseline.sizes)[lengths].any():
+        why, tested = "no record of the window is as long as one of the baseline", dict.fromkeys(tested, 0)
     return Alert(
         reference=baseline.records,
         window=len(window),
@@ -168,6 +178,7 @@ def against_baseline(
         unit=design.unit,
         notes=(*design.notes, *_few(design.units)),
         field=snapshot.field,
+        not_comparable=why,
     )
 
 
@@ -254,3 +265,31 @@ def _aligned(
 
 def _label(snapshot: Snapshot, family: Family, key: str) -> str:
     return snapshot.space.labels[int(key)].text if family == "concepts" else key
+
+
+def monitor(
+    snapshot: Snapshot,
+    reference: NDArray[np.int64] | Baseline,
+    window: NDArray[np.int64],
+    options: MonitorOptions = MonitorOptions(),
+) -> Alert:
+    """Compare a window of records with a reference: rows or a saved baseline; see :class:`Alert`."""
+    if isinstance(reference, Baseline):
+        return against_baseline(snapshot, reference, window, options)
+    asked = options.comparing()
+    groups = disjoint({WINDOW: window, REFERENCE: reference})
+    design = design_of(snapshot, groups, asked.unit, asked.strata, asked.length_bins, paired=False)
+    changed, counts, why = found_between(snapshot, groups, design, asked, lambda one: is_real(one, options))
+    return Alert(
+        reference=groups.sizes[REFERENCE],
+        window=groups.sizes[WINDOW],
+        options=options,
+        tested=counts,
+        changed=changed,
+        method=method_of(design, 2, asked),
+        strata=design.by,
+        unit=design.unit,
+        notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
+        field=snapshot.field,
+        not_comparable=why,
+    )

@@ -1,1 +1,0 @@
-"""Alerts on change against a reference or a saved baseline."""
