@@ -25,7 +25,14 @@ from saeindex.errors import (
 )
 from saeindex.features import FeatureSpace
 from saeindex.files import writable
-from saeindex.indexing.create_open import IndexParts, create_index, given_space, is_there, open_index
+from saeindex.indexing.create_open import (
+    IndexParts,
+    create_index,
+    given_space,
+    is_there,
+    open_index,
+    part_of,
+)
 from saeindex.indexing.manifest import Manifest, index_description, index_info
 from saeindex.indexing.split import check_split
 from saeindex.indexing.terms import is_to_learn
@@ -306,8 +313,6 @@ class FeatureIndex(Surface):
         Its answers are those of an index that has no other records; own names and profiles stay here. Which
         records match is asked of the engine each time; what is derived of them is as of now.
         """
-        from saeindex.collection.part import part_of
-
         with self._current.reading() as state:
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space

@@ -18,7 +18,7 @@ def list_indexes(
     as_json: Json = False,
 ) -> None:
     """List the indexes in a folder, or on a server with --url. Exits with 1 if there are none."""
-    from saeindex.indexing.index_summary import indexes_in, indexes_on
+    from saeindex.indexing.create_open import indexes_in, indexes_on
 
     if url is None:
         found = indexes_in(folder)

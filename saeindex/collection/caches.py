@@ -25,14 +25,22 @@ class Memo(Generic[Value]):
         self._kept: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._kept
+
     def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """Return the value of ``key``; it is computed unless it is cached."""
         with self._lock:
             if key in self._kept:
+                self._kept.move_to_end(key)
                 return self._kept[key]
-        found = compute()
+        return self.keep(key, compute())
+
+    def keep(self, key: Hashable, value: Value) -> Value:
+        """Cache a value; if another thread has, return that one, which others may already use."""
         with self._lock:
-            found = self._kept.setdefault(key, found)
+            found = self._kept.setdefault(key, value)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return found
@@ -44,31 +52,20 @@ class QueryVectors:
     def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
         """``encode`` turns texts into vectors (n, d)."""
         self._encode = encode
-        self._kept: OrderedDict[str, FloatArray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Memo[FloatArray] = Memo(KEPT)
 
     def __call__(self, text: str) -> FloatArray:
         """Return the vector (d,) of a text."""
-        with self._lock:
-            if text in self._kept:
-                self._kept.move_to_end(text)
-                return self._kept[text]
-        return self._keep([text], elsewhere(lambda: self._encode([text])))[0]
+        return self._kept.get(text, lambda: self._encoded([text])[0])
 
     def warm(self, texts: Sequence[str]) -> None:
         """Encode the texts (at most 256) that are not cached yet, in one batch."""
-        with self._lock:
-            fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
-        if fresh:
-            self._keep(fresh, elsewhere(lambda: self._encode(fresh)))
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        for text, vector in zip(fresh, self._encoded(fresh) if fresh else (), strict=True):
+            self._kept.keep(text, vector)
 
-    def _keep(self, texts: Sequence[str], vectors: FloatArray) -> list[FloatArray]:
-        rows = [row.copy() for row in vectors]
+    def _encoded(self, texts: Sequence[str]) -> list[FloatArray]:
+        rows = [row.copy() for row in elsewhere(lambda: self._encode(texts))]
         for row in rows:
             row.flags.writeable = False  # the array is shared: zero steering returns it unchanged
-        with self._lock:
-            # Two threads may have encoded the same text: keep the first vector, which others may already use.
-            kept = [self._kept.setdefault(text, row) for text, row in zip(texts, rows, strict=True)]
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return kept
+        return rows

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, SAE
+from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE
+from saeindex.indexing.points import codes_of
 from saeindex.language.speech import readable
-from saeindex.protocols import Point, PointId, SparseVector
+from saeindex.protocols import Point, PointId
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,16 +76,7 @@ def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str,
 
 def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
     """Return the points' activations relative to each feature's p90, capped (m, n)."""
-    from scipy.sparse import csr_matrix
-
-    codes = [point.vectors.get(SAE) for point in points]
-    rows = [code for code in codes if isinstance(code, SparseVector)]
-    sizes = [len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]
-    indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)])
-    values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)])
-    starts = np.cumsum([0, *sizes], dtype=np.int64)
-    shape = (len(points), space.n_features)
-    return csr_matrix((space.calibration.loudness(indices, values), indices, starts), shape=shape)
+    return concept_parts(codes_of(points, space.n_features).to_csr(), space)
 
 
 def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:

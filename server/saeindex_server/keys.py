@@ -16,7 +16,7 @@ from saeindex.config import CONCEPTS
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import compile_where
-from saeindex.stores.filters import as_filter, check_filter
+from saeindex.stores.filters import as_filter, check_filter, restricts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -182,7 +182,7 @@ def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) 
     compiled = compile_where(expression, no_concepts, query_filter=native)
     assert compiled is not None  # noqa: S101
     conditions = compiled.model_dump(mode="json", exclude_none=True)
-    if not any(conditions.values()):
+    if not restricts(compiled):
         found = "it has no condition, so the key would reach all records"
         raise InvalidInputError("the filter of a key", found, "Give a condition, or no filter.")
     _check_fields(conditions)

@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import NotFoundError
-from saeindex.indexing.index_summary import indexes_in, indexes_on
+from saeindex.indexing.create_open import indexes_in, indexes_on
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
 

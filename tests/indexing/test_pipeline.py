@@ -156,11 +156,11 @@ def test_a_run_that_dies_between_deleting_and_writing_is_made_good(
 def test_an_id_of_a_stored_piece_is_no_other_record_s(index: FeatureIndex, split: int | None) -> None:
     index.upsert([Record("d", LONG)], split=20)
     before = contents(index)
-    assert index.upsert([Record("d#0", "foreign")], split=split).rejected == 1
+    assert index.upsert([Record("d#0", "foreign")], split=split, allow_rejects=True).rejected == 1
     assert contents(index) == before
     index.delete(["d#0"])
     before = contents(index)
-    assert index.upsert([Record("d#1", "foreign")], split=split).rejected == 1
+    assert index.upsert([Record("d#1", "foreign")], split=split, allow_rejects=True).rejected == 1
     assert contents(index) == before
 
 
@@ -170,22 +170,25 @@ def test_a_record_does_not_take_the_place_of_a_piece_nor_a_piece_that_of_a_recor
     index.upsert([Record("a", LONG)], split=20)
     before = contents(index)
     report = index.upsert(
-        [Record("a#0", "foreign"), Record("a#99", "foreign"), Record("a#0", "x", {}, {}, "b")]
+        [Record("a#0", "foreign"), Record("a#99", "foreign"), Record("a#0", "x", {}, {}, "b")],
+        allow_rejects=True,
     )
     assert (report.indexed, report.rejected) == (0, 3)
     assert contents(index) == before
     assert {line["id"] for line in rejects(index)} == {"a#0", "a#99"}
     assert sum("is that of a piece of the document 'a'" in line["reason"] for line in rejects(index)) == 2
     index.upsert([Record("b#1", "was here before"), Record("issue#12", "no document of this name")])
-    report = index.upsert([Record("b", LONG), Record("c", LONG)], split=20)
+    report = index.upsert([Record("b", LONG), Record("c", LONG)], split=20, allow_rejects=True)
     assert (report.indexed, report.rejected) == (1, 1)
     assert rejects(index)[-1]["reason"].startswith("it would replace the record 'b#1'")
     assert index.get(["b#1"], include=())[0].text == "was here before"
     assert index.count('document = "b"') == 0
-    report = index.upsert([Record("d#0", "first"), Record("d", LONG)], split=20)
+    report = index.upsert([Record("d#0", "first"), Record("d", LONG)], split=20, allow_rejects=True)
     assert (report.indexed, report.rejected) == (1, 1)
     assert "which is the id of another record of this source" in rejects(index)[-1]["reason"]
-    report = index.upsert([Record("e#0", "a piece by itself", {}, {}, "f"), Record("e", LONG)], split=20)
+    report = index.upsert(
+        [Record("e#0", "a piece by itself", {}, {}, "f"), Record("e", LONG)], split=20, allow_rejects=True
+    )
     assert (report.indexed, report.rejected) == (1, 1)
 
 
@@ -250,7 +253,7 @@ def test_invalid_records_are_reported_with_position_and_the_rest_is_indexed(
         records[0],
         Record("x", "ok", {"at": {1}}),
     ]
-    report = index.upsert(source)
+    report = index.upsert(source, allow_rejects=True)
     assert (report.read, report.indexed, report.unchanged, report.rejected) == (5, 2, 0, 3)
     assert stored_ids(index) == {records[0].id, records[1].id}
     assert sorted((line["position"], line["id"]) for line in rejects(index)) == [
@@ -274,7 +277,9 @@ def test_a_duplicate_is_found_across_windows_and_the_first_is_kept(
 
 def test_a_record_that_the_store_refuses_is_rejected_alone(cheap_index: FeatureIndex) -> None:
     too_large = Record("large", "word " * 1_800_000, {})
-    report = cheap_index.upsert([Record("a", "first", {}), too_large, Record("c", "third", {})])
+    report = cheap_index.upsert(
+        [Record("a", "first", {}), too_large, Record("c", "third", {})], allow_rejects=True
+    )
     assert (report.read, report.indexed, report.rejected) == (3, 2, 1)
     assert stored_ids(cheap_index) == {"a", "c"}
     (line,) = rejects(cheap_index)
@@ -291,7 +296,7 @@ def test_a_document_with_a_refused_record_is_not_stored_in_part(index: FeatureIn
 
     index.encoder = Poisoned(index.space.encoder)
     given = [Record("good", LONG[:150]), Record("bad", LONG), Record("short", "x")]
-    report = index.upsert(given, split=20)
+    report = index.upsert(given, split=20, allow_rejects=True)
     assert (report.indexed, report.rejected) == (2, 1)
     assert {one.partition("#")[0] for one in stored_ids(index)} == {"good", "short"}
     assert [(line["id"], line["position"]) for line in rejects(index)] == [("bad", "record 2")]
@@ -450,12 +455,12 @@ def test_records_that_came_with_a_document_are_changed_and_are_not_taken_for_pie
     changed = Record("a#0", "mine, changed", {}, {}, "a")
     assert index.upsert([changed]).indexed == 1
     assert index.get(["a#0"], include=())[0].text == "mine, changed"
-    assert index.upsert([Record("b#0", "a piece now", {}, {}, "b")]).rejected == 1
+    assert index.upsert([Record("b#0", "a piece now", {}, {}, "b")], allow_rejects=True).rejected == 1
     for size in (1, 512):
-        index.upsert([Record("a", "a summary"), changed, given[1]], batch_size=size)
+        index.upsert([Record("a", "a summary"), changed, given[1]], batch_size=size, allow_rejects=True)
         assert len(index) == 5
     before = contents(index)
-    assert index.upsert([Record("z", LONG), Record("x", LONG)], split=20).rejected == 2
+    assert index.upsert([Record("z", LONG), Record("x", LONG)], split=20, allow_rejects=True).rejected == 2
     assert contents(index) == before
     assert {"delete them first", "is not of this document"} == {
         reason for reason in ("delete them first", "is not of this document")
@@ -480,7 +485,7 @@ def test_an_index_made_of_an_export_is_updated_from_the_source(index: FeatureInd
 
 
 def test_an_id_that_is_too_long_with_the_number_of_a_piece_is_rejected(index: FeatureIndex) -> None:
-    report = index.upsert([Record("L" * 511, LONG), Record("M" * 500, LONG)], split=20)
+    report = index.upsert([Record("L" * 511, LONG), Record("M" * 500, LONG)], split=20, allow_rejects=True)
     assert (report.indexed, report.rejected) == (1, 1)
     assert "an id of its pieces has 513 characters, above 512" in rejects(index)[-1]["reason"]
 
@@ -491,8 +496,10 @@ def test_a_new_version_that_the_store_refuses_changes_nothing(
     index.upsert([Record("long", LONG), Record("other", LONG)], split=20)
     before = contents(index)
     monkeypatch.setattr("saeindex.stores.point_checks.MAX_BYTES", 2_000)
-    report = index.upsert([Record("long", LONG[:100], {"n": "z" * 3_000}), Record("new", "fine")], split=20)
+    report = index.upsert(
+        [Record("long", LONG[:100], {"n": "z" * 3_000}), Record("new", "fine")], split=20, allow_rejects=True
+    )
     assert (report.indexed, report.rejected, report.records) == (1, 1, 1)
     assert [one for one in contents(index) if one in before] == before
-    assert index.upsert([Record("long", "z" * 3_000)]).rejected == 1
+    assert index.upsert([Record("long", "z" * 3_000)], allow_rejects=True).rejected == 1
     assert [one for one in contents(index) if one in before] == before
