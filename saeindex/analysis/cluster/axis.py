@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,6 +118,9 @@ class Axis:
         """
         name, colon, rest = text.partition(":")
         parts = [part.strip() for part in rest.split(";" if ";" in rest else ",")]
+        if not colon and len(parts := [one.strip() for one in re.split("[,;]", text) if one.strip()]) > 1:
+            do = f"Name the axis before its values: 'kind: {', '.join(parts)}'."
+            raise InvalidInputError(f"the axis {text!r:.200}", "values, and no name before them", do)
         if colon and not all(parts):
             raise InvalidInputError(f"the axis {text!r}", "an empty value", _FORMS)
         return cls(name.strip(), tuple(_parsed(part) for part in parts if part))
