@@ -6,6 +6,7 @@ SaeIndexError                     the root; has asked, found, do
 │   ├── InvalidRecordError        a bad record of a source (it is rejected, the run continues)
 │   └── QuerySyntaxError          a where or steer text that does not parse
 ├── UnknownConceptError           a label or feature id that the space does not have
+├── RejectedError                 a run rejected a tenth of its records or more; the others are written
 ├── NotFoundError                 no index, record, space or file has that name
 ├── MismatchError                 an index and a feature space or setting that do not fit together
 ├── IndexLockedError              another process has the index open
@@ -130,6 +131,18 @@ class QuerySyntaxError(InvalidInputError):
 
 class UnknownConceptError(SaeIndexError):
     """No feature, or more than one, matches the given name."""
+
+
+class RejectedError(SaeIndexError):
+    """A run rejected a tenth of its records or more; the others are written.
+
+    ``report`` is the :class:`saeindex.indexing.pipeline.IndexingReport` of the run.
+    """
+
+    def __init__(self, asked: str, found: str, do: str, report: Any = None) -> None:
+        """Store the three parts and the report."""
+        super().__init__(asked, found, do)
+        self.report = report
 
 
 class NotFoundError(SaeIndexError):

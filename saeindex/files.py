@@ -35,8 +35,8 @@ NOT_THERE = (
 
 
 def cache_folder() -> Path:
-    """Return ``$SAEINDEX_CACHE``, else ``~/.cache/saeindex``."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "saeindex")
+    """Return ``$SAEINDEX_CACHE``, else ``~/.cache/saeindex``; nothing is sure to be readable there."""
+    return Path(os.environ.get(CACHE_VARIABLE) or os.path.expanduser("~/.cache/saeindex"))  # noqa: PTH111
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def writable(given: object) -> Path:
     """Return a path; InvalidInputError unless a file can be made or replaced there, before work is done."""
     if not isinstance(given, str | os.PathLike):
         raise InvalidInputError("a file to write", kind_of(given), "Give its path.")
-    target = Path(given)
+    target = Path(os.path.expanduser(given))  # noqa: PTH111 (which does not fail without a home)
     folder = target.absolute().parent
     found = "it is a folder" if target.is_dir() else ""
     if not folder.exists():

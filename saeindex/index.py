@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, copy_command, kind_of
+from saeindex.errors import (
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    SaeIndexError,
+    copy_command,
+    kind_of,
+)
 from saeindex.features import FeatureSpace
 from saeindex.files import writable
 from saeindex.indexing.create_open import IndexParts, create_index, given_space, is_there, open_index
@@ -46,6 +54,18 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
+class _EncoderOf:
+    """The encoder of a space, loaded on first use; it does not refer to the index that has it."""
+
+    def __init__(self, space: FeatureSpace, opened: TextEncoder | None) -> None:
+        self._space, self.opened = space, opened
+
+    def __call__(self) -> TextEncoder:
+        if self.opened is None:
+            self.opened = self._space.open_encoder()
+        return self.opened
+
+
 class FeatureIndex(Surface):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
@@ -55,6 +75,8 @@ class FeatureIndex(Surface):
     """
 
     _is_closed = False
+    _opened: CurrentState | None = None
+    _whole: FeatureIndex | None = None
 
     def __init__(
         self,
@@ -72,18 +94,17 @@ class FeatureIndex(Surface):
 
         MismatchError where the index at the path is of another space, has other ``fields``, or keeps other
         parts of ``sentences``. Nothing is written before the first ``upsert``; reading before it is
-        NotFoundError.
+        NotFoundError. An index that nothing refers to any more is closed.
         """
-        self.name, self._encoder, self._creating = str(path), encoder, threading.RLock()
-        self._opened: CurrentState | None = None
+        self.name, self._creating = str(path), threading.RLock()
         try:
             self._open = partial(open_index, path, space, client, url, encoder, isolated)
-            self._bind(self._open())
-        except NotFoundError as absent:
+            self._bind(self._open(), encoder)
+        except NotFoundError:
             if is_there(path, client, url, isolated):
                 raise  # something that it needs is not
-            self._absent = absent
             self._planned = given_space(DEFAULT_SPACE if space is None else space)
+            self._encoder = _EncoderOf(self._planned, encoder)
             if encoder is not None:
                 self._planned.check_encoder(encoder)
             self._fields = tuple(fields)
@@ -110,31 +131,34 @@ class FeatureIndex(Surface):
     def _of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
         """Return the index of open parts."""
         index = cls.__new__(cls)
-        index.name, index._encoder, index._creating = name, encoder, threading.RLock()
-        index._bind(parts)
+        index.name, index._creating = name, threading.RLock()
+        index._bind(parts, encoder)
         return index
 
-    def _bind(self, parts: IndexParts) -> None:
-        self._opened = CurrentState(self.name, parts, lambda: self.encoder)
+    def _bind(self, parts: IndexParts, encoder: TextEncoder | None) -> None:
+        self._encoder = _EncoderOf(parts.space, encoder)
+        self._opened = CurrentState(self.name, parts, self._encoder)
 
     def _found(self) -> CurrentState | None:
         """Return the current state of the index, None if nobody has created it yet."""
         if self._opened is None:
             with self._creating, suppress(NotFoundError):
-                self._bind(self._open())
+                self._bind(self._open(), self._encoder.opened)
         return self._opened
 
     @property
     def _current(self) -> CurrentState:
         if (found := self._found()) is None:
-            raise self._absent
+            found = "there is none yet: nothing was indexed"
+            do = f"Add records (upsert, `saeindex index … --into {self.name}`), or correct the path."
+            raise NotFoundError(f"index {self.name!r}", found, do)
         return found
 
     def _made(self) -> CurrentState:
         """Return the current state of the index, which is created if there is none."""
         with self._creating:
             if self._found() is None:
-                self._bind(self._create())
+                self._bind(self._create(), self._encoder.opened)
         return self._current
 
     @property
@@ -150,13 +174,11 @@ class FeatureIndex(Surface):
     @property
     def encoder(self) -> TextEncoder:
         """The encoder of the space, loaded on first use."""
-        if self._encoder is None:
-            self._encoder = self.space.open_encoder()
-        return self._encoder
+        return self._encoder()
 
     @encoder.setter
     def encoder(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
+        self._encoder.opened = encoder
 
     def refresh(self) -> None:
         """Read the index anew: for writes of programs other than saeindex, which it cannot notice."""
@@ -230,6 +252,7 @@ class FeatureIndex(Surface):
         batch_size: int = 512,
         progress: bool | Callable[[int], object] = False,
         learn_terms: bool = True,
+        allow_rejects: bool = False,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
@@ -239,9 +262,11 @@ class FeatureIndex(Surface):
         it.
 
         ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
-        text and id are detected by common names, and an id is made from the text. Unchanged records are
-        skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
-        is a function that is told how many further texts are done. The terms of the collection, words and
+        text and id are detected, and ids are made of the rows where no column has them (see
+        :class:`saeindex.Columns`). Unchanged records are skipped: run it again to resume it. Bad records go
+        to ``rejects.jsonl``; where they are a tenth of all or more, RejectedError is raised at the end, with
+        the report, unless ``allow_rejects`` says otherwise. ``progress`` shows a bar, or is a function that
+        is told how many further texts are done. The terms of the collection, words and
         phrases that it uses often and that name no concept, become concepts of the index at the end of an
         upsert of several records once it has 64, and again when as many were written as it had then; not with
         ``learn_terms=False``.
@@ -271,6 +296,8 @@ class FeatureIndex(Surface):
             and is_to_learn(kept.learned, kept.counts.records, kept.written)
         ):
             current.learn_terms()
+        if not allow_rejects:
+            report.check(source.name)
         return report
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
@@ -285,7 +312,9 @@ class FeatureIndex(Surface):
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space
         parts = part_of(state.store, given, state.manifest, selected)
-        return self._of_parts(self.name, parts, self.encoder)
+        made = self._of_parts(self.name, parts, self.encoder)
+        made._whole = self  # which would be closed if nothing referred to it
+        return made
 
     def copy(
         self,
@@ -301,7 +330,7 @@ class FeatureIndex(Surface):
     ) -> CopyReport:
         """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
 
-        See :func:`saeindex.copy_index`, which also copies an index of an earlier format.
+        See :func:`saeindex.copy_index`, which also copies an index whose manifest is lost.
         """
         from saeindex.indexing.copy import CopyTarget, copy_parts
 
@@ -356,8 +385,10 @@ class FeatureIndex(Surface):
         return self.count()
 
     def __contains__(self, record_id: object) -> bool:
+        if not isinstance(record_id, str | int) or isinstance(record_id, bool):
+            return False
         with suppress(UnicodeEncodeError):  # half a surrogate pair is in no id
-            return isinstance(record_id, str) and bool(existing_ids(self.state.store, [record_id]))
+            return bool(existing_ids(self.state.store, [str(record_id)]))
         return False
 
     def info(self) -> dict[str, Any]:
@@ -388,6 +419,13 @@ class FeatureIndex(Surface):
         self._is_closed = True
         if self._opened is not None:
             self._opened.store.close()
+
+    def __del__(self) -> None:
+        # A state and what is derived of it refer to each other: without this, the directory would stay
+        # locked until the garbage is collected.
+        if not self._is_closed and not sys.is_finalizing():
+            with suppress(SaeIndexError):
+                self.close()
 
     def __enter__(self) -> Self:
         return self

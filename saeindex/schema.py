@@ -56,11 +56,20 @@ def listed(value: Any) -> Any:
     return tuple(_plain(one) for one in value) if is_many else value
 
 
+def _ids(value: Any) -> Any:
+    """Return a collection of ids as texts, where they are whole numbers, as a source reads them."""
+    many = listed(value)
+    if not isinstance(many, tuple):
+        return many
+    return tuple(str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in many)
+
+
 # The types of options: True is no number, a text is no list, and a list may be any collection.
 Whole: TypeAlias = Annotated[int, Strict(), BeforeValidator(_plain)]
 Number: TypeAlias = Annotated[float, Strict(), BeforeValidator(_plain), Field(allow_inf_nan=False)]
 Flag: TypeAlias = Annotated[bool, Strict()]
 Texts: TypeAlias = Annotated[Sequence[str], BeforeValidator(listed)]
+Ids: TypeAlias = Annotated[Sequence[str], BeforeValidator(_ids)]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))

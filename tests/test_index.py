@@ -199,6 +199,13 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
         ({"where": 'NOT (metadata.nothing = 1 AND "rain")'}, "no record has metadata.nothing"),
         ({"query_filter": {}}, "without a condition"),
         ({"query_filter": {"must": []}}, "without a condition"),
+        ({"query_filter": {"must": [{"must": []}]}}, "without a condition"),
+        ({"query_filter": {"should": [{"must_not": [{"must_not": [{}]}]}]}}, "without a condition"),
+        (
+            {"query_filter": {"should": [{"must": []}, {"key": "metadata.year", "match": {"value": 1}}]}},
+            "without a condition",
+        ),
+        ({"query_filter": {"min_should": {"conditions": [{}, {}], "min_count": 2}}}, "without a condition"),
     ],
 )
 def test_what_must_be_a_mistake_deletes_nothing(

@@ -25,7 +25,7 @@ def test_nothing_is_written_before_the_first_upsert(path: Path) -> None:
             lambda: index.concepts.rename(5, "a name"), lambda: index.diff("#5"), index.info, index.refresh,
             lambda: index.export(path.with_suffix(".jsonl")), lambda: "a" in index, index.profiles.names,
         ):  # fmt: skip
-            with pytest.raises(NotFoundError):
+            with pytest.raises(NotFoundError, match=r"nothing was indexed. Add records \(upsert"):
                 read()
         with pytest.raises(InvalidInputError):
             index.upsert([{"text": "It rains."}], split=500)
@@ -61,3 +61,21 @@ def test_other_options_than_those_of_the_index_are_a_mismatch(
         FeatureIndex(path, fields=("question",))
     with FeatureIndex(path, fields=("prompt",)) as again:
         assert again.get(["a"])[0].fields == {"prompt": "How is it?"}
+
+
+def test_a_tilde_is_the_home_and_ids_are_taken_as_they_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("id,text\n7,It rains.\n8,It snows.\n")
+    with FeatureIndex("~/x.idx", space=space, encoder=session_encoder) as index:
+        index.upsert("~/rows.csv")
+        assert [one.id for one in index.get([8, 7])] == ["8", "7"]  # type: ignore[list-item]
+        assert 7 in index and 9 not in index and True not in index
+        assert [one.id for one in index.search("rain", exclude=[7])] == ["8"]
+        assert index.export("~/out.jsonl") == 2
+        assert index.delete([7]) == 1
+    assert (tmp_path / "x.idx").is_dir() and (tmp_path / "out.jsonl").is_file()
+    assert not (tmp_path / "~").exists()
+    FeatureIndex.open("~/x.idx").close()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
@@ -11,6 +16,30 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, Record
+
+
+# The path that means standard input.
+STDIN = "-"
+
+
+@contextmanager
+def files(paths: Sequence[str]) -> Iterator[str | list[str]]:
+    """Yield one path or several, with standard input (``-``) as a file: JSON, JSON Lines or CSV."""
+    with TemporaryDirectory(prefix="saeindex-") as folder:
+        found = [str(_stdin_in(Path(folder))) if path == STDIN else path for path in paths]
+        yield found[0] if len(found) == 1 else found
+
+
+def _stdin_in(folder: Path) -> Path:
+    stream = sys.stdin.buffer
+    start = stream.read(1)
+    while start.isspace() or start == b"\xef":  # also the three bytes of a byte order mark
+        start = stream.read(3 if start == b"\xef" else 1)[-1:]
+    path = folder / ("stdin.json" if start in (b"{", b"[") else "stdin.csv")
+    with path.open("wb") as file:
+        file.write(start)
+        shutil.copyfileobj(stream, file)
+    return path
 
 
 def read_records(paths: list[str], text_field: str | None, limit: int | None) -> list[Record]:
@@ -21,8 +50,9 @@ def read_records(paths: list[str], text_field: str | None, limit: int | None) ->
 
     if not paths:
         return []
-    source = open_source(paths[0] if len(paths) == 1 else paths, columns=Columns(text=text_field))
-    records = list(islice((entry for entry in source if isinstance(entry, Record)), limit))
+    with files(paths) as what:
+        source = open_source(what, columns=Columns(text=text_field))
+        records = list(islice((entry for entry in source if isinstance(entry, Record)), limit))
     if not records:
         raise InvalidInputError(
             f"texts in {', '.join(paths)}", "no records", "Give files that contain texts."

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saeindex.cli.corpus import files
 from saeindex.cli.output import Json, Sentences, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
-from saeindex.errors import NotFoundError
+from saeindex.errors import NotFoundError, RejectedError
 from saeindex.report.numbers import counted
+from saeindex.types import visible
 
 if TYPE_CHECKING:
     from saeindex.indexing.pipeline import IndexingReport
@@ -22,7 +24,9 @@ UNSPLIT = "the index has texts that were split; without --split, a text that is 
 def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     paths: Annotated[
         list[str],
-        typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
+        typer.Argument(
+            help="JSON Lines, JSON, CSV or TSV (also .gz, .zst), Parquet, a folder of texts, or - (stdin)."
+        ),
     ],
     into: Annotated[str, typer.Option(help="The index: a directory, or a collection with --url.")],
     text_field: Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")] = None,
@@ -44,11 +48,9 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     ] = None,
     sentences: Sentences = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
-    show_columns: Annotated[
+    allow_rejects: Annotated[
         bool,
-        typer.Option(
-            "--columns", help="Say first what is taken as text, id and metadata, also with --text-field."
-        ),
+        typer.Option("--allow-rejects", help="Do not exit with 3 if a tenth of the records is rejected."),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was rejected.")] = False,
     as_json: Json = False,
@@ -62,27 +64,30 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
     fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}
     columns = Columns(text=text_field, id=id_field, metadata=names or None, fields=fields)
-    what = paths[0] if len(paths) == 1 else paths
-    source = open_source(what, columns=columns)
-    taken = columns_of(source)
-    if show_columns or not text_field:
-        say("\n".join(taken), is_error=True)
     if workers:
         import torch
 
         torch.set_num_threads(workers)
-    with FeatureIndex(into, space=space, url=url, fields=tuple(fields), sentences=sentences) as opened:
-        before = 0
-        with suppress(NotFoundError):  # the upsert creates it
-            before = len(opened)
-            if not split and opened.state.has_documents:
-                say(f"Warning: {UNSPLIT}", is_error=True)
-        report = opened.upsert(
-            what, split=split or None, columns=columns, batch_size=batch_size, progress=True
-        )
-        most, truncated = opened.encoder.max_tokens, truncated_records(opened.state.store)
-        replaced = before + report.records - len(opened)
-        rejects = str(opened.state.rejects_path) if report.rejected else None
+    refused: RejectedError | None = None
+    with files(paths) as what:
+        taken = columns_of(open_source(what, columns=columns))
+        say("\n".join(taken), is_error=True)
+        with FeatureIndex(into, space=space, url=url, fields=tuple(fields), sentences=sentences) as opened:
+            before = 0
+            with suppress(NotFoundError):  # the upsert creates it
+                before = len(opened)
+                if not split and opened.state.has_documents:
+                    say(f"Warning: {UNSPLIT}", is_error=True)
+            try:
+                report = opened.upsert(
+                    what, split=split or None, columns=columns, batch_size=batch_size, progress=True,
+                    allow_rejects=allow_rejects,
+                )  # fmt: skip
+            except RejectedError as error:
+                refused, report = error, error.report
+            most, truncated = opened.encoder.max_tokens, truncated_records(opened.state.store)
+            replaced = before + report.records - len(opened)
+            rejects = str(opened.state.rejects_path) if report.rejected else None
     if as_json:
         counts = asdict(report) | {"replaced": replaced}
         print_json({"index": into, **counts, "columns": taken, "rejects": rejects})
@@ -91,6 +96,8 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         if truncated:
             texts = f"texts longer than the {most} tokens that the encoder reads: {truncated:,}"
             say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
+    if refused is not None:
+        raise refused
     if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)
 
@@ -104,7 +111,9 @@ def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str
         f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "
         f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
     )
+    for each in report.left_out:
+        say(f"  left out: {visible(each)}")
     if rejects:
         for reason in report.reasons:
-            say(f"  rejected {reason}")
+            say(f"  rejected: {reason}")
         say(f"All rejected records, with position and reason: {rejects}")

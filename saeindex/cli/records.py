@@ -123,35 +123,22 @@ def copy(
         bool, typer.Option("--calibrate", help="Measure the levels (typical, strong) on these records.")
     ] = False,
     sentences: Sentences = None,
-    baseline: Annotated[
-        list[Path] | None, typer.Option(help="Move a baseline of `monitor` along. Repeatable.")
-    ] = None,
     url: Url = None,
     to_url: Annotated[str | None, typer.Option(help="The Qdrant server of the copy.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new index of an index: of an earlier format, of lost files, in another place or space.
+    """Make a new index of an index: in another place or space, or of one whose manifest is lost.
 
     Run it again to continue an interrupted copy. The index itself is not changed.
     """
-    from saeindex.analysis.diff.baseline import Baseline
     from saeindex.indexing.copy import copy_index
 
-    kept = {path: Baseline.load(path) for path in baseline or ()}
     report = copy_index(
         index, to, space, source_url=url, url=to_url, calibrate=calibrate, sentences=sentences,
         progress=not as_json,
     )  # fmt: skip
-    moved: dict[str, list[str]] = {}
-    for path, one in kept.items():
-        lost: list[str] = []
-        if report.translation is not None:
-            one, lost = one.moved(report.translation)  # noqa: PLW2901
-        target = path.with_name(f"{path.stem}-copied{path.suffix}")
-        one.save(target)
-        moved[str(target)] = lost
     if as_json:
-        print_json({"copied": index, "to": to, **report.to_json(), "baselines": moved})
+        print_json({"copied": index, "to": to, **report.to_json()})
         return
     say(f"{visible(to)}: a copy of {visible(index)}, {counted(report.records, 'record')}, {report.space}")
     if not report.has_manifest:
@@ -165,9 +152,6 @@ def copy(
             say(f"  {what}: {', '.join(map(visible, lost_ones))}")
     for name, edits in report.lost_edits.items():
         say(f"  profile {visible(name)} lost the weights of {', '.join(map(visible, edits))}")
-    for file, lost in moved.items():
-        said = f", without {', '.join(map(visible, lost))}" if lost else ""
-        say(f"  {visible(file)}: the baseline for the copy{said}")
 
 
 def _ask(question: str, as_json: bool) -> None:

@@ -91,7 +91,8 @@ def settings_file() -> Path | None:
         if not Path(named).is_file():
             raise InvalidInputError(f"{FILE_VARIABLE}={named}", "there is no such file", "Correct the path.")
         return Path(named)
-    return next((path.expanduser() for path in FILES if path.expanduser().is_file()), None)
+    places = (os.path.expanduser(path) for path in FILES)  # noqa: PTH111 (which does not fail without a home)
+    return next((Path(one) for one in places if os.path.isfile(one)), None)  # noqa: PTH113 (nor unreadable)
 
 
 def settings_in_force() -> list[Setting]:

@@ -46,13 +46,15 @@ class Job:
         described: Mapping[str, Any],
         operation: Operation[Any] | None = None,
         unread: Sequence[dict[str, Any]] = (),
+        left_out: Sequence[str] = (),
     ) -> None:
         """``described`` is the server's description; ``operation`` reads its result.
 
-        ``unread`` are records that could not be read here, and were not sent.
+        ``unread`` are records that could not be read here, and were not sent; ``left_out`` is what was not
+        looked at.
         """
         self._jobs, self._operation, self.described = jobs, operation, dict(described)
-        self.unread = unread
+        self.unread, self._left_out = unread, left_out
 
     @property
     def id(self) -> str:
@@ -82,7 +84,9 @@ class Job:
             what = self.state if found is None else f"a {self.described['kind']}"
             raise ServerError(f"the report of job {self.id}", f"it is {what}", "Wait, or ask for its result.")
         report, unread = IndexingReport(**found), len(self.unread)
-        report = replace(report, read=report.read + unread, rejected=report.rejected + unread)
+        report = replace(
+            report, read=report.read + unread, rejected=report.rejected + unread, left_out=self._left_out
+        )
         return replace(report, reasons=reasons(self.rejects)) if unread else report
 
     @property

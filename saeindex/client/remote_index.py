@@ -93,12 +93,16 @@ class RemoteIndex(Surface):
         split: int | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
         progress: Callable[[int], object] | None = None,
+        allow_rejects: bool = False,
     ) -> IndexingReport:
         """Index records; return when the server has indexed them. See :meth:`FeatureIndex.upsert`.
 
         They are read and checked here before they are sent. One that cannot be read counts as rejected.
         """
-        return self.submit_upsert(records, split=split, columns=columns).wait(progress).report
+        job = self.submit_upsert(records, split=split, columns=columns, allow_rejects=True).wait(progress)
+        if not allow_rejects:
+            job.report.check(self.name)
+        return job.report
 
     def submit_upsert(
         self,
@@ -106,19 +110,22 @@ class RemoteIndex(Surface):
         *,
         split: int | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
+        allow_rejects: bool = False,
     ) -> Job:
         """Send records, and return the job that indexes them; ``job.rejects`` are those that were not."""
         from saeindex.indexing.rejects import no_field
         from saeindex.indexing.sources.columns import Columns
-        from saeindex.indexing.sources.open_source import open_source
+        from saeindex.indexing.sources.open_source import left_out_of, open_source
 
         fields = tuple(self.info()["fields"])
         picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         unread: list[dict[str, Any]] = []
         params: dict[str, Any] = {"text_field": "text", "id_field": "id"}
         params |= {} if split is None else {"split": split}
+        params |= {"allow_rejects": "true"} if allow_rejects else {}
         with TemporaryFile() as file:
-            for one in open_source(records, columns=picked):
+            source = open_source(records, columns=picked)
+            for one in source:
                 if isinstance(one, Record) and (unknown := sorted(one.fields.keys() - fields)):
                     unread.append(asdict(Rejected(f"record {one.id}", no_field(unknown[0]), one.id)))
                 elif isinstance(one, Record):
@@ -134,7 +141,7 @@ class RemoteIndex(Surface):
                     yield block
 
             job = self.connection.ask("POST", f"{self._path}/records", params=params, content=sent)
-        return Job(self._jobs, job, unread=unread)
+        return Job(self._jobs, job, unread=unread, left_out=left_out_of(source))
 
     def export(
         self,
@@ -168,7 +175,7 @@ class RemoteIndex(Surface):
         return self.count()
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(self.get([record_id], include=()))
+        return isinstance(record_id, str | int) and bool(self.get([str(record_id)], include=()))
 
     def __repr__(self) -> str:
         return f"RemoteIndex({self.name!r}, at {self.connection.url})"

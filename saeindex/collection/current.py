@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from saeindex.indexing.terms import (
     Definition,
     KeptTerm,
     Surroundings,
+    features_in,
     found_terms,
     recoded,
 )
@@ -46,7 +47,7 @@ class CurrentState:
         """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
-        self._encode = QueryVectors(lambda texts: self._encoder().encode_query(texts))
+        self._encode = QueryVectors(lambda texts: encoder().encode_query(texts))
         self._replacing = threading.RLock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
@@ -114,18 +115,32 @@ class CurrentState:
             raise InvalidInputError(asked, f"feature #{owners[0]} has that name", "Give it another name.")
 
     def learn_terms(self) -> None:
-        """Learn now the terms of the index's records, and find all that it has in each record."""
+        """Learn now the terms of the index's records, and find all that it has in each record.
+
+        Terms that were learned and that no record has any more are forgotten.
+        """
         with self.reading() as state:
             kept, count = state.manifest, state.total
             is_read = kept.sentences == "stored" and count
-            own = (
-                found_terms(self.store, state.space, kept.terms, kept.fields, self._encoder())
-                if is_read
-                else []
-            )
+            own, gone = list[KeptTerm](), set[str]()
+            if is_read:
+                gone = self._unused_terms(kept)
+                present = [one for one in kept.terms if one.name and one.name not in gone]
+                own = found_terms(self.store, state.space, present, kept.fields, self._encoder())
         if own or (is_read and kept.terms):
-            self.add_terms(own)
+            self.add_terms(own, gone)
         self.change(lambda _: {"learned": count or None, "written": 0})
+
+    def _unused_terms(self, kept: Manifest) -> set[str]:
+        """Return the terms that were learned, that no record has, and that no person refers to."""
+        first = self.given_space.n_features
+        used = features_in(self.store, kept.fields) if kept.terms else set()
+        used |= {*kept.edits.given, *kept.edits.hidden}
+        used |= {int(feature) for profile in kept.profiles.values() for feature in profile["edits"]}
+        return {
+            one.name for feature, one in enumerate(kept.terms, first)
+            if one.name and not one.is_defined and feature not in used
+        }  # fmt: skip
 
     def define(self, wanted: Definition) -> int:
         """Make a concept by its definition, or anew; return its feature."""
@@ -143,7 +158,7 @@ class CurrentState:
             if wanted.unlike and not wanted.examples:
                 found = "texts that do not speak of it, and none that does"
                 raise InvalidInputError(asked, found, "Give examples, too.")
-            terms = {one.name.casefold(): one.name for one in own.terms}
+            terms = {one.name.casefold(): one.name for one in own.terms if one.name}
             check_prefix(asked, given)
             taken = {kept.name.casefold(): (feature,) for feature, kept in own.edits.given.items()}
             feature = next(iter((taken | dict(state.named_concepts)).get(given.casefold(), ())), None)
@@ -160,11 +175,14 @@ class CurrentState:
         self.add_terms([term])
         return self.given_space.n_features + [one.name for one in self.state.manifest.terms].index(term.name)
 
-    def add_terms(self, terms: Sequence[KeptTerm]) -> None:
-        """Make terms concepts of the index, or define them anew: its records have them when this returns."""
+    def add_terms(self, terms: Sequence[KeptTerm], gone: Collection[str] = ()) -> None:
+        """Make terms concepts of the index, or define them anew: its records have them when this returns.
+
+        Those that are ``gone`` lose their names, and keep their places.
+        """
 
         def added(kept: Manifest) -> dict[str, Any]:
-            found = list(kept.terms)  # those without a name, of which a part knows nothing, keep their places
+            found = [one.unnamed() if one.name in gone else one for one in kept.terms]
             places = {one.name: place for place, one in enumerate(found) if one.name}
             for one in terms:
                 if one.name in places:

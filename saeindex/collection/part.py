@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.create_open import IndexParts
 from saeindex.indexing.manifest import Counts
 from saeindex.indexing.names import NameEdits
-from saeindex.indexing.proof import POSSIBLE
-from saeindex.stores.point_checks import MAX_COUNT
+from saeindex.indexing.terms import features_in
 from saeindex.stores.selected import SelectedStore
 
 if TYPE_CHECKING:
@@ -36,12 +34,7 @@ def part_of(
         raise InvalidInputError("a part of an index", "no condition", "Give where or query_filter.")
     view = SelectedStore(store, selected)
     records = view.count()
-    codes = {
-        int(code)
-        for name in ("", *manifest.fields)
-        for code, _ in (view.facet(suffixed(CONCEPTS, name), limit=MAX_COUNT) if manifest.terms else ())
-    }
-    used = {code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE}
+    used = features_in(view, manifest.fields) if manifest.terms else set()
     terms = tuple(
         term if space.n_features + number in used else term.unnamed()
         for number, term in enumerate(manifest.terms)

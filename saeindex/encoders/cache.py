@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,8 @@ IN_MEMORY_BYTES = 2**31
 class EmbeddingCache:
     """One SQLite file per encoder, from the sha256 of a text to its vector; texts are not stored.
 
-    Several processes may use it at the same time. Delete the folder to empty it.
+    Several processes may use it at the same time. Delete the folder to empty it. Where nothing can be
+    written there, what is cached is forgotten at the end.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -46,7 +48,6 @@ class EmbeddingCache:
         Equal texts get the same vector. ``progress(n)`` is called with the number of texts just done.
         """
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
-        self.folder.mkdir(parents=True, exist_ok=True)
         with closing(self._open(encoder.identity)) as known:
             missing = _positions_of_missing(keys, known)
             if progress is not None:
@@ -63,23 +64,39 @@ class EmbeddingCache:
     def _open(self, identity: EncoderIdentity) -> sqlite3.Connection:
         signature = json.dumps(identity.signature(), sort_keys=True)
         name = hashlib.sha256(signature.encode()).hexdigest()[:24]
-        connection = sqlite3.connect(self.folder / f"{name}.sqlite", timeout=60)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
-        return connection
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return _table(self.folder / f"{name}.sqlite")
+        except (OSError, sqlite3.OperationalError):
+            return _table("")  # a private file that goes with the connection
 
     def _collect(self, keys: Sequence[bytes], known: sqlite3.Connection, dimension: int) -> FloatArray:
         size = (len(keys), dimension)
         if len(keys) * dimension * 4 <= IN_MEMORY_BYTES:
             found = np.empty(size, np.float32)
         else:
-            file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  (lives as long as the array)
+            place = self.folder if os.access(self.folder, os.W_OK) else None
+            file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115  (lives as long as the array)
             found = np.memmap(file, np.float32, "w+", shape=size)
         for i, key in enumerate(keys):
             row = known.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
             found[i] = np.frombuffer(row[0], np.float32)
         return found
+
+
+def _table(file: Path | str) -> sqlite3.Connection:
+    """Open a table of vectors, or make it; sqlite3.OperationalError where it cannot be written."""
+    connection = sqlite3.connect(file, timeout=60)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+        connection.execute("INSERT INTO vectors VALUES (x'', x'')")  # which a folder to read refuses
+        connection.rollback()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _positions_of_missing(keys: Sequence[bytes], known: sqlite3.Connection) -> list[int]:

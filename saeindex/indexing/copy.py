@@ -1,4 +1,4 @@
-"""Copies: a new index of the stored records of another one, whatever its format.
+"""Copies: a new index of the stored records of another one.
 
 Pages of points are read in the order of their ids, and written with vectors as they are (the same space),
 with codes made anew from the stored vectors (another space of the encoder, or levels of this corpus), or with
@@ -6,16 +6,14 @@ vectors of another encoder made from the texts. Sentences that the source does n
 copy is complete its manifest says so: it cannot be opened, and the same copy continues it. At the end every
 record is read back and compared.
 
-An index of format 1 may have *passages*: points of one record. They become the records ``ID#0``, ``ID#1``, …
-of a document. What refers to features by number (names that a person gave, profiles, baselines) moves to the
-features that correspond, and is listed where there is none.
+Names that a person gave and profiles, which refer to features by number, move to the features that
+correspond, and are listed where there is none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,28 +22,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DENSE, SPACE_FOLDER, SentenceStorage
-from saeindex.errors import MismatchError, StorageError
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DENSE, SPACE_FOLDER, SPANS, SentenceStorage
+from saeindex.errors import DamageError, MismatchError, StorageError
 from saeindex.features import FeatureSpace
 from saeindex.features.labels import MANUAL
-from saeindex.features.space_map import SpaceMapping, carry_manual_labels, map_spaces
+from saeindex.features.space_map import carry_manual_labels, map_spaces
 from saeindex.indexing.copy_points import PAGE, PointConverter
-from saeindex.indexing.copy_source import CopySource, read_source, source_of_parts
-from saeindex.indexing.create_open import PLACE, IndexParts, create_index, given_space
+from saeindex.indexing.create_open import IndexParts, create_index, given_space, located, parts_of
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import CONTENT_HASH, content_hash, point_id, stored_record
 from saeindex.indexing.sentences import check_storage, runs
 from saeindex.indexing.terms import Definition, Surroundings, found_terms, is_to_learn, recoded
 from saeindex.protocols import Point
-from saeindex.schema import check_kind
-from saeindex.stores.base import pages
+from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
 from saeindex.stores.open import open_store
 from saeindex.types import Record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qdrant_client import QdrantClient
 
     from saeindex.protocols import TextEncoder, VectorStore
@@ -55,38 +50,6 @@ if TYPE_CHECKING:
 RUN_CHARACTERS = 100_000
 # Records whose activations match the features of two spaces.
 MATCHED_RECORDS = 20_000
-# Records that a feature needs at a level to say how much commoner its counterpart is.
-FEW = 20
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureTranslation:
-    """What became of each feature: the new number by the old one, or its label if it is ``gone``.
-
-    ``ratios`` say how many records have the new feature for one that has the old, by level; None where few
-    have it.
-    """
-
-    features: Mapping[int, int]
-    gone: Mapping[int, str]
-    ratios: Mapping[int, Sequence[float | None]]
-    fingerprint: str
-
-    @classmethod
-    def of(
-        cls, mapping: SpaceMapping, old: FeatureSpace, new: FeatureSpace, vectors: FloatArray
-    ) -> FeatureTranslation:
-        """Take the matches of two spaces, and count their features in embeddings (m, d)."""
-        before, after = (_level_counts(space, vectors) for space in (old, new))
-        features = {match.old: match.new for match in mapping.matches}
-        ratios = {
-            a: [
-                round(float(new / old), 4) if old >= FEW else None
-                for old, new in zip(before[:, a], after[:, b], strict=True)
-            ]
-            for a, b in features.items()
-        }
-        return cls(features, {lost.id: lost.label for lost in mapping.lost}, ratios, new.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +58,7 @@ class CopyReport:
 
     ``skipped`` are points without an id, a text or a vector. ``lost_names`` and ``lost_profiles`` are those
     that have no counterpart in the new space; ``lost_edits`` has, by profile, the labels of concepts whose
-    weights were lost. ``translation`` says what became of each feature, if the features are others. Of an
-    index that has no (sound) manifest, names and profiles are unknown.
+    weights were lost. Of an index that has no (sound) manifest, names and profiles are unknown.
     """
 
     source: str
@@ -109,12 +71,11 @@ class CopyReport:
     lost_profiles: tuple[str, ...] = ()
     lost_edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
-    translation: FeatureTranslation | None = None
     has_manifest: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types, without the translation."""
-        kept = {name: getattr(self, name) for name in self.__slots__ if name != "translation"}
+        """Return plain JSON types."""
+        kept = {name: getattr(self, name) for name in self.__slots__}
         return {key: list(one) if isinstance(one, tuple) else one for key, one in kept.items()}
 
 
@@ -134,7 +95,8 @@ class CopyTarget:
     @property
     def folder(self) -> Path | None:
         """The directory of the copy; None for a collection on a server."""
-        return Path(self.path) if self.client is None and self.url is None else None
+        place = located(self.path, self.client, self.url)
+        return Path(place) if self.client is None and self.url is None else None
 
 
 def copy_index(
@@ -151,7 +113,7 @@ def copy_index(
     sentences: SentenceStorage | None = None,
     progress: bool = False,
 ) -> CopyReport:
-    """Make a new index of the records of another one, which may be of an earlier format or lack its manifest.
+    """Make a new index of the records of another one, whose manifest may be lost.
 
     Each is a directory, or a collection if a client or a url is given. ``space`` is another feature space: of
     the same encoder, codes are made from the stored vectors; of another one (given as ``encoder``, else
@@ -166,86 +128,82 @@ def copy_index(
         MismatchError: there is another index at ``target``.
         StorageError: the copy is not what was read.
     """
-    check_kind(f"index {source!r:.80}", source, (str, Path), "Give its path, or its name on a server.")
-    store = open_store(source, client=source_client, url=source_url)
+    place = located(source, source_client, source_url)
+    store = open_store(place, client=source_client, url=source_url)
     try:
-        is_directory = source_client is None and source_url is None
-        read = read_source(str(source), store, Path(source) if is_directory else None)
-        return _copied(read, CopyTarget(target, space, client, url, encoder, calibrate, sentences, progress))
+        folder = Path(place) if source_client is None and source_url is None else None
+        parts, has_manifest = _read(str(source), store, folder, space)
+        made = CopyTarget(target, space, client, url, encoder, calibrate, sentences, progress)
+        return _copied(str(source), parts, made, has_manifest)
     finally:
         store.close()
 
 
 def copy_parts(name: str, parts: IndexParts, target: CopyTarget) -> CopyReport:
     """Copy an open index; see :func:`copy_index`."""
-    return _copied(source_of_parts(name, parts), target)
+    return _copied(name, parts, target)
+
+
+def _read(
+    name: str, store: VectorStore, folder: Path | None, space: FeatureSpace | str | Path | None
+) -> tuple[IndexParts, bool]:
+    """Return the index in a store, and whether it has its manifest; without one, what its points tell."""
+    try:
+        manifest = Manifest.parse(store.read_manifest(), name, is_lost=store.count() > 0)
+        return parts_of(store, manifest, name, folder), True
+    except DamageError:
+        if folder is not None:
+            own = FeatureSpace.load(folder / SPACE_FOLDER)
+        else:
+            own = given_space(DEFAULT_SPACE if space is None else space)
+    fields = [one.removeprefix(f"{DENSE}_") for one in store.layout.dense if one != DENSE]
+    first = store.scroll(limit=1, with_payload=[SPANS]).points
+    has_spans = bool(first) and SPANS in first[0].payload
+    sentences: SentenceStorage = "stored" if store.layout.multi else "codes" if has_spans else "off"
+    return IndexParts(store, own, Manifest.describe(own, None, fields, sentences), folder), False
 
 
 # The copy ---------------------------------------------------------------------------------------------
 
 
-def _copied(source: CopySource, target: CopyTarget) -> CopyReport:
-    check_kind(f"a copy at {target.path!r:.80}", target.path, (str, os.PathLike), PLACE)
-    sentences = target.sentences
+def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
+    known, sentences = source.manifest, target.sentences
     if sentences is None:
-        sentences = DEFAULT_SENTENCES if source.sentences == "off" else source.sentences
+        sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
     check_storage(sentences)
     if target.folder is not None:
         check_outside(source.folder, target.folder, "a copy of the index")
-    new = _target_space(source, target.space)
-    source = _with_lost_space(source, new, target.space is not None)
-    is_encoded = source.space is not None and bool(source.space.encoder.differences(new.encoder))
+    new = source.space if target.space is None else given_space(target.space)
+    is_encoded = bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
         found = f"its vectors have {source.store.layout.dense.get(DENSE)} dimensions"
         do = f"Name a space whose encoder has as many; {new.name!r} has {new.encoder.dimension}."
-        raise MismatchError(f"copy {source.name}", found, do)
+        raise MismatchError(f"copy {name}", found, do)
     if target.encoder is not None:
         new.check_encoder(target.encoder)
-    place = source.name if source.folder is None else str(source.folder.resolve())
-    mark = json.dumps([place, source.revision, new.fingerprint, is_encoded, target.calibrate, sentences])
+    place = name if source.folder is None else str(source.folder.resolve())
+    mark = json.dumps([place, known.revision, new.fingerprint, is_encoded, target.calibrate, sentences])
     digest = hashlib.sha256(mark.encode()).hexdigest()[:32]
     opened = cache(lambda: new.open_encoder() if target.encoder is None else target.encoder)
-    converter = PointConverter(source, new, opened, is_encoded, sentences)
+    converter = PointConverter(name, source, has_manifest, new, opened, is_encoded, sentences)
     if target.calibrate:
         converter = converter.calibrated()
         new = converter.space
-    manifest = Manifest.describe(new, source.payload_indexes, source.fields, sentences).model_copy(
-        update={"copying": Copying(source=source.name, digest=digest)}
+    indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
+    manifest = Manifest.describe(new, indexes, known.fields, sentences).model_copy(
+        update={"copying": Copying(source=name, digest=digest)}
     )
-    if target.calibrate or (source.calibration is not None and target.space is None):
+    if target.calibrate or (known.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
     if sentences != "off" and not is_encoded:
-        manifest = manifest.model_copy(update={"terms": source.terms})
+        manifest = manifest.model_copy(update={"terms": known.terms})
     converter = replace(converter, space=new.with_terms([one.term() for one in manifest.terms]))
     parts = _begun(target, new, manifest)
     try:
-        report = _filled(source, converter, parts, target)
-        return _settled(source, converter, parts, report)
+        report = _filled(converter, parts, target)
+        return _settled(converter, parts, report)
     finally:
         parts.store.close()
-
-
-def _with_lost_space(source: CopySource, new: FeatureSpace, is_named: bool) -> CopySource:
-    """Return the source with the space of the copy, if that is the source's, which has lost it.
-
-    MismatchError if it is another one, which nobody named.
-    """
-    if source.space is not None or not source.wanted:
-        return source
-    own = source.calibration
-    same = new if own is None or new.fingerprint == source.wanted else replace(new, calibration=own)
-    if same.fingerprint == source.wanted:
-        return replace(source, space=same)
-    if is_named:
-        return source
-    lost = f"its feature space ({source.wanted[:12]}) is lost"
-    raise MismatchError(f"copy {source.name}", lost, "Name it, or another one, with --space.")
-
-
-def _target_space(source: CopySource, space: FeatureSpace | str | Path | None) -> FeatureSpace:
-    if space is not None:
-        return given_space(space)
-    return FeatureSpace.load(DEFAULT_SPACE) if source.space is None else source.space
 
 
 def _begun(target: CopyTarget, space: FeatureSpace, manifest: Manifest) -> IndexParts:
@@ -265,10 +223,9 @@ def _begun(target: CopyTarget, space: FeatureSpace, manifest: Manifest) -> Index
         raise MismatchError(exists.asked, found, "Delete it, and copy again.") from None
 
 
-def _filled(
-    source: CopySource, converter: PointConverter, parts: IndexParts, target: CopyTarget
-) -> CopyReport:
+def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) -> CopyReport:
     """Write all records, and read them back."""
+    source, name = converter.source, converter.name
     store, digest, records, skipped = parts.store, 0, 0, list[str]()
     with progress_bar("copy", "records", source.store.count(), target.progress) as bar:
         for page in pages(source.store, None, PAGE, True, converter.vectors_read):
@@ -283,13 +240,13 @@ def _filled(
             skipped += unfit
             bar.update(len(page.points))
     store.flush()
-    if (store.count(), _digest_of(store, source.fields)) != (records, digest):
+    if (store.count(), _digest_of(store, parts.manifest.fields)) != (records, digest):
         found = "what is stored in the copy is not what was read"
-        raise StorageError(
-            f"copy {source.name} to {target.path}", found, "Delete the copy, and copy it again."
-        )
-    kept = {"skipped": tuple(skipped), "has_manifest": source.has_manifest}
-    return CopyReport(source.name, str(target.path), parts.space.name, records, **kept)  # type: ignore[arg-type]
+        raise StorageError(f"copy {name} to {target.path}", found, "Delete the copy, and copy it again.")
+    return CopyReport(
+        name, str(target.path), parts.space.name, records,
+        skipped=tuple(skipped), has_manifest=converter.has_manifest,
+    )  # fmt: skip
 
 
 def _characters(one: tuple[Point, Record]) -> int:
@@ -318,57 +275,62 @@ def _digest_of(store: VectorStore, fields: Sequence[str]) -> int:
 # Names, profiles and the end -----------------------------------------------------------------------------
 
 
-def _settled(
-    source: CopySource, converter: PointConverter, parts: IndexParts, report: CopyReport
-) -> CopyReport:
+def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport) -> CopyReport:
     """Carry over what refers to features, and complete the copy; return the whole report."""
-    manifest, space = parts.manifest, parts.space
-    old = source.space
-    update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
-    is_same = old is not None and old.sae.digest() == space.sae.digest() and not converter.is_encoded
-    if is_same:
+    source, known = converter.source, converter.source.manifest
+    manifest, space, old = parts.manifest, parts.space, source.space
+    kept: Mapping[int, int] = {}
+    manual, lost_manual = 0, list[str]()
+    if not converter.is_encoded and old.sae.digest() == space.sae.digest():
         kept = {feature: feature for feature in range(space.n_features + len(manifest.terms))}
-        edits, lost_names = source.edits.moved(kept)
-        profiles, lost_edits = _moved_profiles(source, space, kept)
-        update |= {"edits": edits, "profiles": profiles}
-        report = replace(
-            report,
-            names=len(edits.given),
-            profiles=tuple(profiles),
-            lost_names=lost_names,
-            lost_edits=lost_edits,
-        )
-    elif old is None or converter.is_encoded:
-        lost = tuple(kept.name for kept in source.edits.given.values())
-        report = replace(report, lost_names=lost, lost_profiles=tuple(source.profiles))
-    else:
-        space, moved, report = _moved(source, old, space, report)
-        update |= moved
+    elif not converter.is_encoded:
+        vectors = _sampled(source.store)
+        matches = map_spaces(old, space, vectors if len(vectors) else None).matches
+        kept = {one.old: one.new for one in matches}
+        kept |= {old.n_features + place: space.n_features + place for place in range(len(known.terms))}
+        space = carry_manual_labels(old, space, vectors)
+        lost_manual = [one["label"] for one in space.report.get("labels", {}).get("lost_manual", [])]
+        manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
         if parts.folder is not None:
             space.save(parts.folder / SPACE_FOLDER)
+    edits, lost_names = known.edits.moved(kept)
+    profiles, lost_edits = _moved_profiles(known, old, kept)
+    if converter.is_encoded:  # no feature corresponds to another
+        profiles, lost_edits = {}, {}
+    report = replace(
+        report,
+        names=len(edits.given) + manual,
+        profiles=tuple(profiles),
+        lost_names=(*lost_manual, *lost_names),
+        lost_profiles=tuple(known.profiles.keys() - profiles.keys()),
+        lost_edits=lost_edits,
+    )
+    update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
+    update |= {"edits": edits, "profiles": profiles}
     if manifest.sentences == "stored" and space.evidence is not None:
-        update |= _terms(source, converter, parts, report.records)
+        update |= _terms(converter, parts, report.records)
     settled = manifest.changed(has_other_points=True, **update)
     parts.store.write_manifest(settled.to_json())
     return report
 
 
-def _terms(source: CopySource, converter: PointConverter, parts: IndexParts, records: int) -> dict[str, Any]:
+def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[str, Any]:
     """Return the terms of the copy, which its records have then, as fields of its manifest.
 
     They are those of the source, defined anew for another encoder, and those that are learned now if the
     source could not.
     """
+    known = converter.source.manifest
     store, space, fields = parts.store, parts.space, parts.manifest.fields
     assert space.evidence is not None  # noqa: S101
-    terms, learned = parts.manifest.terms, source.learned if source.sentences == "stored" else None
-    if converter.is_encoded and source.terms:
+    terms, learned = parts.manifest.terms, known.learned if known.sentences == "stored" else None
+    if converter.is_encoded and known.terms:
         around = Surroundings.of(store, space.evidence.mean)
-        asked = [Definition(one.name, one.description, one.examples, one.unlike) for one in source.terms]
+        asked = [Definition(one.name, one.description, one.examples, one.unlike) for one in known.terms]
         terms = tuple(one.term(converter.opened(), around) for one in asked)
     if is_to_learn(learned, records, 0):
-        known = space.with_terms([one.term() for one in terms])
-        terms, learned = (*terms, *found_terms(store, known, terms, fields, converter.opened())), records
+        own = space.with_terms([one.term() for one in terms])
+        terms, learned = (*terms, *found_terms(store, own, terms, fields, converter.opened())), records
     if terms != parts.manifest.terms:
         whole = space.with_terms([one.term() for one in terms])
         for payloads in recoded(store, whole, space.n_features, fields):
@@ -376,41 +338,13 @@ def _terms(source: CopySource, converter: PointConverter, parts: IndexParts, rec
     return {"terms": terms, "learned": learned}
 
 
-def _moved(
-    source: CopySource, old: FeatureSpace, new: FeatureSpace, report: CopyReport
-) -> tuple[FeatureSpace, dict[str, Any], CopyReport]:
-    """Move names and profiles to the features of another space of the same encoder."""
-    vectors = _sampled(source.store)
-    mapping = map_spaces(old, new, vectors if len(vectors) else None)
-    carried = carry_manual_labels(old, new, vectors)
-    translation = FeatureTranslation.of(mapping, old, new, vectors)
-    own = {old.n_features + place: new.n_features + place for place in range(len(source.terms))}
-    features = {**translation.features, **own}
-    edits, lost_names = source.edits.moved(features)
-    lost_manual = [lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])]
-    profiles, lost_edits = _moved_profiles(source, old, features)
-    manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
-    return (
-        carried,
-        {"edits": edits, "profiles": profiles},
-        replace(
-            report,
-            names=len(edits.given) + manual,
-            profiles=tuple(profiles),
-            lost_names=(*lost_manual, *lost_names),
-            lost_edits=lost_edits,
-            translation=translation,
-        ),
-    )
-
-
 def _moved_profiles(
-    source: CopySource, old: FeatureSpace, features: Mapping[int, int]
+    known: Manifest, old: FeatureSpace, features: Mapping[int, int]
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Return profiles with the new numbers of features, and by profile the labels of those that have none."""
     profiles, lost = dict[str, Any](), dict[str, tuple[str, ...]]()
-    names = [*(label.text for label in old.labels), *(one.name for one in source.terms)]
-    for name, profile in source.profiles.items():
+    names = [*(label.text for label in old.labels), *(one.name for one in known.terms)]
+    for name, profile in known.profiles.items():
         weights = {int(feature): weight for feature, weight in profile["edits"].items()}
         kept = {features[f]: weight for f, weight in weights.items() if f in features}
         profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
@@ -419,19 +353,8 @@ def _moved_profiles(
     return profiles, lost
 
 
-def _level_counts(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:
-    """Return how many of the embeddings have each feature (3, n), by level."""
-    code = space.encode(vectors)
-    levels = space.calibration.levels(code.indices, code.values)
-    n = space.n_features
-    return np.stack([np.bincount(code.indices[levels >= level], minlength=n) for level in range(3)])
-
-
 def _sampled(store: VectorStore) -> FloatArray:
     """Return the dense vectors of the first points by their ids, which are random."""
-    found: list[FloatArray] = []
-    for page in pages(store, None, PAGE, False, [DENSE]):
-        found += [np.asarray(point.vectors[DENSE]) for point in page.points if DENSE in point.vectors]
-        if len(found) >= MATCHED_RECORDS:
-            break
+    points = first_points(store, MATCHED_RECORDS, PAGE, False, [DENSE])
+    found = [np.asarray(point.vectors[DENSE]) for point in points if DENSE in point.vectors]
     return np.stack(found) if found else np.zeros((0, store.layout.dense[DENSE]), np.float32)

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import (
-    CONCEPTS,
     DENSE,
     DOCUMENT,
     EVIDENCE,
-    SAE,
     SENTENCES,
     SPANS,
     SPEAKING,
@@ -25,7 +23,7 @@ from saeindex.config import (
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
-from saeindex.indexing.copy_source import CopySource
+from saeindex.indexing.create_open import IndexParts
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
@@ -37,7 +35,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.proof import mentions_of
 from saeindex.indexing.sentences import Sentences, completed, is_whole, spans_from, spans_in
-from saeindex.indexing.split import is_cut, piece_id
+from saeindex.indexing.split import is_cut
 from saeindex.protocols import Point
 from saeindex.stores.base import pages
 from saeindex.types import Record
@@ -49,15 +47,16 @@ if TYPE_CHECKING:
 
 PAGE = 500
 # Payload fields that saeindex writes; others, of other programs, are copied as they are.
-OURS = frozenset({"record_id", "metadata", "passage", "passages", "record_concepts", "checksums"}
-                 | {CONTENT_HASH, DOCUMENT, DOCUMENT_HASH, TRUNCATED})  # fmt: skip
+OURS = frozenset({"record_id", "metadata", CONTENT_HASH, DOCUMENT, DOCUMENT_HASH, TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
 class PointConverter:
     """Turns points of a source into points of its copy."""
 
-    source: CopySource
+    name: str
+    source: IndexParts
+    has_manifest: bool
     space: FeatureSpace
     opened: Callable[[], TextEncoder]
     """Returns the encoder of the copy, opened once if it is needed."""
@@ -67,24 +66,23 @@ class PointConverter:
     @property
     def keeps_codes(self) -> bool:
         """Whether codes and levels are copied as they are."""
-        old = self.source.space
-        is_same = old is not None and old.fingerprint == self.space.fingerprint
-        is_read_alike = (self.source.sentences == "off") == (self.sentences == "off")
-        return is_same and self.source.has_codes and is_read_alike and not self.is_encoded
+        is_same = self.source.space.fingerprint == self.space.fingerprint
+        is_read_alike = (self.source.manifest.sentences == "off") == (self.sentences == "off")
+        return is_same and self.has_manifest and is_read_alike and not self.is_encoded
 
     @property
     def keeps_sentences(self) -> bool:
         """Whether what the copy has of sentences is copied as it is."""
-        own = self.source.sentences
+        own = self.source.manifest.sentences
         return self.keeps_codes and own != "off" and self.sentences in (own, "codes")
 
     @property
     def keeps_evidence(self) -> bool:
         """Whether evidence is copied as it is: what sentences say does not depend on levels of activation."""
         old, new = self.source.space, self.space
-        if old is None or old.evidence is None or new.evidence is None or self.is_encoded:
+        if old.evidence is None or new.evidence is None or self.is_encoded:
             return False
-        return self.source.sentences != "off" and old.evidence.digest == new.evidence.digest
+        return self.source.manifest.sentences != "off" and old.evidence.digest == new.evidence.digest
 
     @property
     def vectors_read(self) -> list[str]:
@@ -106,14 +104,13 @@ class PointConverter:
             meter.add(codes_of(points, self.space.n_features), np.stack(dense) if dense else None)
         measured = meter.measured()
         if not measured.records:
-            raise InvalidInputError(f"calibrate a copy of {self.source.name}", "it is empty", "Leave it out.")
+            raise InvalidInputError(f"calibrate a copy of {self.name}", "it is empty", "Leave it out.")
         own = measured.with_rare_levels_of(self.space.calibration)
         report = {**self.space.report, "calibrated_on": measured.records}
         return replace(self, space=replace(self.space, calibration=own, report=report))
 
     def sound(self, points: Sequence[Point]) -> tuple[list[tuple[Point, Record]], list[str]]:
         """Return the points of a page with their records, and the names of those that are no records."""
-        firsts = self._firsts(points)
         sound, unfit = list[tuple[Point, Record]](), list[str]()
         for point in points:
             payload = point.payload
@@ -121,42 +118,12 @@ class PointConverter:
             if not has_text or (DENSE not in point.vectors and not self.is_encoded):
                 unfit.append(str(payload.get("record_id", point.id)))
                 continue
-            whole = firsts.get(payload["record_id"], point)
-            sound.append((self._with_fields(point, whole), self._record(point, whole)))
+            sound.append((point, stored_record(payload, self.source.manifest.fields)))
         return sound, unfit
-
-    def _firsts(self, points: Sequence[Point]) -> dict[str, Point]:
-        """Return the first passages of records, which alone have their further texts."""
-        if not (self.source.has_passages and self.source.fields):
-            return {}
-        from qdrant_client.models import FieldCondition, Filter, MatchAny, MatchValue
-
-        wanted = sorted({str(p.payload.get("record_id")) for p in points if p.payload.get("passage")})
-        own = FieldCondition(key="record_id", match=MatchAny(any=wanted))
-        first = FieldCondition(key="passage", match=MatchValue(value=0))
-        found = pages(self.source.store, Filter(must=[own, first]), PAGE, True, True) if wanted else ()
-        return {point.payload["record_id"]: point for page in found for point in page.points}
-
-    def _record(self, point: Point, first: Point) -> Record:
-        texts = stored_record(first.payload, self.source.fields).fields
-        record = replace(stored_record(point.payload), fields=texts)
-        if not self.source.has_passages:
-            return record
-        return replace(record, id=piece_id(record.id, point.payload["passage"]), document=record.id)
-
-    def _with_fields(self, point: Point, first: Point) -> Point:
-        """Return a passage with the further vectors and codes of its record."""
-        if first is point:
-            return point
-        names = [suffixed(base, name) for base in (DENSE, SAE) for name in self.source.fields]
-        further = {name: first.vectors[name] for name in names if name in first.vectors}
-        keys = [suffixed(CONCEPTS, name) for name in self.source.fields]
-        concepts = {key: first.payload[key] for key in keys if key in first.payload}
-        return replace(point, vectors={**point.vectors, **further}, payload={**point.payload, **concepts})
 
     def written(self, sound: Sequence[tuple[Point, Record]]) -> Iterator[Point]:
         """Yield points in the copy."""
-        fields = ("", *self.source.fields)
+        fields = ("", *self.source.manifest.fields)
         has = [[name for name in fields if not name or name in record.fields] for _, record in sound]
         found = self._with_sentences([point for point, _ in sound])
         rows = [
@@ -189,9 +156,9 @@ class PointConverter:
         gone = set[str]()
         if not self.keeps_sentences:
             bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
-            gone = {suffixed(base, name) for base in bases for name in ("", *self.source.fields)}
+            gone = {suffixed(base, name) for base in bases for name in ("", *self.source.manifest.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
-        payload = {key: one for key, one in point.payload.items() if _is_kept(key) and key not in gone}
+        payload = {key: one for key, one in point.payload.items() if key not in gone | OURS}
         payload |= {"record_id": record.id, TEXT: record.text, "metadata": dict(record.metadata)}
         payload |= {suffixed(TEXT, name): text for name, text in record.fields.items()}
         payload[CONTENT_HASH] = content_hash(record)
@@ -199,8 +166,10 @@ class PointConverter:
             payload[DOCUMENT] = record.document
         if DOCUMENT_HASH in point.payload:
             payload[DOCUMENT_HASH] = point.payload[DOCUMENT_HASH]
-        if self._is_truncated(point, record):
-            payload[TRUNCATED] = True
+        is_truncated = bool(point.payload.get(TRUNCATED))
+        if self.is_encoded:
+            is_truncated = any(is_cut(one, self.opened()) for one in (record.text, *record.fields.values()))
+        payload |= {TRUNCATED: True} if is_truncated else {}
         return vectors, payload
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:
@@ -237,12 +206,3 @@ class PointConverter:
             known.append(vectors if vectors is not None and len(vectors) == len(own) else None)
         texts = [text for _, _, text in rows]
         return completed(texts, spans, known, self.opened, self.sentences == "stored")
-
-    def _is_truncated(self, point: Point, record: Record) -> bool:
-        if "passage" not in point.payload and not self.is_encoded:
-            return bool(point.payload.get(TRUNCATED))
-        return any(is_cut(text, self.opened()) for text in (record.text, *record.fields.values()))
-
-
-def _is_kept(key: str) -> bool:
-    return key not in OURS and not key.endswith("_checksum")

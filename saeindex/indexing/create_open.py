@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import TextEncoder, VectorStore
 
+
+def located(path: str | Path, client: QdrantClient | None, url: str | None) -> str | Path:
+    """Return where an index is: for a directory, ``~`` is the home of the user."""
+    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
+    return os.path.expanduser(path) if client is None and url is None else path  # noqa: PTH111
+
+
 PLACE = "Give the path of a directory, or the name of a collection on a server."
 
 
@@ -44,7 +51,7 @@ def create_index(
     of_server: Mapping[str, Any],
 ) -> IndexParts:
     """Create an empty index, or complete an index whose creation was interrupted."""
-    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
+    path = located(path, client, url)
     options = {name: value for name, value in of_server.items() if value is not None}
     store = _create_or_complete(path, manifest, client, url, isolated, options)
     folder = Path(path) if client is None and url is None else None
@@ -72,7 +79,7 @@ def open_index(
         NotFoundError: no index has that name.
         MismatchError: it was built with another space or encoder, or has another format.
     """
-    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
+    path = located(path, client, url)
     store = open_store(path, client=client, url=url, isolated=isolated)
     folder = Path(path) if client is None and url is None else None
     return index_in(store, path, folder, space, encoder)
@@ -81,7 +88,7 @@ def open_index(
 def is_there(path: str | Path, client: QdrantClient | None, url: str | None, isolated: bool) -> bool:
     """Return whether an index is at a place, be it complete or not."""
     try:
-        store = open_store(path, client=client, url=url, isolated=isolated)
+        store = open_store(located(path, client, url), client=client, url=url, isolated=isolated)
     except NotFoundError:
         return False
     try:

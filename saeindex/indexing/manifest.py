@@ -234,11 +234,7 @@ class Manifest(Strict):
                 f"Run `saeindex index … --into {name}` to make it.",
             )
         if (version := raw.get("format_version")) != FORMAT_VERSION:
-            is_old = isinstance(version, int) and version < FORMAT_VERSION
-            copy = (
-                f"Run {copy_command(name)}: it makes a new index of this one, without encoding texts again."
-            )
-            do = copy if is_old else "Open it with the saeindex version that wrote it."
+            do = "Open it with the saeindex version that wrote it, or index the records again."
             found = f"it has format {version!r}, and this version reads {FORMAT_VERSION}"
             raise MismatchError(f"index {name}", found, do)
         do = f"Run {copy_command(name)}: it makes a new index of its records."
@@ -249,7 +245,7 @@ class Manifest(Strict):
             found = "it is not what was written"
         except ValidationError as error:
             found = first_fault(error)
-        raise MismatchError(f"index {name}", f"a damaged manifest: {found}", do)
+        raise DamageError(f"index {name}", f"a damaged manifest: {found}", do)
 
     def checked(self, name: str) -> Manifest:
         """Return the manifest; MismatchError if the index is a copy that is not complete."""
@@ -305,7 +301,7 @@ def index_info(
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
         "evidence": 0 if evidence is None else len(evidence.features),
-        "terms": len(manifest.terms),
+        "terms": sum(bool(one.name) for one in manifest.terms),
         "space_report": space.report.get("held_out", {}),
     }
 

@@ -7,9 +7,7 @@ encodes the same batches as an uninterrupted run, and ends with bit-identical ve
 
 from __future__ import annotations
 
-import hashlib
 import queue
-import sqlite3
 import sys
 import threading
 import time
@@ -18,13 +16,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saeindex.config import DOCUMENT, SentenceStorage
-from saeindex.errors import InvalidPointError, SaeIndexError
+from saeindex.errors import InvalidPointError, RejectedError, SaeIndexError
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
@@ -39,7 +36,9 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
 from saeindex.indexing.sentences import Sentences, encode_distinct, runs, sentences_in, spans_in
-from saeindex.indexing.sources.values import MAX_ID_CHARACTERS, id_of_text
+from saeindex.indexing.sources.ids import SeenIds
+from saeindex.indexing.sources.open_source import left_out_of
+from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
@@ -58,6 +57,8 @@ WINDOWS_AHEAD = 2
 # Maximum vectors of a part, of texts and sentences, unless a single text has more: a store writes so many
 # atomically. A window of 512 records of one sentence is one part.
 PART_VECTORS = 1_050
+# The share of rejected records from which on a run fails, after all others were written.
+MOST_REJECTED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class IndexingReport:
 
     ``records`` were written: more than ``indexed`` if texts were split. Of these, ``truncated`` are longer
     than the encoder reads, which ignores the rest of their texts. ``reasons`` are the most common ones of
-    rejects, each with its number and first position.
+    rejects, each with its number and first position. ``left_out`` is what was not read at all: files of other
+    kinds in a folder, columns of bytes.
     """
 
     read: int = 0
@@ -77,6 +79,16 @@ class IndexingReport:
     truncated: int = 0
     seconds: float = 0.0
     reasons: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+    def check(self, source: str) -> None:
+        """Raise RejectedError, with this report, if a tenth of the records was rejected or more."""
+        if self.rejected and self.rejected >= MOST_REJECTED * self.read:
+            found = f"{self.rejected:,} of {self.read:,} records were rejected: {'; '.join(self.reasons)}"
+            do = (
+                "The others are written. Mend these and index again, or give allow_rejects (--allow-rejects)."
+            )
+            raise RejectedError(f"index {source}", found, do, report=self)
 
 
 class IndexingStopped(Exception):
@@ -100,6 +112,7 @@ def index_source(
     with bar, RejectsFile(rejects_path, source.name) as rejects:
         on_progress = progress if callable(progress) else bar.update
         report = pipeline(on_reject=rejects.add, on_progress=on_progress).run(source)
+    report = replace(report, left_out=left_out_of(source))
     if not report.rejected:
         return report
     return replace(report, reasons=reasons(rejects_in(rejects_path, source.name)))
@@ -192,12 +205,18 @@ class Pipeline:
             reader.join()
             with nullcontext() if written.error is None else suppress(SaeIndexError):
                 self.store.flush()
-            for one in (failure, written.error):
+            report, stopped = written.report(time.perf_counter() - started), written.error
+            for one in (failure, stopped):
                 if isinstance(one, IndexingStopped):
-                    one.report = written.report(time.perf_counter() - started)
-        if written.error is not None:
-            raise written.error
-        return written.report(time.perf_counter() - started)
+                    one.report = report
+            # An error refers to this frame: if that refers to it, the index stays open as garbage.
+            failure = window = one = written.error = None
+        try:
+            if stopped is not None:
+                raise stopped
+        finally:
+            stopped = None
+        return report
 
     def _read(
         self, source: RecordSource, out: queue.Queue[_Window | BaseException | None], stop: threading.Event
@@ -223,8 +242,6 @@ class Pipeline:
                 window.rejected.append(entry)
             elif (first := seen.add(entry.id)) is not None:
                 reason = f"record {first} of this source has the same id, and an id is indexed once"
-                if entry.id == id_of_text(entry.text):
-                    reason = f"record {first} of this source has the same text, and neither has an id"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             elif unknown := sorted(entry.fields.keys() - self.fields):
                 reason = no_field(unknown[0])
@@ -389,13 +406,23 @@ class Pipeline:
         if points:
             with self.writing():
                 self._delete_former([one for text in texts for one in text.records])
-                for run in runs(self._with_new_terms(batch, points), vectors_in, PART_VECTORS):
-                    self.store.upsert(run)
+                space = self._write_points(batch, points)
+            # Another process that made a term meanwhile may have looked at the records before these came.
+            while self.space() is not space:
+                with self.writing():
+                    space = self._write_points(batch, points)
         return texts
 
-    def _with_new_terms(self, batch: _Encoded, points: list[Point]) -> list[Point]:
-        """Return points with the terms that came to the index while their texts were encoded."""
-        space, coded = self.space(), batch.coded
+    def _write_points(self, batch: _Encoded, points: list[Point]) -> FeatureSpace:
+        """Write points with the terms that the index has at the moment; return the space with these."""
+        space = self.space()
+        for run in runs(self._with_terms(batch, points, space), vectors_in, PART_VECTORS):
+            self.store.upsert(run)
+        return space
+
+    def _with_terms(self, batch: _Encoded, points: list[Point], space: FeatureSpace) -> list[Point]:
+        """Return points with the terms of a space, of which some came while their texts were encoded."""
+        coded = batch.coded
         if space is coded.space:
             return points
         coded = Coded.of(space, coded.dense, coded.code, coded.sentences)
@@ -520,35 +547,3 @@ def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:
             windows.get_nowait()
     except queue.Empty:
         return
-
-
-class SeenIds:
-    """A set of ids with the position of each, in a private temporary database."""
-
-    def __init__(self) -> None:
-        """Open the database; sqlite removes it when it is closed, or when the process dies."""
-        self.position = 0
-        self._database = sqlite3.connect("")
-        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, position INTEGER) WITHOUT ROWID")
-
-    def add(self, record_id: str) -> int | None:
-        """Add the next record; return the position (from 1) of an earlier one with its id, or None."""
-        self.position += 1
-        return self.add_further(record_id)
-
-    def add_further(self, record_id: str) -> int | None:
-        """Add a further id of the record at this position; return as :meth:`add` does."""
-        digest = hashlib.blake2b(record_id.encode(), digest_size=16).digest()
-        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, self.position))
-        if added.rowcount:
-            return None
-        row = self._database.execute("SELECT position FROM seen WHERE id = ?", (digest,)).fetchone()
-        return int(row[0])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self._database.close()

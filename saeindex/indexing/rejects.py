@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +15,9 @@ from saeindex.files import replacing
 
 if TYPE_CHECKING:
     from saeindex.protocols import Rejected
+
+# What differs between reasons of one kind.
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d[\d,.]*|: line .*")
 
 
 class RejectsFile:
@@ -69,18 +74,25 @@ def rejects_in(path: Path, source: str) -> Iterator[dict[str, Any]]:
                 yield found
 
 
-def reasons(rejects: Iterable[Mapping[str, Any]], shown: int = 3) -> tuple[str, ...]:
+def reasons(rejects: Iterable[Mapping[str, Any]], shown: int = 5) -> tuple[str, ...]:
     """Return the reasons of rejects, each with its number and first position, most common first.
 
-    A file of which the rest is lost comes before all.
+    Those that differ only in numbers and names are one, shown as it was first. A file of which the rest is
+    lost comes before all.
     """
-    found: dict[str, list[str]] = {}
+    first: dict[str, Mapping[str, Any]] = {}
+    counts = Counter[str]()
     for reject in rejects:
-        found.setdefault(reject["reason"], []).append(reject["position"])
-    order = sorted(found, key=lambda reason: ("the rest is lost" not in reason, -len(found[reason])))
-    more = [f"and {len(order) - shown} other reasons"] if len(order) > shown else []
-    first = [f"{len(found[reason]):,} × {reason} (first: {found[reason][0]})" for reason in order[:shown]]
-    return (*first, *more)
+        kind = _PARTICULARS.sub("", reject["reason"])
+        first.setdefault(kind, reject)
+        counts[kind] += 1
+    order = sorted(first, key=lambda kind: ("the rest is lost" not in kind, -counts[kind]))
+    said = [
+        f"{counts[kind]:,} × {first[kind]['reason']} (first: {first[kind]['position']})"
+        for kind in order[:shown]
+    ]
+    rest = sum(counts[kind] for kind in order[shown:])
+    return (*said, f"{rest:,} × other reasons") if rest else tuple(said)
 
 
 def no_field(name: str) -> str:

@@ -20,11 +20,12 @@ from saeindex.config import (
 from saeindex.features.evidence import level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, half_from_text, half_to_text
-from saeindex.indexing.proof import mentions_of
+from saeindex.indexing.proof import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.protocols import PhraseEncoder
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
+from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +75,11 @@ class KeptTerm(Strict):
     def of(cls, name: str, vector: FloatArray, direction: FloatArray, **defined: Any) -> KeptTerm:
         """Keep a name, its embedding and its direction (d,), and what else a term has."""
         return cls(name=name, vector=half_to_text(vector), direction=half_to_text(direction), **defined)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether a person defined it with words of their own, or with examples."""
+        return bool(self.description or self.examples)
 
     def term(self) -> Term:
         """Return the term."""
@@ -240,6 +246,13 @@ def terms_of(
     vectors = encode(found) if found else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)
     return [KeptTerm.of(*one) for one in zip(found, vectors, directions, strict=True)]
+
+
+def features_in(store: VectorStore, fields: Sequence[str]) -> set[int]:
+    """Return the features that some record of a store possibly speaks of, in its text or a further field."""
+    keys = [suffixed(CONCEPTS, name) for name in ("", *fields)]
+    codes = [int(code) for key in keys for code, _ in store.facet(key, limit=MAX_COUNT)]
+    return {code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE}
 
 
 def recoded(

@@ -211,7 +211,7 @@ class SaeIndexDocumentStore:
         return native.every(self.index, self._filter(filters))
 
     def _write(self, records: Mapping[str, Record]) -> None:
-        report = self.index.upsert(records.values())
+        report = self.index.upsert(records.values(), allow_rejects=True)
         if report.rejected:
             found = "; ".join(report.reasons)
             raise InvalidRecordError(f"{report.rejected} of {report.read} documents", found, "Correct them.")

@@ -140,7 +140,7 @@ class SaeIndexVectorStore(VectorStore):
         blank = [one.id for one in records.values() if not one.text.strip()]
         self.delete(blank)
         sound = [one for one in records.values() if one.text.strip()]
-        report = self.index.upsert(sound, split=None, **options)
+        report = self.index.upsert(sound, split=None, allow_rejects=True, **options)
         if report.rejected:
             found = "; ".join(report.reasons)
             raise InvalidRecordError(f"{report.rejected} of {report.read} texts", found, "Correct them.")

@@ -112,7 +112,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             self._check(node.embedding)
         records = {node.node_id: _record(node) for node in nodes}
         texts = [one for one in records.values() if one.text.strip()]
-        report = self._index.upsert(texts, split=None, **add_kwargs)
+        report = self._index.upsert(texts, split=None, allow_rejects=True, **add_kwargs)
         if blank := records.keys() - {one.id for one in texts}:
             self._index.delete(query_filter=native.having_ids(blank))
         if report.rejected:

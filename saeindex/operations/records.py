@@ -24,8 +24,9 @@ from saeindex.indexing.proof import PRESENT
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
-from saeindex.schema import Texts, Whole, request
+from saeindex.schema import Ids, Whole, request
 from saeindex.search.query import Condition, NativeFilter
+from saeindex.stores.filters import restricts
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -63,9 +64,9 @@ class Get(Operation["list[StoredRecord]"], results="saeindex.collection.stored")
 
     name = "get"
 
-    ids: Texts | None = Field(default=None, max_length=MAX_LIMIT, description=IDS)
+    ids: Ids | None = Field(default=None, max_length=MAX_LIMIT, description=IDS)
     _: KW_ONLY
-    documents: Texts | None = Field(default=None, max_length=MAX_LIMIT, description=DOCUMENTS)
+    documents: Ids | None = Field(default=None, max_length=MAX_LIMIT, description=DOCUMENTS)
     include: Parts = Field(default=("concepts", "vectors"), description=INCLUDE)
 
     def run(self, state: IndexState) -> list[StoredRecord]:
@@ -126,9 +127,9 @@ class Delete(Change[int]):
 
     name = "delete"
 
-    ids: Texts | None = Field(default=None, max_length=MAX_LIMIT, description=IDS)
+    ids: Ids | None = Field(default=None, max_length=MAX_LIMIT, description=IDS)
     _: KW_ONLY
-    documents: Texts | None = Field(default=None, max_length=MAX_LIMIT, description=DOCUMENTS)
+    documents: Ids | None = Field(default=None, max_length=MAX_LIMIT, description=DOCUMENTS)
     where: Condition | None = Field(default=None, description=WHERE)
     query_filter: NativeFilter | None = Field(default=None, description=FILTER)
 
@@ -180,8 +181,9 @@ class Delete(Change[int]):
             if (right := found.precision(level)) < PRESENT:
                 of_all = f"{counted(len(records), 'record')}, of which {right:.0%} are expected to be right"
                 raise InvalidInputError(asked, of_all, do)
-        if condition is None or not any(condition.model_dump().values()):
-            raise InvalidInputError("delete", "a filter without a condition", "Give ids or a condition.")
+        if condition is None or not restricts(condition):
+            found = "a filter without a condition, which every record matches"
+            raise InvalidInputError("delete", found, "Give ids or a condition.")
         return condition
 
 

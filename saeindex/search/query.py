@@ -24,6 +24,7 @@ from saeindex.schema import (
     ANY_OBJECT,
     ANY_TEXT,
     Flag,
+    Ids,
     Number,
     OrFirst,
     Texts,
@@ -170,7 +171,7 @@ class QueryOptions:
         default=None, description="a condition on concepts and metadata: '\"dark matter\" AND NOT #1041'"
     )
     query_filter: NativeFilter | None = Field(default=None, description="a filter in the JSON of Qdrant")
-    exclude: Texts = Field(default=(), description="ids of records that are no hits, such as those seen")
+    exclude: Ids = Field(default=(), description="ids of records that are no hits, such as those seen")
     steer: SteerOption | None = Field(
         default=None, description="concepts to add or subtract: '+theory:0.5 -#1041'"
     )
@@ -178,8 +179,8 @@ class QueryOptions:
         default=None, description="a property of the texts to rank by: 'sounds defensive'"
     )
     against: Texts = Field(default=(), description="other values of the same field, to contrast with")
-    like: Texts = Field(default=(), description="ids of records that have the property")
-    unlike: Texts = Field(default=(), description="ids of records that lack it")
+    like: Ids = Field(default=(), description="ids of records that have the property")
+    unlike: Ids = Field(default=(), description="ids of records that lack it")
     feedback: Feedback | JsonObject | str | None = Field(
         default=None, description="the feedback of an earlier search, with judgements"
     )

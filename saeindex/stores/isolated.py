@@ -108,7 +108,8 @@ class IsolatedStore(EmbeddedStore):
         self._sent("flush")
 
     def _shut(self) -> None:
-        self._sent("close")
+        if isinstance(self._engine, EngineProcess):  # else it is for its owner to close
+            self._sent("close")
 
     def _release(self) -> None:
         self._engine.end()

@@ -22,7 +22,6 @@ def open_store(
     path_or_collection: str | os.PathLike[str],
     client: QdrantClient | None = None,
     url: str | None = None,
-    timeout: int | None = None,
     isolated: bool = False,
 ) -> BaseStore:
     """Open an index: a directory, or with ``client`` or ``url`` a collection on a server.
@@ -41,9 +40,9 @@ def open_store(
     from saeindex.stores.qdrant import QdrantStore
 
     owned = client is None
-    client = _connect(url, timeout) if client is None else client
+    client = _connect(url) if client is None else client
     try:
-        return QdrantStore.open(client, os.fspath(path_or_collection), timeout, owns_client=owned)
+        return QdrantStore.open(client, os.fspath(path_or_collection), owns_client=owned)
     except BaseException:
         if owned:
             client.close()
@@ -55,7 +54,6 @@ def create_store(
     layout: Layout,
     client: QdrantClient | None = None,
     url: str | None = None,
-    timeout: int | None = None,
     isolated: bool = False,
     **options: Any,
 ) -> BaseStore:
@@ -77,10 +75,10 @@ def create_store(
     from saeindex.stores.qdrant import QdrantStore
 
     owned = client is None
-    client = _connect(url, timeout) if client is None else client
+    client = _connect(url) if client is None else client
     name = os.fspath(path_or_collection)
     try:
-        return QdrantStore.create(client, name, layout, timeout, owns_client=owned, **options)
+        return QdrantStore.create(client, name, layout, owns_client=owned, **options)
     except BaseException:
         if owned:
             client.close()
@@ -90,7 +88,7 @@ def create_store(
 @contextmanager
 def connected(url: str) -> Iterator[QdrantClient]:
     """Yield a client of a server (``"env"``: the value of ``QDRANT_URL``), and close it."""
-    client = _connect(url, None)
+    client = _connect(url)
     try:
         yield client
     finally:
@@ -113,7 +111,7 @@ def _embedded(isolated: bool) -> type[EdgeStore] | type[IsolatedStore]:
     return IsolatedStore
 
 
-def _connect(url: str | None, timeout: int | None) -> QdrantClient:
+def _connect(url: str | None) -> QdrantClient:
     from qdrant_client import QdrantClient
 
     if url == "env":
@@ -123,7 +121,7 @@ def _connect(url: str | None, timeout: int | None) -> QdrantClient:
     key = os.environ.get("QDRANT_API_KEY") or None
     try:
         # The first call checks whether the server is reachable, with a better message than this warning.
-        return QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False)
+        return QdrantClient(url=url, api_key=key, check_compatibility=False)
     except ValueError as error:
         found = f"the url is not usable: {error!s:.200}"
         raise InvalidInputError(

@@ -12,10 +12,9 @@ from weakref import WeakKeyDictionary
 
 from saeindex.errors import NotFoundError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
-from saeindex.stores.base import BaseStore, closed_error
+from saeindex.stores.base import BaseStore, check_layout, closed_error
 from saeindex.stores.engine import Fetch, NearestSearch
-from saeindex.stores.layouts import check_layout
-from saeindex.stores.min_should import bounded
+from saeindex.stores.filters import bounded
 from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
 from saeindex.stores.server_collection import (
     MANIFEST_KEY,
@@ -58,14 +57,11 @@ class QdrantStore(BaseStore):
         client: QdrantClient,
         collection: str,
         layout: Layout,
-        timeout: int | None = None,
         owns_client: bool = False,
     ) -> None:
         """Take over an existing collection; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
         self._client, self._collection = client, collection
-        # Without a timeout by the caller the client's own timeout applies.
-        self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
         if is_local(client):  # several handles may have one client
             self._mutex, turns = _LOCAL.setdefault(client, (threading.RLock(), {}))
@@ -80,7 +76,6 @@ class QdrantStore(BaseStore):
         client: QdrantClient,
         collection: str,
         layout: Layout,
-        timeout: int | None = None,
         owns_client: bool = False,
         **options: Any,
     ) -> Self:
@@ -95,13 +90,11 @@ class QdrantStore(BaseStore):
         """
         layout = check_layout(layout)
         with translated("create", collection):
-            create_collection(client, collection, layout, timeout, options)
-        return cls(client, collection, layout, timeout, owns_client)
+            create_collection(client, collection, layout, options)
+        return cls(client, collection, layout, owns_client)
 
     @classmethod
-    def open(
-        cls, client: QdrantClient, collection: str, timeout: int | None = None, owns_client: bool = False
-    ) -> Self:
+    def open(cls, client: QdrantClient, collection: str, owns_client: bool = False) -> Self:
         """Open an existing collection; its layout is read from its configuration.
 
         Raises:
@@ -117,7 +110,7 @@ class QdrantStore(BaseStore):
                     "Create it first, or correct the name.",
                 )
             layout = read_layout(client, collection)
-        return cls(client, collection, layout, timeout, owns_client)
+        return cls(client, collection, layout, owns_client)
 
     @property
     def name(self) -> str:
@@ -150,7 +143,7 @@ class QdrantStore(BaseStore):
         metadata = {MANIFEST_KEY: dict(manifest)}
         self._run(
             "write_manifest",
-            lambda: self._client.update_collection(self._collection, metadata=metadata, **self._options),
+            lambda: self._client.update_collection(self._collection, metadata=metadata),
         )
 
     def flush(self) -> None:
@@ -175,7 +168,7 @@ class QdrantStore(BaseStore):
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             rows = [_row(point) for point in chunk]
-            self._client.upsert(self._collection, points=rows, wait=True, **self._options)
+            self._client.upsert(self._collection, points=rows, wait=True)
 
     def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
         from qdrant_client import models
@@ -187,7 +180,7 @@ class QdrantStore(BaseStore):
                 )
                 for point in chunk
             ]
-            self._client.batch_update_points(self._collection, changes, wait=True, **self._options)
+            self._client.batch_update_points(self._collection, changes, wait=True)
 
     def _delete(self, ids: Sequence[PointId] | None, query_filter: models.Filter | None) -> None:
         from qdrant_client import models
@@ -197,12 +190,10 @@ class QdrantStore(BaseStore):
             selector = models.FilterSelector(filter=bounded(query_filter))
         else:
             selector = models.PointIdsList(points=list(ids or ()))
-        self._client.delete(self._collection, points_selector=selector, wait=True, **self._options)
+        self._client.delete(self._collection, points_selector=selector, wait=True)
 
     def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
-        rows = self._client.retrieve(
-            self._collection, list(ids), fetch.payload, fetch.vectors or False, **self._options
-        )
+        rows = self._client.retrieve(self._collection, list(ids), fetch.payload, fetch.vectors or False)
         return [to_point(row) for row in rows]
 
     def _nearest(self, search: NearestSearch) -> list[Point]:
@@ -216,13 +207,10 @@ class QdrantStore(BaseStore):
             score_threshold=search.above,
             with_payload=search.fetch.payload,
             with_vectors=search.fetch.vectors or False,
-            **self._within(search.timeout),
+            # In whole seconds of at least 1; without one, the client's own timeout applies.
+            **({} if search.timeout is None else {"timeout": max(1, math.ceil(search.timeout))}),
         )
         return [to_point(row, row.score) for row in found.points]
-
-    def _within(self, seconds: float | None) -> dict[str, Any]:
-        """Return the options of a call with its own timeout, in whole seconds of at least 1."""
-        return self._options if seconds is None else self._options | {"timeout": max(1, math.ceil(seconds))}
 
     def _search_params(self, exact: bool) -> models.SearchParams | None:
         if is_local(self._client):
@@ -241,7 +229,6 @@ class QdrantStore(BaseStore):
             offset=cursor,
             with_payload=fetch.payload,
             with_vectors=fetch.vectors or False,
-            **self._options,
         )
         return Page([to_point(row) for row in rows], None if following is None else to_id(following))
 
@@ -258,13 +245,12 @@ class QdrantStore(BaseStore):
             order_by=models.OrderBy(key=order_by.key, direction=direction),
             with_payload=fetch.payload,
             with_vectors=fetch.vectors or False,
-            **self._options,
         )
         return [(to_point(row), row.order_value or 0) for row in rows]
 
     def _count(self, query_filter: models.Filter | None) -> int:
         counted = _conjunction((query_filter,) if query_filter else ())
-        found = self._client.count(self._collection, counted, exact=True, **self._options)
+        found = self._client.count(self._collection, counted, exact=True)
         return int(found.count)
 
     def _facet(
@@ -274,9 +260,7 @@ class QdrantStore(BaseStore):
 
         # An approximate facet is the sum of the estimates of shards and segments.
         def hits(count: int) -> list[tuple[str | int | bool, int]]:
-            found = self._client.facet(
-                self._collection, key, counted, limit=count, exact=exact, **self._options
-            )
+            found = self._client.facet(self._collection, key, counted, limit=count, exact=exact)
             # Servers list values that no point has any more, with a count of 0.
             return [(hit.value, hit.count) for hit in found.hits if hit.count]
 

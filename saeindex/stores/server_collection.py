@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, SaeIndexError, StorageError
 from saeindex.protocols import Layout, PayloadKind
-from saeindex.stores.layouts import layout_from_json, layout_to_json
+from saeindex.stores.base import layout_from_json, layout_to_json
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -27,22 +27,20 @@ def is_local(client: QdrantClient) -> bool:
     return options.get("location") == ":memory:" or options.get("path") is not None
 
 
-def create_collection(
-    client: QdrantClient, name: str, layout: Layout, timeout: int | None, options: dict[str, Any]
-) -> None:
+def create_collection(client: QdrantClient, name: str, layout: Layout, options: dict[str, Any]) -> None:
     """Create the collection and its payload indexes; the state in its metadata marks completion."""
     unknown = sorted(options.keys() - OPTIONS)
     if unknown:
-        do = f"Use {sorted(OPTIONS)} or timeout."
+        do = f"Use {sorted(OPTIONS)}."
         raise InvalidInputError(f"creating {name!r}", f"the options {unknown} are not known", do)
     if not client.collection_exists(name):
-        _create(client, name, layout, timeout, options)
+        _create(client, name, layout, options)
     _check_unfinished(client, name, layout)
     # A local collection has no payload indexes, and the client warns about each.
     if not is_local(client):
         for key, kind in layout.payload_indexes.items():
-            client.create_payload_index(name, key, _schema(kind), wait=True, timeout=timeout)
-    client.update_collection(name, metadata={STATE_KEY: "complete"}, timeout=timeout)
+            client.create_payload_index(name, key, _schema(kind), wait=True)
+    client.update_collection(name, metadata={STATE_KEY: "complete"})
 
 
 def read_metadata(client: QdrantClient, name: str) -> dict[str, Any]:
@@ -74,9 +72,7 @@ def read_layout(client: QdrantClient, name: str) -> Layout:
     return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None}, multi)
 
 
-def _create(
-    client: QdrantClient, name: str, layout: Layout, timeout: int | None, options: dict[str, Any]
-) -> None:
+def _create(client: QdrantClient, name: str, layout: Layout, options: dict[str, Any]) -> None:
     from qdrant_client import models
 
     dense = {
@@ -96,7 +92,6 @@ def _create(
         vectors_config=dense | multi,
         sparse_vectors_config={key: models.SparseVectorParams() for key in layout.sparse},
         metadata={STATE_KEY: "creating", LAYOUT_KEY: layout_to_json(layout)},
-        timeout=timeout,
         **options,
     )
     if LAYOUT_KEY not in read_metadata(client, name):

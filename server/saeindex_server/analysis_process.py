@@ -28,9 +28,8 @@ from saeindex.indexing.manifest import Manifest
 from saeindex.operations.methods import OPERATIONS
 from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.schema import from_json
-from saeindex.stores.engine_process import RelayedEngine, limit_memory
+from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send
 from saeindex.stores.isolated import IsolatedStore
-from saeindex.stores.messages import packed, receive, send
 from saeindex.stores.turns import reading_all
 from saeindex_server.hosts import filter_of
 from saeindex_server.logs import start_logging

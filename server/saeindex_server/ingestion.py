@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, to_thread
 
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError, NotFoundError, RejectedError
 from saeindex.files import sync
 from saeindex.indexing.pipeline import IndexingStopped
 from saeindex.indexing.rejects import rejects_in
@@ -28,6 +28,7 @@ from saeindex_server.shared_encoder import for_records
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
+    from saeindex.indexing.pipeline import IndexingReport
     from saeindex_server.hosts import Hosts
 
 BLOCK_BYTES = 2**20
@@ -166,6 +167,9 @@ class Ingestion:
                     report = hosted.call(None, partial(self._add, job))
             except IndexingStopped as stopped:
                 self._jobs.stopped(job.id, asdict(stopped.report))
+            except RejectedError as error:
+                self._failures.pop(job.id, None)
+                self._jobs.finish(job.id, "failed", _told(job, error.report), _named(job, error))
             except BaseException as error:
                 self._failed(job, error)
             else:
@@ -213,10 +217,27 @@ class Ingestion:
         self._is_open = True
         path, columns = self._jobs.spooled_file(job.id), job.asked.get("columns")
         with for_records(index.encoder, check):
-            split = job.asked.get("split")
-            report = index.upsert(path, split=split, columns=columns, progress=progress, batch_size=BATCH)
-        named = [one.replace(f"{_spooled(job)}:", LINE) for one in report.reasons]
-        return asdict(report) | {"reasons": named}
+            report = index.upsert(
+                path,
+                split=job.asked.get("split"),
+                # What a request brings has no name: sent again, it is the same.
+                columns={**(columns or {}), "source": ""},
+                progress=progress,
+                batch_size=BATCH,
+                allow_rejects=bool(job.asked.get("allow_rejects")),
+            )
+        return _told(job, report)
+
+
+def _told(job: Job, report: IndexingReport) -> dict[str, Any]:
+    """Return a report as JSON, with the numbers of lines in place of the spooled file."""
+    return asdict(report) | {"reasons": [one.replace(f"{_spooled(job)}:", LINE) for one in report.reasons]}
+
+
+def _named(job: Job, error: RejectedError) -> RejectedError:
+    found = error.found.replace(f"{_spooled(job)}:", LINE)
+    do = "The others are written. Mend these and send them again, or give allow_rejects=true."
+    return RejectedError(f"add records to {job.index}", found, do)
 
 
 def _has_room(place: Path) -> bool:

@@ -18,7 +18,7 @@ class Body(BaseModel):
 class RecordBody(Body):
     """A record to index."""
 
-    id: str | int | None = Field(None, description="an id; without one, it is made from the text")
+    id: str | int | None = Field(None, description="an id; without one, it is made of the record")
     text: str
     metadata: JsonDict = {}
     fields: dict[str, str] = {}

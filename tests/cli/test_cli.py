@@ -70,13 +70,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def index(source: Path) -> str:
     into = str(source.with_name("notes.idx"))
-    report = called("index", str(source), "--into", into)
+    report = called("index", str(source), "--into", into, "--allow-rejects")
     assert (report["indexed"], report["rejected"]) == (len(TEXTS), 1)
     return into
 
 
 def test_indexing_reports_rejects_and_skips_unchanged_records(source: Path, index: str) -> None:
-    report = called("index", str(source), "--into", index)
+    report = called("index", str(source), "--into", index, code=3)
     assert (report["indexed"], report["unchanged"], report["rejected"]) == (0, len(TEXTS), 1)
     rejects = [json.loads(line) for line in Path(report["rejects"]).read_text().splitlines()]
     assert [(line["id"], line["position"]) for line in rejects] == [("bad", "notes.jsonl:9")]
@@ -84,18 +84,18 @@ def test_indexing_reports_rejects_and_skips_unchanged_records(source: Path, inde
 
 
 def test_columns_are_said_first_and_strict_fails_on_rejects(source: Path, index: str, tmp_path: Path) -> None:
-    strict = call("index", str(source), "--into", index, "--strict")
+    strict = call("index", str(source), "--into", index, "--strict", "--allow-rejects")
     assert (strict.returncode, "1 rejected" in strict.stdout) == (1, True)
     table, folder = tmp_path / "reviews.csv", tmp_path / "texts"
     table.write_text("review_id,review,stars,place\n1,very good,5,here\n2,bad,1,there\n")
     folder.mkdir()
     (folder / "one.txt").write_text("rain")
     into = str(tmp_path / "reviews.idx")
-    done = call("index", str(table), "--into", into, "--columns", "--strict", "--metadata-fields", "stars")
+    done = call("index", str(table), "--into", into, "--strict", "--metadata-fields", "stars")
     first = done.stderr.splitlines()[0]
     assert done.returncode == 0
-    assert first == "reviews.csv: text = review; id = made from the text; metadata = stars"
-    done = call("index", str(table), str(folder), "--into", into, "--columns", "--id-field", "review_id")
+    assert first == "reviews.csv: text = review; id = review_id; metadata = stars"
+    done = call("index", str(table), str(folder), "--into", into, "--id-field", "review_id")
     assert done.stderr.splitlines()[:2] == [
         "reviews.csv: text = review; id = review_id; metadata = stars, place",
         "one.txt: whole files, with their paths as ids",
@@ -401,11 +401,52 @@ def test_long_texts_are_split_and_found_by_document(tmp_path: Path) -> None:
     assert "Use 254 or less" in refused.stderr
 
 
-def test_a_run_that_only_rejects_exits_1_and_says_why(tmp_path: Path) -> None:
+def test_a_run_that_rejects_a_tenth_exits_3_unless_that_is_allowed(tmp_path: Path) -> None:
+    rows = [{"id": n, "text": "" if n == 4 else f"text {n}"} for n in range(10)]
+    (tmp_path / "some.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    done = call("index", "some.jsonl", "--into", "some.idx", "--json", cwd=tmp_path)
+    report, error = json.loads(done.stdout), json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, report["indexed"], report["rejected"]) == (3, 9, 1)
+    assert (
+        error["error"] == "RejectedError" and "1 × the text is empty (first: some.jsonl:5)" in error["found"]
+    )
+    done = call("index", "some.jsonl", "--into", "some.idx", "--allow-rejects", cwd=tmp_path)
+    assert (done.returncode, "9 unchanged, 1 rejected" in done.stdout) == (0, True)
+
+
+def test_what_a_folder_leaves_out_and_what_its_pages_are_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name in ("a.md", "b.pdf", "c.pdf", "d.pdf", "e.pdf", "f.docx"):
+        (folder / name).write_text("rain")
+    done = call("index", str(folder), "--into", str(tmp_path / "index"))
+    assert done.returncode == 0
+    assert "left out: 4 × .pdf (b.pdf, c.pdf, d.pdf, …)" in done.stdout
+    assert "left out: 1 × .docx (f.docx)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"id": 1, "text": "rain"}\n{"id": 2, "text": "snow"}\n',
+        '\n [{"id": 1, "text": "rain"}, {"id": 2, "text": "snow"}]',
+        "\ufeffid,text\n1,rain\n2,snow\n",
+    ],
+)
+def test_standard_input_is_read_as_lines_json_or_csv(tmp_path: Path, content: str) -> None:
+    into = str(tmp_path / "index")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+        done = call("index", "-", "--into", into)
+    assert (done.returncode, "2 indexed" in done.stdout) == (0, True), done.stderr
+    assert [one["text"] for one in called("get", into, "1", "2")["records"]] == ["rain", "snow"]
+
+
+def test_a_run_that_only_rejects_exits_3_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"text": 1}\n{"text": 2}\n')
     done = call("index", "bad.jsonl", "--into", "bad.idx", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "rejected 2 × the text is an int, not a string (first: bad.jsonl:1)" in done.stdout
+    assert done.returncode == 3
+    assert "rejected: 2 × the text is an int, not a string (first: bad.jsonl:1)" in done.stdout
 
 
 def test_errors_of_the_system_are_reported_in_one_line(
@@ -516,7 +557,7 @@ def test_metadata_is_printed_whatever_the_text_is(tmp_path: Path) -> None:
 def test_indexing_says_which_columns_are_taken(tmp_path: Path) -> None:
     path, into = tmp_path / "r.csv", str(tmp_path / "index")
     path.write_text("Title,Review Text,Stars\nNice,The soup was warm and the staff was kind.,5\n")
-    taken = "r.csv: text = Review Text; id = made from the text; metadata = Title, Stars"
+    taken = "r.csv: text = Review Text; id = made of each row; metadata = Title, Stars"
     done = call("index", str(path), "--into", into, "--json")
     assert taken in done.stderr and json.loads(done.stdout)["columns"] == [taken]
     assert taken not in call("index", str(path), "--into", into, "--text-field", "Title").stderr

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from saeindex.cli.app import make_app
-from saeindex.cli.settings import default_map, settings_in_force
+from saeindex.cli.settings import default_map, settings_file, settings_in_force
 from saeindex.errors import InvalidInputError
 from saeindex.files import CACHE_VARIABLE
 from tests.cli.test_cli import call
@@ -161,3 +161,20 @@ def test_a_wrong_setting_is_named_with_what_it_is_for(folder: Path) -> None:
     )
     with pytest.raises(InvalidInputError, match=message):
         settings_in_force()
+
+
+def test_a_home_that_cannot_be_read_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.stat
+
+    def refusing(path: Any, *given: Any, **named: Any) -> Any:
+        if str(path).startswith(os.path.expanduser("~")):  # noqa: PTH111
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(os, "stat", refusing)  # tests may run as root, who may read everything
+    monkeypatch.setattr("genericpath.os.stat", refusing)
+    assert settings_file() is None
+    monkeypatch.undo()
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # of a user that the system does not know
+    assert settings_file() is None

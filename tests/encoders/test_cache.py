@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +65,24 @@ def test_the_folder_is_set_by_the_environment_and_contains_no_text(
     files = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
     assert files
     assert not any(b"secret" in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("kind", ["a file", "a file above", "a folder"])
+def test_a_folder_where_nothing_can_be_written_does_not_matter(
+    tmp_path: Path, encoder: RecordingEncoder, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "cache"
+    if kind == "a folder":
+        (place / "embeddings").mkdir(parents=True)
+        real = sqlite3.connect
+
+        def read_only(file: Any, **options: Any) -> sqlite3.Connection:
+            return real(f"file:{file}?mode=ro", uri=True, **options) if file else real(file, **options)
+
+        EmbeddingCache(place).embed(["one"], encoder)
+        monkeypatch.setattr(sqlite3, "connect", read_only)
+    else:
+        place.write_text("no folder")
+        place = place / "deeper" if kind == "a file above" else place
+    found = EmbeddingCache(place).embed(["one", "two", "one"], encoder)
+    assert np.array_equal(found, encoder.encode_document(["one", "two", "one"]))

@@ -167,7 +167,7 @@ def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        report = index.upsert([RECORDS[0], Record("other", "x", {}, {"answer": "y"})])
+        report = index.upsert([RECORDS[0], Record("other", "x", {}, {"answer": "y"})], allow_rejects=True)
         assert (report.indexed, report.rejected) == (1, 1)
         (line,) = index.state.rejects_path.read_text().splitlines()
         assert json.loads(line)["reason"] == "the index has no further text field 'answer'"

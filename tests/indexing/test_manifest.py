@@ -12,6 +12,7 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import (
+    DamageError,
     IndexLockedError,
     InvalidInputError,
     MismatchError,
@@ -81,15 +82,10 @@ def test_another_encoder_is_refused_on_creation_and_on_opening(
     FeatureIndex.open(index_path, encoder=RandomEncoder(replace(space.encoder, model="a copy"))).close()
 
 
-@pytest.mark.parametrize(
-    ("version", "do"),
-    [(0, "saeindex copy"), (1, "saeindex copy"), (3, "Open it with"), ("2", "Open it with")],
-)
-def test_another_format_is_refused_and_an_old_one_names_what_reads_it(
-    index_path: Path, version: object, do: str
-) -> None:
+@pytest.mark.parametrize("version", [0, 1, 3, "2"])
+def test_another_format_is_refused(index_path: Path, version: object) -> None:
     edit_manifest(index_path, lambda manifest: manifest.update(format_version=version))
-    with pytest.raises(MismatchError, match=f"it has format {version!r}.*{do}"):
+    with pytest.raises(MismatchError, match=f"it has format {version!r}.*Open it with"):
         FeatureIndex.open(index_path)
 
 
@@ -105,7 +101,7 @@ def test_another_format_is_refused_and_an_old_one_names_what_reads_it(
 )
 def test_a_damaged_manifest_is_refused(index_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
     edit_manifest(index_path, damage)
-    with pytest.raises(MismatchError, match="damaged manifest"):
+    with pytest.raises(DamageError, match="damaged manifest"):
         FeatureIndex.open(index_path)
 
 

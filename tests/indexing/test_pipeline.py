@@ -490,7 +490,7 @@ def test_a_new_version_that_the_store_refuses_changes_nothing(
 ) -> None:
     index.upsert([Record("long", LONG), Record("other", LONG)], split=20)
     before = contents(index)
-    monkeypatch.setattr("saeindex.stores.payloads.MAX_BYTES", 2_000)
+    monkeypatch.setattr("saeindex.stores.point_checks.MAX_BYTES", 2_000)
     report = index.upsert([Record("long", LONG[:100], {"n": "z" * 3_000}), Record("new", "fine")], split=20)
     assert (report.indexed, report.rejected, report.records) == (1, 1, 1)
     assert [one for one in contents(index) if one in before] == before

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
+from saeindex.errors import RejectedError
+from saeindex.indexing.pipeline import IndexingReport
 from saeindex.indexing.rejects import RejectsFile, reasons, rejects_in
 from saeindex.protocols import Rejected
 from tests.samples import RandomEncoder
@@ -68,21 +73,36 @@ def test_a_line_truncated_by_a_crash_does_not_damage_the_next(tmp_path: Path) ->
 def test_reasons_are_counted_and_lost_files_come_first(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
     report(path, "other", Rejected("other:1", "bad"))
-    bad = [Rejected(f"a:{n}", f"reason {n % 4}") for n in range(10)]
+    kinds = ("empty", "no field 'x'", "odd", "a list", "null", "a dict", "a set", "a bool")
+    bad = [Rejected(f"a:{n}", kinds[n % 8]) for n in range(10)]
+    bad += [Rejected("b", "no field 'y'")]
     report(path, "a", *bad, Rejected("a:11", "the compressed file is truncated: the rest is lost"))
     assert reasons(rejects_in(path, "a")) == (
         "1 × the compressed file is truncated: the rest is lost (first: a:11)",
-        "3 × reason 0 (first: a:0)",
-        "3 × reason 1 (first: a:1)",
-        "and 2 other reasons",
+        "3 × no field 'x' (first: a:1)",
+        "2 × empty (first: a:0)",
+        "1 × odd (first: a:2)",
+        "1 × a list (first: a:3)",
+        "4 × other reasons",
     )
 
 
-def test_a_text_without_an_id_that_comes_twice_is_called_a_text(tmp_path: Path, space: FeatureSpace) -> None:
-    with FeatureIndex.create(tmp_path / "index", space, encoder=RandomEncoder(space.encoder)) as index:
-        report = index.upsert([{"text": "It rains."}, {"text": "It rains."}])
-        assert (report.indexed, report.rejected) == (1, 1)
-        assert (
-            "record 1 of this source has the same text, and neither has an id"
-            in index.state.rejects_path.read_text()
-        )
+def run(tmp_path: Path, space: FeatureSpace, rows: list[dict[str, object]], **options: Any) -> IndexingReport:
+    with FeatureIndex(tmp_path / "index", space=space, encoder=RandomEncoder(space.encoder)) as index:
+        return index.upsert(rows, **options)
+
+
+def test_a_run_that_rejects_a_tenth_writes_the_rest_and_raises_with_its_report(
+    tmp_path: Path, space: FeatureSpace
+) -> None:
+    rows: list[dict[str, object]] = [{"id": n, "text": f"text {n}"} for n in range(10)]
+    assert run(tmp_path, space, [*rows, {"id": 10, "text": ""}]).rejected == 1  # one of 11
+    rows[3]["text"] = None
+    with pytest.raises(RejectedError, match=r"1 of 10 records were rejected: 1 × the text is null") as caught:
+        run(tmp_path, space, rows)
+    report = caught.value.report
+    assert (report.read, report.unchanged, report.rejected) == (10, 9, 1)
+    assert run(tmp_path, space, rows, allow_rejects=True).rejected == 1
+    with pytest.raises(RejectedError):
+        run(tmp_path, space, [{"id": 1, "text": " "}])
+    assert run(tmp_path, space, []).read == 0

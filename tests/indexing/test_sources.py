@@ -17,7 +17,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.sources.columns import Columns
-from saeindex.indexing.sources.open_source import columns_of, open_source, preview
+from saeindex.indexing.sources.open_source import columns_of, left_out_of, open_source, preview
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 from tests.indexing.sample_rows import COMPRESS, RECORDS, ROWS, json_lines, write
@@ -44,20 +44,22 @@ def test_json_lines_are_read_plain_and_compressed(tmp_path: Path, suffix: str, c
 
 @pytest.mark.parametrize("compression", COMPRESS)
 @pytest.mark.parametrize(("suffix", "comma"), [(".csv", ","), (".tsv", "\t")])
-def test_tables_keep_text_and_turn_plain_numbers_of_metadata_into_numbers(
+def test_tables_keep_text_and_turn_columns_of_plain_numbers_into_numbers(
     tmp_path: Path, suffix: str, comma: str, compression: str
 ) -> None:
     lines = [
-        comma.join(["id", "text", "year", "score", "code", "note"]),
-        comma.join(["1", '"Two\nlines, ""quoted"""', "2015", "-0.50", "007", ""]),
-        comma.join(["2", "2016", "12345678901234567890", "1e3", "0", "ß"]),
+        comma.join(["id", "text", "year", "score", "big", "odd", "code", "note"]),
+        comma.join(["1", '"Two\nlines, ""quoted"""', "2015", "-0.50", "1", "1e3", "007", ""]),
+        comma.join(["2", "2016", "2016", "0.75", f"{10**20}", "1", "0", "ß"]),
     ]
     content = ("\ufeff" + "\r\n".join(lines) + "\r\n").encode()
     path = write(tmp_path, f"t{suffix}{compression}", COMPRESS[compression](content))
     assert read(path) == [
-        Record("1", 'Two\nlines, "quoted"', {"year": 2015, "score": -0.5, "code": "007", "note": None}),
-        Record("2", "2016", {"year": "12345678901234567890", "score": "1e3", "code": 0, "note": "ß"}),
-    ]
+        Record("1", 'Two\nlines, "quoted"',
+               {"year": 2015, "score": -0.5, "big": "1", "odd": "1e3", "code": "007", "note": None}),
+        Record("2", "2016",
+               {"year": 2016, "score": 0.75, "big": f"{10**20}", "odd": "1", "code": "0", "note": "ß"}),
+    ]  # fmt: skip
     assert type(read(path)[1].text) is str
 
 
@@ -116,6 +118,7 @@ def test_a_folder_gives_a_record_per_text_file_in_the_order_of_paths(tmp_path: P
     (folder / "loop").symlink_to(folder)
     source = open_source(folder)
     assert source.total == 4
+    assert left_out_of(source) == ("1 × .png (picture.png)",)
     assert [record.id for record in source] == ["a/y.rst", "a/z.txt", "b.md", "inner.txt"]
     assert next(iter(source)) == Record("a/y.rst", "Text of a/y.rst", {"path": "a/y.rst", "name": "y.rst"})
 
@@ -200,9 +203,9 @@ def test_text_and_id_may_be_paths() -> None:
     assert (record.id, record.text) == ("10.1", "A text")
 
 
-def test_a_record_without_id_gets_one_from_its_text() -> None:
+def test_a_record_without_id_gets_one_of_its_own() -> None:
     first, second, third = read([{"text": "same"}, {"text": "same"}, {"text": "other"}])
-    assert first.id == second.id != third.id
+    assert len({first.id, second.id, third.id}) == 3
     assert first.id.startswith("sha256:")
     assert len(first.id) == len("sha256:") + 32
 
@@ -239,6 +242,8 @@ def test_missing_paths_and_unknown_formats_are_errors(tmp_path: Path) -> None:
         open_source(write(tmp_path, "a.parquet", b"nonsense"))
     with pytest.raises(InvalidInputError, match="more than once"):
         open_source(write(tmp_path, "a.csv", "text,text\na,b\n"))
+    with pytest.raises(InvalidInputError, match=r"pdftotext .*a.pdf"):
+        open_source(write(tmp_path, "a.pdf", b"x"))
     with pytest.raises(InvalidInputError, match="a dict with train"):
         open_source({"train": []})
 
@@ -328,9 +333,7 @@ def test_the_text_is_the_longest_of_the_usual_columns(tmp_path: Path) -> None:
     first = next(iter(source))
     assert isinstance(first, Record) and first.text.startswith("The soup")
     assert first.metadata == {"Title": "Nice", "Stars": 5}
-    assert columns_of(source) == [
-        "a.csv: text = Review Text; id = made from the text; metadata = Title, Stars"
-    ]
+    assert columns_of(source) == ["a.csv: text = Review Text; id = made of each row; metadata = Title, Stars"]
     assert read([{"text": "t", "description": "much longer", "id": 1}])[0].text == "t"
 
 

@@ -173,6 +173,39 @@ def test_records_that_are_written_meanwhile_have_them(tmp_path: Path) -> None:
         assert _check_codes(index)[0] and _check_facets(index)[0]
 
 
+def test_records_that_another_handle_writes_meanwhile_have_what_is_defined(tmp_path: Path) -> None:
+    client = QdrantClient(":memory:")
+    said = [Record(f"p{n}", f"The board gave him a golden parachute, number {n}.") for n in range(40)]
+    with FeatureIndex("notes", client=client) as own, FeatureIndex("notes", client=client) as other:
+        own.upsert([{"text": "It rains."}])
+        assert len(other) == 1
+
+        def defined(_: int) -> None:
+            if len(names(own)) == 0:
+                own.concepts.define("golden parachute", examples=["He got a golden parachute."])
+
+        other.upsert(said, batch_size=8, progress=defined)
+        other.refresh()
+        assert other.count('"golden parachute"') == own.count('"golden parachute"') == 40
+
+
+def test_what_no_record_says_any_more_is_forgotten(index: FeatureIndex) -> None:
+    before = names(index)
+    assert "router" in before
+    defined = index.concepts.define("late parcels", examples=["It arrived late."])
+    renamed = index.concepts.resolve("customer service").features[0].id
+    index.concepts.rename(renamed, "their support")
+    index.delete(query_filter={"must_not": [{"has_id": []}]})
+    index.upsert([Record(f"b{n}", f"Her asthma is worse, wrote doctor {n}.") for n in range(100)])
+    after = names(index)
+    assert "asthma" in after and "router" not in after and after.count("") > 0
+    assert index.concepts.resolve("late parcels").features[0].id == defined.id
+    assert index.concepts.card(renamed).label == "their support"
+    assert index.count('"asthma"') == 100
+    assert index.info()["terms"] == sum(map(bool, after))
+    assert "" not in {one.label for one in index.concepts.find("router", 500)}
+
+
 def test_what_an_interrupted_run_left_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     really = EdgeStore.set_payload
     with FeatureIndex(tmp_path / "index") as index:

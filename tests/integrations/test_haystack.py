@@ -186,6 +186,9 @@ def test_an_empty_store_is_searched_and_nothing_is_deleted_by_an_empty_filter(
     document_store.write_documents([Document(id="1", content="one")])
     with pytest.raises(InvalidInputError):
         document_store.delete_by_filter({})
+    both = {"operator": "AND", "conditions": [{"operator": "AND", "conditions": []}]}
+    with pytest.raises(InvalidInputError, match="every record matches"):
+        document_store.delete_by_filter(both)
     assert document_store.count_documents() == 1
 
 

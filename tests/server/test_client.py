@@ -26,6 +26,7 @@ from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
     QuerySyntaxError,
+    RejectedError,
     ServerError,
 )
 from saeindex.operations.differences import Describe
@@ -157,8 +158,11 @@ def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tm
     assert len(remote) == before + 701
     table = tmp_path / "table.csv"
     table.write_text("key,body\nk1,First text\nk2,\n")
-    report = remote.upsert(table, columns={"text": "body", "id": "key"})
-    assert (report.read, report.indexed, report.rejected) == (2, 1, 1)
+    with pytest.raises(RejectedError, match="1 of 2 records were rejected") as caught:
+        remote.upsert(table, columns={"text": "body"})
+    assert (caught.value.report.indexed, caught.value.report.rejected) == (1, 1)
+    report = remote.upsert(table, columns={"text": "body", "id": "key"}, allow_rejects=True)
+    assert (report.read, report.unchanged, report.rejected) == (2, 1, 1)
     assert len(report.reasons) == 1 and report.reasons[0].startswith("1 × ")
     assert remote.get(["nested"])[0].metadata == {"a": {"b": [1, 2]}}
     file = tmp_path / "out.jsonl"
@@ -184,7 +188,8 @@ def test_further_texts_are_read_as_the_index_reads_them(tmp_path: Path) -> None:
         found = remote.get(["0", "1", "2", "3"])
         assert [one.fields for one in found] == [{"prompt": "A question?"}] * 4
         assert [one.metadata for one in found] == [{"year": 7}] * 4
-        report = remote.upsert([Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}])
+        bad = [Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}]
+        report = remote.upsert(bad, allow_rejects=True)
         assert (report.read, report.rejected, len(report.reasons)) == (2, 2, 2)
 
 

@@ -70,6 +70,27 @@ def test_ndjson_streams_bad_records_are_named_and_the_rest_is_indexed(client: Te
     assert all(one["reason"] for one in read)
 
 
+def test_a_job_of_which_a_tenth_is_rejected_fails_unless_that_is_allowed(client: TestClient) -> None:
+    lines = lines_of(8, "tenth") + b'{"id": "no text"}\n'
+    job = finished(client, client.post(RECORDS, content=lines, headers=NDJSON).json()["id"])
+    assert (job["state"], job["error"]["type"]) == ("failed", "RejectedError")
+    assert "1 of 9 records were rejected: 1 × no field 'text' (first: line 9)" in job["error"]["found"]
+    assert (job["report"]["indexed"], job["report"]["rejected"], job["kept_bytes"]) == (8, 1, 0)
+    assert count(client, 'record_id = "tenth-0"') == 1
+    taken = client.post(RECORDS, content=lines, headers=NDJSON, params={"allow_rejects": True})
+    job = finished(client, taken.json()["id"])
+    assert (job["state"], job["report"]["unchanged"], job["report"]["rejected"]) == ("done", 8, 1)
+
+
+def test_records_without_ids_that_are_sent_again_are_the_same(client: TestClient) -> None:
+    lines = b'{"text": "Sent twice."}\n' * 2
+    reports = [
+        finished(client, client.post(RECORDS, content=lines, headers=NDJSON).json()["id"])["report"]
+        for _ in range(2)
+    ]
+    assert [(one["indexed"], one["unchanged"]) for one in reports] == [(2, 0), (0, 2)]
+
+
 def test_a_job_s_events_end_with_its_end(client: TestClient) -> None:
     job = client.post(RECORDS, content=lines_of(20, "ev"), headers=NDJSON).json()["id"]
     with client.stream("GET", f"/v1/jobs/{job}/events") as events:

@@ -15,7 +15,7 @@ import pytest
 from saeindex_server.analysis_process import AnalysisProcess, _Analyst
 from saeindex_server.service import Service
 
-from saeindex.stores.messages import packed, receive, send
+from saeindex.stores.engine_process import packed, receive, send
 from tests.server.conftest import key_of, on_a_port, served, service_of
 
 SEARCH, DIFF = "/v1/indexes/papers/search", "/v1/indexes/papers/diff"

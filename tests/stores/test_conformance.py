@@ -102,7 +102,7 @@ class _OverClient(VectorStoreConformance):
     def make_store(self, client: QdrantClient, collections: dict[VectorStore, str]) -> MakeStore:
         def make(layout: Layout) -> VectorStore:
             name = f"saeindex-test-{uuid.uuid4().hex}"
-            store = QdrantStore.create(client, name, layout, timeout=60)
+            store = QdrantStore.create(client, name, layout)
             collections[store] = name
             return store
 

@@ -15,7 +15,7 @@ import pytest
 from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.files import with_checksum
 from saeindex.protocols import Layout, Point
-from saeindex.stores import directory, edge, edge_engine
+from saeindex.stores import directory, edge
 from saeindex.stores.edge import EdgeStore
 
 ONES = np.ones(4, dtype=np.float32)
@@ -67,9 +67,9 @@ def test_an_interrupted_creation_is_completed_by_creating_again(
 
     with monkeypatch.context() as patched:
         if moment == "before the shard":
-            patched.setattr(edge_engine, "create_shard", fail)
+            patched.setattr(edge, "create_shard", fail)
         elif moment == "before the indexes":
-            patched.setattr(edge_engine, "_index_of", fail)
+            patched.setattr(edge, "_index_of", fail)
         else:
             patched.setattr(edge, "write_json", fail)
         with pytest.raises(KeyboardInterrupt):

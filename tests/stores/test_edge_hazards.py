@@ -15,7 +15,7 @@ from qdrant_client import models
 
 from saeindex.errors import DamageError, InvalidPointError, StorageError
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector
-from saeindex.stores import edge_engine
+from saeindex.stores import edge
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.point_checks import CheckedPoint
 from tests.stores.conftest import ONES
@@ -45,7 +45,7 @@ def test_2_a_panic_becomes_a_storage_error_and_the_store_stops(store: EdgeStore,
     store.flush()
     malformed = CheckedPoint(2, {"sae": ([1, 2], [1.0])}, {}, 0)
     with pytest.raises(StorageError, match="crashed"):
-        store._run("upsert", lambda: edge_engine.upsert(store._shard, [malformed]))
+        store._run("upsert", lambda: store._upsert([malformed]))
     with pytest.raises(StorageError, match="open it again"):
         store.count()
     store.close()
@@ -59,7 +59,7 @@ def test_2_a_bare_exception_becomes_a_storage_error(
     def fail(*_: object) -> None:
         raise Exception("Service runtime error: something\nwith a second line")
 
-    monkeypatch.setattr(edge_engine, "count", fail)
+    monkeypatch.setattr(edge, "_counted", fail)
     with pytest.raises(StorageError, match="the engine refused: Service runtime error: something"):
         store.count()
 
@@ -71,7 +71,7 @@ def test_2_deliberate_python_exceptions_pass_through(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(edge_engine, "count", interrupt)
+        patched.setattr(edge, "_counted", interrupt)
         with pytest.raises(KeyboardInterrupt):
             store.count()
     assert store.count() == 0
@@ -98,7 +98,7 @@ def _filtered_ids(store: EdgeStore, query: Any, group: int, exact: bool) -> list
 def test_4_filtered_searches_equal_brute_force_with_an_hnsw_graph(
     index_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_engine, "INDEXING_THRESHOLD_KB", 1)
+    monkeypatch.setattr(edge, "INDEXING_THRESHOLD_KB", 1)
     rng = np.random.default_rng(4)
     vectors = rng.standard_normal((1500, 32)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

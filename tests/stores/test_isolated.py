@@ -22,8 +22,8 @@ from saeindex.errors import EngineDiedError, IndexLockedError, InvalidInputError
 from saeindex.protocols import Layout, Point, SearchRequest
 from saeindex.stores import open_store
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.engine_process import packed, unpacked
 from saeindex.stores.isolated import IsolatedStore
-from saeindex.stores.messages import packed, unpacked
 from saeindex.testing.sample_filters import sample_conditions
 from tests.stores.conftest import LAYOUT, ONES
 

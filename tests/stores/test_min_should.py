@@ -13,7 +13,7 @@ from qdrant_client import models
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point
 from saeindex.stores.edge import EdgeStore
-from saeindex.stores.min_should import MAX_COST, bounded, cost
+from saeindex.stores.filters import MAX_COST, bounded, cost
 from saeindex.testing.reference_filters import matches
 from tests.stores.conftest import ONES
 

@@ -13,14 +13,16 @@ from hypothesis.extra.numpy import arrays
 
 from saeindex.errors import InvalidInputError, InvalidPointError
 from saeindex.protocols import Layout, Point, PointId, SparseVector
-from saeindex.stores.payloads import MAX_BYTES, MAX_DEPTH, payload_size
 from saeindex.stores.point_checks import (
+    MAX_BYTES,
+    MAX_DEPTH,
     CheckedPoint,
     canonical_id,
     check_points,
     check_vector,
     chunks,
     id_order,
+    payload_size,
 )
 from saeindex.testing.sample_points import LAYOUT, bad_points, sample_points
 

@@ -14,7 +14,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Layout, Point
 from saeindex.stores.base import BaseStore
 from saeindex.stores.edge import EdgeStore
-from saeindex.stores.filters import as_filter
+from saeindex.stores.filters import as_filter, restricts
 from saeindex.stores.qdrant import QdrantStore
 
 LAYOUT = Layout({"dense": 2}, (), {"tag": "keyword"})
@@ -124,3 +124,19 @@ def test_json_that_is_too_deep_or_too_large_is_refused_before_it_is_validated() 
 def test_a_filter_with_many_values_is_no_large_filter() -> None:
     found = as_filter({"must": [{"key": "a", "match": {"any": list(range(100_000))}}]})
     assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"must": [{}, {"key": "n", "match": {"value": 1}}]}, True),
+        ({"must_not": [{}]}, True),  # of no point
+        ({"should": [{"key": "n", "match": {"value": 1}}, {"key": "m", "match": {"value": 1}}]}, True),
+        ({"min_should": {"conditions": [{}, {"key": "n", "match": {"value": 1}}], "min_count": 2}}, True),
+        ({"min_should": {"conditions": [{}, {"key": "n", "match": {"value": 1}}], "min_count": 1}}, False),
+        ({"should": []}, False),
+        ({"must": {"should": []}}, False),
+    ],
+)
+def test_what_a_filter_can_leave_out_is_told(given: dict[str, Any], expected: bool) -> None:
+    assert restricts(as_filter(given)) is expected

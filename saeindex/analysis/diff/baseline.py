@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,7 +27,6 @@ from saeindex.analysis.stats.options import AUTO, Family, MonitorOptions
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_totals import FamilyTest
-from saeindex.config import LEVELS_OF
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing, writable
 from saeindex.schema import adapter
@@ -37,12 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.diff.results import Finding
-    from saeindex.analysis.stats.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.indexing.copy import FeatureTranslation
 
     Doubles: TypeAlias = NDArray[np.float64]
-    import numpy as np
 
 FORMAT = 1
 KEPT: tuple[Family, ...] = ("concepts", "words")
@@ -75,32 +71,6 @@ class Baseline:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"format": FORMAT} | {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    def moved(self, features: FeatureTranslation) -> tuple[Baseline, list[str]]:
-        """Return the baseline for a copy with another space, and the concepts that it lost.
-
-        ``features`` is ``translation`` of the copy's report. Words stay as they are. A concept becomes its
-        counterpart, as much commoner as that is in the index; a rare one is lost.
-        """
-        level, sizes = LEVELS_OF[self.level][-1], np.array(self.sizes)
-        counts: dict[str, list[int]] = {}
-        design: dict[str, float] = {}
-        lost: list[str] = []
-        for key, found in self.counts["concepts"].items():
-            ratio = features.ratios.get(int(key), (None, None, None))[level]
-            if ratio is None or self.field:
-                lost.append(features.gone.get(int(key), f"#{key}"))
-                continue
-            new = str(features.features[int(key)])
-            counts[new] = np.minimum(sizes, np.rint(np.array(found) * ratio)).astype(int).tolist()
-            if key in self.design["concepts"]:
-                design[new] = self.design["concepts"][key]
-        return replace(
-            self,
-            fingerprint=features.fingerprint,
-            counts={**self.counts, "concepts": counts},
-            design={**self.design, "concepts": design},
-        ), lost
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""

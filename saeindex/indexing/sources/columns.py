@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from statistics import mean
@@ -13,7 +12,8 @@ from typing import Any
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.points import checked_field_names
-from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
+from saeindex.indexing.sources.ids import MadeIds, declared_id, last_word, likely_ids
+from saeindex.indexing.sources.values import Cell, checked_id, checked_record, checked_text
 from saeindex.protocols import Rejected
 from saeindex.schema import check_kind, check_options
 from saeindex.types import Record
@@ -31,22 +31,36 @@ TEXT_NAMES = (
     "description",
     "title",
 )
-ID_NAMES = ("id", "_id", "doc_id", "document_id", "record_id", "docid", "uuid", "guid")
+# Fields of a row that has several texts, such as a conversation, and how such rows are made one each.
+NESTED = {
+    "mapping": (
+        ".[] | .title as $title | .mapping[].message | select(.content.parts) | {id, conversation: $title, "
+        'role: .author.role, time: .create_time, text: ([.content.parts[] | strings] | join("\\n"))}'
+        ' | select(.text != "")'
+    ),
+    "messages": ".. | .messages? // empty | .[]",
+    "conversations": ".. | .conversations? // empty | .[]",
+}
 METADATA_NAME, FIELDS_NAME = "metadata", "fields"
+# Cells that say in a column of numbers or truth values that there is none.
+GAPS = frozenset({"n/a", "na", "#n/a", "nan", "null", "none"})
 OF_METADATA = METADATA_NAME + "."
 _ABSENT = object()
-_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The fields to read; None means that the field is detected.
 
-    ``text`` and ``id`` are detected by common names: the text is the column "text", else that of the longest
-    texts among those whose names end in a common one ("Review Text"). Without ``metadata`` names, the
-    metadata is the object in a field called ``metadata`` together with all other fields except the text and
-    the id (the object has priority); with names, only these, each looked up in the row, as a dotted path, and
-    in the ``metadata`` object. A row without an id gets an id from its text, unless ``id`` was given.
+    The text is the column "text", else that of the longest texts among those whose names end in a common one
+    ("Review Text"). The id is a column called ``id``, ``_id``, ``record_id``, ``uuid`` or ``guid``, else one
+    whose name ends in ``id``, ``key``, ``url`` or the like ("Ticket ID"), if it is unique and without gaps.
+    Without such a column, or with ``id=""``, ids are made of the name of the ``source`` (by default, that of
+    the file) and the row; equal rows are records of their own.
+
+    Without ``metadata`` names, the metadata is the object in a field called ``metadata`` together with all
+    other fields except the text and the id (the object has priority); with names, only these, each looked up
+    in the row, as a dotted path, and in the ``metadata`` object.
 
     ``document`` names the column with the document that a row is a piece of; by default, that is a column
     of this name beside the text. ``fields`` are further texts, as names or as ``{name: column}``; their
@@ -60,10 +74,11 @@ class Columns:
     fields: Mapping[str, str] | Sequence[str] = ()
     own_fields: tuple[str, ...] = ()
     document: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a string as metadata names, which would be read as its letters."""
-        for name in ("text", "id", "document"):
+        for name in ("text", "id", "document", "source"):
             check_kind(f"column {name}", getattr(self, name), (str, type(None)), "Give the name of a column.")
         if isinstance(self.metadata, str):
             raise InvalidInputError(
@@ -106,15 +121,19 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of any format, and its position."""
+    """A row of any format, and its position; an iterable may have a record in its place."""
 
     position: str
-    fields: Mapping[str, Any]
+    fields: Any
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPicker:
-    """Turns the rows of one source into records; made by :func:`choose_columns`."""
+    """Turns the rows of one source into records; made by :func:`choose_columns`.
+
+    ``likely`` are the columns one of which is the ``id`` if it is unique in the whole source. The cells of
+    columns in ``typed`` are numbers or truth values in metadata.
+    """
 
     text: str
     id: str | None
@@ -122,17 +141,27 @@ class ColumnPicker:
     metadata: tuple[str, ...] | None
     further: Mapping[str, str] = field(default_factory=dict)
     document: str | None = None
+    likely: tuple[str, ...] = ()
+    typed: frozenset[str] = frozenset()
 
-    def record(self, row: Row) -> Record | Rejected:
-        """Return the row's record, or a reject with the reason."""
+    def with_id(self, unique: Sequence[str]) -> ColumnPicker:
+        """Return a copy whose id is the first of these columns, if there is one and none is yet."""
+        return replace(self, id=self.id or next(iter(unique), None))
+
+    def record(self, row: Row, made: MadeIds) -> Record | Rejected:
+        """Return the row's record, or a reject with the reason; ``made`` makes its id if it has none."""
         record_id = None
+        fields = typed_cells(row.fields, self.typed) if self.typed else row.fields
         try:
-            text = _look_up(row.fields, self.text)
+            text = _look_up(fields, self.text)
             if text is _ABSENT:
                 return Rejected(row.position, f"no field {self.text!r}", self._readable_id(row))
-            record_id = self._id(row, text)
-            texts, document = self._further(row.fields), self._document(row.fields)
-            return checked_record(record_id, text, self._metadata(row.fields), texts, document)
+            record_id = self._id(row)
+            if record_id is None:
+                checked_text(text)
+                record_id = made(row.fields)
+            texts, document = self._further(fields), self._document(fields)
+            return checked_record(record_id, text, self._metadata(fields), texts, document)
         except InvalidRecordError as error:
             return Rejected(row.position, error.found, record_id or self._readable_id(row))
         except RecursionError:
@@ -149,16 +178,16 @@ class ColumnPicker:
         if self.metadata is None and not is_table:
             metadata = f"all other fields (in the first records: {metadata})"
         further = "".join(f", {name} = {column}" for name, column in self.further.items())
-        record_id = self.id or "made from the text"
+        record_id = self.id or "made of each row"
         return f"text = {self.text}{further}; id = {record_id}; metadata = {metadata}"
 
-    def _id(self, row: Row, text: Any) -> str:
+    def _id(self, row: Row) -> str | None:
         value = _look_up(row.fields, self.id) if self.id else _ABSENT
         if value is not _ABSENT:
             return checked_id(value)
         if self.id_is_required:
             raise InvalidRecordError(row.position, f"no field {self.id!r}", "Give every row an id.")
-        return id_of_text(text)
+        return None
 
     def _readable_id(self, row: Row) -> str | None:
         try:
@@ -200,9 +229,17 @@ class ColumnPicker:
 
 
 def choose_columns(
-    columns: Columns, head: Iterable[Row], source: str, has_fixed_columns: bool = False
+    columns: Columns,
+    head: Iterable[Row],
+    source: str,
+    has_fixed_columns: bool = False,
+    labels: Sequence[str] = (),
+    is_whole: bool = True,
 ) -> ColumnPicker:
     """Return a picker with the columns chosen from the first rows of a source.
+
+    ``labels`` are columns that were the labels of rows, which are ids if they are unique. ``is_whole`` says
+    that the whole source will be looked through for that.
 
     Raises ``NotFoundError`` if no row of the head has the given text or id field (with
     ``has_fixed_columns``, also the metadata), or none has a text field with a common name.
@@ -211,22 +248,52 @@ def choose_columns(
     present = list(dict.fromkeys(name for row in rows for name in row.fields))
     usual = tuple(name for name in TEXT_NAMES if name not in columns.further.values())
     text = columns.text or _detect_text(usual, rows)
+    if columns.text is None and text in {None, "title"}:
+        _check_not_nested(source, rows)
     if text is None and present:
         raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
-    named = [columns.text, columns.id, *((columns.metadata or ()) if has_fixed_columns else ())]
+    named = [columns.text, columns.id or None, *((columns.metadata or ()) if has_fixed_columns else ())]
     for column in columns.named_fields.values():
         if present and all(_look_up(row.fields, column) is _ABSENT for row in rows):
             raise _no_such_column(source, f"a column {column!r}", present)
     for name in named:
         if name is not None and present and not any(_has(row.fields, name) for row in rows):
             raise _no_such_column(source, f"a column {name!r}", present)
-    record_id = columns.id or _detect(ID_NAMES, rows)
-    is_named = columns.id is not None
     text = text or TEXT_NAMES[0]
     document = columns.document
     if document is None and text != DOCUMENT and DOCUMENT not in columns.further.values():
         document = DOCUMENT
-    return ColumnPicker(text, record_id, is_named, columns.metadata, columns.further, document)
+    record_id, likely = columns.id or None, list[str]()
+    if columns.id is None:
+        taken = {text, *columns.further.values()} | ({columns.document} if columns.document else set())
+        free = [{name: one for name, one in row.fields.items() if name not in taken} for row in rows]
+        record_id = declared_id(free)
+        likely = [] if record_id else likely_ids(free, labels, is_whole)
+    return ColumnPicker(
+        text, record_id, bool(columns.id), columns.metadata, columns.further, document, tuple(likely)
+    )
+
+
+def typed_cells(fields: Mapping[str, Any], typed: Set[str]) -> dict[str, Any]:
+    """Return a row whose cells in ``typed`` columns know their values; what marks a gap there is null."""
+
+    def read(cell: Any) -> Any:
+        return None if cell.casefold() in GAPS else Cell(cell)
+
+    return {
+        name: read(cell) if name in typed and isinstance(cell, str) else cell for name, cell in fields.items()
+    }
+
+
+def _check_not_nested(source: str, rows: Sequence[Row]) -> None:
+    """Raise InvalidInputError for rows that have several texts each, such as conversations."""
+    for name, program in NESTED.items():
+        if any(isinstance(row.fields.get(name), list | Mapping) for row in rows):
+            raise InvalidInputError(
+                f"a text column in {source}",
+                f"each row has several texts, in {name!r}",
+                f"Make a row of each: jq -c '{program}' {source} > messages.jsonl",
+            )
 
 
 def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
@@ -246,7 +313,7 @@ def _detect_text(names: tuple[str, ...], rows: list[Row]) -> str | None:
     lengths: dict[str, list[int]] = {}
     for row in rows:
         for name, value in row.fields.items():
-            if isinstance(value, str | int) and _WORDS.split(str(name).casefold())[-1] in names:
+            if isinstance(value, str | int) and last_word(name) in names:
                 lengths.setdefault(name, []).append(len(str(value)))
     if not lengths:
         return _detect(names, rows)

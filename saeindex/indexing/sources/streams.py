@@ -57,6 +57,15 @@ class Lines(Iterator[bytes]):
         return line.removeprefix(b"\xef\xbb\xbf") if self.number == 1 else line
 
 
+def open_lines(path: Path) -> IO[bytes]:
+    """Open a file as :func:`open_bytes` does; where lines end in CR alone, they end in LF."""
+    with open_bytes(path) as stream, suppress(*DAMAGE):
+        start = stream.read(_BUFFER_BYTES)
+        if b"\r" in start.rstrip(b"\r") and b"\n" not in start:
+            return io.BufferedReader(_UnixLines(open_bytes(path)), _BUFFER_BYTES)
+    return open_bytes(path)
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading and decompress ``.gz`` and ``.zst``."""
     suffix = path.suffix.lower()
@@ -85,7 +94,7 @@ def count_lines(path: Path, quote: bytes = b"") -> int:
     Those between two ``quote`` characters do not count: a cell of a CSV file may have several lines.
     """
     lines, is_inside = 0, False
-    with open_bytes(path) as stream:
+    with open_lines(path) as stream:
         try:
             while block := stream.read(_BUFFER_BYTES):
                 parts = block.split(quote) if quote else [block]
@@ -101,6 +110,26 @@ def damage_reason(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the compressed file is truncated: the rest is lost"
     return f"the compressed file is damaged, the rest is lost ({error})"
+
+
+class _UnixLines(io.RawIOBase):
+    """A file of lines that end in CR, as lines that end in LF."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        target = memoryview(buffer).cast("B")
+        block = self._file.read(len(target)).replace(b"\r", b"\n")
+        target[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _ZstdStream(io.RawIOBase):

@@ -1,18 +1,20 @@
-"""Rows of JSON Lines, CSV, TSV and Parquet files, and of data frames."""
+"""Rows of JSON, JSON Lines, CSV, TSV and Parquet files, and of data frames."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeindex.errors import InvalidInputError, installed, kind_of
-from saeindex.indexing.sources.columns import OF_METADATA, Row
+from saeindex.indexing.sources.columns import GAPS, OF_METADATA, Row
+from saeindex.indexing.sources.ids import words_of
 from saeindex.indexing.sources.streams import (
     DAMAGE,
     MAX_LINE_BYTES,
@@ -20,17 +22,37 @@ from saeindex.indexing.sources.streams import (
     LineTooLongError,
     damage_reason,
     open_bytes,
+    open_lines,
 )
-from saeindex.indexing.sources.values import CONVERT, NumericCell
+from saeindex.indexing.sources.values import CONVERT
 from saeindex.protocols import Rejected
 
 if TYPE_CHECKING:
     from narwhals import DataFrame
 
 _PARQUET_ROWS_PER_BATCH = 256
+# The largest file of JSON that is read as a whole.
+MAX_JSON_BYTES = 64 * 2**20
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.([0-9]{1,15})")
 _DELIMITERS = (";", "\t", "|", ",")
+# Columns with such a word in their names hold codes, not numbers.
+CODES = frozenset(
+    {
+        "zip",
+        "zipcode",
+        "postcode",
+        "postal",
+        "plz",
+        "phone",
+        "telephone",
+        "fax",
+        "isbn",
+        "ean",
+        "sku",
+        "version",
+    }
+)
 _TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
 
 
@@ -77,22 +99,67 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+def json_file_rows(path: Path) -> Iterator[Row | Rejected]:
+    """Yield the objects of a ``.json`` file: an array, an object with one array of objects, or JSON Lines.
+
+    Raises InvalidInputError for JSON that is not valid, and for what is no lines and too large to be read.
+    """
+    with open_bytes(path) as stream, suppress(*DAMAGE, LineTooLongError, ValueError, RecursionError):
+        lines = Lines(stream)
+        first = _DECODER.decode(next(lines, b"").decode())
+        if isinstance(first, dict) and any(not line.isspace() for line in lines):
+            yield from json_rows(path)
+            return
+    with open_bytes(path) as stream:
+        try:
+            content = stream.read(MAX_JSON_BYTES + 1)
+            if len(content) > MAX_JSON_BYTES:
+                raise InvalidInputError(
+                    f"records in {path}",
+                    f"JSON of more than {MAX_JSON_BYTES >> 20} MiB",
+                    f"Make lines of it: jq -c '.[]' {path.name} > {path.stem}.jsonl",
+                )
+            found = _DECODER.decode(content.decode("utf-8-sig")) if content.strip() else []
+        except DAMAGE as error:
+            yield Rejected(f"{path.name}:1", damage_reason(error))
+            return
+        except UnicodeDecodeError:
+            raise InvalidInputError(f"records in {path}", "not valid UTF-8", f"Then {CONVERT}.") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(f"records in {path}", f"not valid JSON: {error}", "Mend it.") from None
+    for number, value in enumerate(_objects_in(found), 1):
+        position = f"{path.name}[{number}]"
+        is_row = isinstance(value, dict)
+        yield Row(position, value) if is_row else Rejected(position, f"{kind_of(value)}, not an object")
+
+
+def _objects_in(value: Any) -> list[Any]:
+    """Return the values of an array, of the one array of objects in an object, or else the value itself."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) else [value]
+    lists = [one for one in value.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
+    return lists[0] if len(lists) == 1 else [value]
+
+
 # CSV and TSV ------------------------------------------------------------------------------------------
 
 
 def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
-    """Yield the rows below the header of a CSV or TSV file.
+    """Yield the rows below the header of a CSV or TSV file; see :class:`CellKinds` for their metadata.
 
-    A header without the ``delimiter``, but with semicolons, tabs or bars, is separated by these. Cells are
-    strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
-    numbers in metadata. Empty cells are null. Those of columns such as ``metadata.year`` are JSON where they
-    can be read as such, as exports write them; there, empty cells are absent.
+    The separator is what Excel's first line ``sep=;`` says; else, a header without the ``delimiter``, but
+    with semicolons, tabs or bars, is separated by these. Cells are strings, empty ones null. Those of columns
+    such as ``metadata.year`` are JSON where they can be read as such, as exports write them; there, empty
+    cells are absent.
     """
     # The csv module has one limit for the whole process, none per reader.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    with open_bytes(path) as stream:
+    with open_lines(path) as stream:
         lines = Lines(stream)
-        cells_of_rows = _csv_cells(path, lines, _delimiter_of(path, delimiter))
+        delimiter, is_said = _delimiter_of(path, delimiter)
+        if is_said:
+            next(lines)
+        cells_of_rows = _csv_cells(path, lines, delimiter)
         header = next(cells_of_rows, None)
         if isinstance(header, Rejected):
             yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
@@ -108,13 +175,17 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
                 yield Row(position, _fields(names, cells))
 
 
-def _delimiter_of(path: Path, usual: str) -> str:
-    with open_bytes(path) as stream, suppress(*DAMAGE, LineTooLongError):
+def _delimiter_of(path: Path, usual: str) -> tuple[str, bool]:
+    """Return what separates cells, and whether the first line only says that."""
+    with open_lines(path) as stream, suppress(*DAMAGE, LineTooLongError):
         header = next(Lines(stream), b"").decode(errors="replace")
+        said = header.strip("\r\n")
+        if said.startswith("sep=") and len(said) == len("sep=;"):
+            return said[-1], True
         found = {mark: header.count(mark) for mark in (usual, *_DELIMITERS)}
         if not found[usual] and any(found.values()):
-            return max(found, key=lambda mark: found[mark])
-    return usual
+            return max(found, key=lambda mark: found[mark]), False
+    return usual, False
 
 
 def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] | Rejected]:
@@ -158,7 +229,7 @@ def _fields(names: list[str], cells: list[str]) -> dict[str, Any]:
     """Return a row as fields: cells of metadata as :func:`json_cell` wrote them, others as texts."""
     pairs = zip(names, cells, strict=True)
     return {
-        name: _of_json(cell) if name.startswith(OF_METADATA) else _cell(cell)
+        name: _of_json(cell) if name.startswith(OF_METADATA) else cell or None
         for name, cell in pairs
         if cell or not name.startswith(OF_METADATA)
     }
@@ -177,17 +248,82 @@ def _of_json(text: str) -> Any:
         return text
 
 
-def _cell(value: str) -> str | None:
-    if _INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value):
-        return NumericCell(value)
-    return value or None
+@dataclass(slots=True)
+class _Cells:
+    """What is known of the cells of a column: their kinds, and how its numbers with decimals are written."""
+
+    kinds: set[str] = field(default_factory=set)
+    decimals: set[int] = field(default_factory=set)
+    ends_in_zero: bool = False
+    first: str = ""
+    has_others: bool = False
+
+    def add(self, cell: object) -> None:
+        if not isinstance(cell, str):  # JSON that an export wrote
+            self.kinds.add("text")
+        elif cell.casefold() in ("true", "false"):
+            self.kinds.add("truth value")
+        elif _INTEGER.fullmatch(cell):
+            self.kinds.add("number")
+        elif found := _DECIMAL.fullmatch(cell):
+            self.kinds.add("number")
+            if found[2] != "0":  # else a whole number, as tools write it in a column with gaps
+                self.decimals.add(len(found[2]))
+                self.ends_in_zero |= found[2].endswith("0")
+                self.first = self.first or cell
+                self.has_others |= cell != self.first
+        elif cell.casefold() not in GAPS:
+            self.kinds.add("text")
+
+    @property
+    def are_text(self) -> bool:
+        return "text" in self.kinds or len(self.kinds) > 1
+
+    @property
+    def are_codes(self) -> bool:
+        return self.ends_in_zero and (len(self.decimals) > 1 or not self.has_others)
 
 
-# Parquet ----------------------------------------------------------------------------------------------
+class CellKinds:
+    """Finds the columns of a table that hold numbers, or truth values, in every row.
+
+    A number is in plain decimal notation: ``12``, ``-0.5``, but not ``007`` or ``1e3``. Where numbers end in
+    zeros and have different numbers of decimals (``1.10``, ``1.9``), or all are one such, they are codes, as
+    are those whose column is called so (a ZIP code, a version). Empty cells and those in ``GAPS`` may be
+    of any kind.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first row."""
+        self._columns: dict[str, _Cells] = {}
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Look at a row."""
+        for name, cell in fields.items():
+            if cell is not None:
+                known = self._columns.get(name) or self._columns.setdefault(name, _Cells())
+                if not known.are_text:
+                    known.add(cell)
+
+    def typed(self) -> frozenset[str]:
+        """Return the columns of numbers or truth values."""
+        return frozenset(
+            name
+            for name, known in self._columns.items()
+            if known.kinds and not known.are_text and not known.are_codes and not CODES & set(words_of(name))
+        )
 
 
-def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row | Rejected]:
-    """Yield the rows of a Parquet file, batch by batch; ``columns`` are the columns to read (None: all)."""
+# Parquet and data frames ------------------------------------------------------------------------------
+
+
+def parquet_rows(
+    path: Path, columns: list[str] | None = None, left_out: dict[str, None] | None = None
+) -> Iterator[Row | Rejected]:
+    """Yield the rows of a Parquet file, batch by batch; ``columns`` are the columns to read (None: all).
+
+    Bytes are text where they are UTF-8; the names of columns with others are added to ``left_out``.
+    """
     number, arrow = 0, _arrow(path)
     with _open_parquet(path) as file:
         present = set(file.schema_arrow.names)
@@ -200,9 +336,21 @@ def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row |
                     if fields is None:
                         yield Rejected(position, "a string in the row is not valid UTF-8")
                     else:
-                        yield Row(position, fields)
+                        yield Row(position, _without_bytes(fields, left_out))
         except (arrow.ArrowException, OSError) as error:
             yield Rejected(f"{path.name}:{number + 1}", f"the file is damaged, the rest is lost ({error})")
+
+
+def _without_bytes(fields: dict[str, Any], left_out: dict[str, None] | None) -> dict[str, Any]:
+    """Return a row whose bytes are texts, without those that are none."""
+    for name in [name for name, value in fields.items() if isinstance(value, bytes)]:
+        try:
+            fields[name] = fields[name].decode()
+        except UnicodeDecodeError:
+            del fields[name]
+            if left_out is not None:
+                left_out[name] = None
+    return fields
 
 
 def parquet_length(path: Path) -> int:
@@ -222,8 +370,11 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
                 yield None
 
 
-def frame_rows(frame: DataFrame[Any]) -> Iterator[Row]:
-    """Yield the rows of a data frame, by the names of its columns; missing values are null."""
+def frame_rows(frame: DataFrame[Any], left_out: dict[str, None] | None = None) -> Iterator[Row]:
+    """Yield the rows of a data frame, by the names of its columns; missing values are null.
+
+    Bytes are read as in :func:`parquet_rows`.
+    """
     from narwhals import all as all_columns
 
     names = [str(name) for name in frame.columns]
@@ -231,7 +382,7 @@ def frame_rows(frame: DataFrame[Any]) -> Iterator[Row]:
     pairs = zip(frame.iter_rows(), missing.iter_rows(), strict=True)
     for number, (values, are_missing) in enumerate(pairs, 1):
         cells = (None if is_missing else value for value, is_missing in zip(values, are_missing, strict=True))
-        yield Row(f"row {number}", dict(zip(names, cells, strict=True)))
+        yield Row(f"row {number}", _without_bytes(dict(zip(names, cells, strict=True)), left_out))
 
 
 def _arrow(path: Path) -> Any:

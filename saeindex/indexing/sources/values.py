@@ -5,7 +5,6 @@ Every function here raises ``InvalidRecordError``, whose ``found`` becomes the r
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -28,15 +27,19 @@ CONVERT = "convert the file, for example with `iconv -f LATIN1 -t UTF-8`"
 # A byte of a table that is not UTF-8, as it is decoded.
 _BAD_BYTE = re.compile(r"[\udc80-\udcff]")
 _INT64 = range(-(2**63), 2**63)
+# Below this, a float is one whole number.
+_EXACT = 2**53
 
 
-class NumericCell(str):
-    """A cell with the text of a number: it is a string as text or id, and a number as metadata."""
+class Cell(str):
+    """A cell of a column of numbers or truth values: a string as text or id, and its value as metadata."""
 
     __slots__ = ()
 
-    def number(self) -> int | float:
-        """Return the number of the cell."""
+    def value(self) -> int | float | bool:
+        """Return the number or truth value."""
+        if self.casefold() in ("true", "false"):
+            return self.casefold() == "true"
         return float(self) if "." in self else int(self)
 
 
@@ -60,13 +63,13 @@ def checked_record(
     )
 
 
-def id_of_text(text: Any) -> str:
-    """Return an id for a record without id; the same text always gets the same id."""
-    return "sha256:" + hashlib.sha256(checked_text(text).encode()).hexdigest()[:32]
-
-
 def checked_id(value: Any, part: str = "id") -> str:
-    """Return a str or int id as str; floats and booleans are refused, since they may change when stored."""
+    """Return a str or int id as str, and a float that is a whole number (a column with gaps) as that.
+
+    Other floats and booleans are refused, since they may change when stored.
+    """
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < _EXACT:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
         raise _refused(part, f"the {part} is {_kind(value)}, not a string or an integer")
     if isinstance(value, int) and value not in _INT64:
@@ -121,7 +124,7 @@ def _json_value(value: Any, path: str, depth: int) -> Any:
 
 def _json_scalar(value: Any, path: str) -> str | int | float | bool | None:
     if isinstance(value, str):
-        return value.number() if isinstance(value, NumericCell) else _without_surrogates(str(value), path)
+        return value.value() if isinstance(value, Cell) else _without_surrogates(str(value), path)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float | Decimal):

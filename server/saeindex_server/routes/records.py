@@ -49,6 +49,9 @@ async def add_records(
     split: Annotated[
         int | None, Query(ge=8, description="tokens of the records that texts are split into")
     ] = None,
+    allow_rejects: Annotated[
+        bool, Query(description="whether the job is done, not failed, if a tenth of the records is rejected")
+    ] = False,
 ) -> Response:
     """Take records to index, as JSON or streamed as NDJSON; 202 when they are safe on the disk.
 
@@ -65,6 +68,8 @@ async def add_records(
     if split is not None:
         await index.run(lambda own: check_split(split, lambda: own.encoder))
         asked["split"] = split
+    if allow_rejects:
+        asked["allow_rejects"] = True
     bodies = access.service.bodies
     chunks = _lines(await bodies.json(request, access.key.id)) if kind == JSON else bodies.stream(request)
     async with spooled(index, chunks) as (identity, taken):

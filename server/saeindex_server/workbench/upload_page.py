@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from saeindex_server.jobs import Job
     from saeindex_server.workbench.conditions import Opener
 
-ROWS, REJECTS, CELL, TYPES = 5, 20, 60, ".csv,.tsv,.jsonl,.ndjson,.parquet,.gz,.zst"
-MADE = "(made from the text)"
+ROWS, REJECTS, CELL, TYPES = 5, 20, 60, ".csv,.tsv,.jsonl,.ndjson,.json,.parquet,.gz,.zst"
+MADE = "(made of each row)"
 
 
 class UploadPage:
@@ -41,6 +41,7 @@ class UploadPage:
         """``opener`` returns the index as who looks may write to it at the moment."""
         self._open, self._name = opener, name
         self._folder: TemporaryDirectory[str] | None = None
+        self._name_of_file = ""
 
     def build(self) -> None:
         """Show the page."""
@@ -73,6 +74,7 @@ class UploadPage:
         try:
             await self._open()
             self._folder = TemporaryDirectory(prefix="saeindex-")
+            self._name_of_file = event.file.name
             path = Path(self._folder.name) / ("table" + "".join(Path(event.file.name).suffixes[-2:]))
             await event.file.save(path)
             self._given.reset()  # another may follow
@@ -122,7 +124,8 @@ class UploadPage:
                     path,
                     Columns(
                         text=text.value,
-                        id=None if record.value == MADE else record.value,
+                        id="" if record.value == MADE else record.value,
+                        source=self._name_of_file,
                         metadata=tuple(one for one in more.value if one not in taken),
                     ),
                 )
