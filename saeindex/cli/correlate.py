@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from saeindex.cli.delivery import Delivery, ending
+from saeindex.cli.delivery import Delivery
 from saeindex.cli.options import asks
 from saeindex.cli.output import Index
 from saeindex.operations.associations import Correlate, FindTriggers
-
-Graph = Annotated[
-    Path | None,
-    typer.Option(
-        callback=ending("graph", ".graphml", ".json"), help="Write the pairs as a graph: .graphml or .json."
-    ),
-]
 
 
 @asks(Correlate, concepts="concept", with_concepts="with_concept")
@@ -25,20 +15,16 @@ def correlate(
     index: Index,
     options: dict[str, Any],
     delivery: Delivery,
-    graph: Graph = None,
 ) -> None:
     """Find concepts that occur together more often, or less often, than by chance.
 
     A concept is NAME=DESCRIPTION (further parts after semicolons: against: TEXT; share: 0.05),
     NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE.
     """
-    from saeindex.analysis.correlate.results import write_graph
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.correlate(**options)
-    if graph is not None:
-        write_graph(found, graph)
     named = ", ".join(options.get("concepts", ()))
     delivery.deliver(found, f"Which concepts occur with {named}?" if named else "")
 
