@@ -94,7 +94,7 @@ def of_mapping(index: FeatureIndex, given: Mapping[str, Any]) -> Filter | None:
     parts: list[Filter | None] = []
     for name, value in given.items():
         if name in ("$and", "$or"):
-            inner = [one for each in value if (one := of_mapping(index, each)) is not None]
+            inner: list[Any] = [one for each in value if (one := of_mapping(index, each)) is not None]
             parts.append(Filter(must=inner) if name == "$and" else Filter(should=inner) if inner else NOTHING)
         elif isinstance(value, Mapping):
             parts += [_operated(index, field_of(name), name, *one) for one in value.items()]

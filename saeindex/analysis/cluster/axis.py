@@ -20,9 +20,7 @@ from saeindex.analysis.cluster.anchored_em import (
 )
 from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, CollectionSample
 from saeindex.collection.snapshot import rows_of_snapshot
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
-from saeindex.concepts.weighting import units
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of, units
 from saeindex.errors import InvalidInputError
 from saeindex.schema import check_kind
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 

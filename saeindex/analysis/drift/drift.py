@@ -205,7 +205,10 @@ def _periods(column: Column, placed: Doubles, inside: Sequence[NDArray[np.int64]
         ):
             break
     sizes = map(len, inside)
-    return tuple(Period(name, *pair, size) for name, pair, size in zip(names, values, sizes, strict=True))
+    return tuple(
+        Period(name, first, last, size)
+        for name, (first, last), size in zip(names, values, sizes, strict=True)
+    )
 
 
 def _written(value: Any, digits: int) -> str:
