@@ -3,7 +3,7 @@
 A record *says* a phrase with its words (:mod:`saeindex.concepts.words`). Otherwise it *means* it: where texts
 have several sentences, or records are few, by the nearness of the nearest sentence, as evidence of concepts
 does; and many texts, long or short, as a whole, by how they fit the property that the phrase describes
-(:mod:`saeindex.concepts.scorer`): what stands apart means it.
+(:mod:`saeindex.concepts.inference`): what stands apart means it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
 from saeindex.concepts.words import Words
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command

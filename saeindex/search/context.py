@@ -50,9 +50,13 @@ CITATION, GAP = 4, "…"
 # The characters of a token, at most: languages have four or five.
 CHARS = 8
 LEAST, SHOWN, TEXT_CHARS = 1e-6, 3, 160
-# What is in brackets; what citations have there: [1], [2, 3], [4-6], [passage 1], 【5】.
+# What is in brackets; what citations have there: [1], [2, 3], [4-6], [passage 1], [p. 2], 【5†source】.
 _BRACKETS = re.compile(r"[\[【]([^\[\]【】]+)[\]】]")
-_OF_CITATIONS = re.compile(r"passages?|sources?|and|to|[\d\s,;–—-]+", re.IGNORECASE)
+_OF_CITATIONS = re.compile(
+    r"†[\w ]*|\b(?:passages?|sources?|references?|refs?|citations?|pages?|pp?|no|nr|docs?|documents?|records?"
+    r"|results?|see|cf|and|to)\b|\.(?!\d)|[\d\s,;:#^–—-]+",
+    re.IGNORECASE,
+)
 _NUMBERS = re.compile(r"(\d+)(?:\s*(?:[–—-]|to)\s*(\d+))?", re.IGNORECASE)
 _DIGITS = 9
 
