@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -156,6 +157,9 @@ class AsyncFeatureIndex(AsyncSurface):
 
     async def perform(self, operation: Operation[R]) -> R:
         """Return the result of an operation."""
+        if isinstance(other := getattr(operation, "other", None), AsyncFeatureIndex):
+            changed: Any = operation
+            operation = replace(changed, other=other.index)
         call = partial(self.index.perform, operation)
         is_driven = self._is_awaiting and not isinstance(operation, Analysis | Change)
         return await (self._drive(call) if is_driven else self.run(call))

@@ -181,3 +181,19 @@ def test_an_event_loop_drives_any_number_of_queries_and_goes_on_meanwhile(
         assert len(await left) == 10
 
     asyncio.run(asyncio.wait_for(searched(), 120))
+
+
+def test_two_async_indexes_are_compared(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
+) -> None:
+    async def told() -> tuple[Any, Any]:
+        async with (
+            await AsyncFeatureIndex.create(tmp_path / "one.idx", space, encoder=encoder) as one,
+            await AsyncFeatureIndex.create(tmp_path / "two.idx", space, encoder=encoder) as two,
+        ):
+            await one.upsert(sample_records(70, seed=1))
+            await two.upsert(sample_records(70, seed=2))
+            return await one.diff(other=two), await one.diff(other=two.index)
+
+    first, second = asyncio.run(told())
+    assert first.groups == {"a": 70, "b": 70} and first.to_json() == second.to_json()

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.analysis.correlate.results import write_graph
 from saeindex.client import Client
 from saeindex.errors import MissingDependencyError
 from saeindex.features.taxonomy import read_taxonomy
 from saeindex.indexing.sources.open_source import open_source
-from tests.report.sample_results import correlations, diff
+from tests.report.sample_results import diff
 
 
 def adapter(name: str) -> object:
@@ -39,7 +38,6 @@ EXTRAS = {
 USES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a chart on a page": ("report", lambda folder: diff().write_charts(folder / "a.html")),
     "a chart as an image": ("report", lambda folder: diff().write_charts(folder / "a.png")),
-    "a graph": ("report", lambda folder: write_graph(correlations(), folder / "a.graphml")),
     "a Parquet file": ("parquet", lambda folder: diff().write_tables(folder / "a.parquet")),
     "records in Parquet": ("parquet", lambda folder: list(open_source(folder / "in.parquet"))),
     "a data frame": ("pandas", lambda folder: diff().to_pandas()),

@@ -11,6 +11,7 @@ from saeindex.collection.rows import tokens
 from saeindex.features.labels import telling_order
 from saeindex.indexing.proof import PRESENT
 from saeindex.indexing.sentences import spans_in
+from saeindex.language.speech import masked, readable
 from saeindex.report.model import Example
 from saeindex.types import shown_label
 
@@ -57,8 +58,8 @@ def _part(
     evidence = snapshot.space.evidence
     if not numbers or evidence is None:
         own = tuple(sorted(tokens(text).intersection(words)))
-        return _excerpt(text, own, SHOWN_CHARS), concepts, own
-    spans, parts, marked = spans_in(text), list[str](), dict[str, None]()
+        return _excerpt(readable(text), own, SHOWN_CHARS), concepts, own
+    text, spans, parts, marked = masked(text), spans_in(text), list[str](), dict[str, None]()
     for number in numbers:
         sentence = text[slice(*spans[number])]
         found = (evidence.word_of(sentence, one.feature) for one in said if one.sentence == number)

@@ -36,13 +36,13 @@ COMMANDS = {
     "search": "search.search",
     "features": "features.features",
     "feature": "features.feature",
-    "diff": "diff.diff",
-    "correlate": "correlate.correlate",
-    "triggers": "correlate.triggers",
-    "cluster": "cluster.cluster",
-    "drift": "drift.drift",
-    "monitor": "drift.monitor",
-    "describe": "diff.describe",
+    "diff": "analyses.diff",
+    "correlate": "analyses.correlate",
+    "triggers": "analyses.triggers",
+    "cluster": "analyses.cluster",
+    "drift": "analyses.drift",
+    "monitor": "analyses.monitor",
+    "describe": "analyses.describe",
     "list": "indexes.list_indexes",
     "info": "features.info",
     "get": "records.get",
@@ -55,7 +55,7 @@ COMMANDS = {
     "settings": "settings.settings",
     "demo": "demo.demo",
 }
-GROUPS = {"profiles": "profiles", "names": "names", "sae": "sae", "keys": "serve"}
+GROUPS = {"profiles": "profiles", "names": "features", "sae": "sae", "keys": "serve"}
 # Commands that keep finished work when they are stopped.
 RESUMED = ("index", "sae", "copy", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.

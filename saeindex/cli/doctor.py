@@ -31,6 +31,7 @@ from saeindex.config import (
     suffixed,
 )
 from saeindex.errors import SaeIndexError, copy_command
+from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     if not points:
         return True, "no records yet"
     stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])
-    again = index.encoder.encode_document([point.payload["text"] for point in points])
+    again = index.encoder.encode_document([readable(point.payload["text"]) for point in points])
     lowest = float((stored * again).sum(1).min())
     wrong = sum(map(_differs, points, _coded_again(index, points)))
     seen = f"{len(points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"

@@ -10,6 +10,7 @@ import typer
 
 from saeindex.cli.bars import print_explanation
 from saeindex.config import DEFAULT_SENTENCES, DOCUMENT, SentenceStorage
+from saeindex.language.speech import readable
 from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
     """Print a hit: score, title, metadata, what proves it, change of rank, explanation."""
     from rich.text import Text
 
-    title, _, rest = hit.text.partition("\n")
+    title, _, rest = readable(hit.text).partition("\n")
     scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
     _print_line(out, Text.assemble(*scored, (shortened(title, 88), "bold")))
     details = " · ".join([shortened(hit.id, 96), *_scalars(hit), *_steered(hit)])

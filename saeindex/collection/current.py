@@ -105,6 +105,15 @@ class CurrentState:
                 self._open_writes += 1
                 self.ended(0)
 
+    def _check_free(self, asked: str, name: str, feature: int) -> None:
+        """Raise InvalidInputError if a name is that of another feature."""
+        with self.reading() as state:
+            plain = " ".join(name.split()).casefold()
+            given = {kept.name.casefold(): (one,) for one, kept in state.manifest.edits.given.items()}
+            owners = given.get(plain, state.named_concepts.get(plain, ()))
+        if plain and owners and feature not in owners:
+            raise InvalidInputError(asked, f"feature #{owners[0]} has that name", "Give it another name.")
+
     def learn_terms(self) -> None:
         """Learn now the terms of the index's records, and find all that it has in each record.
 
@@ -189,7 +198,12 @@ class CurrentState:
                 store.set_payload(payloads)
 
     def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
-        """Give features names of their own ("" takes one back), and hide or show features."""
+        """Give features names of their own ("" takes one back), and hide or show features.
+
+        InvalidInputError for the name of another concept: filters that name that would no longer find it.
+        """
+        for feature, name in names.items():
+            self._check_free(f"rename feature #{feature} to {name!r:.80}", name, feature)
         space, encode = self.state.space, self._encoder().encode_query
         self.change(lambda kept: {"edits": kept.edits.changed(space, names, hidden, encode)})
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE
 from saeindex.indexing.points import codes_of
+from saeindex.language.speech import readable
 from saeindex.protocols import Point, PointId
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Rows:
 
 
 def tokens(text: str) -> set[str]:
-    """Return the different words of a text, lower-cased."""
-    return set(WORD.findall(text[:READ_CHARS].lower()))
+    """Return the different words that are read of a text, lower-cased."""
+    return set(WORD.findall(readable(text[:READ_CHARS]).lower()))
 
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:

@@ -26,24 +26,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from saeindex.collection.rows import binarized
-from saeindex.concepts.weighting import TINY, contrast, over_represented, scaled, softmax, standard, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.collection.rows import Rows
     from saeindex.collection.sample import CollectionSample
-    from saeindex.concepts.weighting import Doubles
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
+    Doubles = NDArray[np.float64]
+    from numpy.typing import ArrayLike, NDArray
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
@@ -294,3 +296,185 @@ def _weights(raw: Doubles, matrix: csr_matrix, pool: Pool, amount: float) -> tup
     """Return weights whose scores of the pool have the standard deviation ``amount``, and their offset."""
     weights, offset = standard(raw, np.asarray(matrix @ raw.T), pool.weight)
     return amount * weights, amount * offset
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of rows, for every value (m, J), with their intermediate results.
+
+    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is ``own`` plus the weighted score
+    of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
+    """
+
+    own: Doubles
+    near: Doubles
+    both: Doubles
+    total: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores rows by an inference, in standard deviations above the collection's mean."""
+
+    inference: Inference
+    sample: CollectionSample
+    neighbours: float
+
+    def __call__(self, rows: Rows, nearest: NDArray[np.int64] | None = None) -> Scored:
+        """Return the scores of ``rows``, each whatever the others are.
+
+        ``nearest`` (m, n) are their neighbours in the sample, if known.
+        """
+        own, near = self.own(self.inference.own_scores(rows)), None
+        if self.neighbours:
+            nearest = self.sample.neighbours_of(rows) if nearest is None else nearest
+            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else None
+        near = np.zeros_like(own) if near is None else near
+        both = self.both(own + self.neighbours * near)
+        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
+
+    @property
+    def own(self) -> Scale:
+        """The scale of own scores."""
+        return self._measured.own
+
+    @property
+    def sampled(self) -> Doubles:
+        """The sample's own scores, scaled (m, J)."""
+        return self._measured.sampled
+
+    @property
+    def near(self) -> Scale:
+        """The scale of neighbours' mean scores."""
+        return self._measured.near
+
+    @property
+    def both(self) -> Scale:
+        """The scale of the sum of own and neighbours' scores."""
+        return self._measured.both
+
+    @cached_property
+    def fits(self) -> Scale:
+        """The scale of the contrast with the other values."""
+        return Scale.of(self._measured.fits[:, :1])
+
+    @cached_property
+    def of_sample(self) -> Doubles:
+        """The sample's totals, for every value (m, J)."""
+        return Scale.of(self._measured.fits)(self._measured.fits)
+
+    @cached_property
+    def _measured(self) -> _Measured:
+        raw, neighbours = self.inference.own_scores(self.sample.rows), self.sample.neighbours
+        own = Scale.of(raw)
+        sampled = own(raw)
+        around = sampled[neighbours].mean(axis=1) if neighbours.shape[1] else np.zeros_like(sampled)
+        near = Scale.of(around)
+        total = sampled + self.neighbours * near(around)
+        both = Scale.of(total)
+        return _Measured(own, near, both, sampled, contrast(both(total)))
+
+
+class _Measured(NamedTuple):
+    """The sample's scores, and the scales computed from them."""
+
+    own: Scale
+    near: Scale
+    both: Scale
+    sampled: Doubles
+    fits: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Subtracts ``mean`` and divides by ``deviation``, per value (J,)."""
+
+    mean: Doubles
+    deviation: Doubles
+
+    @classmethod
+    def of(cls, scores: Doubles) -> Scale:
+        """Return the scale on which ``scores`` (m, J) have mean 0 and deviation 1."""
+        deviation = scores.std(axis=0)
+        return cls(scores.mean(axis=0), np.where(deviation > TINY, deviation, 1.0))
+
+    def __call__(self, scores: Doubles) -> Doubles:
+        """Return ``scores`` on this scale."""
+        scaled: Doubles = (scores - self.mean) / self.deviation
+        return scaled
+
+
+TINY = 1e-9
+
+
+def contrast(scores: Doubles) -> Doubles:
+    """Return how much better each row fits each value than the others: s_j - log mean exp of the others."""
+    count = scores.shape[1]
+    if count == 1:
+        return scores
+    largest = scores.max(axis=1, keepdims=True)
+    raised = np.exp(scores - largest)
+    others = np.maximum(raised.sum(axis=1, keepdims=True) - raised, 1e-300) / (count - 1)
+    fits: Doubles = scores - largest - np.log(others)
+    # If the largest score is far above the others, their sum underflows: they are summed without it.
+    top = scores.argmax(axis=1)[:, None]
+    without = scores.copy()
+    np.put_along_axis(without, top, -np.inf, axis=1)
+    second = without.max(axis=1, keepdims=True)
+    rest = np.log(np.exp(without - second).sum(axis=1, keepdims=True) / (count - 1))
+    np.put_along_axis(fits, top, largest - second - rest, axis=1)
+    return fits
+
+
+def over_represented(share: Doubles, usual: FloatArray, count: NDArray[np.float64 | np.int64]) -> Doubles:
+    """Return z of a share (J, n) among ``count`` (J,) records, against the usual share (n,)."""
+    n = np.asarray(count, np.float64)[:, None]
+    z: Doubles = n * (share - usual) / np.sqrt(n * usual * (1 - usual) + 1)
+    return z
+
+
+def standard(weights: Doubles, scores: Doubles, share: Doubles) -> tuple[Doubles, Doubles]:
+    """Return weights (J, ·) and offsets (J,) that give ``scores`` (m, J) mean 0 and deviation 1."""
+    mean, deviation = _moments(scores, share)
+    return weights / deviation[:, None], -mean / deviation
+
+
+def scaled(scores: Doubles, share: Doubles) -> Doubles:
+    """Return ``scores`` (m, J) with mean 0 and deviation 1, rows counting by ``share`` (m,)."""
+    mean, deviation = _moments(scores, share)
+    zero_mean: Doubles = (scores - mean) / deviation
+    return zero_mean
+
+
+def _moments(scores: Doubles, share: Doubles) -> tuple[Doubles, Doubles]:
+    mean = share @ scores
+    deviation = np.sqrt(share @ (scores - mean) ** 2)
+    # If all scores are equal, they have no information: a huge deviation scales them to 0.
+    return mean, np.where(deviation > TINY, deviation, 1e12)
+
+
+def softmax(scores: Doubles, share: Doubles) -> Doubles:
+    """Return ``share`` times exp of ``scores`` (m, J), summing to 1 by value."""
+    raised = share[:, None] * np.exp(scores - scores.max(axis=0))
+    weights: Doubles = raised / raised.sum(axis=0)
+    return weights
+
+
+def units(vectors: NDArray[np.floating]) -> Doubles:
+    """Return vectors (…, d) at unit length; zero stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units: Doubles = np.asarray(vectors, np.float64) / np.maximum(lengths, TINY)
+    return units
+
+
+def wilson(share: ArrayLike, draws: ArrayLike, z: float) -> tuple[Doubles, Doubles]:
+    """Return Wilson's interval (1927) of a share in independent draws, ``z`` deviations to each side.
+
+    Its end is exactly 0 for a share of 0 and exactly 1 for a share of 1, whatever the rounding.
+    """
+    p, n = np.asarray(share, np.float64), np.asarray(draws, np.float64)
+    middle = p + z**2 / (2 * n)
+    reach = z * np.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
+    scale = 1 + z**2 / n
+    low, high = (middle - reach) / scale, (middle + reach) / scale
+    return np.where(p == 0, 0.0, low), np.where(p == 1, 1.0, high)

@@ -26,9 +26,8 @@ from saeindex.collection.rows import Rows
 from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.feedback import check_sides
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
-from saeindex.concepts.scorer import Scorer
 from saeindex.config import LEVELS_OF
 from saeindex.errors import InvalidInputError, UnknownConceptError
 

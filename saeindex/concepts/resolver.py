@@ -415,6 +415,18 @@ class Resolver:
         if not self.labels.is_own(phrase) and not self._spoken(phrase):
             raise self.labels.unknown(phrase, "no concept has this name")
 
+    def check_guard(self, name: str) -> None:
+        """Raise an error unless it is the name of a concept, ``#id`` or ``family:NAME``.
+
+        A phrase that is no concept, or a condition, would leave out too little without a word.
+        """
+        if is_id(name) or name.startswith(FAMILY):
+            self.resolve(name, "strict")
+        elif not name.strip():
+            raise InvalidInputError("never", "an empty name", "Name concepts.")
+        else:
+            self.check_name(name)
+
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the features whose names say a phrase, best first, () for none."""
         return self.labels.named(phrase)

@@ -3,7 +3,7 @@
 A record *says* a phrase with its words (:mod:`saeindex.concepts.words`). Otherwise it *means* it: where texts
 have several sentences, or records are few, by the nearness of the nearest sentence, as evidence of concepts
 does; and many texts, long or short, as a whole, by how they fit the property that the phrase describes
-(:mod:`saeindex.concepts.scorer`): what stands apart means it.
+(:mod:`saeindex.concepts.inference`): what stands apart means it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
 from saeindex.concepts.words import Words
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
@@ -26,6 +25,7 @@ from saeindex.features.evidence import LEAST
 from saeindex.indexing.sentences import spans_from, stored_sentences
 from saeindex.indexing.terms import MIN_RECORDS, Surroundings
 from saeindex.language.fields import RECORD_ID
+from saeindex.language.speech import masked
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import pages
 from saeindex.types import LevelName, Proof
@@ -128,7 +128,7 @@ class Scan:
         """Yield the sentence by which the record of a payload speaks of the phrase, if it possibly does."""
         if spoken := self.records.get(payload[RECORD_ID]):
             start, end = spans_from(payload[SPANS])[spoken.sentence]
-            sentence = payload[TEXT][start:end]
+            sentence = masked(payload[TEXT])[start:end]
             found = self.words.in_one(sentence)
             yield Proof(None, self.words.phrase, round(spoken.p, 2), sentence, start, found)
 

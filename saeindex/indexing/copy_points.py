@@ -36,6 +36,7 @@ from saeindex.indexing.points import (
 from saeindex.indexing.proof import mentions_of
 from saeindex.indexing.sentences import Sentences, completed, is_whole, spans_from, spans_in
 from saeindex.indexing.split import is_cut
+from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import pages
 from saeindex.types import Record
@@ -178,7 +179,7 @@ class PointConverter:
         if not rows or (self.keeps_codes and not has_sentences):
             return None, None
         if self.is_encoded:
-            dense = self.opened().encode_document([text for _, _, text in rows])
+            dense = self.opened().encode_document([readable(text) for _, _, text in rows])
         else:
             dense = np.stack(
                 [np.asarray(point.vectors[suffixed(DENSE, name)], np.float32) for point, name, _ in rows]

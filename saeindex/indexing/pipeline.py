@@ -40,6 +40,7 @@ from saeindex.indexing.sources.ids import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
+from saeindex.language.speech import readable
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
@@ -66,9 +67,10 @@ class IndexingReport:
     """The counts of a run, in texts of the source: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``.
 
     ``records`` were written: more than ``indexed`` if texts were split. Of these, ``truncated`` are longer
-    than the encoder reads, which ignores the rest of their texts. ``reasons`` are the most common ones of
-    rejects, each with its number and first position. ``left_out`` is what was not read at all: files of other
-    kinds in a folder, columns of bytes.
+    than the encoder reads, which ignores the rest of their texts. ``unread`` sentences are in another
+    language, or say nothing ("n/a"): they have no concepts. ``reasons`` are the most common ones of rejects,
+    each with its number and first position. ``left_out`` is what was not read at all: files of other kinds in
+    a folder, columns of bytes.
     """
 
     read: int = 0
@@ -77,6 +79,7 @@ class IndexingReport:
     rejected: int = 0
     records: int = 0
     truncated: int = 0
+    unread: int = 0
     seconds: float = 0.0
     reasons: Sequence[str] = ()
     left_out: Sequence[str] = ()
@@ -361,7 +364,7 @@ class Pipeline:
 
     def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
         texts = [*record.fields.values(), *([record.text] if mark is None else [])]
-        is_truncated = any(is_cut(text, self.encoder) for text in texts)
+        is_truncated = any(is_cut(readable(text), self.encoder) for text in texts)
         made = PreparedRecord(record, digest, mark, is_truncated)
         if self.sentences == "off":
             return made
@@ -373,7 +376,7 @@ class Pipeline:
         spans = [own for one in window.records for own in one.spans]
         single = [part for text, own in zip(texts, spans, strict=False) for part in sentences_in(text, own)]
         # Pieces of a document have the same further texts: each text is encoded once.
-        vectors, rows = encode_distinct(self.encoder, [*texts, *single])
+        vectors, rows = encode_distinct(self.encoder, [*map(readable, texts), *single])
         own_rows = np.array(rows[: len(texts)], np.int64)
         space = self.space()
         code = space.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
@@ -388,6 +391,7 @@ class Pipeline:
                 continue
             try:
                 tally.add(batch.window, self._write_window(batch))
+                tally.unread += batch.coded.unread
                 self.on_progress(batch.window.read)
             except BaseException as error:
                 # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
@@ -479,6 +483,7 @@ class _Tally:
     rejected: int = 0
     records: int = 0
     truncated: int = 0
+    unread: int = 0
     error: BaseException | None = None
 
     def add(self, window: _Window, accepted: Sequence[_Text]) -> None:
@@ -490,7 +495,7 @@ class _Tally:
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
-        counts = self.records, self.truncated
+        counts = self.records, self.truncated, self.unread
         return IndexingReport(self.read, self.indexed, unchanged, self.rejected, *counts, seconds)
 
 

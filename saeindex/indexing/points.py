@@ -28,6 +28,7 @@ from saeindex.config import (
 )
 from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import level_codes
+from saeindex.language.speech import is_speech
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Record, SparseCode
 
@@ -170,7 +171,7 @@ class Coded:
     """Encoded texts, row by row, with their sentences if any are kept, and the evidence of these.
 
     With evidence, the levels of named concepts are those of their evidence; without it, and of all other
-    features, those of their activations.
+    features, those of their activations. ``unread`` sentences are no speech and have no evidence.
     """
 
     dense: FloatArray
@@ -178,16 +179,18 @@ class Coded:
     space: Space
     sentences: Sentences | None
     mentions: Sequence[Sequence[Mention]] | None
+    unread: int = 0
 
     @classmethod
     def of(
         cls, space: Space, dense: FloatArray, code: SparseCode, sentences: Sentences | None = None
     ) -> Coded:
         """Find the evidence of sentences, if there are any, and if the space has named concepts."""
-        mentions = None
-        if sentences is not None and space.evidence is not None:
-            mentions = space.evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends)
-        return cls(dense, code, space, sentences, mentions)
+        if sentences is None or space.evidence is None:
+            return cls(dense, code, space, sentences, None)
+        spoken = is_speech(sentences.texts, sentences.ends)
+        own = sentences.texts, sentences.vectors, sentences.ends, np.flatnonzero(spoken)
+        return cls(dense, code, space, sentences, space.evidence.of_texts(*own), int((~spoken).sum()))
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""

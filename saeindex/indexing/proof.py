@@ -10,6 +10,7 @@ from saeindex.features.evidence import LEAST, Mention
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.points import code_of
 from saeindex.indexing.sentences import spans_from
+from saeindex.language.speech import masked
 from saeindex.types import Activation, Proof
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def proofs(
     payload: Mapping[str, Any], space: Space, mentions: Iterable[Mention], field: str = ""
 ) -> tuple[Proof, ...]:
     """Return each mention of a text with its sentence, the surest first."""
-    text, spans = payload[suffixed(TEXT, field)], spans_from(payload.get(suffixed(SPANS, field), ()))
+    text = masked(payload[suffixed(TEXT, field)])
+    spans = spans_from(payload.get(suffixed(SPANS, field), ()))
     ordered = sorted(mentions, key=lambda one: (-one.p, one.feature))
     return tuple(_proof(text, spans[one.sentence], space, one) for one in ordered)
 

@@ -15,6 +15,7 @@ import numpy as np
 from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, TEXT, SentenceStorage, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.language.sentences import sentence_spans
+from saeindex.language.speech import masked, plain, readable
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder, Vector
@@ -74,19 +75,21 @@ def check_storage(sentences: object) -> None:
 
 def spans_in(text: str) -> Spans:
     """Return the spans of the sentences of a text, of the first ``MAX_SENTENCES`` if it has more."""
-    return sentence_spans(text)[:MAX_SENTENCES]
+    return sentence_spans(masked(text))[:MAX_SENTENCES]
 
 
 def sentences_in(text: str, spans: Spans) -> list[str]:
-    """Return the sentences of a text; one that is all of it but white space is the text as it is."""
+    """Return what is read of the sentences of a text; of one that is all of it, what is read of the text."""
     if is_whole(text, spans):
-        return [text]
-    return [text[start:end] for start, end in spans]
+        return [readable(text)]
+    if (seen := masked(text)) == text:
+        return [text[start:end] for start, end in spans]
+    return [plain(seen[start:end]) for start, end in spans]
 
 
 def is_whole(text: str, spans: Spans) -> bool:
     """Return whether a text is one sentence."""
-    return len(spans) == 1 and text[slice(*spans[0])] == text.strip()
+    return len(spans) == 1 and (seen := masked(text))[slice(*spans[0])] == seen.strip()
 
 
 def encode_distinct(encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:

@@ -60,7 +60,8 @@ class SaeIndexVectorStore(VectorStore):
     of :meth:`FeatureIndex.search` beside those of LangChain: ``where``, ``steer``, ``property``, … With
     ``explain=True`` the metadata of a document has ``saeindex``: the score, evidence, concepts, explanation,
     and the effect of steering. ``filter`` is a native filter, or a mapping of metadata fields to the value,
-    or the list of values, that they must have; dots in a name go into nested objects.
+    or the list of values, that they must have, or to operators (``{"year": {"$gte": 2015}}``); dots in a name
+    go into nested objects.
     """
 
     def __init__(
@@ -271,9 +272,7 @@ class SaeIndexVectorStore(VectorStore):
     def _filter(self, given: Filter | Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
         if not isinstance(given, Mapping):
             return given
-        fields = {native.field_of(name): value for name, value in given.items()}
-        wanted = {name: value if isinstance(value, list) else [value] for name, value in fields.items()}
-        return native.all_of(*(native.one_of(self.index, name, each) for name, each in wanted.items()))
+        return native.of_mapping(self.index, given)
 
     def _nearest(
         self,

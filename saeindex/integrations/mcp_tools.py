@@ -15,9 +15,8 @@ from saeindex.errors import MismatchError, NotFoundError
 from saeindex.integrations import mcp_answers as answers
 from saeindex.language.fields import RECORD_ID
 from saeindex.operations.associations import Correlate
-from saeindex.operations.concepts import Find
+from saeindex.operations.concepts import Find, ProfileNames
 from saeindex.operations.differences import DiffGroups
-from saeindex.operations.profiles import ProfileNames
 from saeindex.operations.records import Count, Get, MetadataFields
 from saeindex.operations.search import FindContext, Search
 from saeindex.report.model import describe

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # The metadata that explains a hit, and what it has of it.
 WHY, EXPLAINING = "saeindex", ("evidence", "features", "explanation", "steered")
+COMPARED = {"$eq": "=", "$ne": "!=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 ORDERED = {">", ">=", "<", "<="}
 NOTHING = Filter(must=[HasIdCondition(has_id=[])])
 EVERYTHING = Filter(must_not=[NOTHING])
@@ -83,6 +84,37 @@ def one_of(index: FeatureIndex, field: str, values: Iterable[Any]) -> Filter:
     parts = [listed[start : start + MAX_VALUES] for start in range(0, len(listed), MAX_VALUES)]
     found: list[Any] = [_compiled(index, partial(OneOf, field=field, values=part)) for part in parts]
     return Filter(should=found) if found else NOTHING
+
+
+def of_mapping(index: FeatureIndex, given: Mapping[str, Any]) -> Filter | None:
+    """Return the native filter of a mapping of metadata fields: to a value, to several, or to operators.
+
+    ``{"year": {"$gte": 2015}, "topic": ["a", "b"]}``; ``$and`` and ``$or`` take a list of mappings.
+    """
+    parts: list[Filter | None] = []
+    for name, value in given.items():
+        if name in ("$and", "$or"):
+            inner: list[Any] = [one for each in value if (one := of_mapping(index, each)) is not None]
+            parts.append(Filter(must=inner) if name == "$and" else Filter(should=inner) if inner else NOTHING)
+        elif isinstance(value, Mapping):
+            parts += [_operated(index, field_of(name), name, *one) for one in value.items()]
+        else:
+            parts.append(one_of(index, field_of(name), value if isinstance(value, list) else [value]))
+    return all_of(*parts)
+
+
+def _operated(index: FeatureIndex, field: str, name: str, operator: str, value: Any) -> Filter:
+    if operator in COMPARED:
+        return compared(index, field, COMPARED[operator], value)
+    if operator in ("$in", "$nin") and isinstance(value, list | tuple | set):
+        found = one_of(index, field, value)
+        return found if operator == "$in" else Filter(must_not=[found])
+    if operator == "$exists" and isinstance(value, bool):
+        absent = missing(index, field)
+        return Filter(must_not=[absent]) if value else absent
+    known = ", ".join((*COMPARED, "$in", "$nin", "$exists"))
+    do = f"Use {known}; a field inside an object is written 'object.field'."
+    raise InvalidInputError(f"a filter on {name}", f"no operator {operator!r} of {value!r:.80}", do)
 
 
 def missing(index: FeatureIndex, field: str) -> Filter:

@@ -8,25 +8,23 @@ from saeindex.operations.associations import ClusterAlong, Companions, Correlate
 from saeindex.operations.concepts import (
     Card,
     Define,
+    DeleteProfile,
+    EditProfile,
     Find,
+    FitProfile,
+    GetProfile,
     Hide,
     History,
     Learn,
     Names,
+    ProfileNames,
     Rename,
     ResolveConcept,
+    SaveProfile,
     TakeNames,
 )
 from saeindex.operations.differences import CountBaseline, Describe, DiffGroups, DriftOver, Monitor
 from saeindex.operations.operation import Method, QueryMethod
-from saeindex.operations.profiles import (
-    DeleteProfile,
-    EditProfile,
-    FitProfile,
-    GetProfile,
-    ProfileNames,
-    SaveProfile,
-)
 from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
 from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
 

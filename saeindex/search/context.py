@@ -31,6 +31,7 @@ from saeindex.errors import NotFoundError
 from saeindex.indexing.proof import PRESENT, mentions_of
 from saeindex.indexing.sentences import spans_from, spans_in
 from saeindex.language.fields import METADATA, RECORD_ID
+from saeindex.language.speech import masked
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted
@@ -49,9 +50,13 @@ CITATION, GAP = 4, "…"
 # The characters of a token, at most: languages have four or five.
 CHARS = 8
 LEAST, SHOWN, TEXT_CHARS = 1e-6, 3, 160
-# What is in brackets; what citations have there: [1], [2, 3], [4-6], [passage 1], 【5】.
+# What is in brackets; what citations have there: [1], [2, 3], [4-6], [passage 1], [p. 2], 【5†source】.
 _BRACKETS = re.compile(r"[\[【]([^\[\]【】]+)[\]】]")
-_OF_CITATIONS = re.compile(r"passages?|sources?|and|to|[\d\s,;–—-]+", re.IGNORECASE)
+_OF_CITATIONS = re.compile(
+    r"†[\w ]*|\b(?:passages?|sources?|references?|refs?|citations?|pages?|pp?|no|nr|docs?|documents?|records?"
+    r"|results?|see|cf|and|to)\b|\.(?!\d)|[\d\s,;:#^–—-]+",
+    re.IGNORECASE,
+)
 _NUMBERS = re.compile(r"(\d+)(?:\s*(?:[–—-]|to)\s*(\d+))?", re.IGNORECASE)
 _DIGITS = 9
 
@@ -190,7 +195,7 @@ class _Record(NamedTuple):
     @classmethod
     def of(cls, point: Point, space: Space) -> _Record:
         """Take the sentences that the index knows, or find them."""
-        text = point.payload[TEXT]
+        text = masked(point.payload[TEXT])
         spans = spans_from(point.payload.get(SPANS, ())) or spans_in(text)
         return cls(
             point, spans, [_shown(text[start:end]) for start, end in spans], _features_of(point, space)

@@ -16,11 +16,10 @@ from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
-from saeindex.search.by_sentence import BySentence
 from saeindex.search.explain import Explainer, Explanation, with_names
-from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
+    Diverse,
     GroupValue,
     Ranked,
     Ranking,
@@ -28,10 +27,8 @@ from saeindex.search.grouping import (
     grouped,
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
-from saeindex.search.mmr import Diverse
 from saeindex.search.query import GroupBy, Query
-from saeindex.search.rerank import Rescored
-from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
+from saeindex.search.retrieval import EXPLAINED, BySentence, Fused, Listed, Nearest, Rescored, Scoring
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from saeindex.concepts.weighting import wilson
+from saeindex.concepts.inference import wilson
 from saeindex.config import DENSE, SAE, SENTENCES
-from saeindex.search.mmr import DIVERSITY_POOL
+from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.retrieval import POOL
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from saeindex.report.numbers import count, counted
 from saeindex.schema import Result
 from saeindex.search.optimizer import Choices, Estimate
 from saeindex.search.query import Condition, NativeFilter, Query
-from saeindex.steering.direction import DirectionPart, listed_parts
+from saeindex.steering.steering import DirectionPart, listed_parts
 
 if TYPE_CHECKING:
-    from saeindex.steering.direction import Direction
+    from saeindex.steering.steering import Direction
 
 StepKind: TypeAlias = Literal[
     "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",

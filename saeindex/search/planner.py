@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
+    from saeindex.concepts.inference import Scorer
     from saeindex.concepts.scan import Scan
-    from saeindex.concepts.scorer import Scorer
     from saeindex.protocols import PointId, SparseVector, VectorStore
     from saeindex.types import FloatArray, JsonObject, LevelName
 
@@ -189,7 +189,7 @@ class Planner:
         if query.grouping is not None and query.grouping.field != DOCUMENT:
             yield from self.checks.of_groups(query.grouping.field)
 
-    def _near(self, query_filter: Filter, vector: FloatArray) -> float | None:
+    def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
         from qdrant_client.models import Filter, HasIdCondition
 

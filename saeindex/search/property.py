@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
-from saeindex.concepts.inference import Asked, Inference, infer, pool_of
-from saeindex.concepts.scorer import Scale, Scorer
+from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, infer, pool_of
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.rows import Rows
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.scorer import Scored
+    from saeindex.concepts.inference import Scored
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
@@ -96,7 +95,7 @@ def _check_features(features: Sequence[int], space: FeatureSpace) -> None:
 
 @dataclass(frozen=True, eq=False)
 class PropertyRanking:
-    """A :class:`saeindex.search.rerank.Rescorer` by a property and, if given, by the vector ``text`` (d,)."""
+    """A rescorer of candidates by a property and, if given, by the vector ``text`` (d,)."""
 
     scorer: Scorer
     state: IndexState

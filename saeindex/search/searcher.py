@@ -94,6 +94,8 @@ class Searcher:
         if query.using == SENTENCES and self.planner.state.manifest.sentences != "stored":
             query = replace(query, using=DENSE)
         if never:
+            for name in never:
+                self.planner.resolver.check_guard(name)
             query = replace(query, where=without(query.where, never))
         prepared = self.prepare(query)
         points = self.executor.points(prepared, Deadline(query.timeout))

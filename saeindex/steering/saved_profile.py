@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from saeindex.concepts.feedback import MAX_WEIGHT, Weight, check_sides
 from saeindex.config import PROFILE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
-from saeindex.steering.direction import Direction, built_direction
+from saeindex.steering.steering import Direction, built_direction
 from saeindex.types import Steer
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000

@@ -16,6 +16,7 @@ from saeindex.analysis.diff.results import Diff
 from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.options import DiffOptions, DriftOptions
+from saeindex.errors import InvalidInputError
 from saeindex.report.model import describe
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 from tests.cli.test_cli import call
@@ -138,3 +139,8 @@ def test_any_difference_has_its_error_rate_where_there_is_none(space: FeatureSpa
     options = DiffOptions(families=("concepts",), length_bins=0, examples=0)
     runs = [diff(*alike(space, seed, planted=False), options).has_findings for seed in range(60)]
     assert sum(runs) <= 8  # of 60 at .05: 9 or more have a chance of .4 %
+
+
+def test_a_group_of_nothing_but_examples_is_an_error(messages: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match=r"the group 'a'.*examples"):
+        messages.diff(["0", "1"], B, named=["late=like: 0, 1"], length_bins=0)

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.cluster import cluster, read_examples
+from saeindex.cli.analyses import cluster, read_examples
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, sample_records
 

@@ -11,8 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.cluster import cluster
-from saeindex.cli.correlate import correlate, triggers
+from saeindex.cli.analyses import cluster, correlate, triggers
 from tests.samples import RecordingEncoder, sample_records
 
 AXIS = "topic: cooking, music, weather"

@@ -12,8 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.diff import describe
-from saeindex.cli.drift import drift, monitor
+from saeindex.cli.analyses import describe, drift, monitor
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, sample_records
 

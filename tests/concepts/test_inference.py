@@ -11,9 +11,20 @@ from scipy.special import logsumexp
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import CollectionSample
-from saeindex.concepts.inference import ALIKE, ALONE, NEAREST, Asked, Inference, Pool, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
-from saeindex.concepts.weighting import contrast, over_represented
+from saeindex.concepts.inference import (
+    ALIKE,
+    ALONE,
+    NEAREST,
+    Asked,
+    Inference,
+    Pool,
+    Recipe,
+    Scorer,
+    contrast,
+    infer,
+    over_represented,
+    pool_of,
+)
 from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index
 

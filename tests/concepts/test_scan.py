@@ -10,10 +10,9 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts import scan
-from saeindex.concepts.inference import Asked, infer, pool_of
+from saeindex.concepts.inference import Asked, Scorer, infer, pool_of
 from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
 from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, RECIPE, WRITTEN, best_set, stands_apart
-from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.words import Words
 from saeindex.config import SentenceStorage
 from saeindex.errors import InvalidInputError, UnknownConceptError

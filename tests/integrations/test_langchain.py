@@ -28,6 +28,7 @@ from saeindex.integrations.langchain import (
     SaeIndexVectorStore,
     SaeSparseEmbeddings,
 )
+from saeindex.integrations.native_filters import of_mapping
 from saeindex.sae import TrainingConfig
 from saeindex.samples import speeches
 from tests.samples import RecordingEncoder, sample_records
@@ -158,13 +159,15 @@ def test_a_filter_is_a_native_one_or_what_metadata_equals(
     assert [one.id for one in told.similarity_search_by_vector(vector, 20, filter=given)] == wanted
 
 
-def test_a_filter_goes_with_a_condition_and_an_operator_in_it_is_an_error(told: SaeIndexVectorStore) -> None:
+def test_a_filter_goes_with_a_condition_and_has_operators(told: SaeIndexVectorStore) -> None:
     found = told.similarity_search(TEXT, 10, {"party": "Democratic"}, where='"crime"')
     wanted = told.index.search(TEXT, where='"crime" AND metadata.party = "Democratic"', limit=10)
     assert [one.id for one in found] == [hit.id for hit in wanted]
     assert found
-    with pytest.raises(InvalidInputError):
-        told.similarity_search(TEXT, filter={"year": {"$gt": 1970}})
+    later = told.similarity_search(TEXT, 10, filter={"year": {"$gt": 1970}})
+    assert [one.id for one in later] == [
+        hit.id for hit in told.index.search(TEXT, where="metadata.year > 1970")
+    ]
     with pytest.raises(InvalidInputError, match="limit"):
         told.similarity_search(TEXT, limti=3)
 
@@ -465,3 +468,28 @@ def test_sparse_embeddings_are_of_a_space_and_its_encoder(model: Model) -> None:
     (one,) = SaeSparseEmbeddings().embed_documents(["Taxes are too high."])
     assert one.indices == sorted({*one.indices})
     assert min(one.values) > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"year": {"$gte": 2005}}, "metadata.year >= 2005"),
+        ({"year": {"$gt": 2000, "$lt": 2010}}, "metadata.year > 2000 AND metadata.year < 2010"),
+        ({"topic": {"$in": ["music", "cooking"]}}, 'metadata.topic IN ("music", "cooking")'),
+        ({"topic": {"$nin": ["music"]}}, 'NOT metadata.topic = "music"'),
+        ({"topic": {"$ne": "music"}}, 'metadata.topic != "music"'),
+        (
+            {"$or": [{"topic": "music"}, {"year": {"$eq": 2005}}]},
+            'metadata.topic = "music" OR metadata.year = 2005',
+        ),
+        ({"$and": [{"topic": "music"}, {"year": {"$exists": True}}]}, 'metadata.topic = "music"'),
+    ],
+)
+def test_operators_of_other_stores_are_understood(papers: FeatureIndex, given: Any, where: str) -> None:
+    assert papers.count(query_filter=of_mapping(papers, given)) == papers.count(where)
+
+
+def test_an_operator_that_there_is_not_is_named(papers: FeatureIndex) -> None:
+    for given in ({"year": {"$near": 3}}, {"a": {"b": 1}}):
+        with pytest.raises(InvalidInputError, match="no operator"):
+            of_mapping(papers, given)

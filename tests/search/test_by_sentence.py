@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.search.by_sentence import WHOLE
+from saeindex.search.retrieval import WHOLE
 from tests.samples import RecordingEncoder, sample_records
 
 QUESTION = "why is my wrist broken?"

@@ -146,6 +146,38 @@ def test_what_is_no_concept_is_no_guard(index: FeatureIndex) -> None:
         index.context(QUESTION, never=["drug", ""])
 
 
+@pytest.mark.parametrize(
+    "name", ['possible("drug")', "profile:x", "NOT drug", "drug OR police", "zqx", "Houston"]
+)
+def test_a_guard_that_would_guard_nothing_is_refused(index: FeatureIndex, name: str) -> None:
+    with pytest.raises(UnknownConceptError, match="no concept has this name"):
+        index.context(QUESTION, never=["police", name])
+
+
+@pytest.mark.parametrize("name", ["drug", "Drug", "#99999999", "family:zqx"])
+def test_names_ids_and_families_are_guards(index: FeatureIndex, name: str) -> None:
+    if name[0].isalpha() and ":" not in name:
+        assert index.context(QUESTION, never=[name], budget_tokens=4_000).records
+    else:
+        with pytest.raises(UnknownConceptError):
+            index.context(QUESTION, never=[name])
+
+
+@pytest.mark.parametrize(
+    "cited", ["[99†source]", "[p. 99]", "[99.]", "[see 99]", "[^99]", "[doc 99]", "【99†L1】"]
+)
+def test_an_invented_citation_is_reported_however_it_is_written(index: FeatureIndex, cited: str) -> None:
+    context = index.context(QUESTION)
+    with pytest.raises(NotFoundError, match="99"):
+        context.cited(f"It is so {cited}.")
+    assert [one.number for one in context.cited(f"It is so {cited.replace('99', '1')}.")] == [1]
+
+
+@pytest.mark.parametrize("text", ["[3.5]", "[Figure 7 is missing]", "[90 %]", "[4 mg]"])
+def test_what_is_no_citation_is_not_taken_for_one(index: FeatureIndex, text: str) -> None:
+    assert index.context(QUESTION).cited(f"As {text} shows.") == []
+
+
 def test_ranks_go_on_after_an_offset(index: FeatureIndex) -> None:
     ranked = [hit.id for hit in index.search(QUESTION, using="sentences", limit=60)]
     for passage in index.context(QUESTION, offset=5).passages:

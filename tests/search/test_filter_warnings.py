@@ -115,7 +115,10 @@ def test_what_is_collected_is_not_shown(papers: FeatureIndex) -> None:
 
 def test_keys_of_every_part_of_a_filter_are_found() -> None:
     inner = Filter(must=[FieldCondition(key="b", range=Range(gt=1))])
-    parts = [FieldCondition(key="a", match=MUSIC), NestedCondition(nested=Nested(key="n", filter=inner))]
+    parts: list[Any] = [
+        FieldCondition(key="a", match=MUSIC),
+        NestedCondition(nested=Nested(key="n", filter=inner)),
+    ]
     empty = IsEmptyCondition(is_empty=PayloadField(key="e"))
     found = Filter(must=parts, must_not=[empty], min_should=MinShould(conditions=[inner], min_count=1))
     assert [*keys_of(found)] == ["a", "n[].b", "e", "b"]

@@ -7,8 +7,8 @@ import pytest
 
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
-from saeindex.search.fusion import WEIGHTS, summands
 from saeindex.search.query import Fused
+from saeindex.search.retrieval import WEIGHTS, summands
 from saeindex.types import FusionMethod
 from tests.samples import all_points, code_of, dense, prepared, sample_records
 

@@ -68,9 +68,9 @@ def sampled(
 
 
 def test_a_property_s_score_is_the_same_whatever_else_is_asked(sampled: FeatureIndex) -> None:
-    asked = {"property": "about food", "limit": 30}
-    every = {hit.id: hit.score for hit in sampled.search(**asked)}  # type: ignore[arg-type]
-    part = sampled.search(**asked, where='metadata.topic = "cooking"', explain=True)  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"property": "about food", "limit": 30}
+    every = {hit.id: hit.score for hit in sampled.search(**asked)}
+    part = sampled.search(**asked, where='metadata.topic = "cooking"', explain=True)
     assert any(hit.id in every for hit in part)
     for hit in part:
         assert hit.score == pytest.approx(every.get(hit.id, hit.score), abs=1e-6)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import LOUDEST
-from saeindex.search.mmr import code_similarity, greedy_order
+from saeindex.search.grouping import code_similarity, greedy_order
 from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 
 QUESTION = "how prices and markets change"

@@ -16,7 +16,7 @@ from saeindex.indexing.points import code_of
 from saeindex.protocols import Point, SearchRequest
 from saeindex.search.explain import Explanation
 from saeindex.search.hits import Hits
-from saeindex.search.rerank import Rescored
+from saeindex.search.retrieval import Rescored
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Part
 from tests.samples import RecordingEncoder, all_points, prepared, sample_records

@@ -12,9 +12,8 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
 from saeindex.concepts.resolver import said_by
-from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.operations.search import searcher_of
 from saeindex.search.property import interpembed_code

@@ -9,10 +9,9 @@ import pytest
 from sklearn.linear_model import OrthogonalMatchingPursuit
 
 from saeindex import FeatureIndex, FeatureSpace, Steer
-from saeindex.concepts.inference import Asked, infer, pool_of
-from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.inference import Asked, Scorer, infer, pool_of
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.steering.direction import (
+from saeindex.steering.steering import (
     HAS_FROM,
     RECIPE,
     SHOWN_RECORDS,

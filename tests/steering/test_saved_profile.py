@@ -12,8 +12,8 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record, Steer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
-from saeindex.steering.direction import built_direction
 from saeindex.steering.saved_profile import Profile
+from saeindex.steering.steering import built_direction
 from tests.samples import RecordingEncoder, prepared, sample_records
 
 LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]

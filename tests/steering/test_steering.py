@@ -10,8 +10,7 @@ from saeindex.concepts.resolver import Concept, FeatureMatch
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.steering import steering
-from saeindex.steering.direction import USUAL, decoder_direction
-from saeindex.steering.steering import ResolvedSteer
+from saeindex.steering.steering import USUAL, ResolvedSteer, decoder_direction
 from tests.samples import prepared
 
 

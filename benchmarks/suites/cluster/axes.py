@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.types import FloatArray, Record
 
 # Fields, each with another axis of the corpus that is independent of its labels, if there is one.

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.snapshots import as_indexed
 from saeindex import FeatureSpace
-from saeindex.concepts.weighting import units
+from saeindex.concepts.inference import units
 from saeindex.indexing.split import piece_id
 
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
-from saeindex.concepts.weighting import contrast
+from saeindex.concepts.inference import Asked, Recipe, Scorer, contrast, infer, pool_of
 from saeindex.search.property import interpembed_code
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from saeindex.concepts.inference import Asked
 from saeindex.operations.search import searcher_of
 from saeindex.search.query import Query
 from saeindex.steering import steering
-from saeindex.steering.direction import decoder_direction, direction_of, pursue
-from saeindex.steering.steering import ResolvedSteer
+from saeindex.steering.steering import ResolvedSteer, decoder_direction, direction_of, pursue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

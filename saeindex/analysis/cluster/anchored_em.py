@@ -26,12 +26,12 @@ from scipy.sparse import csr_matrix
 
 from saeindex.analysis.stats.stratified import memberships
 from saeindex.collection.rows import Rows
-from saeindex.concepts.weighting import TINY, units
+from saeindex.concepts.inference import TINY, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.types import FloatArray
 
 RIDGE, SHARPNESS, ANCHOR = 10.0, 5.0, 0.4

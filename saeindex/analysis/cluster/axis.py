@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +20,7 @@ from saeindex.analysis.cluster.anchored_em import (
 )
 from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, CollectionSample
 from saeindex.collection.snapshot import rows_of_snapshot
-from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
-from saeindex.concepts.scorer import Scorer
-from saeindex.concepts.weighting import units
+from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of, units
 from saeindex.errors import InvalidInputError
 from saeindex.schema import check_kind
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
@@ -117,6 +116,9 @@ class Axis:
         """
         name, colon, rest = text.partition(":")
         parts = [part.strip() for part in rest.split(";" if ";" in rest else ",")]
+        if not colon and len(parts := [one.strip() for one in re.split("[,;]", text) if one.strip()]) > 1:
+            do = f"Name the axis before its values: 'kind: {', '.join(parts)}'."
+            raise InvalidInputError(f"the axis {text!r:.200}", "values, and no name before them", do)
         if colon and not all(parts):
             raise InvalidInputError(f"the axis {text!r}", "an empty value", _FORMS)
         return cls(name.strip(), tuple(_parsed(part) for part in parts if part))

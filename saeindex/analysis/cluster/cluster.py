@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.results import Verdict
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 

@@ -17,7 +17,7 @@ from saeindex.analysis.cluster.anchored_em import standardised
 from saeindex.analysis.cluster.results import Cluster, KeyConcept, Signs, Verdict
 from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.stratified import memberships
-from saeindex.concepts.weighting import TINY, over_represented, units
+from saeindex.concepts.inference import TINY, over_represented, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.anchored_em import Settled, Whitened
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.weighting import Doubles
+    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
     from saeindex.types import FloatArray

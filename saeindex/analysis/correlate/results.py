@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +11,11 @@ import numpy as np
 from saeindex.analysis.correlate.pair_tests import PairTables
 from saeindex.analysis.stats.options import Correction
 from saeindex.analysis.stats.stratified import agreeing
-from saeindex.errors import installed
-from saeindex.files import checked_suffix, replacing
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:
-    from networkx import Graph
     from numpy.typing import NDArray
-
-
-FORMATS = (".graphml", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,45 +212,3 @@ def described(
             )
         )  # fmt: skip
     return pairs
-
-
-def concept_graph(correlations: Correlations) -> Graph:
-    """Return the listed pairs as an undirected graph; an edge's ``weight`` is its evidence.
-
-    ``sign`` is 1 if two concepts occur together, -1 if they avoid each other.
-    """
-    networkx = installed("networkx", "a graph of pairs", "report")
-    graph: Graph = networkx.Graph(field=correlations.field, other_field=correlations.other_field)
-    for sign, pairs in ((1, correlations.results), (-1, correlations.avoided)):
-        for pair in (each for one in pairs for each in (one, *one.related)):
-            for concept in (pair.a, pair.b):
-                attributes = {name: value for name, value in asdict(concept).items() if value is not None}
-                graph.add_node(_key(concept), **attributes)
-            graph.add_edge(
-                _key(pair.a), _key(pair.b),
-                weight=abs(pair.evidence), sign=sign, support=pair.support, lift=pair.lift,
-                npmi=pair.npmi, log_odds=pair.log_odds, q=pair.q,
-            )  # fmt: skip
-    return graph
-
-
-def write_graph(correlations: Correlations, path: str | Path) -> Path:
-    """Write the graph as GraphML or as node-link JSON, by the file's extension; return the path."""
-    networkx = installed("networkx", "a graph of pairs", "report")
-    target = Path(path)
-    suffix = checked_suffix(target, FORMATS, "graph")
-    graph = concept_graph(correlations)
-    with replacing(target) as draft:
-        if suffix == ".graphml":
-            networkx.write_graphml(graph, draft)
-        else:
-            draft.write_text(
-                json.dumps(networkx.node_link_data(graph, edges="edges"), ensure_ascii=False, indent=1)
-            )
-    return target
-
-
-def _key(concept: PairedConcept) -> str:
-    """Return the unique key of a concept, including its text field."""
-    name = concept.label if concept.feature is None else f"#{concept.feature}"
-    return f"{concept.field}:{name}" if concept.field else name

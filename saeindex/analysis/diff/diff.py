@@ -206,6 +206,9 @@ def without_examples(groups: Groups, snapshot: Snapshot, concepts: Sequence[Name
         return groups
     shown = snapshot.rows_of(given)
     kept = tuple(rows[~np.isin(rows, shown)] for rows in groups.rows)
+    if empty := [name for name, rows in zip(groups.names, kept, strict=True) if not len(rows)]:
+        found = "all of its records are examples of named properties, and count in no group"
+        raise InvalidInputError(f"the group {empty[0]!r}", found, "Give fewer examples, or other records.")
     note = f"{len(set(given)):,} records are examples of named properties, and count in no group"
     return replace(groups, rows=kept, notes=(*groups.notes, note))
 

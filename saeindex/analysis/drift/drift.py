@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -120,6 +121,9 @@ RECORDS = 25
 DAYS = 365.25
 # Whole numbers within these are taken for years.
 YEARS = (1_000, 2_200)
+_YEAR_MONTH = re.compile(r"\d{4}-\d\d")
+# Digits of numbers in names of periods: as many as tell them apart.
+DIGITS = (6, 9, 12, 17)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +184,7 @@ def periods_of(
             "Use a field of three or more values; two groups are compared with diff.",
         )  # fmt: skip
     inside = [known[gathered == period] for period in np.unique(gathered)]
-    found = tuple(_period(column, placed, own) for own in inside)
+    found = _periods(column, placed, inside)
     rows_of = tuple(np.sort(every[own]) for own in inside)
     notes = _left_out(len(every) - len(known), over)
     groups = Groups(tuple(one.name for one in found), rows_of, notes)
@@ -188,12 +192,29 @@ def periods_of(
     return Periods(over, found, scores, per, groups, len(distinct))
 
 
-def _period(column: Column, placed: Doubles, inside: NDArray[np.int64]) -> Period:
-    """Return the period of some records with the positions ``placed``."""
-    ends = inside[np.argmin(placed[inside])], inside[np.argmax(placed[inside])]
-    first, last = (column.values[column.codes[end]] for end in ends)
-    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in (first, last)]
-    return Period(shown[0] if first == last else " to ".join(shown), first, last, len(inside))
+def _periods(column: Column, placed: Doubles, inside: Sequence[NDArray[np.int64]]) -> tuple[Period, ...]:
+    """Return the periods of records with the positions ``placed``, by names that tell them apart."""
+    ends = [(own[np.argmin(placed[own])], own[np.argmax(placed[own])]) for own in inside]
+    values = [tuple(column.values[column.codes[end]] for end in pair) for pair in ends]
+    names = list[str]()
+    for digits in DIGITS:
+        shown = [[_written(value, digits) for value in pair] for pair in values]
+        names = [" to ".join(dict.fromkeys(pair)) for pair in shown]
+        if len(set(names)) == len(names) and all(
+            (a == b) == (x == y) for (a, b), (x, y) in zip(shown, values, strict=True)
+        ):
+            break
+    sizes = map(len, inside)
+    return tuple(
+        Period(name, first, last, size)
+        for name, (first, last), size in zip(names, values, sizes, strict=True)
+    )
+
+
+def _written(value: Any, digits: int) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() else f"{value:.{digits}g}"
 
 
 def _left_out(count: int, over: str) -> tuple[str, ...]:
@@ -215,12 +236,12 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
     """Return the position of each value of a column (v,), NaN for none, and the unit of one step."""
     if order is not None:
         return _given(column, over, order), "step"
-    for read in (float, _years):
+    for read in (_compact_years, float, _years):
         try:
             places = np.array([read(one) for one in column.values], np.float64)
         except (TypeError, ValueError):
             continue
-        return places, "year" if read is _years or _are_years(places) else f"unit of {over}"
+        return places, f"unit of {over}" if read is float and not _are_years(places) else "year"
     shown = ", ".join(str(one) for one in column.values[:5])
     raise InvalidInputError(
         f"a trend over {over}", f"values that have no order: {shown}",
@@ -233,7 +254,19 @@ def _are_years(places: Doubles) -> bool:
     return bool(len(known) and (known % 1 == 0).all() and known.min() >= YEARS[0] and known.max() <= YEARS[1])
 
 
+def _compact_years(value: Any) -> float:
+    """Return the date of eight digits, such as 20240115; ValueError for another value."""
+    digits = str(value)
+    if isinstance(value, bool | float) or not (len(digits) == 8 and digits.isdecimal()):
+        raise ValueError("not eight digits")
+    if not YEARS[0] <= int(digits[:4]) <= YEARS[1]:
+        raise ValueError("no year")
+    return _years(digits)
+
+
 def _years(value: Any) -> float:
+    if isinstance(value, str) and _YEAR_MONTH.fullmatch(value):
+        value = f"{value}-01"
     when = value if isinstance(value, date) else datetime.fromisoformat(value)
     seconds = 0.0 if not isinstance(when, datetime) else when.hour * 3_600 + when.minute * 60 + when.second
     return (when.toordinal() + seconds / 86_400) / DAYS

@@ -114,6 +114,7 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
         placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
     has = hstack(placed, "csr")[np.argsort(order, kind="stable")]
+    has = has[:, :1] if has.shape[1] == 2 else has  # the second of two is what the first is not
     return Evidence("clusters", tuple(range(has.shape[1])), group_names(snapshot, rows, has), has)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -101,8 +102,12 @@ class Selector:
                 f"Use a field of 2 to {MAX_GROUPS} values, or give conditions.",
             )  # fmt: skip
         columns, order = member.tocsc(), np.argsort(-sizes, kind="stable").tolist()
-        chosen = {str(values[i]): np.sort(columns[:, i].indices.astype(np.int64)) for i in order}
-        return disjoint(chosen)
+        names = [str(value) for value in values]
+        names = [
+            json.dumps(value, ensure_ascii=False) if names.count(name) > 1 else name  # 1 is not "1"
+            for name, value in zip(names, values, strict=True)
+        ]
+        return disjoint({names[i]: np.sort(columns[:, i].indices.astype(np.int64)) for i in order})
 
     def _mask(self, node: Expression) -> NDArray[np.bool_]:
         return folded(node, self._of_leaf, np.logical_not, _at_least)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from saeindex.analysis.stats.two_by_two import FAR, one_sided, sum_tails
-from saeindex.concepts.weighting import wilson
+from saeindex.concepts.inference import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

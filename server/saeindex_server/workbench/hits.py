@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nicegui import ui
 
+from saeindex.language.speech import masked
 from saeindex.search.compare import compare
 from saeindex.types import one_line, shortened
 
@@ -130,18 +131,18 @@ def show_sentence(proof: Proof) -> None:
 
 def _show_text(hit: Hit) -> None:
     """Show the whole text, with the sentences that prove a concept marked by its name on hover."""
-    at, by_start = 0, {proof.start: proof for proof in reversed(hit.evidence)}
+    text, at, by_start = masked(hit.text), 0, {proof.start: proof for proof in reversed(hit.evidence)}
     with ui.element("div").classes("whole"):
         for start in sorted(by_start):
             proof = by_start[start]
             if start < at:
                 continue
-            ui.label(hit.text[at:start]).classes("inline")
+            ui.label(text[at:start]).classes("inline")
             at = start + len(proof.sentence)
             with ui.label(proof.sentence).classes("inline marked").props("tabindex=0"):
                 said = [one for one in hit.evidence if one.start == start]
                 ui.tooltip(", ".join(f"{one.label} {one.evidence:.0%}" for one in said))
-        ui.label(hit.text[at:]).classes("inline")
+        ui.label(text[at:]).classes("inline")
 
 
 def _show_bars(parts: tuple[Part, ...], total: float) -> None:

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
-from saeindex.operations.profiles import FitProfile
+from saeindex.operations.concepts import FitProfile
 from saeindex.types import shortened
 from saeindex_server.workbench.conditions import ConditionBlank, Opener, both
 from saeindex_server.workbench.hits import Doing, show_hit

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.analysis.correlate.results import Correlations, concept_graph, write_graph
+from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.correlate.trivial import ALIKE, REASONS, WORD, KnownTrivial
 from saeindex.analysis.stats.options import CorrelateOptions
 from saeindex.errors import InvalidInputError
@@ -80,7 +80,6 @@ def test_pairs_of_mostly_the_same_records_are_one_row(
     rows = found.tables()["pairs"]
     assert [row["related_to"] for row in rows] == [None, *[str(first)] * 5, None]
     assert len(found.to_json()["results"][0]["related"]) == 5
-    assert len(concept_graph(found).edges) == found.found
     assert "and 5 related pairs" in found.write_report(tmp_path / "found.html").read_text()
 
 
@@ -245,26 +244,6 @@ def test_results_are_given_as_json_tables_and_text(correlations: Correlations) -
     assert all(isinstance(value, str | int | float | None) for value in row.values())
     assert f"#{correlations.results[0].a.feature} " in str(correlations)
     assert "avoid each other:" in str(correlations)
-
-
-def test_graphs_have_each_pair_as_an_edge(correlations: Correlations, tmp_path: Path) -> None:
-    from networkx import node_link_graph, read_graphml
-
-    graph = concept_graph(correlations)
-    assert (graph.number_of_nodes(), graph.number_of_edges()) == (4, 2)
-    assert sorted(sign for _, _, sign in graph.edges(data="sign")) == [-1, 1]
-    read = [
-        read_graphml(write_graph(correlations, tmp_path / "g.graphml")),
-        node_link_graph(
-            json.loads(write_graph(correlations, tmp_path / "g.json").read_text()), edges="edges"
-        ),
-    ]
-    for other in read:
-        assert set(other.nodes) == set(graph.nodes)
-        for a, b, sides in graph.edges(data=True):
-            assert other.edges[a, b]["lift"] == pytest.approx(sides["lift"])
-    with pytest.raises(InvalidInputError, match=r"\.png"):
-        write_graph(correlations, tmp_path / "g.png")
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"min_support": 0}, {"limit": 0}])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from saeindex import FeatureIndex
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.groups import Groups, Selector
 from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.operations.analysis import Reading
 from saeindex.operations.search import searcher_of
+from tests.analysis.planted_snapshots import made_snapshot
 
 WHERES = [
     'metadata.topic = "music"',
@@ -59,3 +62,10 @@ def test_short_texts_are_compared_within_bins_of_length(papers: FeatureIndex) ->
     assert both.strata.max() >= 16
     with pytest.raises(InvalidInputError, match="length_bins"):
         design_of(snapshot, groups, length_bins=99)
+
+
+def test_a_number_and_its_text_are_two_groups(space: FeatureSpace) -> None:
+    metadata: list[dict[str, Any]] = [{"v": 1 if i < 60 else "1"} for i in range(100)]
+    snapshot = made_snapshot(space, np.zeros((100, 1), bool), [0], metadata=metadata)
+    groups = Selector(snapshot, lambda _: [], lambda _: []).by_value("metadata.v")
+    assert groups.sizes == {"1": 60, '"1"': 40}
