@@ -156,9 +156,8 @@ class FeatureIndex(Surface):
     @property
     def _current(self) -> CurrentState:
         if (found := self._found()) is None:
-            found = "there is none yet: nothing was indexed"
             do = f"Add records (upsert, `saeindex index … --into {self.name}`), or correct the path."
-            raise NotFoundError(f"index {self.name!r}", found, do)
+            raise NotFoundError(f"index {self.name!r}", "there is none yet: nothing was indexed", do)
         return found
 
     def _made(self) -> CurrentState:

@@ -73,9 +73,9 @@ def test_a_tilde_is_the_home_and_ids_are_taken_as_they_were_given(
         index.upsert("~/rows.csv")
         assert [one.id for one in index.get([8, 7])] == ["8", "7"]  # type: ignore[list-item]
         assert 7 in index and 9 not in index and True not in index
-        assert [one.id for one in index.search("rain", exclude=[7])] == ["8"]
+        assert [one.id for one in index.search("rain", exclude=[7])] == ["8"]  # type: ignore[list-item]
         assert index.export("~/out.jsonl") == 2
-        assert index.delete([7]) == 1
+        assert index.delete([7]) == 1  # type: ignore[list-item]
     assert (tmp_path / "x.idx").is_dir() and (tmp_path / "out.jsonl").is_file()
     assert not (tmp_path / "~").exists()
     FeatureIndex.open("~/x.idx").close()

@@ -39,7 +39,7 @@ def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureInde
     many = uncached_index.search_many(queries, limit=5)
     state = uncached_index.state
     vectors = [state.encode(text).tobytes() for text in [*TEXTS, "copper"]]
-    state.encode._kept.clear()
+    state.encode._kept._kept.clear()
     for query, hits, vector in zip(queries, many, vectors, strict=True):
         alone = uncached_index.search(query, limit=5)
         assert state.encode(query if isinstance(query, str) else query.text).tobytes() == vector

@@ -182,8 +182,8 @@ class Delete(Change[int]):
                 of_all = f"{counted(len(records), 'record')}, of which {right:.0%} are expected to be right"
                 raise InvalidInputError(asked, of_all, do)
         if condition is None or not restricts(condition):
-            found = "a filter without a condition, which every record matches"
-            raise InvalidInputError("delete", found, "Give ids or a condition.")
+            everything = "a filter without a condition, which every record matches"
+            raise InvalidInputError("delete", everything, "Give ids or a condition.")
         return condition
 
 

@@ -197,6 +197,8 @@ class QdrantStore(BaseStore):
         return [to_point(row) for row in rows]
 
     def _nearest(self, search: NearestSearch) -> list[Point]:
+        # In whole seconds of at least 1; without one, the client's own timeout applies.
+        seconds = None if search.timeout is None else max(1, math.ceil(search.timeout))
         found = self._client.query_points(
             self._collection,
             query=_vector_model(search.vector),
@@ -207,8 +209,7 @@ class QdrantStore(BaseStore):
             score_threshold=search.above,
             with_payload=search.fetch.payload,
             with_vectors=search.fetch.vectors or False,
-            # In whole seconds of at least 1; without one, the client's own timeout applies.
-            **({} if search.timeout is None else {"timeout": max(1, math.ceil(search.timeout))}),
+            timeout=seconds,
         )
         return [to_point(row, row.score) for row in found.points]
 

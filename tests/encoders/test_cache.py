@@ -76,7 +76,7 @@ def test_a_folder_where_nothing_can_be_written_does_not_matter(
         (place / "embeddings").mkdir(parents=True)
         real = sqlite3.connect
 
-        def read_only(file: Any, **options: Any) -> sqlite3.Connection:
+        def read_only(file: Any, **options: Any) -> Any:
             return real(f"file:{file}?mode=ro", uri=True, **options) if file else real(file, **options)
 
         EmbeddingCache(place).embed(["one"], encoder)

@@ -188,7 +188,7 @@ def test_further_texts_are_read_as_the_index_reads_them(tmp_path: Path) -> None:
         found = remote.get(["0", "1", "2", "3"])
         assert [one.fields for one in found] == [{"prompt": "A question?"}] * 4
         assert [one.metadata for one in found] == [{"year": 7}] * 4
-        bad = [Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}]
+        bad: list[Any] = [Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}]
         report = remote.upsert(bad, allow_rejects=True)
         assert (report.read, report.rejected, len(report.reasons)) == (2, 2, 2)
 

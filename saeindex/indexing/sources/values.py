@@ -68,7 +68,7 @@ def checked_id(value: Any, part: str = "id") -> str:
 
     Other floats and booleans are refused, since they may change when stored.
     """
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(value) < _EXACT:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < _EXACT:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
         raise _refused(part, f"the {part} is {_kind(value)}, not a string or an integer")
