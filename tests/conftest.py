@@ -31,7 +31,7 @@ from tests.samples import RecordingEncoder, all_points, sample_records
 
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
-# SAEINDEX_TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
+# TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
 OF_THE_USER, OF_TESTS = ("SAEINDEX_", "QDRANT_", "OPENAI_", "HF_"), ("SAEINDEX_TEST_", "HF_HUB_OFFLINE")
 
 
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(OF_THE_USER) and not name.startswith(OF_TESTS):
             del os.environ[name]
-    if forced := os.environ.get("SAEINDEX_TEST_PRECISION"):
+    if forced := os.environ.get("TEST_PRECISION"):
         os.environ[PRECISION_VARIABLE] = forced
     if config.option.basetemp is None and MEMORY.is_dir() and disk_usage(MEMORY).free > ENOUGH_BYTES:
         config.option.basetemp = MEMORY / f"saeindex-tests-{os.getpid()}"

@@ -15,9 +15,8 @@ from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _TAGS = (
@@ -85,6 +84,8 @@ def is_speech(sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_
 
     The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``.
     """
+    import numpy as np  # not where a command only shows texts
+
     found = np.ones(len(sentences), bool)
     if not len(sentences):
         return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from saeindex.config import DOCUMENT, MAX_LIMIT, SAE
+from saeindex.config import DOCUMENT, MAX_LIMIT, SAE, TEXT
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.points import codes_of
 from saeindex.language.evaluate import found_at
@@ -61,14 +61,18 @@ class ByPoint:
         return list(enumerate(self._scoring.best(count, payload=self._keys or False), 1))
 
 
+# What a record is as a whole: a piece of a document, and a text, of which others may be equal.
+WHOLE = (DOCUMENT, TEXT)
+
+
 def check_field(field: str) -> None:
     """Raise InvalidInputError unless hits can be grouped by ``field``."""
     parts = as_one_name(field) if isinstance(field, str) else ()
-    if field != DOCUMENT and (len(parts) < 2 or parts[0] != METADATA):
+    if field not in WHOLE and (len(parts) < 2 or parts[0] != METADATA):
         raise InvalidInputError(
             f"group_by={field!r}",
             "not a field to group by",
-            'Use "document" or a field like "metadata.topic".',
+            'Use "document", "text" or a field like "metadata.topic".',
         )
 
 
@@ -103,6 +107,8 @@ def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
     """Return the distinct scalar values of a field, in order."""
     if field == DOCUMENT:
         return [payload.get(DOCUMENT, payload[RECORD_ID])]
+    if field == TEXT:
+        return [" ".join(payload[TEXT].split())]
     found = found_at(payload, path_of(field))
     if found is None:
         found = found_at(payload, as_one_name(field))

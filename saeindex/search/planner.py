@@ -11,7 +11,7 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, DOCUMENT, SENTENCES
+from saeindex.config import CONCEPTS, SENTENCES
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import Mention, level_codes
@@ -23,6 +23,7 @@ from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where,
 from saeindex.report.numbers import counted
 from saeindex.search.checks import check_query
 from saeindex.search.filter_checks import FilterChecks
+from saeindex.search.grouping import WHOLE
 from saeindex.search.optimizer import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import About, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
@@ -186,7 +187,7 @@ class Planner:
         if self.state.total and estimate.points < 0.5:
             yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
         yield from self.checks.kept_by_denials(where, query.level)
-        if query.grouping is not None and query.grouping.field != DOCUMENT:
+        if query.grouping is not None and query.grouping.field not in WHOLE:
             yield from self.checks.of_groups(query.grouping.field)
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:

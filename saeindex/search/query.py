@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from saeindex.concepts.feedback import Feedback
-from saeindex.config import MAX_LIMIT
+from saeindex.config import MAX_LIMIT, TEXT
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.language.fields import RECORD_ID
 from saeindex.schema import (
@@ -127,7 +127,9 @@ class Property:
 class GroupBy:
     """Hits in groups that share a value of a field."""
 
-    field: str = Field(description="the field: document, or one like metadata.topic")
+    field: str = Field(
+        description="the field: document, text (of equal texts one), or one like metadata.topic"
+    )
     _: KW_ONLY
     size: Whole = Field(default=3, ge=1, description="the hits of each group")
 
@@ -262,8 +264,9 @@ class QueryOptions:
 
     @builtins.property
     def grouping(self) -> GroupBy | None:
-        """The field of groups and their size."""
-        return cast("GroupBy | None", self.group_by)
+        """The field of groups and their size; of equal texts one is enough."""
+        found = cast("GroupBy | None", self.group_by)
+        return replace(found, size=1) if found is not None and found.field == TEXT else found
 
     @builtins.property
     def fusion(self) -> FusionMethod | None:

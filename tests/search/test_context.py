@@ -95,7 +95,8 @@ def test_it_is_steered_and_read_again(index: FeatureIndex) -> None:
 def test_indexes_without_sentences_or_records_have_contexts_too(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
         assert index.context(QUESTION).passages == ()
-        index.upsert([Record("one", "Crime is high. Drugs are sold."), Record("empty", " ")])
+        records = [Record("one", "Crime is high. Drugs are sold."), Record("empty", " ")]
+        index.upsert(records, allow_rejects=True)
         (passage,) = index.context(QUESTION).passages
         assert passage.text == "Crime is high. Drugs are sold."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +130,19 @@ def test_invalid_grouping_is_refused(papers: FeatureIndex, options: dict[str, An
 
 def test_without_group_by_there_are_no_groups(papers: FeatureIndex) -> None:
     assert papers.search(TEXT).groups == ()
+
+
+def test_equal_texts_are_one_hit(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> None:
+    texts = ["The parcel is late."] * 8 + [
+        "The  parcel is late.\n",
+        "Where is the parcel?",
+        "A song about rain.",
+    ]
+    with FeatureIndex.create(tmp_path / "i", space, encoder=encoder) as index:
+        index.upsert([Record(str(number), text) for number, text in enumerate(texts)])
+        for query in ({"text": "late parcel"}, {"property": "about parcels"}):
+            hits = index.search(**query, group_by="text", limit=3)  # type: ignore[call-overload]
+            assert len({" ".join(hit.text.split()) for hit in hits}) == len(hits) == 3
+            assert not hits.plan.warnings
+            again = index.search(**query, group_by="text", limit=1, offset=1)  # type: ignore[call-overload]
+            assert again[0].id == hits[1].id

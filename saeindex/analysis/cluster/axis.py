@@ -116,8 +116,9 @@ class Axis:
         """
         name, colon, rest = text.partition(":")
         parts = [part.strip() for part in rest.split(";" if ";" in rest else ",")]
-        if not colon and len(parts := [one.strip() for one in re.split("[,;]", text) if one.strip()]) > 1:
-            do = f"Name the axis before its values: 'kind: {', '.join(parts)}'."
+        values = [one.strip() for one in re.split("[,;]", text) if one.strip()]
+        if not colon and len(values) > 1:
+            do = f"Name the axis before its values: 'kind: {', '.join(values)}'."
             raise InvalidInputError(f"the axis {text!r:.200}", "values, and no name before them", do)
         if colon and not all(parts):
             raise InvalidInputError(f"the axis {text!r}", "an empty value", _FORMS)

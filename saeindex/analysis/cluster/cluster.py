@@ -32,6 +32,7 @@ from saeindex.analysis.stats.stratified import memberships, one_hot
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_matrix
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.errors import InvalidInputError
+from saeindex.language.speech import says_something
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,15 +76,17 @@ def cluster(
     """Cluster rows of a snapshot (all of them by default) along an axis.
 
     ``examples`` gives record ids by value; ``shown`` is how many central and borderline records each cluster
-    lists. ``method`` "interpembed" is that paper's. ``assign`` are texts whose clusters are found, too.
-    ``cache`` is the folder that remembers embeddings. InvalidInputError where records are too few.
+    lists. Records without content ("n/a") are left out. ``method`` "interpembed" is that paper's. ``assign``
+    are texts whose clusters are found, too. ``cache`` is the folder that remembers embeddings.
+    InvalidInputError where records are too few.
     """
     if method not in METHODS:
         raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
     asked = Axis.of(axis)
     asked = asked.with_examples(examples) if examples else asked
     asked.check_described()
-    rows = np.arange(len(snapshot), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
+    given = np.arange(len(snapshot), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
+    rows = given[[says_something(text) for text in snapshot.texts(given.tolist())]]
     if len(rows) < max(MIN_RECORDS, 2 * len(asked.values)):
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
@@ -93,6 +96,7 @@ def cluster(
         asked = with_values(asked, sample, collection)
     grouped = METHOD[method](collection, sample, asked, taken)
     clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
+    clustering = replace(clustering, left_out=len(given) - len(rows))
     if not assign:
         return clustering
     codes = grouped.placer.new(collection.encoder.encode_document(list(assign)), assign)

@@ -41,6 +41,7 @@ def _(found: Clustering) -> Description:
         summary=[
             f"{records} by {found.axis.name}, {found.method}{inferred}, in {clusters}: {shares}.",
             _verdict(found),
+            *([f"{counted(found.left_out, 'record')} without content left out."] if found.left_out else []),
         ],
         method=[METHODS.get(found.method, found.method)],
         details=[f"Axis: {found.axis.name}, with the values {', '.join(found.names)}.{asked}"],

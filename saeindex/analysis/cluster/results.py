@@ -96,7 +96,8 @@ class Clustering(AnalysisResult):
     """Records clustered along an axis.
 
     ``codes`` (m,) is the number of the cluster of each record in ``ids`` (m,), and ``confidence`` (m,) its
-    probability. ``assigned`` are the clusters of the further texts. ``leakage`` is the agreement (NMI, ARI)
+    probability. ``assigned`` are the clusters of the further texts; ``left_out`` records say nothing ("n/a"),
+    and are in none. ``leakage`` is the agreement (NMI, ARI)
     with other fields of the records and with ``"(free)"``, the clusters of k-means without an axis.
     ``vectors`` (at most m, d) are the embeddings of the first records, for a map; they do not travel.
     """
@@ -110,6 +111,7 @@ class Clustering(AnalysisResult):
     codes: Integers
     confidence: Doubles
     assigned: tuple[str, ...] = ()
+    left_out: int = 0
     vectors: Annotated[Any, Field(exclude=True)] = field(default=None, repr=False)
 
     def __len__(self) -> int:

@@ -292,7 +292,7 @@ def _check_not_nested(source: str, rows: Sequence[Row]) -> None:
             raise InvalidInputError(
                 f"a text column in {source}",
                 f"each row has several texts, in {name!r}",
-                f"Make a row of each: jq -c '{program}' {source} > messages.jsonl",
+                f"Make a row of each by `jq -c '{program}' {source} > messages.jsonl`.",
             )
 
 

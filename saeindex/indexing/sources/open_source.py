@@ -38,14 +38,13 @@ _HEAD_ROWS = 16
 QUOTE = b'"'
 # Held for the first import of narwhals: its modules import each other, and a second thread would see a part.
 _IMPORTING = Lock()
-TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst")
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm")
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
 _KNOWN_SUFFIXES = (*_LINE_SUFFIXES, ".json", ".parquet", *TEXT_SUFFIXES)
 # What makes a file of another kind readable.
 _HINTS = {
     ".pdf": "Make text of it: pdftotext {path}",
     ".docx": "Make text of it: pandoc {path} -o text.md",
-    ".html": "Make text of it: pandoc {path} -o text.md",
     ".xlsx": "Save it as CSV (UTF-8).",
     ".xls": "Save it as CSV (UTF-8).",
     ".zip": "Unpack it: unzip {path}",

@@ -17,6 +17,7 @@ from uuid import UUID
 import numpy as np
 
 from saeindex.errors import InvalidRecordError, kind_of
+from saeindex.language.speech import readable
 from saeindex.types import Record
 
 MAX_ID_CHARACTERS = 512
@@ -88,6 +89,8 @@ def checked_text(value: Any, part: str = "text") -> str:
         raise _refused(part, f"the {part} is {_kind(value)}, not a string")
     if not value or value.isspace():
         raise _refused(part, f"the {part} is empty")
+    if not readable(value).strip():
+        raise _refused(part, f"the {part} is markup alone, or a signature")
     if len(value) > MAX_TEXT_CHARACTERS:
         raise _refused(part, f"the {part} has {len(value)} characters, above {MAX_TEXT_CHARACTERS}")
     return _without_surrogates(str(value), part)

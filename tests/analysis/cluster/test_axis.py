@@ -99,3 +99,9 @@ def test_a_mix_of_described_and_undescribed_values_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Axis("tone", values).check_described()
+
+
+@pytest.mark.parametrize("text", ["trains, buses", "trains; buses", "trains,buses,"])
+def test_values_without_a_name_say_what_to_write(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="'kind: trains, buses'"):
+        Axis.of(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
-from tests.samples import SUBJECTS
+from tests.samples import SUBJECTS, RecordingEncoder, sample_records
 
 TOPICS = {"topic": list(SUBJECTS)}
 
@@ -50,6 +51,16 @@ def test_described_values_find_their_records(snapshot: Snapshot, by_topic: Clust
     assert np.mean(np.array(right) == truth(snapshot)) > 0.75
     assert by_topic.verdict.expressible
     assert by_topic.leakage["metadata.topic"]["ari"] > 0.6 > by_topic.leakage["metadata.year"]["ari"]
+
+
+def test_records_without_content_are_in_no_cluster(tmp_path: Path, session_encoder: RecordingEncoder) -> None:
+    with FeatureIndex.create(tmp_path / "survey.idx", encoder=session_encoder) as index:
+        empty = [Record(f"e{i}", text) for i, text in enumerate(("none", "-", "n/a", "ok", "No comment."))]
+        index.upsert([*sample_records(60), *empty])
+        found = index.cluster(TOPICS)
+        assert found.left_out == len(empty) and len(found.ids) == 60
+        assert not {record.id for record in empty} & set(found.ids)
+        assert "5 records without content left out" in str(found)
 
 
 def test_clusters_have_a_description(snapshot: Snapshot, by_topic: Clustering) -> None:
