@@ -433,9 +433,10 @@ class FeatureIndex(Surface):
             self._opened.store.close()
 
     def __del__(self) -> None:
-        # A state and what is derived of it refer to each other: without this, the directory would stay
-        # locked until the garbage is collected.
-        if not self._is_closed and not sys.is_finalizing():
+        # A state and what is derived of it refer to each other: without this, a directory would stay locked
+        # until the garbage is collected.
+        is_locked = self._opened is not None and self._opened.folder is not None
+        if is_locked and not self._is_closed and not sys.is_finalizing():
             with suppress(SaeIndexError):
                 self.close()
 
