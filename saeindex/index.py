@@ -41,6 +41,7 @@ from saeindex.operations.operation import Change, Operation
 from saeindex.operations.records import condition_of, stored_of
 from saeindex.operations.surfaces import Surface
 from saeindex.report.result import AnalysisResult
+from saeindex.schema import check_kind
 from saeindex.stores.directory import check_outside
 from saeindex.stores.point_checks import check_count
 from saeindex.stores.turns import reading_all
@@ -259,6 +260,7 @@ class FeatureIndex(Surface):
         progress: bool | Callable[[int], object] = False,
         learn_terms: bool = True,
         allow_rejects: bool = False,
+        leave_out: Sequence[str] = (),
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
@@ -275,7 +277,8 @@ class FeatureIndex(Surface):
         is told how many further texts are done. The terms of the collection, words and
         phrases that it uses often and that name no concept, become concepts of the index at the end of an
         upsert of several records once it has 64, and again when as many were written as it had then; not with
-        ``learn_terms=False``.
+        ``learn_terms=False``. ``report.recurring`` are sentences that many records have, such as a signature;
+        those in ``leave_out`` are not read as speech, in this index from now on.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.columns import Columns
@@ -287,6 +290,11 @@ class FeatureIndex(Surface):
         picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         source = open_source(records, columns=picked)
         current = self._made()
+        if leave_out:
+            do = "Give a list of sentences."
+            check_kind(f"leave_out={leave_out!r:.80}", leave_out, (list, tuple, set), do)
+            kept = (*self.state.manifest.leave_out, *leave_out)
+            current.change(lambda _: {"leave_out": tuple(dict.fromkeys(kept))})
         with current.write() as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
@@ -425,9 +433,10 @@ class FeatureIndex(Surface):
             self._opened.store.close()
 
     def __del__(self) -> None:
-        # A state and what is derived of it refer to each other: without this, the directory would stay
-        # locked until the garbage is collected.
-        if not self._is_closed and not sys.is_finalizing():
+        # A state and what is derived of it refer to each other: without this, a directory would stay locked
+        # until the garbage is collected.
+        is_locked = self._opened is not None and self._opened.folder is not None
+        if is_locked and not self._is_closed and not sys.is_finalizing():
             with suppress(SaeIndexError):
                 self.close()
 

@@ -52,6 +52,10 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         bool,
         typer.Option("--allow-rejects", help="Do not exit with 3 if a tenth of the records is rejected."),
     ] = False,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A sentence that is not read, such as a signature. Repeatable; kept by the index."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was rejected.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +85,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
             try:
                 report = opened.upsert(
                     what, split=split or None, columns=columns, batch_size=batch_size, progress=True,
-                    allow_rejects=allow_rejects,
+                    allow_rejects=allow_rejects, leave_out=leave_out or (),
                 )  # fmt: skip
             except RejectedError as error:
                 refused, report = error, error.report
@@ -111,6 +115,11 @@ def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str
         f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "
         f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
     )
+    if report.unread:
+        unread = counted(report.unread, "sentence")
+        say(f"  not read as speech: {unread} in another language, or without content")
+    for each in report.recurring:
+        say(f"  recurs: {visible(each)}; --leave-out leaves it out of what is read")
     for each in report.left_out:
         say(f"  left out: {visible(each)}")
     if rejects:

@@ -26,6 +26,7 @@ import numpy as np
 
 from saeindex.config import LEVEL_STRIDE
 from saeindex.features.lexicon import Lexicon, forms
+from saeindex.language.speech import as_recurring, is_speech
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Evidence:
     ``mean`` (d,) is that of texts. ``named`` is the model of a word that names a concept, ``near`` that of
     all other words, and ``meant`` that of none. With a ``base``, what comes after its features are ``terms``
     of a collection, by name, which change nothing of the evidence of the others. ``of_terms`` (2, t) has what
-    a term's nearness counts, and the log-odds without any.
+    a term's nearness counts, and the log-odds without any. ``unread`` sentences are no speech in this index.
     """
 
     features: IntArray
@@ -107,6 +108,7 @@ class Evidence:
     base: Evidence | None = None
     terms: tuple[str, ...] = ()
     of_terms: FloatArray | None = None
+    unread: frozenset[str] = frozenset()
 
     def is_named(self, features: IntArray) -> NDArray[np.bool_]:
         """Return which features (f,) are those of named concepts."""
@@ -136,6 +138,13 @@ class Evidence:
         np.maximum.at(log_odds, (texts, of_words), said)
         rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
         return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
+
+    def spoken(self, sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_]:
+        """Return which sentences (s,) of texts are speech; see :func:`saeindex.language.speech.is_speech`."""
+        found = is_speech(sentences, ends)
+        if self.unread:
+            found &= [as_recurring(one) not in self.unread for one in sentences]
+        return found
 
     def of_texts(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
@@ -20,6 +20,7 @@ from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
 from saeindex.features.labels import HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
 from saeindex.features.lexicon import forms
+from saeindex.language.speech import as_recurring
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
@@ -133,6 +134,13 @@ class Space:
         ]
         vectors = np.stack([one.vector for one in terms])
         return self.with_concepts(labels, vectors, self.evidence.with_terms(self.n_features, terms))
+
+    def leaving_out(self, sentences: Collection[str]) -> Self:
+        """Return the space with these sentences being no speech, as footers."""
+        if not sentences or self.evidence is None:
+            return self
+        unread = frozenset(map(as_recurring, sentences))
+        return replace(self, evidence=replace(self.evidence, unread=unread))
 
     def without_terms(self) -> Self:
         """Return the space without the terms of a collection."""

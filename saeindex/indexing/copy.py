@@ -191,13 +191,14 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
         new = converter.space
     indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
     manifest = Manifest.describe(new, indexes, known.fields, sentences).model_copy(
-        update={"copying": Copying(source=name, digest=digest)}
+        update={"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
     )
     if target.calibrate or (known.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
     if sentences != "off" and not is_encoded:
         manifest = manifest.model_copy(update={"terms": known.terms})
-    converter = replace(converter, space=new.with_terms([one.term() for one in manifest.terms]))
+    whole = new.with_terms([one.term() for one in manifest.terms]).leaving_out(known.leave_out)
+    converter = replace(converter, space=whole)
     parts = _begun(target, new, manifest)
     try:
         report = _filled(converter, parts, target)
@@ -332,7 +333,7 @@ def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[s
         own = space.with_terms([one.term() for one in terms])
         terms, learned = (*terms, *found_terms(store, own, terms, fields, converter.opened())), records
     if terms != parts.manifest.terms:
-        whole = space.with_terms([one.term() for one in terms])
+        whole = space.with_terms([one.term() for one in terms]).leaving_out(known.leave_out)
         for payloads in recoded(store, whole, space.n_features, fields):
             store.set_payload(payloads)
     return {"terms": terms, "learned": learned}

@@ -146,6 +146,8 @@ class Manifest(Strict):
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
     sentences: SentenceStorage = "off"
     """What is kept of the sentences of records: vectors and spans, spans alone, or nothing."""
+    leave_out: tuple[str, ...] = ()
+    """Sentences that are not read as speech, such as a footer."""
     counts: Counts = Counts()
     is_being_written: bool = False
     """Whether a write has begun and not ended: the counts are those before it."""
@@ -279,7 +281,8 @@ class Manifest(Strict):
 
     def with_own_names(self, space: FeatureSpace) -> FeatureSpace:
         """Return ``space`` with the terms of this index, and the names that a person gave."""
-        return self.edits.applied(space.with_terms([one.term() for one in self.terms]))
+        terms = [one.term() for one in self.terms]
+        return self.edits.applied(space.with_terms(terms).leaving_out(self.leave_out))
 
 
 def index_info(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from saeindex.indexing.sources.ids import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
-from saeindex.language.speech import readable
+from saeindex.language.speech import as_recurring, readable
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
@@ -58,6 +58,9 @@ WINDOWS_AHEAD = 2
 # Maximum vectors of a part, of texts and sentences, unless a single text has more: a store writes so many
 # atomically. A window of 512 records of one sentence is one part.
 PART_VECTORS = 1_050
+# What recurs at the ends of texts: how many sentences of a text's end are counted, the least number of
+# records and their share, and the most different sentences that are counted at a time.
+LAST, MIN_RECURRING, RECURRING, COUNTED = 4, 5, 0.05, 200_000
 # The share of rejected records from which on a run fails, after all others were written.
 MOST_REJECTED = 0.1
 
@@ -70,7 +73,8 @@ class IndexingReport:
     than the encoder reads, which ignores the rest of their texts. ``unread`` sentences are in another
     language, or say nothing ("n/a"): they have no concepts. ``reasons`` are the most common ones of rejects,
     each with its number and first position. ``left_out`` is what was not read at all: files of other kinds in
-    a folder, columns of bytes.
+    a folder, columns of bytes. ``recurring`` are sentences at the end or the beginning of many records, such
+    as a signature, each with their number: upsert(leave_out=[…]) leaves them out of what is read.
     """
 
     read: int = 0
@@ -83,6 +87,7 @@ class IndexingReport:
     seconds: float = 0.0
     reasons: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    recurring: Sequence[str] = ()
 
     def check(self, source: str) -> None:
         """Raise RejectedError, with this report, if a tenth of the records was rejected or more."""
@@ -392,6 +397,7 @@ class Pipeline:
             try:
                 tally.add(batch.window, self._write_window(batch))
                 tally.unread += batch.coded.unread
+                tally.count_ends(batch.coded.sentences)
                 self.on_progress(batch.window.read)
             except BaseException as error:
                 # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
@@ -484,6 +490,8 @@ class _Tally:
     records: int = 0
     truncated: int = 0
     unread: int = 0
+    with_ends: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
     error: BaseException | None = None
 
     def add(self, window: _Window, accepted: Sequence[_Text]) -> None:
@@ -493,10 +501,30 @@ class _Tally:
         self.records += sum(len(text.records) for text in accepted)
         self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)
 
+    def count_ends(self, sentences: Sentences | None) -> None:
+        """Count the sentences at the beginning and the end of texts, which signatures and footers are."""
+        ends = () if sentences is None else sentences.ends
+        for start, end in pairwise(ends):
+            if end - start > 2 and sentences is not None:
+                self.with_ends += 1
+                own = sentences.texts[start:end]
+                self.ends.update({as_recurring(one) for one in (own[0], *own[-LAST:])} - {""})
+        if len(self.ends) > COUNTED:
+            self.ends = Counter({one: count for one, count in self.ends.items() if count > 1})
+
+    def recurring(self) -> list[str]:
+        """Return the sentences that recur in a twentieth of the texts that have three or more."""
+        least = max(MIN_RECURRING, RECURRING * self.with_ends)
+        return [
+            f"{one!r:.80} in {count:,} records" for one, count in self.ends.most_common(3) if count >= least
+        ]
+
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
         counts = self.records, self.truncated, self.unread
-        return IndexingReport(self.read, self.indexed, unchanged, self.rejected, *counts, seconds)
+        return IndexingReport(
+            self.read, self.indexed, unchanged, self.rejected, *counts, seconds, recurring=self.recurring()
+        )
 
 
 def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:

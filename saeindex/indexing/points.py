@@ -28,7 +28,6 @@ from saeindex.config import (
 )
 from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import level_codes
-from saeindex.language.speech import is_speech
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Record, SparseCode
 
@@ -188,7 +187,7 @@ class Coded:
         """Find the evidence of sentences, if there are any, and if the space has named concepts."""
         if sentences is None or space.evidence is None:
             return cls(dense, code, space, sentences, None)
-        spoken = is_speech(sentences.texts, sentences.ends)
+        spoken = space.evidence.spoken(sentences.texts, sentences.ends)
         own = sentences.texts, sentences.vectors, sentences.ends, np.flatnonzero(spoken)
         return cls(dense, code, space, sentences, space.evidence.of_texts(*own), int((~spoken).sum()))
 

@@ -22,7 +22,7 @@ from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, half_from_text, half_to_text
 from saeindex.indexing.proof import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
-from saeindex.language.speech import is_speech, readable
+from saeindex.language.speech import readable
 from saeindex.protocols import PhraseEncoder
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
@@ -301,7 +301,7 @@ def _terms_in(
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
     read = space.evidence.may_say_terms(every)
-    read = read[is_speech(every, ends)[read]]
+    read = read[space.evidence.spoken(every, ends)[read]]
     embedded = np.concatenate(vectors).astype(np.float32)
     found = space.evidence.without_words.of_texts(every, embedded, ends, read)
     return [[one for one in own if one.feature >= first] for own in found]

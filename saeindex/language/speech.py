@@ -104,6 +104,11 @@ def is_speech(sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_
     return found
 
 
+def as_recurring(sentence: str) -> str:
+    """Return the form in which a sentence is compared with those of other texts."""
+    return " ".join(sentence.casefold().split()).strip(" .,;:!-–—")
+
+
 def says_something(text: str) -> bool:
     """Return whether a text has a word, and is no answer such as "none", "n/a" or "ok"."""
     return bool(_WORD.search(text)) and text.casefold().strip(" .!?-–—'\"()[]*_/\\") not in NO_ANSWERS

@@ -25,12 +25,12 @@ from saeindex.search.checks import check_query
 from saeindex.search.filter_checks import FilterChecks
 from saeindex.search.grouping import WHOLE
 from saeindex.search.optimizer import SAMPLED, Estimate, choose, estimated
-from saeindex.search.prepared import About, Prepared
+from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
-from saeindex.steering.steering import ResolvedSteer, Steering
+from saeindex.steering.steering import ResolvedSteer, SteerResolver
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
@@ -62,7 +62,7 @@ class Planner:
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
         self.checks = FilterChecks(state, self._required, self._estimate)
         self.resolver = Resolver(state)
-        self.steering = Steering(state, self.resolver, partial(profile_direction, state))
+        self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
     def plan(self, query: Query) -> Prepared:
         """Return the prepared ``query``; raises on bad input and on unknown concepts."""
@@ -131,11 +131,11 @@ class Planner:
         steers: Sequence[ResolvedSteer],
         vector: FloatArray,
         rescorer: PropertyRanking | None,
-    ) -> About:
+    ) -> AskedConcepts:
         """Return the named concepts that a query is about, of its filter, steers, text and property."""
         evidence = self.state.space.evidence
         if evidence is None or not self.state.spoken:
-            return About()
+            return AskedConcepts()
         terms = [node for node, _ in walk(where) if isinstance(node, ConceptTerm)] if where else []
 
         def features(node: ConceptTerm) -> Sequence[int]:
@@ -153,7 +153,7 @@ class Planner:
         if rescorer is not None:
             about |= {one.id for one in rescorer.shown.concepts if one.weight > 0 and not one.is_weak}
         least = {feature: LEAST_POSSIBLE for node in doubted for feature in features(node)}
-        return About(frozenset(asked), dict.fromkeys(about, PRESENT) | least)
+        return AskedConcepts(frozenset(asked), dict.fromkeys(about, PRESENT) | least)
 
     def _cut(self, text: str) -> tuple[str, ...]:
         """Return a warning on a text that is longer than the encoder reads."""
@@ -194,6 +194,8 @@ class Planner:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
         from qdrant_client.models import Filter, HasIdCondition
 
+        if query_filter is None:
+            return None
         rows = self.state.sample().rows
         nearness = rows.x @ vector
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]

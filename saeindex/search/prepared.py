@@ -40,7 +40,7 @@ FUSIONS = {
 SHOWN_PARTS, SHOWN_NAMES = 6, 3
 
 
-class About(NamedTuple):
+class AskedConcepts(NamedTuple):
     """The features of the named concepts that a query is about, and those that its filter and steers ask for.
 
     ``least`` is the least evidence of each that a hit shows: less where the filter asks for what is possible.
@@ -85,7 +85,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
-    about: About = field(default_factory=About)
+    about: AskedConcepts = field(default_factory=AskedConcepts)
     scans: tuple[Scan, ...] = ()
 
     @property

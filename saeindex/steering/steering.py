@@ -59,7 +59,7 @@ class ResolvedSteer:
     strength: float
 
 
-class Steering:
+class SteerResolver:
     """Resolves targets to directions, and caches them until the collection changes."""
 
     def __init__(self, state: IndexState, resolver: Resolver, profile: Callable[[str], Direction]) -> None:

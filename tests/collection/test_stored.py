@@ -258,7 +258,7 @@ def test_the_daily_verbs_on_the_command_line(folder: Path, monkeypatch: pytest.M
     assert run("export|notes.idx|--to|rest.jsonl")["exported"] == 3
     nothing = call("delete", "notes.idx", "--where", "metadata.plce = 4", "--yes")
     assert nothing.returncode == 1
-    assert "no sampled record has metadata.plce; did you mean metadata.place?" in nothing.stderr
+    assert "no record has metadata.plce; did you mean metadata.place?" in nothing.stderr
     for wrong in (
         ["--id", "n1"],
         [],

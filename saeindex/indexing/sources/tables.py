@@ -258,10 +258,8 @@ class _Cells:
     first: str = ""
     has_others: bool = False
 
-    def add(self, cell: object) -> None:
-        if not isinstance(cell, str):  # JSON that an export wrote
-            self.kinds.add("text")
-        elif cell.casefold() in ("true", "false"):
+    def add(self, cell: str) -> None:
+        if cell.casefold() in ("true", "false"):
             self.kinds.add("truth value")
         elif _INTEGER.fullmatch(cell):
             self.kinds.add("number")
@@ -300,7 +298,7 @@ class CellKinds:
     def add(self, fields: Mapping[str, Any]) -> None:
         """Look at a row."""
         for name, cell in fields.items():
-            if cell is not None:
+            if cell is not None and not name.startswith(OF_METADATA):  # else JSON, of any kind
                 known = self._columns.get(name) or self._columns.setdefault(name, _Cells())
                 if not known.are_text:
                     known.add(cell)
