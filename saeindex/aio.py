@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial, wraps
+from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.operations.analysis import Analysis
 from saeindex.operations.operation import Change, Operation
-from saeindex.operations.surfaces import AsyncSurface
+from saeindex.operations.surfaces import AsyncSurface, awaited
 from saeindex.schema import check_kind
 from saeindex.stores.base import closed_error
 from saeindex.stores.event_loop import answered, driven
@@ -30,22 +30,9 @@ if TYPE_CHECKING:
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.types import JsonObject
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 WORKERS = 4
-
-
-def _awaited(
-    method: Callable[Concatenate[FeatureIndex, P], R],
-) -> Callable[Concatenate[AsyncFeatureIndex, P], Awaitable[R]]:
-    """Return an async method that runs ``method`` of :class:`FeatureIndex` on a worker thread."""
-
-    @wraps(method)
-    async def call(self: AsyncFeatureIndex, /, *args: P.args, **options: P.kwargs) -> R:
-        return await self.run(partial(method, self.index, *args, **options))
-
-    return call
 
 
 class AsyncFeatureIndex(AsyncSurface):
@@ -179,11 +166,11 @@ class AsyncFeatureIndex(AsyncSurface):
             raise closed_error("a call") from None
         return await running
 
-    copy = _awaited(FeatureIndex.copy)
-    export = _awaited(FeatureIndex.export)
-    info = _awaited(FeatureIndex.info)
-    refresh = _awaited(FeatureIndex.refresh)
-    upsert = _awaited(FeatureIndex.upsert)
+    copy = awaited(FeatureIndex.copy)
+    export = awaited(FeatureIndex.export)
+    info = awaited(FeatureIndex.info)
+    refresh = awaited(FeatureIndex.refresh)
+    upsert = awaited(FeatureIndex.upsert)
 
     async def close(self) -> None:
         """Wait for running calls, then flush and release the store."""

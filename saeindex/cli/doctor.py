@@ -6,8 +6,7 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,29 +21,22 @@ from saeindex.config import (
     DOCUMENT,
     EVIDENCE,
     LEVEL_STRIDE,
-    LEVELS,
     LEVELS_OF,
     SAE,
-    SENTENCES,
     SPANS,
     TEXT,
     suffixed,
 )
-from saeindex.errors import SaeIndexError, copy_command
+from saeindex.errors import SaeIndexError
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from saeindex.index import FeatureIndex
     from saeindex.protocols import Point
 
 SAMPLE = 32
 NAMED = 3
-# Vectors of sentences that are read at once, unless one record has more.
-SENTENCES_AT_ONCE = 5_000
 # Minimum cosine of a stored and a new vector: bf16 against fp32 gives .9999, another model far less.
 MIN_COSINE = 0.999
 # The level of all that is evidence, and by how much evidence may differ, in percent.
@@ -103,9 +95,7 @@ def _index(name: str, url: str | None) -> list[Check]:
                 for part, examine in (
                     ("counts", _check_counts),
                     ("records", _check_records),
-                    ("facets", _check_facets),
                     ("codes", _check_codes),
-                    ("sentences", _check_sentences),
                 )
                 for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
             ]
@@ -161,14 +151,22 @@ def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
 
 def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     """Read every record: each must have its parts, and each document all its records."""
-    from saeindex.indexing.points import count_in
+    from saeindex.indexing.points import DOCUMENT_HASH, count_in
+    from saeindex.stores.base import pages
 
-    found = _reading(index)
-    if found.unfit:
+    manifest, unfit = index.state.manifest, list[str]()
+    documents: Counter[tuple[str, str]] = Counter()
+    texts = ("", *manifest.fields) if manifest.sentences != "off" else ()
+    for page in pages(index.state.store, None, with_vectors=[DENSE]):
+        for point in page.points:
+            if not _is_whole(point) or not all(_are_spans(point, name) for name in texts):
+                unfit.append(str(point.payload.get("record_id", point.id)))
+            elif mark := point.payload.get(DOCUMENT_HASH):
+                documents[point.payload[DOCUMENT], mark] += 1
+    if unfit:
         again = "Index them again, or delete these points"
-        return False, f"{len(found.unfit):,} points lack a part of a record: {_named(found.unfit)}. {again}"
-    marked = found.documents.items()
-    incomplete = list(dict.fromkeys(one for (one, mark), has in marked if has != count_in(mark)))
+        return False, f"{len(unfit):,} points lack a part of a record: {_named(unfit)}. {again}"
+    incomplete = list(dict.fromkeys(one for (one, mark), has in documents.items() if has != count_in(mark)))
     if incomplete:
         why = "records of it were deleted, or a write was interrupted"
         again = "`saeindex index` of the text writes all of it again"
@@ -177,49 +175,8 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     return True, f"all {counted(index.state.store.count(), 'record')} are complete"
 
 
-def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
-    """Compare the engine's counts of all concepts with what is stored."""
-    counts = _reading(index).codes.copy()
-    for code, count in index.state.store.facet(CONCEPTS, limit=index.space.n_features * LEVELS):
-        counts[int(code)] -= count
-    if wrong := int((counts != 0).sum()):
-        cure = f"Run {copy_command(index.name)}: it makes a new index of the records"
-        return False, f"the engine counts {counted(wrong, 'level code')} otherwise than stored. {cure}"
-    return True, "the engine counts all concepts as they are stored"
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What all points have: those that lack a part, codes by number, and records by document and its hash."""
-
-    codes: NDArray[np.int64]
-    unfit: list[str] = field(default_factory=list)
-    documents: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
 def _is_whole(point: Point) -> bool:
     return {"record_id", "text", "content_hash", CONCEPTS} <= point.payload.keys() and DENSE in point.vectors
-
-
-@lru_cache(maxsize=1)
-def _reading(index: FeatureIndex) -> _Reading:
-    import numpy as np
-
-    from saeindex.indexing.points import DOCUMENT_HASH
-    from saeindex.stores.base import pages
-
-    n_codes = index.space.n_features * LEVEL_STRIDE
-    found = _Reading(np.zeros(n_codes, np.int64))
-    for page in pages(index.state.store, None, with_vectors=[DENSE]):
-        for point in page.points:
-            if not _is_whole(point):
-                found.unfit.append(str(point.payload.get("record_id", point.id)))
-                continue
-            codes = np.array(point.payload[CONCEPTS], np.int64)
-            found.codes += np.bincount(codes, minlength=n_codes)[:n_codes]
-            if mark := point.payload.get(DOCUMENT_HASH):
-                found.documents[point.payload[DOCUMENT], mark] += 1
-    return found
 
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
@@ -278,39 +235,6 @@ def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
     return free | {
         (feature, POSSIBLE): p for feature, p in zip(named, payload.get(EVIDENCE, ()), strict=False)
     }
-
-
-def _check_sentences(index: FeatureIndex) -> tuple[bool, str]:
-    """Read the spans of every record, and count the vectors of sentences, which are read a few at a time."""
-    from saeindex.indexing.sentences import runs
-    from saeindex.stores.base import pages
-
-    kept, store = index.state.manifest, index.state.store
-    if kept.sentences == "off":
-        return True, "none are kept"
-    bases, fields = (TEXT, SPANS), ("", *kept.fields)
-    payload = ["record_id", *(suffixed(base, name) for base in bases for name in fields)]
-    names, wrong, count = [*kept.layout.multi], list[str](), 0
-    for page in pages(store, None, with_payload=payload):
-        for run in runs(page.points, lambda one: sum(_span_counts(one, fields)), SENTENCES_AT_ONCE):
-            found = store.get([one.id for one in run], False, names) if names else []
-            stored: dict[Any, Mapping[str, Any]] = {one.id: one.vectors for one in found}
-            for one in run:
-                counts = _span_counts(one, fields)
-                rows = stored.get(one.id, {})
-                vectors = [len(rows.get(suffixed(SENTENCES, name), ())) for name in fields]
-                is_well = all(_are_spans(one, name) for name in fields) and (not names or vectors == counts)
-                wrong += [] if is_well else [str(one.payload.get("record_id", one.id))]
-                count += sum(counts)
-    if wrong:
-        again = "Delete them, and index them again"
-        return False, f"{counted(len(wrong), 'record')} with other sentences: {_named(wrong)}. {again}"
-    return True, f"{counted(count, 'sentence')} are where the texts are"
-
-
-def _span_counts(point: Point, fields: Sequence[str]) -> list[int]:
-    """Return the number of sentences of each text of a point."""
-    return [len(point.payload.get(suffixed(SPANS, name), ())) // 2 for name in fields]
 
 
 def _are_spans(point: Point, field: str) -> bool:

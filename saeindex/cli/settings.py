@@ -7,6 +7,7 @@ the environment (``SAEINDEX_LIMIT=20``), or from the option itself; each is stro
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from saeindex.files import CACHE_VARIABLE
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
-    from pydantic_settings import BaseSettings
+    from pydantic import BaseModel
 
 PREFIX = "SAEINDEX_"
 FILE_VARIABLE = "SAEINDEX_SETTINGS"
@@ -98,21 +99,26 @@ def settings_file() -> Path | None:
 def settings_in_force() -> list[Setting]:
     """Return all settings; InvalidInputError for an unknown name or a value of the wrong kind."""
     from pydantic import ValidationError
-    from pydantic_settings import EnvSettingsSource
 
     model, file = _model(), settings_file()
-    from_file = _in_file(file, model)
-    from_environment = EnvSettingsSource(model, env_prefix=PREFIX)()
-    _check_names(from_file, model, f"settings file {str(file)!r}", "")
-    variables = dict.fromkeys(_variables())
-    _check_names({one[len(PREFIX) :].lower(): None for one in variables}, model, "the environment", PREFIX)
-    given = {name: (value, f"file {file}") for name, value in from_file.items()}
-    given |= {name: (value, f"variable {PREFIX}{name.upper()}") for name, value in from_environment.items()}
+    variables = {one[len(PREFIX) :].lower(): os.environ[one] for one in _variables()}
+    given: dict[str, tuple[Any, str]] = {}
+    for values, place, prefix in (
+        (_in_file(file), f"settings file {str(file)!r}", ""),
+        (variables, "the environment", PREFIX),
+    ):
+        spelled = {
+            name: f"{prefix}{name}".upper() if prefix else name for name in (*model.model_fields, *values)
+        }
+        for name, value in values.items():
+            if name not in model.model_fields:
+                known = ", ".join(spelled[one] for one in model.model_fields)
+                raise InvalidInputError(place, f"no setting has the name {spelled[name]}", f"Use: {known}.")
+            given[name] = value, f"variable {spelled[name]}" if prefix else f"file {file}"
     try:
         read = model.model_validate({name: value for name, (value, _) in given.items()})
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        name = str(fault["loc"][0])
+        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
         do = f"Set {model.model_fields[name].description} so, or remove it there."
         raise InvalidInputError(f"setting {name} ({given[name][1]})", first_fault(error), do) from None
     return [
@@ -121,13 +127,10 @@ def settings_in_force() -> list[Setting]:
     ]
 
 
-def _model() -> type[BaseSettings]:
-    from pydantic import Field
-    from pydantic_settings import BaseSettings, SettingsConfigDict
+def _model() -> type[BaseModel]:
+    from pydantic import BaseModel, Field
 
-    class Settings(BaseSettings):
-        model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
-
+    class Settings(BaseModel):
         url: str | None = Field(None, description="a Qdrant server, where INDEX is a collection")
         space: str | None = Field(None, description="the feature space of new indexes")
         split: int | None = Field(None, ge=8, description="tokens of the records that texts are split into")
@@ -144,34 +147,19 @@ def _model() -> type[BaseSettings]:
     return Settings
 
 
-def _in_file(file: Path | None, model: type[BaseSettings]) -> dict[str, Any]:
+def _in_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    from pydantic_settings import TomlConfigSettingsSource
-
     if file.stat().st_size > MAX_BYTES:
         found = f"it has more than {MAX_BYTES:,} bytes"
         raise InvalidInputError(f"settings file {str(file)!r}", found, "Use a file with settings only.")
     try:
-        read: dict[str, Any] = TomlConfigSettingsSource(model, file).toml_data
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        found = (
-            f"it cannot be read: {error.strerror}"
-            if isinstance(error, OSError)
-            else f"it is not TOML: {error}"
-        )
+        is_unread = isinstance(error, OSError)
+        found = f"it cannot be read: {error}" if is_unread else f"it is not TOML: {error}"
         do = 'Write lines such as: space = "NAME".'
         raise InvalidInputError(f"settings file {str(file)!r}", found, do) from None
-    return read
-
-
-def _check_names(given: Mapping[str, Any], model: type[BaseSettings], where: str, prefix: str) -> None:
-    known = [*model.model_fields]
-    for name in given:
-        if name not in known:
-            shown = ", ".join(f"{prefix}{one.upper() if prefix else one}" for one in known)
-            found = f"no setting has the name {prefix}{name.upper() if prefix else name}"
-            raise InvalidInputError(where, found, f"Use: {shown}.")
 
 
 def _variables() -> list[str]:

@@ -14,13 +14,14 @@ from saeindex.client.connection import Connection
 from saeindex.client.jobs import PAGE, Job, Jobs
 from saeindex.client.remote_index import RemoteIndex
 from saeindex.operations.operation import Operation
-from saeindex.operations.surfaces import AsyncSurface
+from saeindex.operations.surfaces import AsyncSurface, awaited
 
 if TYPE_CHECKING:
     from saeindex.indexing.pipeline import IndexingReport
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Twin = TypeVar("Twin")
 WORKERS = 16
 
 
@@ -64,27 +65,15 @@ class Client:
         self.close()
 
 
-def awaited(
-    method: Callable[Concatenate[RemoteIndex, P], R],
-) -> Callable[Concatenate[AsyncRemoteIndex, P], Awaitable[R]]:
-    """Return an async method that runs ``method`` of :class:`RemoteIndex` on a worker thread."""
-
-    @wraps(method)
-    async def call(self: AsyncRemoteIndex, /, *args: P.args, **options: P.kwargs) -> R:
-        return await self.client.run(partial(method, self.index, *args, **options))
-
-    return call
-
-
 def awaited_job(
-    method: Callable[Concatenate[RemoteIndex, P], Job],
-) -> Callable[Concatenate[AsyncRemoteIndex, P], Awaitable[AsyncJob]]:
-    """Return an async method that runs ``method`` of :class:`RemoteIndex`, and returns its job."""
+    method: Callable[Concatenate[Twin, P], Job], twin: str = "index"
+) -> Callable[Concatenate[Any, P], Awaitable[AsyncJob]]:
+    """Return an async method that does what ``method`` does, as :func:`awaited`, and returns its job."""
+    job_of = awaited(method, twin)
 
     @wraps(method)
-    async def call(self: AsyncRemoteIndex, /, *args: P.args, **options: P.kwargs) -> AsyncJob:
-        job = await self.client.run(partial(method, self.index, *args, **options))
-        return AsyncJob(self.client, job)
+    async def call(self: Any, /, *args: P.args, **options: P.kwargs) -> AsyncJob:
+        return AsyncJob(self.client, await job_of(self, *args, **options))
 
     return call
 
@@ -109,13 +98,8 @@ class AsyncClient:
         """See :meth:`Client.index`."""
         return AsyncRemoteIndex(self, self.client.index(name))
 
-    async def indexes(self) -> list[str]:
-        """See :meth:`Client.indexes`."""
-        return await self.run(self.client.indexes)
-
-    async def embeddings(self, index: str, texts: Sequence[str]) -> list[list[float]]:
-        """See :meth:`Client.embeddings`."""
-        return await self.run(partial(self.client.embeddings, index, texts))
+    indexes = awaited(Client.indexes, "client")
+    embeddings = awaited(Client.embeddings, "client")
 
     @property
     def jobs(self) -> AsyncJobs:
@@ -151,6 +135,10 @@ class AsyncRemoteIndex(AsyncSurface):
         """Return the result of an operation, computed by the server."""
         return await self.client.run(partial(self.index.perform, operation))
 
+    async def run(self, call: Callable[[], R]) -> R:
+        """Run ``call`` on one of the client's threads and return its result."""
+        return await self.client.run(call)
+
     submit, submit_upsert = awaited_job(RemoteIndex.submit), awaited_job(RemoteIndex.submit_upsert)
     upsert, export, info = awaited(RemoteIndex.upsert), awaited(RemoteIndex.export), awaited(RemoteIndex.info)
 
@@ -173,45 +161,30 @@ class AsyncJobs:
 
 
 class AsyncJob:
-    """A :class:`saeindex.client.jobs.Job` whose requests are awaited; ``job`` is as it was seen last."""
+    """A :class:`saeindex.client.jobs.Job` whose requests are awaited; ``job`` is as it was seen last.
+
+    ``wait`` takes one of the client's threads meanwhile.
+    """
 
     def __init__(self, client: AsyncClient, job: Job) -> None:
         """Called by the client, not by users."""
-        self._client, self.job, self.id = client, job, job.id
+        self.client, self.job, self.id, self.run = client, job, job.id, client.run
 
     @property
     def state(self) -> str:
         """Queued, running, done, failed or cancelled."""
         return self.job.state
 
-    async def wait(
-        self, progress: Callable[[int], object] | None = None, timeout: float | None = None
-    ) -> AsyncJob:
-        """See :meth:`Job.wait`; it takes one of the client's threads meanwhile."""
-        await self._client.run(partial(self.job.wait, progress, timeout))
-        return self
-
-    async def refresh(self) -> AsyncJob:
-        """See :meth:`Job.refresh`."""
-        await self._client.run(self.job.refresh)
-        return self
-
-    async def result(self) -> Any:
-        """See :meth:`Job.result`."""
-        return await self._client.run(self.job.result)
-
     async def report(self) -> IndexingReport:
         """See :attr:`Job.report`."""
-        return await self._client.run(lambda: self.job.report)
+        return await self.run(lambda: self.job.report)
 
     async def rejects(self) -> builtins.list[dict[str, Any]]:
         """See :attr:`Job.rejects`."""
-        return await self._client.run(lambda: self.job.rejects)
+        return await self.run(lambda: self.job.rejects)
 
-    async def cancel(self) -> AsyncJob:
-        """See :meth:`Job.cancel`."""
-        await self._client.run(self.job.cancel)
-        return self
+    wait, refresh = awaited_job(Job.wait, "job"), awaited_job(Job.refresh, "job")
+    cancel, result = awaited_job(Job.cancel, "job"), awaited(Job.result, "job")
 
     def __repr__(self) -> str:
         return f"Async{self.job!r}"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-from uuid import uuid4
 
 from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, rebuilt
 from saeindex.schema import check_kind
@@ -52,7 +51,7 @@ class Connection:
             AccessError: the key is wrong or does not allow it. ServerError: no answer after all attempts.
             The errors of the library, as the server found them.
         """
-        headers = {"Accept": JSON, "Idempotency-Key": uuid4().hex}
+        headers = {"Accept": JSON}
         given = {name: value for name, value in (params or {}).items() if value is not None}
         for attempt in range(self._retries + 1):
             try:

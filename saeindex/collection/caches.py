@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Value = TypeVar("Value")
-KEPT = 256
+# Vectors of texts: those of one index, 3 MB at 384 dimensions.
+KEPT = 2_048
 
 
 class Memo(Generic[Value]):
@@ -47,7 +48,7 @@ class Memo(Generic[Value]):
 
 
 class QueryVectors:
-    """Encodes query texts and caches the last 256 vectors; thread-safe."""
+    """Encodes query texts and caches the last 2,048 vectors; thread-safe."""
 
     def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
         """``encode`` turns texts into vectors (n, d)."""
@@ -59,7 +60,7 @@ class QueryVectors:
         return self._kept.get(text, lambda: self._encoded([text])[0])
 
     def warm(self, texts: Sequence[str]) -> None:
-        """Encode the texts (at most 256) that are not cached yet, in one batch."""
+        """Encode the texts (at most 2,048) that are not cached yet, in one batch."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
         for text, vector in zip(fresh, self._encoded(fresh) if fresh else (), strict=True):
             self._kept.keep(text, vector)

@@ -15,8 +15,7 @@ import qdrant_client.models  # noqa: F401
 
 from saeindex._version import __version__
 from saeindex.errors import NotFoundError, SaeIndexError, installed
-from saeindex.integrations.mcp_answers import TOKEN_BYTES, fitted, text_of
-from saeindex.integrations.mcp_tools import BUDGET, TOOLS, Reach
+from saeindex.integrations.mcp_tools import BUDGET, TOKEN_BYTES, TOOLS, Reach, Tool, fitted, text_of
 from saeindex.schema import adapter, from_json
 from saeindex.types import LINES, JsonObject, cut, visible
 
@@ -86,8 +85,8 @@ def mcp_server(reach: Reach) -> Server[Any]:
         Described(
             name=one.name,
             description=" ".join((one.__doc__ or "").split()),
-            input_schema=_schema(one, "validation"),
-            output_schema=_schema(one.answer, "serialization"),
+            input_schema=_input_of(one),
+            output_schema=_output_of(one),
             annotations=reads,
         )
         for one in TOOLS.values()
@@ -125,14 +124,21 @@ async def _called(reach: Reach, name: str, given: JsonObject) -> CallToolResult:
         if (kind := TOOLS.get(name)) is None:
             raise NotFoundError(f"tool {name!r:.80}", "there is none", f"Use {', '.join(TOOLS)}.")
         tool = from_json(kind, given)
-        found = await to_thread.run_sync(fitted, await tool.run(reach), tool.budget_tokens)
+        found = await to_thread.run_sync(fitted, await tool.run(reach), tool.items, tool.budget_tokens)
     except SaeIndexError as error:
         said = cut(visible(str(error), LINES), BUDGET * TOKEN_BYTES)
         return CallToolResult(content=[TextContent(text=said)], is_error=True)
     return CallToolResult(content=[TextContent(text=text_of(found))], structured_content=found)
 
 
-def _schema(kind: Any, mode: Any) -> dict[str, Any]:
-    """Return the JSON schema of a tool or an answer; the tool itself is described beside it."""
-    found: dict[str, Any] = adapter(kind).json_schema(mode=mode)
+def _input_of(kind: type[Tool]) -> dict[str, Any]:
+    """Return the JSON schema of what a tool takes; the tool itself is described beside it."""
+    found: dict[str, Any] = adapter(kind).json_schema()
     return {name: value for name, value in found.items() if name not in ("title", "description")}
+
+
+def _output_of(kind: type[Tool]) -> dict[str, Any]:
+    """Return the JSON schema of an answer: its list, and what did not fit into the budget."""
+    left_out = {"type": "string", "description": "what did not fit into the budget"}
+    properties = {kind.items: {"type": "array"}, "left_out": left_out}
+    return {"type": "object", "properties": properties, "required": [*properties]}

@@ -1,4 +1,4 @@
-"""The tools that a language model has over MCP: each is a request, with the answer that it gets.
+"""The tools that a language model has over MCP, and how their answers fit into a budget of tokens.
 
 As with operations, names, types, defaults and descriptions stand in the fields, once. A tool asks a
 :class:`Reach`, which performs operations for the one who calls.
@@ -6,14 +6,16 @@ As with operations, names, types, defaults and descriptions stand in the fields,
 
 from __future__ import annotations
 
+import json
+import sys
+from bisect import bisect_right
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import Field
 
 from saeindex.errors import MismatchError, NotFoundError
-from saeindex.integrations import mcp_answers as answers
-from saeindex.language.fields import RECORD_ID
+from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.operations.associations import Correlate
 from saeindex.operations.concepts import Find, ProfileNames
 from saeindex.operations.differences import DiffGroups
@@ -21,18 +23,25 @@ from saeindex.operations.records import Count, Get, MetadataFields
 from saeindex.operations.search import FindContext, Search
 from saeindex.report.model import describe
 from saeindex.schema import Texts, Whole, request
-from saeindex.types import shown_label
+from saeindex.types import LINES, JsonObject, cut, shown_label, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from saeindex.collection.metadata_fields import MetadataField
     from saeindex.operations.operation import Operation
+    from saeindex.search.context import Passage
+    from saeindex.search.hits import Hit
     from saeindex.types import Part, Proof
 
 R = TypeVar("R")
 BUDGET, LEAST_BUDGET, MOST_BUDGET = 2_000, 500, 50_000
 SHOWN_CONCEPTS, SHOWN_PROOFS, SHOWN_PARTS, SHOWN_VALUES = 4, 3, 3, 3
+TOKEN_BYTES = 3
+# The characters that a text is cut to before whole items are left out.
+LEAST_CHARS = 80
+# What is used again as it is, and never cut.
+NAMES = ("id", "name")
 WHERE = "a condition: concepts in double quotes, and metadata: '\"crime\" AND metadata.year >= 1990'"
 STEER = "concepts to add to the query or to take away, with strengths: '+crime:2 -war:1', '+profile:NAME'"
 PROPERTY = "a property of the texts to rank by, in words: 'sounds defensive'"
@@ -50,17 +59,17 @@ class Reach(Protocol):
 
 @request
 class Tool:
-    """What a language model asks for."""
+    """What a language model asks for; ``items`` names the list of the answer whose last may be left out."""
 
     name: ClassVar[str]
-    answer: ClassVar[type[answers.Answer]]
+    items: ClassVar[str]
 
     _: KW_ONLY
     budget_tokens: Whole = Field(
         default=BUDGET, ge=LEAST_BUDGET, le=MOST_BUDGET, description="the most tokens of the answer"
     )
 
-    async def run(self, reach: Reach) -> answers.Answer:
+    async def run(self, reach: Reach) -> JsonObject:
         """Return the answer, of any length."""
         raise NotImplementedError
 
@@ -69,11 +78,11 @@ class Tool:
 class ListIndexes(Tool):
     """List the indexes that can be asked, with their numbers of records and their metadata fields."""
 
-    name, answer = "list_indexes", answers.IndexList
+    name, items = "list_indexes", "indexes"
 
-    async def run(self, reach: Reach) -> answers.IndexList:
+    async def run(self, reach: Reach) -> JsonObject:
         """List."""
-        return answers.IndexList(indexes=tuple([await _entry(reach, name) for name in await reach.names()]))
+        return {self.items: [await _entry(reach, name) for name in await reach.names()]}
 
 
 @request
@@ -85,16 +94,16 @@ class OfIndex(Tool):
         default=None, description="the name of the index; only needed where there are several"
     )
 
-    async def named(self, reach: Reach) -> str:
-        """Return the name of the index; NotFoundError if there is none of it, or several without it."""
-        names = await reach.names()
-        if self.index is None and len(names) == 1:
-            return names[0]
-        if self.index not in names:
-            asked = "no index" if self.index is None else f"index {self.index!r:.80}"
+    async def ask(self, reach: Reach, operation: Operation[R]) -> R:
+        """Perform an operation; NotFoundError if there is no index of the name, or several without it."""
+        names, index = await reach.names(), self.index
+        if index is None and len(names) == 1:
+            (index,) = names
+        if index not in names:
+            asked = "no index" if index is None else f"index {index!r:.80}"
             found = f"there are {', '.join(names)}" if names else "there is none"
             raise NotFoundError(asked, found, "Name one of them, as list_indexes does.")
-        return self.index
+        return await reach.perform(index, operation)
 
 
 @request
@@ -105,7 +114,7 @@ class SearchRecords(OfIndex):
     metadata, its strongest concepts, and the sentences that prove the concepts asked for.
     """
 
-    name, answer = "search", answers.FoundRecords
+    name, items = "search", "hits"
 
     query: str = Field(default="", description="the text to search for, ranked by meaning")
     _: KW_ONLY
@@ -114,28 +123,25 @@ class SearchRecords(OfIndex):
     property: str | None = Field(default=None, description=PROPERTY)
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of hits")
 
-    async def run(self, reach: Reach) -> answers.FoundRecords:
+    async def run(self, reach: Reach) -> JsonObject:
         """Search."""
-        asked = Search(
-            self.query, where=self.where, steer=self.steer, property=self.property, limit=self.limit
+        found = await self.ask(
+            reach,
+            Search(self.query, where=self.where, steer=self.steer, property=self.property, limit=self.limit),
         )
-        found = await reach.perform(await self.named(reach), asked)
-        hits = tuple(
-            answers.FoundRecord(
-                id=hit.id,
-                document=hit.document,
-                score=_short(hit.score),
-                text=hit.text,
-                metadata=hit.metadata,
-                concepts=tuple(
+        hits = [
+            {
+                **_text_of_record(hit),
+                "score": _short(hit.score),
+                "concepts": [
                     f"#{one.id} {shown_label(one.label, one.is_weak)}"
                     for one in hit.features[:SHOWN_CONCEPTS]
-                ),
-                evidence=_sentences(hit.evidence),
-            )
+                ],
+                "evidence": _sentences(hit.evidence),
+            }
             for hit in found
-        )
-        return answers.FoundRecords(hits=hits, understood="\n".join(found.plan.understood))
+        ]
+        return {self.items: hits, "understood": "\n".join(found.plan.understood)}
 
 
 @request
@@ -143,27 +149,23 @@ class PassagesToCite(OfIndex):
     """Get the passages to read and cite for a question: sentences of the best records on different concepts.
 
     Prefer this to search for answering questions: it takes the sentences that matter, within the budget.
+    Cite a passage as its `cite`.
     """
 
-    name, answer = "context", answers.CitedPassages
+    name, items = "context", "passages"
 
     question: str = Field(description="the question, in words")
     _: KW_ONLY
     where: str | None = Field(default=None, description=WHERE)
 
-    async def run(self, reach: Reach) -> answers.CitedPassages:
+    async def run(self, reach: Reach) -> JsonObject:
         """Search, and choose; with fewer tokens of text until the answer fits."""
-        name, tokens = await self.named(reach), self.budget_tokens
+        tokens = self.budget_tokens
         while True:
-            found = await reach.perform(
-                name, FindContext(self.question, where=self.where, budget_tokens=tokens)
-            )
-            passages = tuple(
-                answers.CitedPassage(f"[{one.number}]", one.id, one.document, one.text, one.metadata)
-                for one in found.passages
-            )
-            answer = answers.CitedPassages(passages=passages, searched=found.records)
-            size = answers.tokens_of(answer.to_json())
+            found = await self.ask(reach, FindContext(self.question, where=self.where, budget_tokens=tokens))
+            passages = [{"cite": f"[{one.number}]", **_text_of_record(one)} for one in found.passages]
+            answer = {self.items: passages, "searched": found.records, "left_out": ""}
+            size = tokens_of(answer)
             if size <= self.budget_tokens or len(passages) < 2:
                 return answer
             tokens = max(1, tokens * self.budget_tokens // size)
@@ -171,32 +173,34 @@ class PassagesToCite(OfIndex):
 
 @request
 class FindConcepts(OfIndex):
-    """Find the concepts of an index that match a word or phrase, for conditions and steering."""
+    """Find the concepts of an index that match a word or phrase, for conditions and steering.
 
-    name, answer = "find_concepts", answers.NamedFeatures
+    `feature` is the number that names a concept there; a `match` of about 1 is the best.
+    """
+
+    name, items = "find_concepts", "concepts"
 
     phrase: str = Field(description="a word or a phrase")
     _: KW_ONLY
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of concepts")
 
-    async def run(self, reach: Reach) -> answers.NamedFeatures:
+    async def run(self, reach: Reach) -> JsonObject:
         """Find."""
-        found = await reach.perform(await self.named(reach), Find(self.phrase, self.limit))
-        return answers.NamedFeatures(
-            concepts=tuple(
-                answers.NamedFeature(
-                    f"#{one.id}", shown_label(one.label, one.is_weak), _short(one.score), one.description
-                )
-                for one in found
-            )
-        )
+        concepts = [
+            {
+                "feature": f"#{one.id}", "label": shown_label(one.label, one.is_weak),
+                "match": _short(one.score), "description": one.description,
+            }
+            for one in await self.ask(reach, Find(self.phrase, self.limit))
+        ]  # fmt: skip
+        return {self.items: concepts}
 
 
 @request
 class ExplainHit(OfIndex):
     """Explain why a record has its score for a query: its parts, by concept, the largest first."""
 
-    name, answer = "explain_hit", answers.ExplainedScore
+    name, items = "explain_hit", "parts"
 
     query: str = Field(description="the text of the search")
     id: str = Field(description="the id of the record, such as of a hit")
@@ -205,17 +209,16 @@ class ExplainHit(OfIndex):
     steer: str | None = Field(default=None, description=STEER)
     property: str | None = Field(default=None, description=PROPERTY)
 
-    async def run(self, reach: Reach) -> answers.ExplainedScore:
+    async def run(self, reach: Reach) -> JsonObject:
         """Search among this record, and explain."""
-        name = await self.named(reach)
         only = {"must": [{"key": RECORD_ID, "match": {"value": self.id}}]}
         asked = Search(
             self.query, where=self.where, steer=self.steer, property=self.property, query_filter=only,
             explain=True, limit=1,
         )  # fmt: skip
-        found = await reach.perform(name, asked)
+        found = await self.ask(reach, asked)
         if not found:
-            if not await reach.perform(name, Get([self.id], include=())):
+            if not await self.ask(reach, Get([self.id], include=())):
                 raise NotFoundError(f"record {self.id!r:.80}", "there is none", "Give the id of a hit.")
             do = "Leave out where, or ask for another."
             raise MismatchError(f"record {self.id!r:.80}", "it does not fulfil the condition", do)
@@ -227,56 +230,61 @@ class ExplainHit(OfIndex):
             f"{one.text}: {'fulfilled' if one.matched else 'not fulfilled'}"
             for one in hit.explanation.clauses
         ]
-        return answers.ExplainedScore(
-            summary=f"It scores {hit.score:.3f}, most by {most}.",
-            conditions="; ".join(conditions),
-            evidence=_sentences(hit.evidence),
-            parts=tuple(answers.ScorePart(_shown(one), _short(one.value)) for one in parts),
-        )
+        return {
+            "summary": f"It scores {hit.score:.3f}, most by {most}.",
+            "conditions": "; ".join(conditions),
+            "evidence": _sentences(hit.evidence),
+            self.items: [{"part": _shown(one), "value": _short(one.value)} for one in parts],
+        }
 
 
 @request
 class CompareGroups(OfIndex):
     """Compare two groups of records: which concepts, words and clusters are more frequent in one of them.
 
-    Findings are significant, with shares, 95 % intervals and false discovery rates; they are no causes.
+    Findings are significant, with shares, 95 % intervals and false discovery rates (`q`); `replicated` is
+    whether one holds in a second half of the records. They are no causes.
     """
 
-    name, answer = "compare_groups", answers.Differences
+    name, items = "compare_groups", "findings"
 
     a: str = Field(description="the first group, as a condition: 'metadata.year < 1990'")
     b: str | None = Field(default=None, description="the second group; without it, all other records")
 
-    async def run(self, reach: Reach) -> answers.Differences:
+    async def run(self, reach: Reach) -> JsonObject:
         """Compare."""
-        found = await reach.perform(await self.named(reach), DiffGroups(self.a, self.b, examples=1, hints=0))
+        found = await self.ask(reach, DiffGroups(self.a, self.b, examples=1, hints=0))
         findings = sorted((one for one in found if one.q <= found.alpha), key=lambda one: -abs(one.effect))
-        return answers.Differences(
-            summary=describe(found).summary[0],
-            groups=found.groups,
-            findings=tuple(
-                answers.Difference(
-                    what=one.shown,
-                    kind=one.family,
-                    more_in=one.group,
-                    shares={name: _short(share) for name, share in one.freq.items()},
-                    difference=_short(one.effect),
-                    interval=(_short(one.ci[0]), _short(one.ci[1])),
-                    q=_short(one.q),
-                    replicated=one.replicated,
-                    example=" ".join(each.text for each in one.examples.get(one.group, ())),
-                )
+        return {
+            "summary": describe(found).summary[0],
+            "groups": dict(found.groups),
+            self.items: [
+                {
+                    "what": one.shown,
+                    "kind": one.family,
+                    "more_in": one.group,
+                    "shares": {name: _short(share) for name, share in one.freq.items()},
+                    "difference": _short(one.effect),
+                    "interval": [*map(_short, one.ci)],
+                    "q": _short(one.q),
+                    "replicated": one.replicated,
+                    "example": " ".join(each.text for each in one.examples.get(one.group, ())),
+                }
                 for one in findings
-            ),
-            notes=" ".join(found.notes),
-        )
+            ],
+            "notes": " ".join(found.notes),
+        }
 
 
 @request
 class CorrelateConcepts(OfIndex):
-    """Find pairs of concepts that occur together in records more often, or less often, than by chance."""
+    """Find pairs of concepts that occur together in records more often, or less often, than by chance.
 
-    name, answer = "correlate", answers.Pairs
+    `records` have both and `expected` would by chance; `log_odds` has a 95 % interval, and `q` is the false
+    discovery rate.
+    """
+
+    name, items = "correlate", "pairs"
 
     concepts: Texts = Field(
         default=(),
@@ -286,40 +294,36 @@ class CorrelateConcepts(OfIndex):
     where: str | None = Field(default=None, description="the records to look at, as a condition")
     limit: Whole = Field(default=20, ge=1, le=100, description="the pairs of each association")
 
-    async def run(self, reach: Reach) -> answers.Pairs:
+    async def run(self, reach: Reach) -> JsonObject:
         """Correlate."""
-        asked = Correlate(self.concepts, where=self.where, limit=self.limit)
-        found = await reach.perform(await self.named(reach), asked)
+        found = await self.ask(reach, Correlate(self.concepts, where=self.where, limit=self.limit))
         both = [("together", one) for one in found.results] + [("apart", one) for one in found.avoided]
-        return answers.Pairs(
-            summary=describe(found).summary[0],
-            pairs=tuple(
-                answers.Pair(
-                    a=str(one.a),
-                    b=str(one.b),
-                    association=association,
-                    records=_short(one.support),
-                    expected=_short(one.expected),
-                    log_odds=_short(one.log_odds),
-                    interval=(_short(one.ci[0]), _short(one.ci[1])),
-                    q=_short(one.q),
-                    example=" ".join(each.text for each in one.examples[:1]),
-                )
-                for association, one in both
-            ),
-        )
+        pairs = [
+            {
+                "a": str(one.a),
+                "b": str(one.b),
+                "association": association,
+                "records": _short(one.support),
+                "expected": _short(one.expected),
+                "log_odds": _short(one.log_odds),
+                "interval": [*map(_short, one.ci)],
+                "q": _short(one.q),
+                "example": " ".join(each.text for each in one.examples[:1]),
+            }
+            for association, one in both
+        ]
+        return {"summary": describe(found).summary[0], self.items: pairs}
 
 
 @request
 class ListProfiles(OfIndex):
     """List the steering profiles that people saved with an index; steer a search by '+profile:NAME'."""
 
-    name, answer = "list_profiles", answers.ProfileList
+    name, items = "list_profiles", "profiles"
 
-    async def run(self, reach: Reach) -> answers.ProfileList:
+    async def run(self, reach: Reach) -> JsonObject:
         """List."""
-        found = await reach.perform(await self.named(reach), ProfileNames())
-        return answers.ProfileList(profiles=tuple(found))
+        return {self.items: [*await self.ask(reach, ProfileNames())]}
 
 
 TOOLS: dict[str, type[Tool]] = {
@@ -337,9 +341,9 @@ TOOLS: dict[str, type[Tool]] = {
 }
 
 
-async def _entry(reach: Reach, name: str) -> answers.IndexEntry:
-    fields = await reach.perform(name, MetadataFields())
-    return answers.IndexEntry(name, await reach.perform(name, Count()), "; ".join(map(_field, fields)))
+async def _entry(reach: Reach, name: str) -> JsonObject:
+    fields = "; ".join(map(_field, await reach.perform(name, MetadataFields())))
+    return {"name": name, "records": await reach.perform(name, Count()), "fields": fields}
 
 
 def _field(one: MetadataField) -> str:
@@ -347,10 +351,15 @@ def _field(one: MetadataField) -> str:
     return f"{one.field} ({' or '.join(one.kinds)}, such as {values})"
 
 
-def _sentences(proofs: Sequence[Proof]) -> tuple[answers.Sentence, ...]:
-    return tuple(
-        answers.Sentence(one.label, _short(one.evidence), one.sentence) for one in proofs[:SHOWN_PROOFS]
-    )
+def _text_of_record(one: Hit | Passage) -> JsonObject:
+    return {"id": one.id, "document": one.document, "text": one.text, "metadata": dict(one.metadata)}
+
+
+def _sentences(proofs: Sequence[Proof]) -> list[JsonObject]:
+    return [
+        {"concept": one.label, "probability": _short(one.evidence), "sentence": one.sentence}
+        for one in proofs[:SHOWN_PROOFS]
+    ]
 
 
 def _shown(part: Part) -> str:
@@ -361,3 +370,57 @@ def _shown(part: Part) -> str:
 def _short(value: float) -> float:
     """Return a number with four digits: more are no help to a reader, and cost tokens."""
     return float(f"{value:.4g}")
+
+
+# What fits into a budget --------------------------------------------------------------------------------
+
+
+def tokens_of(found: JsonObject) -> int:
+    """Return the number of tokens that an answer counts as: three bytes of its JSON are one."""
+    return -(-len(text_of(found).encode()) // TOKEN_BYTES)
+
+
+def fitted(answer: JsonObject, items: str, budget: int) -> dict[str, Any]:
+    """Return an answer within a budget of tokens, which says what it leaves out.
+
+    Texts are cut to the longest length at which all fits; where that is less than 80 characters, the last
+    of the list named ``items`` are left out. Characters that hide or reverse text are shown.
+    """
+    whole, room = _cut(answer, sys.maxsize), budget * TOKEN_BYTES
+    every = whole[items]
+
+    def made(count: int, most: int) -> dict[str, Any]:
+        kept = {**whole, items: every[:count]}
+        found: dict[str, Any] = _cut(kept, most)
+        more = [f"the last {len(every) - count} of {len(every)} {items}"] * (count < len(every))
+        more += [f"texts and metadata after {most} characters"] * (found != kept)
+        return {**found, "left_out": "; ".join(more)}
+
+    def size(count: int, most: int) -> int:
+        return len(text_of(made(count, most)).encode())
+
+    counts, lengths = range(1, len(every) + 1), range(LEAST_CHARS + 1, room + 1)
+    kept = bisect_right(counts, room, key=lambda count: size(count, LEAST_CHARS))
+    return made(kept, LEAST_CHARS + bisect_right(lengths, room, key=lambda most: size(kept, most)))
+
+
+def _cut(value: Any, most: int, name: str = "") -> Any:
+    """Return JSON with its texts cut to so many characters; of metadata, the fields that fit into them."""
+    if isinstance(value, str):
+        return visible(value if name in NAMES else cut(value, most), LINES)
+    if isinstance(value, list):
+        return [_cut(one, most, name) for one in value]
+    if not isinstance(value, dict):
+        return value
+    fields, left = {visible(key): _cut(one, most, key) for key, one in value.items()}, most
+    for key, one in [*fields.items()] if name == METADATA else []:
+        if (size := len(text_of({key: one}))) <= left:
+            left -= size
+        else:
+            del fields[key]
+    return fields
+
+
+def text_of(value: Any) -> str:
+    """Return JSON as the text of an answer."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

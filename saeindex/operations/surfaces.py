@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from saeindex.operations.methods import ConceptMethods, IndexMethods, ProfileMethods
 from saeindex.operations.operation import AsyncPerforms, Operation, Performs
 
+P = ParamSpec("P")
 R = TypeVar("R")
+Twin = TypeVar("Twin")
+
+
+def awaited(
+    method: Callable[Concatenate[Twin, P], R], twin: str = "index"
+) -> Callable[Concatenate[Any, P], Awaitable[R]]:
+    """Return an async method that runs ``method`` of the object in the attribute ``twin`` on a thread.
+
+    The async object has a ``run`` for that.
+    """
+
+    @wraps(method)
+    async def call(self: Any, /, *args: P.args, **options: P.kwargs) -> R:
+        found: R = await self.run(partial(method, getattr(self, twin), *args, **options))
+        return found
+
+    return call
 
 
 class _Part(Performs):

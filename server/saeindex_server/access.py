@@ -172,7 +172,6 @@ async def caller(request: Request) -> Access:
         do = "Check it; `saeindex keys list` shows which there are."
         raise Refusal(401, "a request", "a key that is wrong, revoked or at its end", do, WWW)
     request.state.key = key.id
-    service.count_request(key)
     return Access(service, key, request_id)
 
 

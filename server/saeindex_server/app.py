@@ -53,7 +53,7 @@ class Application(FastAPI):
         """Return the application as the server calls it."""
         service: Service = self.state.service
         inner = super().build_middleware_stack()
-        return Middleware(inner, service.settings, service.metrics, service.bodies, service.needs_keys)
+        return Middleware(inner, service.settings, service.metrics, service.needs_keys)
 
 
 def create_app(settings: ServerSettings, places: list[str], url: str | None = None) -> FastAPI:
@@ -89,7 +89,7 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],
             allow_headers=[
-                "Authorization", "api-key", "x-api-key", "Content-Type", "Idempotency-Key", "X-Request-ID",
+                "Authorization", "api-key", "x-api-key", "Content-Type", "X-Request-ID",
                 "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name",
             ],
         )  # fmt: skip

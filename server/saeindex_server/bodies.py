@@ -1,10 +1,9 @@
-"""Bodies: read when the key is known, sent as they are taken; each within a time, all within the memory."""
+"""Bodies: read when the key is known, each within a time, a size and a depth."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,27 +22,21 @@ if TYPE_CHECKING:
 MAX_DEPTH = 64
 # Bytes of a stream that must come in the time that a whole JSON body has.
 PACE_BYTES = 4 * 2**10
-# Bytes of a response that are handed over at a time.
-PIECE_BYTES = 64 * 2**10
-# The largest bodies that may arrive and be sent at a time; those of one key take half of their bytes.
-LARGEST_AT_ONCE = 32
 CLOSE = {"Connection": "close"}
 
 
 class Bodies:
-    """Reads the bodies of requests, and sends those of responses, on the event loop."""
+    """Reads the bodies of requests, on the event loop."""
 
     def __init__(self, settings: ServerSettings) -> None:
         """The settings have their size and their time."""
         self._seconds, self._largest = settings.body_timeout, settings.max_body_bytes
-        # Bytes of bodies that arrive or are sent, by key.
-        self._held: Counter[str] = Counter()
 
-    async def json(self, request: Request, key: str) -> bytes:
-        """Return the JSON of a request of a key, unread.
+    async def json(self, request: Request) -> bytes:
+        """Return the JSON of a request, unread.
 
-        415 for another type, 413 for more bytes than a body may have, 408 when it comes too slowly, 503 while
-        too much arrives, 422 when it is nested too deep.
+        415 for another type, 413 for more bytes than a body may have, 408 when it comes too slowly, 422 when
+        it is nested too deep.
         """
         kind = media_type(request)
         if kind != JSON:  # else a page of another site could ask, without a preflight
@@ -54,16 +47,11 @@ class Bodies:
             self._check_size(int(request.headers["content-length"]))
         chunks: list[bytes] = []
         size = 0
-        try:
-            with _within(self._seconds), anyio.fail_after(self._seconds):
-                async for chunk in request.stream():
-                    self._check_size(size + len(chunk))
-                    self._check_memory(key, len(chunk))
-                    size += len(chunk)
-                    self._held[key] += len(chunk)
-                    chunks.append(chunk)
-        finally:
-            self._held[key] -= size
+        with _within(self._seconds), anyio.fail_after(self._seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                self._check_size(size)
+                chunks.append(chunk)
         body = b"".join(chunks)
         check_depth(body)
         return body
@@ -84,29 +72,10 @@ class Bodies:
                 return
             yield b"".join(block)
 
-    async def send(self, body: bytes, key: str, send: Callable[[bytes, bool], Awaitable[None]]) -> None:
-        """Send a response's body in pieces, as it is taken; TimeoutError for a piece that is not.
-
-        ``send`` takes a piece, and whether there are more.
-        """
-        self._held[key] += len(body)
-        try:
-            for at in range(0, len(body), PIECE_BYTES):
-                with anyio.fail_after(self._seconds):
-                    await send(body[at : at + PIECE_BYTES], at + PIECE_BYTES < len(body))
-        finally:
-            self._held[key] -= len(body)
-
     def _check_size(self, size: int) -> None:
         if size > self._largest:
             found, do = f"more than {self._largest:,} bytes of JSON", "Send less, or records as NDJSON."
             raise Refusal(413, "the body", found, do, CLOSE)
-
-    def _check_memory(self, key: str, size: int) -> None:
-        most = LARGEST_AT_ONCE * self._largest
-        if self._held.total() + size > most or self._held[key] + size > most // 2:
-            found, do = "too many bytes arrive or are sent at once", "Ask again after Retry-After seconds."
-            raise Refusal(503, "the body", found, do, CLOSE)
 
 
 def media_type(request: Request) -> str:

@@ -1,11 +1,11 @@
-"""The server's database: keys, jobs and answers to repeated writes, in one SQLite file."""
+"""The server's database: keys and jobs, in one SQLite file."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     bytes INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT NOT NULL, token TEXT NOT NULL, digest BLOB NOT NULL, at TEXT NOT NULL, status INTEGER,
-    body TEXT, PRIMARY KEY (key, token)
-);
 """
 
 
 class Database:
-    """One connection that writes, and others that read beside it; every transaction is synced to the disk.
+    """One connection that writes, and one for each read; every transaction is synced to the disk.
 
     Readers do not wait for a writer: they see what was committed before their statement began.
     """
@@ -41,9 +37,7 @@ class Database:
     def __init__(self, folder: Path) -> None:
         """Open the database in a folder, which is created for its owner only."""
         self._path = folder / FILE
-        self._writing, self._lock = threading.Lock(), threading.Lock()
-        # Connections that read, and that no thread uses at the moment; None when the file is closed.
-        self._idle: list[sqlite3.Connection] | None = []
+        self._writing, self._is_closed = threading.Lock(), False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.touch(mode=0o600, exist_ok=True)
@@ -84,11 +78,14 @@ class Database:
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """Return what a question finds."""
-        with self._reader() as connection:
-            try:
+        if self._is_closed:
+            raise sqlite3.ProgrammingError("the database is closed")
+        try:
+            with closing(self._connected()) as connection:
+                connection.execute("PRAGMA query_only = ON")
                 return connection.execute(statement, values).fetchall()
-            except sqlite3.OperationalError as error:
-                raise _failed("a read of the server's state", error) from error
+        except sqlite3.OperationalError as error:
+            raise _failed("a read of the server's state", error) from error
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
         """Return the first row of what a question finds."""
@@ -97,31 +94,9 @@ class Database:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            idle, self._idle = self._idle or [], None
-        for connection in idle:
-            connection.close()
+        self._is_closed = True
         with self._writing:
             self._writer.close()
-
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that only reads; there are as many as threads that read at the same time."""
-        with self._lock:
-            if self._idle is None:
-                raise sqlite3.ProgrammingError("the database is closed")
-            found = self._idle.pop() if self._idle else None
-        if found is None:
-            found = self._connected()
-            found.execute("PRAGMA query_only = ON")
-        try:
-            yield found
-        finally:
-            with self._lock:
-                if self._idle is None:
-                    found.close()
-                else:
-                    self._idle.append(found)
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=10)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError, StorageError
 from saeindex.index import FeatureIndex
 from saeindex_server.logs import log, log_failure
-from saeindex_server.shared_encoder import apart
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -132,7 +131,6 @@ class HostedIndex:
                 return known
             began, revision = time.monotonic(), whole.state.revision
             made = whole.part(query_filter=filter_of(condition))
-            made.encoder = apart(whole.encoder)
             if with_sample and made.state.manifest.counts.records:
                 made.state.sample()
             with self._lock:

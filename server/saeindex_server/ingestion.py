@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -47,11 +46,10 @@ LINE = "line "
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """What came in: how many bytes and lines, and the digest."""
+    """What came in: how many bytes and lines."""
 
     size: int
     lines: int
-    digest: bytes
 
 
 async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> Spooled:
@@ -78,7 +76,7 @@ class _Draft:
         self._path, self._limit, self._room = path, limit, room
         self._draft = path.with_suffix(".part")
         self._file = self._draft.open("wb")
-        self._digest, self._size, self._lines, self._last = hashlib.sha256(), 0, 0, b"\n"
+        self._size, self._lines, self._last = 0, 0, b"\n"
 
     def add(self, block: bytes) -> None:
         self._size += len(block)
@@ -90,7 +88,6 @@ class _Draft:
             if self._size <= self._room:
                 found, do = f"the disk has less than {FREE_BYTES >> 20} MiB free", "Make room on the disk."
             raise Refusal(503, "records to index", found, do, {"Retry-After": "30"})
-        self._digest.update(block)
         self._lines, self._last = self._lines + block.count(b"\n"), block[-1:]
         self._file.write(block)
 
@@ -101,7 +98,7 @@ class _Draft:
             os.fsync(self._file.fileno())
         self._draft.replace(self._path)
         sync(self._path.parent)
-        return Spooled(self._size, self._lines + (self._last != b"\n"), self._digest.digest())
+        return Spooled(self._size, self._lines + (self._last != b"\n"))
 
     def drop(self) -> None:
         with suppress(OSError):  # a full disk: what is still to be written is not needed

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from saeindex_server.bodies import PIECE_BYTES
 from saeindex_server.logs import log
 from saeindex_server.problems import Refusal, problem_response
 from saeindex_server.settings import LOOPBACK
@@ -16,7 +15,6 @@ from saeindex_server.settings import LOOPBACK
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from saeindex_server.bodies import Bodies
     from saeindex_server.metrics import Metrics
     from saeindex_server.settings import ServerSettings
 
@@ -51,12 +49,10 @@ class Middleware:
         app: ASGIApp,
         settings: ServerSettings,
         metrics: Metrics,
-        bodies: Bodies,
         needs_keys: Callable[[], Awaitable[bool]],
     ) -> None:
         """``needs_keys`` is asked whether keys are on; without, only names of this machine are taken."""
-        self._app, self._settings, self._metrics = app, settings, metrics
-        self._bodies, self._needs_keys = bodies, needs_keys
+        self._app, self._settings, self._metrics, self._needs_keys = app, settings, metrics, needs_keys
         self._hosts = frozenset(host.lower() for host in settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,19 +77,7 @@ class Middleware:
                     *message["headers"],
                     *((n.encode(), v.encode()) for n, v in more if n.lower().encode() not in known),
                 ]
-            body, has_more = message.get("body", b""), message.get("more_body", False)
-            if len(body) <= PIECE_BYTES:
-                await send(message)
-                return
-            key = scope.get("state", {}).get("key", "")
-            try:
-                await self._bodies.send(
-                    body,
-                    key,
-                    lambda part, more: send({**message, "body": part, "more_body": more or has_more}),
-                )
-            except TimeoutError:  # what is left of it is not sent, and the connection is closed
-                log("an answer was not taken", request_id=request_id, bytes=len(body))
+            await send(message)
 
         refusal = await self._refusal(scope, headers)
         try:

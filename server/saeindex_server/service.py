@@ -6,11 +6,10 @@ import asyncio
 import json
 import math
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -22,9 +21,9 @@ from saeindex_server.bodies import Bodies
 from saeindex_server.database import Database
 from saeindex_server.hosts import Hosts
 from saeindex_server.ingestion import ROOM, Ingestion
-from saeindex_server.jobs import Jobs, now
+from saeindex_server.jobs import Jobs
 from saeindex_server.keys import Key, KeyStore
-from saeindex_server.logs import AuditLog, log, log_failure
+from saeindex_server.logs import AuditLog, log
 from saeindex_server.metrics import Metrics
 from saeindex_server.problems import Refusal
 from saeindex_server.shared_encoder import ABANDONED, SharedEncoder
@@ -60,13 +59,11 @@ class Service:
         self.analysis = AnalysisThread(
             self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
         )
-        self._buckets: dict[str, tuple[float, float]] = {}
         self._running, self._threads = CapacityLimiter(settings.max_running), CapacityLimiter(math.inf)
         # Requests that are computed, or wait for a thread. Others take none: their bodies arrive, they
         # follow a job, or they read or write a row of the database.
         self.running = 0
         self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
-        self._changing: set[tuple[str, str]] = set()
         self._owned: DirectoryLock | None = None
         self.is_ready = self._is_stopped = False
 
@@ -84,7 +81,6 @@ class Service:
         for hosted in self.hosts:
             hosted.whole().encoder.encode_query(["warm"])
         self.jobs.requeue()
-        self._forget_answers()
         self.ingestion.start()
         self.analysis.start()
         self.is_ready = True
@@ -182,77 +178,12 @@ class Service:
         """Return the key of a text."""
         return await self.read(lambda: self.keys.verified(text))
 
-    def count_request(self, key: Key) -> None:
-        """Refuse (429) a request of a key that makes more than it may (a token bucket)."""
-        rate = self.settings.rate
-        if rate is None:
-            return
-        now = time.monotonic()
-        left, at = self._buckets.get(key.id, (float(self.settings.burst), now))
-        left = min(float(self.settings.burst), left + (now - at) * rate)
-        if left < 1:
-            wait = f"{max(1, round((1 - left) / rate))}"
-            found = f"the key makes more than {rate:g} requests per second"
-            raise Refusal(429, "a request", found, "Wait.", {"Retry-After": wait})
-        self._buckets[key.id] = left - 1, now
-
-    async def once(
-        self, key: Key, token: str | None, digest: bytes, call: Callable[[], Any]
-    ) -> tuple[Any, bool]:
-        """Return what an async ``call`` returns, or what it returned to an earlier request of this token.
-
-        The token is the request's ``Idempotency-Key``. 422 if it came with another body, 409 while the
-        first request of it runs.
-        """
-        if token is None:
-            return await call(), False
-        if len(token) > 200:
-            raise InvalidInputError("Idempotency-Key", "longer than 200 characters", "Use a shorter one.")
-        place = (key.id, token)
-        is_first = place not in self._changing  # taken before anything is awaited
-        self._changing.add(place)
-        try:
-            known = await self.read(lambda: self._answer(place, digest))
-            if known is not None:
-                return known, True
-            if not is_first:
-                raise Refusal(409, "Idempotency-Key", "the first request with it still runs", "Wait.")
-            found = await call()
-            try:
-                await self.write(lambda: self._keep_answer(place, digest, found))
-            except StorageError as error:  # it is done: the answer says so, and is not asked for again
-                log_failure("an answer that is not kept", error)
-        finally:
-            if is_first:
-                self._changing.discard(place)
-        return found, False
-
-    def _answer(self, place: tuple[str, str], digest: bytes) -> Any:
-        """Return the answer to an earlier request of a key's token, None without one."""
-        known = self.database.row("SELECT * FROM answers WHERE key = ? AND token = ?", *place)
-        if known is not None and known["digest"] != digest:
-            do = "Use a new one for each request."
-            raise InvalidInputError("Idempotency-Key", "it came with another request before", do)
-        return None if known is None else json.loads(known["body"])
-
-    def _keep_answer(self, place: tuple[str, str], digest: bytes, found: Any) -> None:
-        with self.database.transaction() as statements:
-            statements.execute(
-                "INSERT INTO answers VALUES (?, ?, ?, ?, 200, ?)",
-                (*place, digest, now(), json.dumps(found)),
-            )
-
-    def _forget_answers(self) -> None:
-        with self.database.transaction() as statements:
-            statements.execute("DELETE FROM answers WHERE at < ?", (now(days=-1),))
-
     def _encoder_of(self, space: FeatureSpace) -> TextEncoder:
         """Return the encoder of a space, shared by all indexes whose vectors are of the same."""
         with self._opening:
             place = json.dumps(space.encoder.signature(), sort_keys=True)
             if place not in self._encoders:
-                kept, metrics = self.settings.query_cache, self.metrics
-                self._encoders[place] = SharedEncoder(space.open_encoder(), kept, metrics.batch)
+                self._encoders[place] = SharedEncoder(space.open_encoder(), self.metrics.batch)
             return self._encoders[place]
 
     def measured(self) -> bytes:

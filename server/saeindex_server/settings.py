@@ -65,8 +65,6 @@ class ServerSettings(BaseSettings):
     max_waiting: int = Field(
         default=24, ge=0, description="requests that wait for one of them; further ones are shed"
     )
-    rate: float | None = Field(default=None, gt=0, description="requests per second that one key may make")
-    burst: int = Field(default=50, ge=1, description="requests that a key may make at once, with a rate")
     timeout: float = Field(
         default=30.0, gt=0, description="seconds after which a request is answered with 504"
     )
@@ -80,7 +78,6 @@ class ServerSettings(BaseSettings):
         default=0, ge=0, description="bytes that the analysis process may take; 0 for any"
     )
     shutdown: float = Field(default=20.0, gt=0, description="seconds that running requests get at the end")
-    query_cache: int = Field(default=20_000, ge=0, description="query embeddings that are kept")
 
     @property
     def is_loopback(self) -> bool:

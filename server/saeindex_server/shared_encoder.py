@@ -1,16 +1,15 @@
-"""Queries of many callers, encoded together and remembered."""
+"""Queries of many callers, encoded together."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +51,16 @@ class SharedEncoder:
     def __init__(
         self,
         encoder: TextEncoder,
-        kept: int = 20_000,
         on_batch: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
-        """``kept`` vectors are remembered; ``on_batch`` is told the size and seconds of each batch."""
-        self._encoder, self._size, self._on_batch = encoder, kept, on_batch
+        """``on_batch`` is told the size and seconds of each batch."""
+        self._encoder, self._on_batch = encoder, on_batch
         self._by_row = encoder if isinstance(encoder, RowEncoder) else None
         self._at_once = 0 if self._by_row is None else self._by_row.rows_at_once
         self._encode: Callable[[list[Any]], FloatArray] = (
             self._by_row.encode_rows if self._by_row is not None and self._at_once else encoder.encode_query
         )
-        self._kept: OrderedDict[str, FloatArray] = OrderedDict()
-        self._lock, self._local = threading.Lock(), threading.local()
+        self._local = threading.local()
         self._changed = threading.Condition()
         # What waits, by padded length; the length that waits longest is first.
         self._waiting: dict[int, deque[_Waiting]] = {}
@@ -105,7 +102,7 @@ class SharedEncoder:
         return self._in_parts(encode, texts)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors of many short texts, such as words; they are not remembered.
+        """Return the vectors of many short texts, such as words.
 
         They are those of queries, bit for bit, so that what is learned of the same records is the same.
         """
@@ -129,22 +126,14 @@ class SharedEncoder:
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for query texts."""
-        known = self._remembered(texts)
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        known: dict[str, FloatArray] = {}
+        fresh = list(dict.fromkeys(texts))
         for at in range(0, len(fresh), MAX_ASKED):  # others have their turn between
             _check_wanted()
-            found = {one.text: one.found.result() for one in self._asked(fresh[at : at + MAX_ASKED])}
-            self._remember(found)
-            known |= found
+            known |= {one.text: one.found.result() for one in self._asked(fresh[at : at + MAX_ASKED])}
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         return np.stack([known[text] for text in texts])
-
-    def apart(self) -> SharedEncoder:
-        """Return this encoder with a memory of its own: its speed then tells nothing of other callers."""
-        own = copy(self)
-        own._kept = OrderedDict()
-        return own
 
     def close(self) -> None:
         """Encode what waits, and end."""
@@ -204,29 +193,11 @@ class SharedEncoder:
 
             torch.set_num_threads(count)
 
-    def _remembered(self, texts: Sequence[str]) -> dict[str, FloatArray]:
-        with self._lock:
-            found = {text: self._kept[text] for text in texts if text in self._kept}
-            for text in found:
-                self._kept.move_to_end(text)
-        return found
-
-    def _remember(self, vectors: dict[str, FloatArray]) -> None:
-        with self._lock:
-            self._kept.update(vectors)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-
 
 def _check_wanted() -> None:
     abandoned = ABANDONED.get()
     if abandoned is not None and abandoned.is_set():
         raise StorageError("texts to encode", "nobody waits for them any more", "Ask for fewer.")
-
-
-def apart(encoder: TextEncoder) -> TextEncoder:
-    """Return an encoder whose memory no other caller shares; see :meth:`SharedEncoder.apart`."""
-    return encoder.apart() if isinstance(encoder, SharedEncoder) else encoder
 
 
 def for_records(encoder: TextEncoder, before_batch: Callable[[], None]) -> AbstractContextManager[None]:

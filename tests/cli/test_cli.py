@@ -240,7 +240,7 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
     assert card["records_at_level"][0] == matches[0]["records"]
     assert called("info", index)["records"] == len(TEXTS)
     checks = called("doctor", index)["checks"]
-    assert {check["name"] for check in checks} >= {"encoder", "store", "counts", "codes", "facets"}
+    assert {check["name"] for check in checks} >= {"encoder", "store", "counts", "records", "codes"}
     assert all(check["is_well"] for check in checks)
 
 

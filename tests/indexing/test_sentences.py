@@ -342,33 +342,29 @@ def test_commands_make_copy_and_check_an_index_with_sentences(tmp_path: Path) ->
     assert (called("info", path)["sentences"], called("info", target)["sentences"]) == ("stored", "codes")
     for name in (path, target):
         checks = {check["name"]: check for check in called("doctor", name)["checks"]}
-        assert checks["sentences"] == {
-            "name": "sentences", "is_well": True, "seen": "4 sentences are where the texts are",
-        }  # fmt: skip
+        assert all(check["is_well"] for check in checks.values())
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda point: point.vectors.update(sentences=np.asarray(point.vectors["sentences"])[:1]),
         lambda point: point.payload.update(spans=[0, 20, 10, 50, 50, 60]),
         lambda point: point.payload.update(spans=[0, 20, 21, 50, 51, 600]),
         lambda point: point.payload.update(spans=[0, 20, 21]),
         lambda point: point.payload.pop("spans"),
-        lambda point: point.payload.update(spans_prompt=[3, 9]),
     ],
 )
 def test_doctor_names_records_with_other_sentences(
     tmp_path: Path, space: FeatureSpace, cheap: RandomEncoder, damage: Callable[[Point], object]
 ) -> None:
-    from saeindex.cli.doctor import _check_sentences
+    from saeindex.cli.doctor import _check_records
 
     with make(tmp_path / "a.idx", space, cheap) as index:
         index.upsert(RECORDS)
-        assert _check_sentences(index)[0]
+        assert _check_records(index)[0]
         (point,) = index.state.store.get([point_id("several")], with_vectors=True)
         damaged = Point(point.id, dict(point.vectors), dict(point.payload))
         damage(damaged)
         index.state.store.upsert([damaged])
-        is_well, seen = _check_sentences(index)
-    assert not is_well and seen.startswith("1 record with other sentences: 'several'.")
+        is_well, seen = _check_records(index)
+    assert not is_well and seen.startswith("1 points lack a part of a record: 'several'.")

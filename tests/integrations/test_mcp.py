@@ -31,8 +31,14 @@ from saeindex import Client as RemoteClient
 from saeindex import FeatureIndex, Record
 from saeindex.errors import MissingDependencyError
 from saeindex.integrations.mcp import INSTRUCTIONS, Opened, Served, mcp_server
-from saeindex.integrations.mcp_answers import LEAST_CHARS, IndexEntry, IndexList, fitted, tokens_of
-from saeindex.integrations.mcp_tools import BUDGET, LEAST_BUDGET, TOOLS
+from saeindex.integrations.mcp_tools import (
+    BUDGET,
+    LEAST_BUDGET,
+    LEAST_CHARS,
+    TOOLS,
+    fitted,
+    tokens_of,
+)
 from tests.cli.test_cli import Done, call
 from tests.samples import RecordingEncoder, sample_records
 
@@ -288,7 +294,7 @@ def test_an_answer_keeps_within_its_budget(long: FeatureIndex, name: str, budget
     asked_for = given.get(name, ASKED[name])
     found = answer(Opened({"long": long}), name, **asked_for, budget_tokens=budget)
     assert tokens_of(found) <= budget
-    items = found[TOOLS[name].answer.items]
+    items = found[TOOLS[name].items]
     assert items
     if name == "search":
         shown, last = len(items), f"the last {30 - len(items)} of 30 hits"
@@ -309,12 +315,12 @@ def test_a_larger_budget_leaves_out_less(long: FeatureIndex) -> None:
 
 
 def test_a_text_is_cut_no_more_than_it_must_be() -> None:
-    whole = IndexList(indexes=tuple(IndexEntry(f"n{i}", i, "x" * 10_000) for i in range(5)))
-    found = fitted(whole, 2_000)
+    whole = {"indexes": [{"name": f"n{i}", "records": i, "fields": "x" * 10_000} for i in range(5)]}
+    found = fitted(whole, "indexes", 2_000)
     (length,) = {len(one["fields"]) for one in found["indexes"]}
     assert 5_900 < len(json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()) <= 6_000
     assert found["left_out"] == f"texts and metadata after {length} characters"
-    assert fitted(IndexList(indexes=()), 500) == {"left_out": "", "indexes": []}
+    assert fitted({"indexes": []}, "indexes", 500) == {"left_out": "", "indexes": []}
 
 
 # Hostile texts ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Bodies that come slowly, not at all, or in too great numbers: they end, and nobody else notices."""
+"""Bodies that come slowly, not at all, or half: they end, and nobody else notices."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import anyio
 import pytest
 from fastapi.testclient import TestClient
-from saeindex_server.bodies import LARGEST_AT_ONCE, PIECE_BYTES, Bodies
-from saeindex_server.problems import Refusal
-from saeindex_server.settings import ServerSettings
 
-from tests.server.conftest import key_of, on_a_port, served, service_of
+from tests.server.conftest import key_of, on_a_port, served
 
 SEARCH, RECORDS = "/v1/indexes/papers/search", "/v1/indexes/papers/records"
 EMBEDDINGS = "/v1/embeddings"
@@ -94,22 +90,6 @@ def test_a_sender_that_goes_away_leaves_no_traceback(
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_bodies_that_arrive_have_room_and_one_key_takes_half_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("saeindex_server.bodies.LARGEST_AT_ONCE", 2)
-    with served(tmp_path, max_body_bytes=1_000) as client:
-        one, other = key_of(client, "read"), key_of(client, "read")
-        first = service_of(client).keys.all()[0]
-        arriving = service_of(client).bodies._held
-        arriving[first.id] = 1_000
-        answers = [client.post(SEARCH, json={"text": "a"}, headers=key) for key in (one, other)]
-        assert sorted(answer.status_code for answer in answers) == [200, 503]
-        refused = next(answer for answer in answers if answer.status_code == 503)
-        assert "arrive" in refused.json()["found"] and refused.headers["retry-after"]
-        assert sum(arriving.values()) == 1_000  # what was read is given back
-
-
 def test_a_body_that_is_too_large_is_a_problem_before_it_is_read(client: TestClient) -> None:
     headers = {"Content-Type": JSON, "Content-Length": str(2**40)}
     found = client.post(SEARCH, content=b"{}", headers=headers)
@@ -126,28 +106,3 @@ def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: p
             with socket.create_connection((host, int(port)), SECONDS) as opened:
                 opened.sendall(before + b"POST /v1/indexes/papers/search HTTP/1.1\r\nHost: ")
                 assert (b" 200 " in opened.makefile("rb").read()) == bool(before)  # to the end
-
-
-def test_who_does_not_take_an_answer_is_let_go_and_counts_until_then() -> None:
-    taken: list[bytes] = []
-
-    async def stuck_at_the_third(part: bytes, has_more: bool) -> None:
-        assert has_more
-        await anyio.sleep(SECONDS if len(taken) == 2 else 0)
-        taken.append(part)
-
-    async def sent(bodies: Bodies) -> None:
-        with pytest.raises(TimeoutError):
-            await bodies.send(b"x" * 5 * PIECE_BYTES, "key", stuck_at_the_third)
-
-    bodies = Bodies(ServerSettings(body_timeout=0.2))
-    anyio.run(sent, bodies)
-    assert list(map(len, taken)) == [PIECE_BYTES] * 2
-    bodies._check_memory("key", LARGEST_AT_ONCE // 2 * ServerSettings().max_body_bytes)
-    with pytest.raises(Refusal, match="sent at once"):
-        bodies._check_memory("key", LARGEST_AT_ONCE // 2 * ServerSettings().max_body_bytes + 1)
-
-
-def test_a_large_answer_comes_whole(client: TestClient) -> None:
-    found = client.post("/v1/indexes/papers/scroll", json={"limit": 240, "include": ["vectors"]})
-    assert len(found.content) > 2 * PIECE_BYTES and len(found.json()["result"][0]) == 240

@@ -404,9 +404,3 @@ def test_an_export_is_the_index_s_own(
     for index, file in ((local, here), (remote, there)):
         assert index.export(file, MUSIC, include=["concepts", "vectors"]) == local.count(MUSIC)
     assert here.read_bytes() == there.read_bytes()
-
-
-def test_an_analysis_that_is_asked_for_again_is_one_job(client: TestClient) -> None:
-    asked = {"headers": {"Idempotency-Key": "once"}, "json": {"a": MUSIC}, "params": {"wait": 0}}
-    first, again = (client.post("/v1/indexes/papers/diff", **asked) for _ in range(2))  # type: ignore[arg-type]
-    assert first.headers["location"] == again.headers["location"]

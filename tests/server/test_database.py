@@ -14,7 +14,6 @@ import pytest
 from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
 from saeindex_server.database import Database
-from saeindex_server.service import Service
 from saeindex_server.settings import ServerSettings
 
 from benchmarks.suites.server.samples import SAMPLES, filled
@@ -111,20 +110,17 @@ def test_no_statement_sync_or_deletion_is_on_the_event_loop(
                 client.headers["Authorization"] = f"Bearer {text}"
             _ask_all(client)
         assert watched.of(loop) == []
-        assert any("INSERT INTO answers" in what for _, what in watched.seen)
+        assert any("INSERT INTO jobs" in what for _, what in watched.seen)
 
 
 def _ask_all(client: TestClient) -> None:
-    """Ask every route, and what the samples do not ask: uploads, repeated writes, jobs, foreign hosts."""
+    """Ask every route, and what the samples do not ask: uploads, jobs, foreign hosts."""
     for (method, template), sample in SAMPLES.items():
         own = filled(sample, IDS)
         url = template.format(name="papers", **own.path)
         client.request(method, url, json=own.body, params=own.params)
-    for _ in "ab":
-        headers = {**NDJSON, "Idempotency-Key": "once"}
-        taken = client.post(RECORDS, content=lines_of(5, "own"), headers=headers).json()
+    taken = client.post(RECORDS, content=lines_of(5, "own"), headers=NDJSON).json()
     assert finished(client, taken["id"])["state"] == "done"
-    assert client.post(RECORDS, content=b"a" * 100, headers={**NDJSON, "Idempotency-Key": "once"}).status_code
     assert "event: done" in client.get(f"/v1/jobs/{taken['id']}/events").text
     client.get(f"/v1/jobs/{taken['id']}/rejects")
     job = client.post("/v1/indexes/papers/diff?wait=0", json={"a": 'metadata.topic = "music"'}).json()
@@ -175,26 +171,9 @@ def test_a_request_that_writes_waits_beside_the_others(tmp_path: Path) -> None:
     assert statuses == [202] * 6
 
 
-def test_records_are_indexed_although_their_answer_could_not_be_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    FeatureIndex.create(tmp_path / "papers.idx").close()
-
-    def full(*_: object) -> None:
-        raise StorageError("a write", "database or disk is full", "Make room.")
-
-    with opened(tmp_path) as client:
-        monkeypatch.setattr(Service, "_keep_answer", full)
-        headers = {**NDJSON, "Idempotency-Key": "once"}
-        assert client.post(RECORDS, content=lines_of(3, "kept"), headers=headers).status_code == 202
-        (job,) = client.get("/v1/jobs").json()["jobs"]
-        assert finished(client, job["id"])["report"]["indexed"] == 3
-        assert not list((tmp_path / "state" / "spool").iterdir())
-
-
 def test_what_is_committed_is_read_and_what_is_not_is_not(tmp_path: Path) -> None:
     database = Database(tmp_path / "state")
-    question = "SELECT COUNT(*) AS n FROM answers"
+    question = "SELECT COUNT(*) AS n FROM keys"
 
     def count() -> int:
         row = database.row(question)
@@ -202,15 +181,15 @@ def test_what_is_committed_is_read_and_what_is_not_is_not(tmp_path: Path) -> Non
         return int(row["n"])
 
     with database.transaction() as statements:
-        statements.execute("INSERT INTO answers VALUES ('k', 't', x'', '2000', 200, '')")
+        statements.execute("INSERT INTO keys VALUES ('k', 'n', x'', x'', '', '', NULL, '2000', NULL, NULL)")
         assert count() == 0
     assert count() == 1
     with pytest.raises(ZeroDivisionError), database.transaction() as statements:
-        statements.execute("DELETE FROM answers")
+        statements.execute("DELETE FROM keys")
         raise ZeroDivisionError
     assert count() == 1
     with pytest.raises(StorageError, match="readonly"):
-        database.rows("DELETE FROM answers")
+        database.rows("DELETE FROM keys")
     database.close()
     with pytest.raises(sqlite3.ProgrammingError):
         count()

@@ -102,27 +102,6 @@ def test_a_job_s_events_end_with_its_end(client: TestClient) -> None:
     assert json.loads(last.removeprefix("data: "))["report"]["indexed"] == 20
 
 
-def test_a_repeated_request_adds_nothing_and_gets_the_same_job(client: TestClient) -> None:
-    headers = {**NDJSON, "Idempotency-Key": "add-1"}
-    first = client.post(RECORDS, content=lines_of(5, "idem"), headers=headers)
-    again = client.post(RECORDS, content=lines_of(5, "idem"), headers=headers)
-    assert first.json()["id"] == again.json()["id"]
-    assert again.headers["idempotent-replayed"] == "true"
-    for path, lines in ((RECORDS, 6), (f"{RECORDS}?split=100", 5)):
-        other = client.post(path, content=lines_of(lines, "idem"), headers=headers)
-        assert other.status_code == 422
-        assert other.json()["asked"] == "Idempotency-Key"
-    finished(client, first.json()["id"])
-
-
-def test_a_repeated_delete_answers_as_the_first(client: TestClient) -> None:
-    finished(client, client.post(RECORDS, content=lines_of(4, "del"), headers=NDJSON).json()["id"])
-    headers = {"Idempotency-Key": "delete-1"}
-    answers = [client.post(DELETE, json={"ids": ["del-0", "del-1"]}, headers=headers) for _ in "ab"]
-    assert [one.json() for one in answers] == [{"result": 2}, {"result": 2}]
-    assert client.post(DELETE, json={"ids": ["del-0"]}).json() == {"result": 0}
-
-
 def test_a_cancelled_job_stops_and_nothing_is_deleted_while_one_runs(client: TestClient) -> None:
     job = client.post(RECORDS, content=lines_of(6_000, "long"), headers=NDJSON).json()["id"]
     refused = client.post(DELETE, json={"ids": ["doc-0"]})

@@ -146,15 +146,6 @@ def test_every_answer_has_the_headers_and_the_id_of_its_request(client: TestClie
     assert strange.headers["x-request-id"] != "a b\\nc"
 
 
-def test_a_key_has_its_rate(tmp_path: Path) -> None:
-    with served(tmp_path, rate=0.01, burst=3) as client:
-        _, text = client.app.state.service.keys.create("slow", ["read"])  # type: ignore[attr-defined]
-        headers = {"Authorization": f"Bearer {text}"}
-        statuses = [client.get("/v1/indexes", headers=headers).status_code for _ in range(5)]
-        assert statuses == [200, 200, 200, 429, 429]
-        assert int(client.get("/v1/indexes", headers=headers).headers["retry-after"]) > 1
-
-
 def test_too_many_requests_are_shed_and_the_server_says_so(tmp_path: Path) -> None:
     with served(tmp_path, max_running=1, max_waiting=0) as client:
         service = client.app.state.service  # type: ignore[attr-defined]

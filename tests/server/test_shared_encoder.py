@@ -1,4 +1,4 @@
-"""The encoder that threads share: batches, memory, errors, and the end."""
+"""The encoder that threads share: batches, errors, and the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def real() -> TextEncoder:
 
 def test_many_threads_get_what_one_gets_bit_for_bit_in_fewer_batches(real: TextEncoder) -> None:
     sizes: list[int] = []
-    shared = SharedEncoder(real, 0, lambda size, seconds: sizes.append(size))
+    shared = SharedEncoder(real, lambda size, seconds: sizes.append(size))
     alone = [shared.encode_query([text])[0] for text in TEXTS]
     assert sizes == [1] * len(TEXTS)
     sizes.clear()
@@ -34,24 +34,10 @@ def test_many_threads_get_what_one_gets_bit_for_bit_in_fewer_batches(real: TextE
     assert np.array_equal(np.stack(together), np.stack(alone))
     assert sum(sizes) == len(TEXTS)
     assert len(sizes) < len(TEXTS) / 2
-    shared.close()
-    np.testing.assert_allclose(np.stack(alone), real.encode_query(TEXTS), atol=1e-5)
-
-
-def test_a_remembered_query_is_not_encoded_again_and_the_oldest_is_forgotten(real: TextEncoder) -> None:
-    sizes: list[int] = []
-    shared = SharedEncoder(real, 2, lambda size, seconds: sizes.append(size))
-    for text in ("a", "b", "a", "c", "a", "b"):
-        shared.encode_query([text])
-    assert len(sizes) == 4
     assert shared.encode_query([]).shape == (0, 384)
     assert shared.encode_query(["x", "y", "x"]).shape == (3, 384)
-    sizes.clear()
-    apart = shared.apart()
-    for encoder in (apart, apart, shared):  # neither learns how soon the other would be answered
-        encoder.encode_query(["asked by one"])
-    assert len(sizes) == 2
     shared.close()
+    np.testing.assert_allclose(np.stack(alone), real.encode_query(TEXTS), atol=1e-5)
 
 
 def test_an_error_reaches_all_who_wait_and_the_next_are_answered(real: TextEncoder) -> None:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from saeindex_server.analysis_process import AnalysisProcess, _Analyst
 from saeindex_server.service import Service
+from saeindex_server.shared_encoder import SharedEncoder
 
 from saeindex.stores.engine_process import packed, receive, send
 from tests.server.conftest import key_of, on_a_port, served, service_of
@@ -76,15 +77,24 @@ def test_followers_and_waiting_analyses_leave_the_others_their_places(
         until(lambda: watched(service) == 0)
 
 
-def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(tmp_path: Path) -> None:
+def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    asked_of = SharedEncoder._asked
+
+    def counting(shared: SharedEncoder, texts: list[str]) -> Any:
+        encoded.extend(texts)
+        return asked_of(shared, texts)
+
+    monkeypatch.setattr(SharedEncoder, "_asked", counting)
     queries = [f"text number {n}" for n in range(4_000)]
     with served(tmp_path, timeout=0.5) as client:
         service = service_of(client)
         asked = client.post(f"{SEARCH}_many", json={"queries": queries})
         assert asked.status_code == 504
         until(lambda: service._running.borrowed_tokens == 0)
-        (encoder,) = service._encoders.values()
-        assert len(encoder._kept) < len(queries) / 2
+        assert len(encoded) < len(queries) / 2
         assert client.post(SEARCH, json={"text": "a"}).status_code == 200
 
 

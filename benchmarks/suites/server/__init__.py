@@ -121,7 +121,7 @@ def possible_rate(path: Path, queries: list[str]) -> float:
 def microbatch_speedup(queries: list[str]) -> float:
     """Return the rate of queries of many threads encoded together, over that of one by one."""
     encoder, lock = default_encoder(), Lock()
-    shared = SharedEncoder(encoder, kept=0)
+    shared = SharedEncoder(encoder)
 
     def alone(text: str) -> None:
         with lock:

@@ -29,7 +29,7 @@ OPERATORS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<
 
 async def _body(kind: type[B], request: Request, access: Access) -> B:
     try:
-        return kind.model_validate_json(await access.service.bodies.json(request, access.key.id))
+        return kind.model_validate_json(await access.service.bodies.json(request))
     except ValidationError as error:
         raise refused_body(error) from None
 

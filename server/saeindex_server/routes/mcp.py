@@ -85,7 +85,7 @@ class _Answer(Response):
 async def answer(request: Request, access: Caller) -> Response:
     """Answer a message of a client; 403 for a page of another origin."""
     _check_origin(request, access.service.settings.cors_origins)
-    body = request.state.body = await access.service.bodies.json(request, access.key.id)
+    body = request.state.body = await access.service.bodies.json(request)
     return _Answer(request.app.state.mcp, access, body)
 
 

@@ -19,7 +19,6 @@ from saeindex.search.hits import Hits
 from saeindex.search.query import QueryOptions
 from saeindex_server import replies
 from saeindex_server.access import Access, AuthorisedIndex, Caller
-from saeindex_server.idempotency import HEADER, changed_once, digest_of
 from saeindex_server.jobs import Job
 from saeindex_server.problems import Refusal
 from saeindex_server.replies import encoded, problems, reply
@@ -38,11 +37,9 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 Handler = Callable[..., Coroutine[Any, Any, Response]]
 
 
-async def asked_of(
-    kind: type[Operation[Any]], request: Request, access: Access
-) -> tuple[Operation[Any], bytes]:
-    """Return the operation that a body asks for, and the body; an empty one asks with all defaults."""
-    body = await access.service.bodies.json(request, access.key.id)
+async def asked_of(kind: type[Operation[Any]], request: Request, access: Access) -> Operation[Any]:
+    """Return the operation that a body asks for; an empty one asks with all defaults."""
+    body = await access.service.bodies.json(request)
     request.state.body = body
     try:
         given = json.loads(body) if body.strip() else {}
@@ -50,7 +47,7 @@ async def asked_of(
         raise Refusal(422, "the body", f"it is not JSON: {error}", "Send a JSON object.") from None
     if not isinstance(given, dict):
         raise Refusal(422, "the body", "it is no JSON object", "Send an object with the options.")
-    return from_json(kind, given), body
+    return from_json(kind, given)
 
 
 def performing(kind: type[Operation[Any]]) -> Handler:
@@ -58,8 +55,7 @@ def performing(kind: type[Operation[Any]]) -> Handler:
 
     async def perform(name: str, access: Caller, request: Request) -> Response:
         index = access.index(name, kind.scope)
-        operation, _ = await asked_of(kind, request, access)
-        return await performed(index, operation)
+        return await performed(index, await asked_of(kind, request, access))
 
     return perform
 
@@ -83,16 +79,16 @@ async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Respon
 
 
 def changing(kind: type[Change[Any]]) -> Handler:
-    """Return the handler of an operation that changes an index; it is done once for an Idempotency-Key."""
+    """Return the handler of an operation that changes an index; one at a time."""
 
     async def change(name: str, access: Caller, request: Request) -> Response:
         index = access.index(name, kind.scope)
-        operation, body = await asked_of(kind, request, access)
+        operation = await asked_of(kind, request, access)
 
         def changed(opened: FeatureIndex) -> dict[str, Any]:
             return operation.result_json(opened.perform(operation))
 
-        return await changed_once(index, request, digest_of(request, body), kind.name, changed)
+        return reply(await index.change(kind.name, changed))
 
     return change
 
@@ -102,14 +98,8 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
 
     async def analyse(name: str, access: Caller, request: Request, wait: Wait = 20.0) -> Response:
         index = access.index(name, kind.scope)
-        operation, body = await asked_of(kind, request, access)
-
-        async def queue() -> str:
-            return (await index.queue(operation)).id
-
-        token, digest = request.headers.get(HEADER), digest_of(request, body)
-        identity, _ = await access.service.once(access.key, token, digest, queue)
-        return await awaited(access, await access.job(identity), wait)
+        job = await index.queue(await asked_of(kind, request, access))
+        return await awaited(access, job, wait)
 
     return analyse
 

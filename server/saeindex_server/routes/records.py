@@ -14,7 +14,6 @@ from saeindex.indexing.split import check_split
 from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.bodies import media_type
-from saeindex_server.idempotency import HEADER, REPLAYED, digest_of
 from saeindex_server.ingestion import Spooled, spool
 from saeindex_server.jobs import Job, new_id
 from saeindex_server.problems import Refusal, refused_body
@@ -71,15 +70,10 @@ async def add_records(
     if allow_rejects:
         asked["allow_rejects"] = True
     bodies = access.service.bodies
-    chunks = _lines(await bodies.json(request, access.key.id)) if kind == JSON else bodies.stream(request)
+    chunks = _lines(await bodies.json(request)) if kind == JSON else bodies.stream(request)
     async with spooled(index, chunks) as (identity, taken):
-        token = request.headers.get(HEADER)
-        found, is_replayed = await access.service.once(
-            access.key, token, digest_of(request, taken.digest),
-            lambda: access.service.write(lambda: queued(index, identity, asked, taken).to_json()),
-        )  # fmt: skip
-    headers = {"Location": f"/v1/jobs/{found['id']}"} | ({REPLAYED: "true"} if is_replayed else {})
-    return reply(found, 202, headers)
+        job = await access.service.write(lambda: queued(index, identity, asked, taken))
+    return reply(job.to_json(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 @asynccontextmanager

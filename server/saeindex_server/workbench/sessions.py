@@ -62,7 +62,6 @@ class Sessions:
         if key is None:
             self.end(token)
             raise Refusal(401, "a page", "no session, or one that has ended", "Log in with a key.")
-        self.service.count_request(key)
         return Access(self.service, key, identity)
 
 
