@@ -293,8 +293,7 @@ class FeatureIndex(Surface):
         if leave_out:
             do = "Give a list of sentences."
             check_kind(f"leave_out={leave_out!r:.80}", leave_out, (list, tuple, set), do)
-            kept = (*self.state.manifest.leave_out, *leave_out)
-            current.change(lambda _: {"leave_out": tuple(dict.fromkeys(kept))})
+            current.change(lambda kept: {"leave_out": tuple(dict.fromkeys((*kept.leave_out, *leave_out)))})
         with current.write() as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
