@@ -43,7 +43,7 @@ COMMANDS = {
     "drift": "analyses.drift",
     "monitor": "analyses.monitor",
     "describe": "analyses.describe",
-    "list": "indexes.list_indexes",
+    "list": "index.list_indexes",
     "info": "features.info",
     "get": "records.get",
     "delete": "records.delete",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.bars import BAR, print_explanation
-from saeindex.cli.output import Json, console, print_json
+from saeindex.cli.output import BAR, Json, console, print_explanation, print_json
 from saeindex.errors import InvalidInputError, NotFoundError, installed
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.bars import print_comparison
 from saeindex.cli.feedback import Accept, FeedbackFile, Reject, judged, print_feedback, read_feedback
 from saeindex.cli.options import asks
 from saeindex.cli.output import (
@@ -14,6 +13,7 @@ from saeindex.cli.output import (
     Json,
     Url,
     console,
+    print_comparison,
     print_facets,
     print_hits,
     print_json,

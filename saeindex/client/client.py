@@ -129,15 +129,11 @@ class AsyncRemoteIndex(AsyncSurface):
 
     def __init__(self, client: AsyncClient, index: RemoteIndex) -> None:
         """Called by :meth:`AsyncClient.index`, not by users."""
-        self.client, self.index, self.name = client, index, index.name
+        self.client, self.index, self.name, self.run = client, index, index.name, client.run
 
     async def perform(self, operation: Operation[R]) -> R:
         """Return the result of an operation, computed by the server."""
         return await self.client.run(partial(self.index.perform, operation))
-
-    async def run(self, call: Callable[[], R]) -> R:
-        """Run ``call`` on one of the client's threads and return its result."""
-        return await self.client.run(call)
 
     submit, submit_upsert = awaited_job(RemoteIndex.submit), awaited_job(RemoteIndex.submit_upsert)
     upsert, export, info = awaited(RemoteIndex.upsert), awaited(RemoteIndex.export), awaited(RemoteIndex.info)

@@ -1,6 +1,6 @@
 """Indexes as tools of a language model, over MCP: read only, each answer within a budget of tokens.
 
-The tools ask a :class:`Reach`: indexes of this process (:class:`Opened`), those of a server
+The tools ask a :class:`Indexes`: indexes of this process (:class:`Opened`), those of a server
 (:class:`Served`), or, on the server itself, those of the key of the one who calls.
 """
 
@@ -15,7 +15,7 @@ import qdrant_client.models  # noqa: F401
 
 from saeindex._version import __version__
 from saeindex.errors import NotFoundError, SaeIndexError, installed
-from saeindex.integrations.mcp_tools import BUDGET, TOKEN_BYTES, TOOLS, Reach, Tool, fitted, text_of
+from saeindex.integrations.mcp_tools import BUDGET, TOKEN_BYTES, TOOLS, Indexes, Tool, fitted, text_of
 from saeindex.schema import adapter, from_json
 from saeindex.types import LINES, JsonObject, cut, visible
 
@@ -76,7 +76,7 @@ class Served:
         return await to_thread.run_sync(partial(self._client.index(index).perform, operation))
 
 
-def mcp_server(reach: Reach) -> Server[Any]:
+def mcp_server(indexes: Indexes) -> Server[Any]:
     """Return the MCP server of indexes, for any transport."""
     reads = ToolAnnotations(
         read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -96,7 +96,7 @@ def mcp_server(reach: Reach) -> Server[Any]:
         return ListToolsResult(tools=described)
 
     async def call_tool(context: Any, params: Any) -> CallToolResult:
-        return await _called(reach, params.name, params.arguments or {})
+        return await _called(indexes, params.name, params.arguments or {})
 
     return Server(
         "saeindex",
@@ -107,9 +107,9 @@ def mcp_server(reach: Reach) -> Server[Any]:
     )
 
 
-def serve_stdio(reach: Reach) -> None:
+def serve_stdio(indexes: Indexes) -> None:
     """Serve one client on stdin and stdout, until it closes them; what else is printed goes to stderr."""
-    server = mcp_server(reach)
+    server = mcp_server(indexes)
 
     async def serve() -> None:
         async with stdio_server() as (incoming, outgoing):
@@ -118,13 +118,13 @@ def serve_stdio(reach: Reach) -> None:
     run(serve)
 
 
-async def _called(reach: Reach, name: str, given: JsonObject) -> CallToolResult:
+async def _called(indexes: Indexes, name: str, given: JsonObject) -> CallToolResult:
     """Return the answer of a tool, as JSON and as its text; an error is an answer, too."""
     try:
         if (kind := TOOLS.get(name)) is None:
             raise NotFoundError(f"tool {name!r:.80}", "there is none", f"Use {', '.join(TOOLS)}.")
         tool = from_json(kind, given)
-        found = await to_thread.run_sync(fitted, await tool.run(reach), tool.items, tool.budget_tokens)
+        found = await to_thread.run_sync(fitted, await tool.run(indexes), tool.items, tool.budget_tokens)
     except SaeIndexError as error:
         said = cut(visible(str(error), LINES), BUDGET * TOKEN_BYTES)
         return CallToolResult(content=[TextContent(text=said)], is_error=True)

@@ -1,7 +1,7 @@
 """The tools that a language model has over MCP, and how their answers fit into a budget of tokens.
 
 As with operations, names, types, defaults and descriptions stand in the fields, once. A tool asks a
-:class:`Reach`, which performs operations for the one who calls.
+:class:`Indexes`, which performs operations for the one who calls.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STEER = "concepts to add to the query or to take away, with strengths: '+crime:2
 PROPERTY = "a property of the texts to rank by, in words: 'sounds defensive'"
 
 
-class Reach(Protocol):
+class Indexes(Protocol):
     """Indexes, as whoever asks may use them."""
 
     async def names(self) -> list[str]:
@@ -69,7 +69,7 @@ class Tool:
         default=BUDGET, ge=LEAST_BUDGET, le=MOST_BUDGET, description="the most tokens of the answer"
     )
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Return the answer, of any length."""
         raise NotImplementedError
 
@@ -80,13 +80,13 @@ class ListIndexes(Tool):
 
     name, items = "list_indexes", "indexes"
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """List."""
-        return {self.items: [await _entry(reach, name) for name in await reach.names()]}
+        return {self.items: [await _entry(indexes, name) for name in await indexes.names()]}
 
 
 @request
-class OfIndex(Tool):
+class IndexTool(Tool):
     """What is asked of one index."""
 
     _: KW_ONLY
@@ -94,20 +94,20 @@ class OfIndex(Tool):
         default=None, description="the name of the index; only needed where there are several"
     )
 
-    async def ask(self, reach: Reach, operation: Operation[R]) -> R:
+    async def ask(self, indexes: Indexes, operation: Operation[R]) -> R:
         """Perform an operation; NotFoundError if there is no index of the name, or several without it."""
-        names, index = await reach.names(), self.index
+        names, index = await indexes.names(), self.index
         if index is None and len(names) == 1:
             (index,) = names
         if index not in names:
             asked = "no index" if index is None else f"index {index!r:.80}"
             found = f"there are {', '.join(names)}" if names else "there is none"
             raise NotFoundError(asked, found, "Name one of them, as list_indexes does.")
-        return await reach.perform(index, operation)
+        return await indexes.perform(index, operation)
 
 
 @request
-class SearchRecords(OfIndex):
+class SearchRecords(IndexTool):
     """Search for records by topic, by concepts, by metadata, or by a property of the texts.
 
     Give a query, a condition, a property, or several of them: at least one. Each hit has the text, the
@@ -123,10 +123,10 @@ class SearchRecords(OfIndex):
     property: str | None = Field(default=None, description=PROPERTY)
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of hits")
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Search."""
         found = await self.ask(
-            reach,
+            indexes,
             Search(self.query, where=self.where, steer=self.steer, property=self.property, limit=self.limit),
         )
         hits = [
@@ -145,7 +145,7 @@ class SearchRecords(OfIndex):
 
 
 @request
-class PassagesToCite(OfIndex):
+class PassagesToCite(IndexTool):
     """Get the passages to read and cite for a question: sentences of the best records on different concepts.
 
     Prefer this to search for answering questions: it takes the sentences that matter, within the budget.
@@ -158,11 +158,13 @@ class PassagesToCite(OfIndex):
     _: KW_ONLY
     where: str | None = Field(default=None, description=WHERE)
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Search, and choose; with fewer tokens of text until the answer fits."""
         tokens = self.budget_tokens
         while True:
-            found = await self.ask(reach, FindContext(self.question, where=self.where, budget_tokens=tokens))
+            found = await self.ask(
+                indexes, FindContext(self.question, where=self.where, budget_tokens=tokens)
+            )
             passages = [{"cite": f"[{one.number}]", **_text_of_record(one)} for one in found.passages]
             answer = {self.items: passages, "searched": found.records, "left_out": ""}
             size = tokens_of(answer)
@@ -172,7 +174,7 @@ class PassagesToCite(OfIndex):
 
 
 @request
-class FindConcepts(OfIndex):
+class FindConcepts(IndexTool):
     """Find the concepts of an index that match a word or phrase, for conditions and steering.
 
     `feature` is the number that names a concept there; a `match` of about 1 is the best.
@@ -184,20 +186,20 @@ class FindConcepts(OfIndex):
     _: KW_ONLY
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of concepts")
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Find."""
         concepts = [
             {
                 "feature": f"#{one.id}", "label": shown_label(one.label, one.is_weak),
                 "match": _short(one.score), "description": one.description,
             }
-            for one in await self.ask(reach, Find(self.phrase, self.limit))
+            for one in await self.ask(indexes, Find(self.phrase, self.limit))
         ]  # fmt: skip
         return {self.items: concepts}
 
 
 @request
-class ExplainHit(OfIndex):
+class ExplainHit(IndexTool):
     """Explain why a record has its score for a query: its parts, by concept, the largest first."""
 
     name, items = "explain_hit", "parts"
@@ -209,16 +211,16 @@ class ExplainHit(OfIndex):
     steer: str | None = Field(default=None, description=STEER)
     property: str | None = Field(default=None, description=PROPERTY)
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Search among this record, and explain."""
         only = {"must": [{"key": RECORD_ID, "match": {"value": self.id}}]}
         asked = Search(
             self.query, where=self.where, steer=self.steer, property=self.property, query_filter=only,
             explain=True, limit=1,
         )  # fmt: skip
-        found = await self.ask(reach, asked)
+        found = await self.ask(indexes, asked)
         if not found:
-            if not await self.ask(reach, Get([self.id], include=())):
+            if not await self.ask(indexes, Get([self.id], include=())):
                 raise NotFoundError(f"record {self.id!r:.80}", "there is none", "Give the id of a hit.")
             do = "Leave out where, or ask for another."
             raise MismatchError(f"record {self.id!r:.80}", "it does not fulfil the condition", do)
@@ -239,7 +241,7 @@ class ExplainHit(OfIndex):
 
 
 @request
-class CompareGroups(OfIndex):
+class CompareGroups(IndexTool):
     """Compare two groups of records: which concepts, words and clusters are more frequent in one of them.
 
     Findings are significant, with shares, 95 % intervals and false discovery rates (`q`); `replicated` is
@@ -251,9 +253,9 @@ class CompareGroups(OfIndex):
     a: str = Field(description="the first group, as a condition: 'metadata.year < 1990'")
     b: str | None = Field(default=None, description="the second group; without it, all other records")
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Compare."""
-        found = await self.ask(reach, DiffGroups(self.a, self.b, examples=1, hints=0))
+        found = await self.ask(indexes, DiffGroups(self.a, self.b, examples=1, hints=0))
         findings = sorted((one for one in found if one.q <= found.alpha), key=lambda one: -abs(one.effect))
         return {
             "summary": describe(found).summary[0],
@@ -277,7 +279,7 @@ class CompareGroups(OfIndex):
 
 
 @request
-class CorrelateConcepts(OfIndex):
+class CorrelateConcepts(IndexTool):
     """Find pairs of concepts that occur together in records more often, or less often, than by chance.
 
     `records` have both and `expected` would by chance; `log_odds` has a 95 % interval, and `q` is the false
@@ -294,9 +296,9 @@ class CorrelateConcepts(OfIndex):
     where: str | None = Field(default=None, description="the records to look at, as a condition")
     limit: Whole = Field(default=20, ge=1, le=100, description="the pairs of each association")
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """Correlate."""
-        found = await self.ask(reach, Correlate(self.concepts, where=self.where, limit=self.limit))
+        found = await self.ask(indexes, Correlate(self.concepts, where=self.where, limit=self.limit))
         both = [("together", one) for one in found.results] + [("apart", one) for one in found.avoided]
         pairs = [
             {
@@ -316,14 +318,14 @@ class CorrelateConcepts(OfIndex):
 
 
 @request
-class ListProfiles(OfIndex):
+class ListProfiles(IndexTool):
     """List the steering profiles that people saved with an index; steer a search by '+profile:NAME'."""
 
     name, items = "list_profiles", "profiles"
 
-    async def run(self, reach: Reach) -> JsonObject:
+    async def run(self, indexes: Indexes) -> JsonObject:
         """List."""
-        return {self.items: [*await self.ask(reach, ProfileNames())]}
+        return {self.items: [*await self.ask(indexes, ProfileNames())]}
 
 
 TOOLS: dict[str, type[Tool]] = {
@@ -341,9 +343,9 @@ TOOLS: dict[str, type[Tool]] = {
 }
 
 
-async def _entry(reach: Reach, name: str) -> JsonObject:
-    fields = "; ".join(map(_field, await reach.perform(name, MetadataFields())))
-    return {"name": name, "records": await reach.perform(name, Count()), "fields": fields}
+async def _entry(indexes: Indexes, name: str) -> JsonObject:
+    fields = "; ".join(map(_field, await indexes.perform(name, MetadataFields())))
+    return {"name": name, "records": await indexes.perform(name, Count()), "fields": fields}
 
 
 def _field(one: MetadataField) -> str:

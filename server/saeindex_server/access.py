@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 BEARER = "bearer "
-# Seconds between two looks at a job that somebody follows.
-STEP = 0.05
+# Seconds between two looks at a job that somebody follows: the longer, the longer it has not changed.
+STEP, LONGEST_STEP = 0.05, 0.5
 WWW = {"WWW-Authenticate": 'Bearer realm="saeindex"'}
 
 
@@ -75,18 +75,17 @@ class Access:
 
     async def followed(self, job: Job, seconds: float = math.inf) -> AsyncIterator[Job]:
         """Yield a job as it is, and with each change until its end, that of the server, or of the time."""
-        jobs, end = self.service.jobs, time.monotonic() + seconds
-        with jobs.watching(job.id) as changed:
-            while True:
-                changed.clear()
-                job = await self.job(job.id)
+        end, step, seen = time.monotonic() + seconds, STEP, None
+        while True:
+            job = await self.job(job.id)
+            if job != seen:
                 yield job
-                left = end - time.monotonic()
-                if job.is_finished or jobs.is_closed or left <= 0:
-                    return
-                with anyio.move_on_after(left):
-                    await anyio.sleep(STEP)
-                    await changed.wait()
+                seen, step = job, STEP
+            left = end - time.monotonic()
+            if job.is_finished or self.service.jobs.is_closed or left <= 0:
+                return
+            await anyio.sleep(min(step, left))
+            step = min(1.5 * step, LONGEST_STEP)
 
     async def result(self, job: Job) -> bytes:
         """Return what an analysis found as JSON, or raise the error that it ended with."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,8 +99,7 @@ class Jobs:
         self.spool, self.results = settings.state / SPOOL, settings.state / RESULTS
         for each in (self.spool, self.results):
             each.mkdir(mode=0o700, exist_ok=True)
-        self._changed, self._watching = threading.Condition(), threading.Lock()
-        self._watchers: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        self._changed = threading.Condition()
         # The indexes that are served, each with what its uploads wait for at the moment.
         self.indexes: dict[str, str | None] = {}
         self._cancelled: set[str] = set()
@@ -260,33 +258,12 @@ class Jobs:
                     if self._is_closed or self._changed.wait_for(lambda: self._is_closed, AGAIN):
                         return 0
                 continue
-            self._tell(identity)
             return changed
-
-    @contextmanager
-    def watching(self, identity: str) -> Iterator[asyncio.Event]:
-        """Lend an event of the running loop that is set whenever a job changes."""
-        watcher = asyncio.get_running_loop(), asyncio.Event()
-        with self._watching:
-            self._watchers.setdefault(identity, []).append(watcher)
-        try:
-            yield watcher[1]
-        finally:
-            with self._watching:
-                self._watchers[identity].remove(watcher)
-                if not self._watchers[identity]:
-                    del self._watchers[identity]
-
-    def _tell(self, identity: str) -> None:
-        with self._watching:
-            for loop, event in self._watchers.get(identity, ()):
-                loop.call_soon_threadsafe(event.set)
 
     def progress(self, identity: str, read: int) -> None:
         """Note how far a job is."""
         with suppress(StorageError), self._database.transaction() as statements:
             statements.execute("UPDATE jobs SET read = ? WHERE id = ?", (read, identity))
-        self._tell(identity)
 
     def finish(
         self,
@@ -346,7 +323,6 @@ class Jobs:
         if changed.rowcount:
             self._cancelled.discard(job.id)
             self.spooled_file(job.id).unlink(missing_ok=True)
-        self._tell(job.id)
         found = self.get(job.id)
         return job if found is None else found
 
@@ -356,12 +332,10 @@ class Jobs:
         return self._is_closed
 
     def close(self) -> None:
-        """Let those that wait for jobs, or for changes of one, end."""
+        """Let those that wait for jobs, or follow one, end."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        for identity in list(self._watchers):
-            self._tell(identity)
 
     def _read(self, row: sqlite3.Row) -> Job:
         is_waiting = row["kind"] == "records" and row["state"] == "queued"

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from saeindex.cli.bars import print_explanation
+from saeindex.cli.output import print_explanation
 from saeindex.search.explain import Explanation
 from saeindex.types import Part
 

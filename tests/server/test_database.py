@@ -197,7 +197,7 @@ def test_what_is_committed_is_read_and_what_is_not_is_not(tmp_path: Path) -> Non
 
 def test_a_commit_that_fails_leaves_the_database_usable(tmp_path: Path) -> None:
     database = Database(tmp_path / "state")
-    question = "INSERT INTO answers VALUES ('k', ?, x'', '2000', 200, ?)"
+    question = "INSERT INTO keys VALUES (?, ?, x'', x'', '', '', NULL, '2000', NULL, NULL)"
     with pytest.raises(StorageError, match="full"), database.transaction() as statements:
         pages = statements.execute("PRAGMA page_count").fetchone()[0]
         statements.execute(f"PRAGMA max_page_count = {pages}")
@@ -205,5 +205,5 @@ def test_a_commit_that_fails_leaves_the_database_usable(tmp_path: Path) -> None:
     with database.transaction() as statements:
         statements.execute("PRAGMA max_page_count = 100000")
         statements.execute(question, ("b", ""))
-    assert [row["token"] for row in database.rows("SELECT token FROM answers")] == ["b"]
+    assert [row["id"] for row in database.rows("SELECT id FROM keys")] == ["b"]
     database.close()

@@ -1,19 +1,22 @@
-"""Who waits for a job takes no place of other requests, and learns of each change at once."""
+"""Who waits for a job takes no place of other requests, and learns of each change."""
 
 from __future__ import annotations
 
 import io
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from saeindex_server.access import Access
 from saeindex_server.analysis_process import AnalysisProcess, _Analyst
-from saeindex_server.service import Service
+from saeindex_server.jobs import Job
 from saeindex_server.shared_encoder import SharedEncoder
 
 from saeindex.stores.engine_process import packed, receive, send
@@ -46,16 +49,30 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def watched(service: Service) -> int:
-    return sum(map(len, service.jobs._watchers.values()))
+@pytest.fixture
+def followers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that somebody follows at the moment."""
+    found: list[str] = []
+    followed = Access.followed
+
+    async def counted(access: Access, job: Job, seconds: float = math.inf) -> AsyncIterator[Job]:
+        found.append(job.id)
+        try:
+            async with aclosing(followed(access, job, seconds)) as each:  # type: ignore[type-var]
+                async for now in each:
+                    yield now
+        finally:
+            found.remove(job.id)
+
+    monkeypatch.setattr(Access, "followed", counted)
+    return found
 
 
 def test_followers_and_waiting_analyses_leave_the_others_their_places(
-    tmp_path: Path, release: threading.Event
+    tmp_path: Path, release: threading.Event, followers: list[str]
 ) -> None:
     with served(tmp_path, max_running=1, max_waiting=1) as client, on_a_port(client) as url:
         key = key_of(client, "read", "analyse", "write")
-        service = service_of(client)
         job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}, headers=key).json()["id"]
 
         def follow(_: int) -> str:
@@ -68,13 +85,13 @@ def test_followers_and_waiting_analyses_leave_the_others_their_places(
         with ThreadPoolExecutor(FOLLOWERS + 10) as threads:
             followed = [threads.submit(follow, n) for n in range(FOLLOWERS)]
             waiting = [threads.submit(wait, n) for n in range(10)]
-            until(lambda: watched(service) == FOLLOWERS + 10)
+            until(lambda: len(followers) == FOLLOWERS + 10)
             assert client.post(SEARCH, json={"text": "a"}, headers=key).status_code == 200
             assert client.delete(f"/v1/jobs/{job}", headers=key).status_code == 200
             assert all("event: cancelled" in one.result(SECONDS) for one in followed)
             release.set()
             assert {one.result(SECONDS) for one in waiting} == {422}  # there is no such record
-        until(lambda: watched(service) == 0)
+        until(lambda: not followers)
 
 
 def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(
@@ -98,14 +115,16 @@ def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(
         assert client.post(SEARCH, json={"text": "a"}).status_code == 200
 
 
-def test_a_follower_that_goes_away_is_forgotten(tmp_path: Path, release: threading.Event) -> None:
+def test_a_follower_that_goes_away_is_forgotten(
+    tmp_path: Path, release: threading.Event, followers: list[str]
+) -> None:
     with served(tmp_path) as client, on_a_port(client) as url:
         job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}).json()["id"]
         with httpx2.stream("GET", f"{url}/v1/jobs/{job}/events", timeout=SECONDS) as events:
             lines = events.iter_lines()  # kept: a reader of lines that is dropped ends the response
             assert next(iter(lines)).startswith("event: ")
-            until(lambda: watched(service_of(client)) == 1)
-        until(lambda: watched(service_of(client)) == 0)
+            until(lambda: len(followers) == 1)
+        until(lambda: not followers)
         release.set()
 
 
@@ -119,13 +138,13 @@ def test_an_analysis_that_takes_longer_than_the_wait_is_a_job(
 
 
 def test_who_waits_for_an_analysis_that_is_cancelled_is_told(
-    tmp_path: Path, release: threading.Event
+    tmp_path: Path, release: threading.Event, followers: list[str]
 ) -> None:
     with served(tmp_path) as client, on_a_port(client) as url, ThreadPoolExecutor(1) as threads:
         told = threads.submit(
             lambda: httpx2.post(f"{url}{DIFF}?wait=60", json={"a": "metadata.a = 1"}, timeout=SECONDS)
         )
-        until(lambda: watched(service_of(client)) == 1)
+        until(lambda: len(followers) == 1)
         (job,) = client.get("/v1/jobs").json()["jobs"]
         assert client.delete(job["links"]["self"]).status_code == 200
         release.set()

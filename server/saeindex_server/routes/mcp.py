@@ -27,7 +27,7 @@ R = TypeVar("R")
 _CALLER: ContextVar[Access] = ContextVar("caller")
 
 
-class OfCaller:
+class CallerIndexes:
     """The indexes that the caller's key is for: what it may do, and the records that it sees."""
 
     async def names(self) -> list[str]:
@@ -54,7 +54,7 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     """Answer messages while the application runs."""
     most = app.state.service.settings.max_body_bytes
     manager = StreamableHTTPSessionManager(
-        mcp_server(OfCaller()), json_response=True, stateless=True, max_request_body_size=most
+        mcp_server(CallerIndexes()), json_response=True, stateless=True, max_request_body_size=most
     )
     async with manager.run():
         app.state.mcp = manager
