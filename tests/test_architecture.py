@@ -29,6 +29,16 @@ def test_every_file_named_in_the_architecture_page_exists() -> None:
     assert not [name for name in files if not any((place / name).is_file() for place in places)]
 
 
+def test_the_two_walks_name_functions_of_their_files() -> None:
+    walks = PAGE.split("## One search")[1].split("## Where to add")[0]
+    rows = [row.split("|")[2:4] for row in walks.splitlines() if row.startswith("| ") and "`" in row]
+    assert len(rows) > 15
+    for files, functions in rows:
+        source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in named_files(files))
+        for function in re.findall(r"`([\w.]+)`", functions):
+            assert re.search(rf"(def|class) {function.rpartition('.')[2]}\b", source), (files, function)
+
+
 def test_the_layers_of_the_page_are_those_of_the_import_contract() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
