@@ -244,8 +244,15 @@ def test_an_unknown_precision_is_refused() -> None:
     assert choose_device("cpu") == "cpu"
 
 
-def test_weights_that_give_nan_are_reported(fp32_encoder: SentenceTransformerEncoder) -> None:
-    broken = SentenceTransformerEncoder(precision="fp32", device="cpu")
+def test_encoders_of_one_model_share_its_weights(fp32_encoder: SentenceTransformerEncoder) -> None:
+    assert SentenceTransformerEncoder(precision="fp32", device="cpu")._backend is fp32_encoder._backend
+    other = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=64)
+    assert other._backend is not fp32_encoder._backend
+
+
+def test_weights_that_give_nan_are_reported() -> None:
+    # Of a length of its own, so that no other encoder shares the weights.
+    broken = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=67)
     assert isinstance(broken._backend, _BertBackend)
     broken._backend._model.positions = torch.full_like(broken._backend._model.positions, torch.nan)
     with pytest.raises(EncoderError, match="NaN"):
