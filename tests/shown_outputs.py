@@ -40,7 +40,7 @@ PYTHON = re.compile(r"```python\n(?P<code>.*?)```(?:\n\n```text\n(?P<shown>.*?)`
 COMMAND = re.compile(r"^\$ saeindex (?P<line>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 INDEX = re.compile(r"\S+\.idx")
 # A number that was counted or measured: no id, no year.
-NUMBER = re.compile(r"(?<![\w.#=-])(?!(?:19|20)\d\d\b)[+\-−]?\d[\d,]*(\.\d+)?(?![\w.-]*\w)")
+NUMBER = re.compile(r"(?<![\w.#-])(?!(?:19|20)\d\d\b)[+\-−]?\d[\d,]*(\.\d+)?(?![\w.-]*\w)")
 # How far numbers may be from those shown, on another processor or in another precision: a number with
 # decimals (a score, an effect), as a share, and a whole one (a count, a percentage), or that share of it.
 DECIMALS, WHOLE, SHARE = 0.01, 2.0, 0.02
@@ -114,7 +114,7 @@ def _are_alike(one: str, other: str) -> bool:
         return False
     for a, b in zip(NUMBER.finditer(one), NUMBER.finditer(other), strict=True):
         bound = DECIMALS if a[1] and b[1] else WHOLE
-        if abs(_value(a) - _value(b)) > max(bound, SHARE * abs(_value(a))):
+        if abs(_value(a) - _value(b)) > max(bound, SHARE * abs(_value(a))) + 1e-9:
             return False
     return True
 
