@@ -147,7 +147,7 @@ def test_a_condition_is_applied_and_a_wrong_one_is_explained(driver: WebDriver, 
 
 def test_a_hostile_text_is_shown_and_does_nothing(driver: WebDriver, url: str) -> None:
     driver.get(f"{url}/ui/papers?q=thunderstorm+img+script")
-    find(driver, ".hit", "onerror")
+    find(driver, ".hit", "A thunderstorm")
     assert find(driver, ".fields", "<b>weather</b>")
     assert driver.execute_script("return window.broken === undefined")
     assert not driver.find_elements("css selector", ".hit img, .hit script, .hit strong, .hit a")
@@ -243,7 +243,7 @@ def test_a_file_is_added_by_its_columns(driver: WebDriver, url: str, tmp_path: P
     rows = [
         "note,stars,what was said",
         "1,5,A lighthouse keeper sings",
-        '2,1,"<script>window.broken=1</script>"',
+        '2,1,"<script>window.broken=1</script> A ship sails <img src=x onerror=window.broken=1>"',
         "3,2,",
     ]
     table.write_text("\n".join(rows))
