@@ -139,11 +139,17 @@ class Evidence:
         rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
         return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
 
-    def spoken(self, sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_]:
-        """Return which sentences (s,) of texts are speech; see :func:`saeindex.language.speech.is_speech`."""
-        found = is_speech(sentences, ends)
+    def spoken(
+        self, sentences: Sequence[str], ends: Sequence[int], rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Return the rows of the sentences of texts, or those of ``rows``, that are speech in this index.
+
+        See :func:`saeindex.language.speech.is_speech`.
+        """
+        asked = np.arange(len(sentences)) if rows is None else rows
+        found = asked[is_speech(sentences, ends, rows)]
         if self.unread:
-            found &= [as_recurring(one) not in self.unread for one in sentences]
+            found = found[[as_recurring(sentences[row]) not in self.unread for row in found.tolist()]]
         return found
 
     def of_texts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -20,7 +21,6 @@ from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
 from saeindex.files import (
-    changed_files,
     checksums_of_files,
     former,
     replacing_folder,
@@ -69,16 +69,20 @@ def save_space(space: Space, target: Path) -> Path:
     return target
 
 
-def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
+def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = False) -> SpaceT:
     """Load a packaged space by name, or a directory; raise MismatchError if its files are damaged.
 
-    A space that is in use is not loaded again.
+    A space that is in use is not loaded again. One that ``is_own``, an index's own copy, is edited by nobody:
+    MismatchError unless its files are what was written.
     """
     from safetensors import SafetensorError
 
     folder = find_space(name_or_path)
     try:
-        key = (kind, *checksums_of_files(folder, without="").items())
+        checksums = checksums_of_files(folder, without="")
+        if is_own:
+            _check_files(folder, checksums)
+        key = (kind, *checksums.items())
         if (space := _IN_USE.get(key)) is None:
             space = _IN_USE[key] = _read(folder, kind)
         return cast(SpaceT, space)
@@ -98,16 +102,13 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
         ) from error
 
 
-def check_files(folder: Path) -> None:
-    """Raise MismatchError unless the files of a space are what was written, NotFoundError if it is missing.
-
-    For the space of an index, which nobody edits: the files of other spaces may be changed by hand.
-    """
-    folder = find_space(folder)
+def _check_files(folder: Path, checksums: Mapping[str, int]) -> None:
+    """Raise MismatchError unless the files of a space, with these checksums, are what was written."""
     try:
         described = json.loads((folder / "space.json").read_text())
-        is_sound = without_checksum(described) is not None
-        changed = changed_files(folder, described.get("files", {})) if is_sound else ["space.json"]
+        is_sound, written = without_checksum(described) is not None, described.get("files", {}).items()
+        changed = [name for name, known in written if checksums.get(name) != known]
+        changed = changed if is_sound else ["space.json"]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         changed = ["space.json"]
     if changed:

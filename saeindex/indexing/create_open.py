@@ -18,7 +18,7 @@ from saeindex.errors import (
     copy_command,
 )
 from saeindex.features import FeatureSpace
-from saeindex.features.space_io import check_files
+from saeindex.features.space_io import load_space
 from saeindex.files import is_draft, size_on_disk
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import NameEdits
@@ -160,8 +160,7 @@ def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
     if folder is None:
         return FeatureSpace.load(manifest.space.name)
     try:
-        check_files(folder / SPACE_FOLDER)
-        return FeatureSpace.load(folder / SPACE_FOLDER)
+        return load_space(folder / SPACE_FOLDER, FeatureSpace, is_own=True)
     except (MismatchError, NotFoundError) as error:
         do = "Restore the folder from a backup, or name the space with which to open it."
         raise DamageError(error.asked, error.found, do) from error

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
@@ -230,7 +230,7 @@ class Pipeline:
         self, source: RecordSource, out: queue.Queue[_Window | BaseException | None], stop: threading.Event
     ) -> None:
         try:
-            with SeenIds() as seen:
+            with closing(SeenIds()) as seen:
                 for run in _windows(source, self.window):
                     if stop.is_set():
                         break

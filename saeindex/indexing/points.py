@@ -188,8 +188,8 @@ class Coded:
         if sentences is None or space.evidence is None:
             return cls(dense, code, space, sentences, None)
         spoken = space.evidence.spoken(sentences.texts, sentences.ends)
-        own = sentences.texts, sentences.vectors, sentences.ends, np.flatnonzero(spoken)
-        return cls(dense, code, space, sentences, space.evidence.of_texts(*own), int((~spoken).sum()))
+        mentions = space.evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends, spoken)
+        return cls(dense, code, space, sentences, mentions, len(sentences.texts) - len(spoken))
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""

@@ -15,7 +15,7 @@ import numpy as np
 from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, TEXT, SentenceStorage, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.language.sentences import sentence_spans
-from saeindex.language.speech import masked, plain, readable
+from saeindex.language.speech import masked, plain
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder, Vector
@@ -80,16 +80,18 @@ def spans_in(text: str) -> Spans:
 
 def sentences_in(text: str, spans: Spans) -> list[str]:
     """Return what is read of the sentences of a text; of one that is all of it, what is read of the text."""
-    if is_whole(text, spans):
-        return [readable(text)]
-    if (seen := masked(text)) == text:
-        return [text[start:end] for start, end in spans]
-    return [plain(seen[start:end]) for start, end in spans]
+    seen = masked(text)
+    parts = [seen] if _is_all(seen, spans) else [seen[start:end] for start, end in spans]
+    return parts if seen == text else [plain(part) for part in parts]
 
 
 def is_whole(text: str, spans: Spans) -> bool:
     """Return whether a text is one sentence."""
-    return len(spans) == 1 and (seen := masked(text))[slice(*spans[0])] == seen.strip()
+    return _is_all(masked(text), spans)
+
+
+def _is_all(seen: str, spans: Spans) -> bool:
+    return len(spans) == 1 and seen[slice(*spans[0])] == seen.strip()
 
 
 def encode_distinct(encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:

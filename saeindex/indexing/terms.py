@@ -300,8 +300,7 @@ def _terms_in(
     assert space.evidence is not None  # noqa: S101
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
-    read = space.evidence.may_say_terms(every)
-    read = read[space.evidence.spoken(every, ends)[read]]
+    read = space.evidence.spoken(every, ends, space.evidence.may_say_terms(every))
     embedded = np.concatenate(vectors).astype(np.float32)
     found = space.evidence.without_words.of_texts(every, embedded, ends, read)
     return [[one for one in own if one.feature >= first] for own in found]

@@ -82,17 +82,18 @@ def plain(seen: str) -> str:
     return " ".join(unescape(seen).split())
 
 
-def is_speech(sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which sentences (s,) of texts are in English and say something.
+def is_speech(
+    sentences: Sequence[str], ends: Sequence[int], rows: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Return which of the sentences (s,) of texts, or of ``rows`` of them, are in English and say something.
 
     The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``.
     """
     import numpy as np  # not where a command only shows texts
 
     found = np.ones(len(sentences), bool)
-    if not len(sentences):
-        return found
-    suspects = [i for i, one in enumerate(sentences) if _likeliest(one, 1).keys().isdisjoint({ENGLISH})]
+    asked = range(len(sentences)) if rows is None else rows.tolist()
+    suspects = [i for i in asked if ENGLISH not in _likeliest(sentences[i], 1)]
     owners = np.searchsorted(ends, suspects, side="right") - 1
     whole: dict[int, bool] = {}
     for i, owner in zip(suspects, owners.tolist(), strict=True):
@@ -104,7 +105,7 @@ def is_speech(sentences: Sequence[str], ends: Sequence[int]) -> NDArray[np.bool_
         found[i] = not whole[owner]
     for owner in np.flatnonzero(np.diff(ends) == 1).tolist():
         found[ends[owner]] &= says_something(sentences[ends[owner]])
-    return found
+    return found if rows is None else found[rows]
 
 
 def as_recurring(sentence: str) -> str:

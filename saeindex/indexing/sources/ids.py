@@ -7,8 +7,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from saeindex.errors import InvalidRecordError
 from saeindex.indexing.sources.values import checked_id
@@ -94,12 +93,8 @@ class MadeIds:
         """``source`` is the name of the source: equal rows of two sources are two records."""
         self._source, self._seen = source, SeenIds()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Forget what was counted."""
         self._seen.close()
 
     def __call__(self, fields: Mapping[str, Any]) -> str:
@@ -145,14 +140,6 @@ class SeenIds:
     def close(self) -> None:
         """Forget all."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _short(record_id: str) -> bytes:

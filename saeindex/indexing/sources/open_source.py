@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice, starmap
@@ -335,7 +335,8 @@ class _Rows:
         rows = self.read()
         head = list(islice(rows, _HEAD_ROWS))
         picker = self.picker(head)
-        with MadeIds(self.name if self.columns.source is None else self.columns.source) as made:
+        source = self.name if self.columns.source is None else self.columns.source
+        with closing(MadeIds(source)) as made:
             for row in chain(head, rows):
                 if isinstance(row, Rejected):
                     yield row
