@@ -96,8 +96,7 @@ class Executor:
             return self._nearest(query.using, vector, plan, request)
         bare = replace(request, score_threshold=None)
         sources = {name: self._nearest(name, vector, plan, bare) for name in (DENSE, SAE)}
-        is_read_again = query.explain or self._is_reordered(query)
-        return Fused(self._store, sources, query.using.fusion, request, is_read_again)
+        return Fused(self._store, sources, query.using.fusion, query.score_threshold)
 
     def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
         """Return records as explained hits of ``plan``, even if no hits; NotFoundError for an absent one."""

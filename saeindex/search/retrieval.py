@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from saeindex.config import DENSE, SAE, SENTENCES
-from saeindex.protocols import Fusion, Point, SearchRequest
+from saeindex.protocols import Point, SearchRequest
 from saeindex.search.explain import Explanation, SourceExplanation
 from saeindex.stores.point_checks import id_order
 from saeindex.stores.ranking import RRF_K, distribution_scaled
@@ -35,11 +35,10 @@ from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from saeindex.protocols import PointId, Vector, VectorStore
-    from saeindex.search.explain import Explainer, Explanation
+    from saeindex.search.explain import Explainer
     from saeindex.types import FusionMethod
 
 # The number of candidates per source of a fused or second-pass search. It depends on neither limit nor
@@ -51,8 +50,15 @@ MIN_POSTFILTERED, MAX_POSTFILTERED = 192, 4_096
 EXPLAINED = (DENSE, SAE)
 
 
-class Scoring(Protocol):
+class Scoring(ABC):
     """One ranking of points. All its pages are consistent: equal scores are in id order."""
+
+    _store: VectorStore
+
+    @property
+    def _ranked(self) -> Sequence[tuple[PointId, float]]:
+        """The ids of all that is ranked, with their scores, best first."""
+        raise NotImplementedError
 
     def best(
         self,
@@ -61,13 +67,28 @@ class Scoring(Protocol):
         payload: bool | Sequence[str] = True,
         vectors: Sequence[str] = (),
     ) -> list[Point]:
-        """Return ``count`` scored points of the ranking from ``offset`` on, with this payload and vectors."""
+        """Return ``count`` scored points of the ranking from ``offset`` on, with this payload and vectors.
 
+        Those that were deleted since are left out.
+        """
+        page = dict(self._ranked[offset : offset + count])
+        if payload is False and not vectors:
+            return [Point(point_id, score=score) for point_id, score in page.items()]
+        points = self._store.get(list(page), payload, list(vectors))
+        return [replace(point, score=page[point.id]) for point in points]
+
+    @abstractmethod
     def explain(self, point: Point) -> Explanation:
         """Return the parts of a point's score; the point has both vectors, and may be outside the ranking."""
 
 
-class Nearest:
+def in_order(scores: Mapping[PointId, float], least: float | None) -> list[tuple[PointId, float]]:
+    """Return points with scores of ``least`` or more, best first, equal ones by id; NaN drops a point."""
+    kept = [one for one in scores.items() if not math.isnan(one[1]) and (least is None or one[1] >= least)]
+    return sorted(kept, key=lambda one: (-one[1], id_order(one[0])))
+
+
+class Nearest(Scoring):
     """The nearest points to one vector: one request to the store."""
 
     def __init__(
@@ -102,28 +123,7 @@ class Nearest:
         return self._explainer.explain(self.vector, point)
 
 
-class InOrder(ABC):
-    """A ranking whose ids and scores are known before a page of it is read."""
-
-    _store: VectorStore
-
-    @property
-    @abstractmethod
-    def _ranked(self) -> Sequence[tuple[PointId, float]]:
-        """The ids of all that is ranked, with their scores, best first."""
-
-    def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
-    ) -> list[Point]:
-        """See :class:`Scoring`."""
-        return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
-
-
-class Listed:
+class Listed(Scoring):
     """All matches, in id order, each with a score of 0: for a query that filters and does not rank."""
 
     def __init__(self, store: VectorStore, request: SearchRequest) -> None:
@@ -167,25 +167,11 @@ def postfilter_depth(wanted: int, share: float) -> int:
     return depth if depth <= MAX_POSTFILTERED else 0
 
 
-def fetched(
-    store: VectorStore,
-    scored: Sequence[tuple[PointId, float]],
-    payload: bool | Sequence[str],
-    vectors: Sequence[str],
-) -> list[Point]:
-    """Return points in this order, with these scores, payloads and vectors, without those deleted since."""
-    if payload is False and not vectors:
-        return [Point(point_id, score=score) for point_id, score in scored]
-    scores = dict(scored)
-    points = store.get([point_id for point_id, _ in scored], payload, list(vectors))
-    return [replace(point, score=scores[point.id]) for point in points]
-
-
 # The share of a text's own cosine in its score; the rest is that of its nearest sentence.
 WHOLE = 2 / 3
 
 
-class BySentence(InOrder):
+class BySentence(Scoring):
     """The 1,000 nearest texts, by their own cosine and their nearest sentence's; others are not ranked.
 
     A text of which no sentence is kept is its own sentence.
@@ -196,7 +182,7 @@ class BySentence(InOrder):
         self._store, self._nearest = store, nearest
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`saeindex.search.retrieval.Scoring`: the parts of the whole, and the sentence."""
+        """See :class:`Scoring`: the parts of the whole, and the sentence."""
         whole = self._nearest.explain(point)
         parts = [replace(one, value=WHOLE * one.value) for one in whole.parts]
         nearest = self._cosine(point, whole.total)
@@ -228,8 +214,7 @@ class BySentence(InOrder):
         nearest = noted("sentences", lambda: self._sentences, asked=len(wholes))
         least = self._nearest.request.score_threshold
         scores = {one: WHOLE * own + (1 - WHOLE) * nearest.get(one, own) for one, own in wholes.items()}
-        kept = [(one, score) for one, score in scores.items() if least is None or score >= least]
-        return sorted(kept, key=lambda one: (-one[1], id_order(one[0])))
+        return in_order(scores, least)
 
 
 class Rescorer(Protocol):
@@ -248,7 +233,7 @@ class Rescorer(Protocol):
         """Return the parts of a point's score in :meth:`scores`, which no other point changes."""
 
 
-class Rescored(InOrder):
+class Rescored(Scoring):
     """The candidates of a rescorer, ranked by its scores; other points are not ranked."""
 
     def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
@@ -256,7 +241,7 @@ class Rescored(InOrder):
         self._store, self._rescorer, self._request = store, rescorer, request
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`saeindex.search.retrieval.Scoring`."""
+        """See :class:`Scoring`."""
         return self._rescorer.explain(point)
 
     @cached_property
@@ -270,16 +255,11 @@ class Rescored(InOrder):
 
     @cached_property
     def _ranked(self) -> list[tuple[PointId, float]]:
-        if not self._pool:
+        if not (pool := self._pool):
             return []
-        pool = self._pool
         scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
-        minimum = self._request.score_threshold
-        scored = [(point.id, score) for point, score in zip(self._pool, scores, strict=True)]
-        kept = [
-            item for item in scored if not math.isnan(item[1]) and (minimum is None or item[1] >= minimum)
-        ]
-        return sorted(kept, key=lambda item: (-item[1], id_order(item[0])))
+        found = zip((point.id for point in pool), scores, strict=True)
+        return in_order(dict(found), self._request.score_threshold)
 
 
 # Weights of the sources, chosen by nDCG@10 of the fixed property queries on `choose` parts: dense weights
@@ -287,96 +267,49 @@ class Rescored(InOrder):
 WEIGHTS: Mapping[str, float] = {DENSE: 0.6, SAE: 0.4}
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The contribution of a source to a point: rank (from 1) and score in the source, and the summand."""
-
-    rank: int
-    score: float
-    value: float
-
-
-class Fused:
-    """The fusion of the best 1,000 points of each source; other points are not ranked.
-
-    A page by reciprocal ranks or DBSF is one request to the store. If the lists themselves are needed, and
-    for weighted scores, each source is searched separately and the lists are fused here, to equal scores.
-    """
+class Fused(Scoring):
+    """The fusion of the best 1,000 points of each source; other points are not ranked."""
 
     def __init__(
-        self,
-        store: VectorStore,
-        sources: Mapping[str, Nearest],
-        method: FusionMethod,
-        request: SearchRequest,
-        keeps_lists: bool,
+        self, store: VectorStore, sources: Mapping[str, Nearest], method: FusionMethod, least: float | None
     ) -> None:
-        """Bind the sources by name, and the threshold and timeout of ``request``.
-
-        ``keeps_lists`` is needed if ranks are explained or more than one page is read.
-        """
-        self._store, self._sources, self._method = store, sources, method
-        self._request = replace(request, query_filter=None)  # each source has the filter
-        self._keeps_lists = keeps_lists
-
-    def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
-    ) -> list[Point]:
-        """See :class:`saeindex.search.retrieval.Scoring`."""
-        if self._method == "weighted" or self._keeps_lists:
-            return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
-        prefetch = tuple(self._prefetch(source) for source in self._sources.values())
-        fused = replace(self._request, query=Fusion(self._method), prefetch=prefetch)
-        page = replace(fused, limit=count, offset=offset)
-        return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
+        """Bind the sources by name, and the least score of a hit."""
+        self._store, self._sources, self._method, self._least = store, sources, method, least
 
     def explain(self, point: Point) -> Explanation:
         """Return one part per source, and each source's explanation of its score."""
         parts, sources = [], []
         for name, source in self._sources.items():
-            share = self._shares[name].get(point.id)
             weight = WEIGHTS[name] if self._method == "weighted" else 1.0
-            if share is None:
+            if point.id not in self._shares[name]:
                 parts.append(Part("source", None, f"{name} not in the first {POOL:,}", 0.0))
                 sources.append(SourceExplanation(name, None, None, weight, None))
                 continue
-            label = f"{name} rank {share.rank}"
-            if self._method != "rrf":
-                label += f", score {share.score:.3f}"
-            parts.append(Part("source", None, label, share.value))
-            own = source.explain(point)
-            sources.append(SourceExplanation(name, share.rank, share.score, weight, own))
+            rank, score, value = self._shares[name][point.id]
+            label = f"{name} rank {rank}" + (f", score {score:.3f}" if self._method != "rrf" else "")
+            parts.append(Part("source", None, label, value))
+            sources.append(SourceExplanation(name, rank, score, weight, source.explain(point)))
         return Explanation(tuple(parts), float(sum(part.value for part in parts)), tuple(sources))
 
     @cached_property
-    def _shares(self) -> dict[str, dict[PointId, Share]]:
-        """Return the contributions of each source to the points of its list."""
+    def _shares(self) -> dict[str, dict[PointId, tuple[int, float, float]]]:
+        """By source, the ranks (from 1), scores and summands of the points of its list."""
         shares = {}
         for name, source in self._sources.items():
             points = source.best(POOL, payload=False)
             scores = [float(point.score or 0.0) for point in points]
             values = summands(scores, self._method, WEIGHTS[name])
             rows = enumerate(zip(points, scores, values, strict=True), 1)
-            shares[name] = {point.id: Share(rank, score, value) for rank, (point, score, value) in rows}
+            shares[name] = {point.id: (rank, score, value) for rank, (point, score, value) in rows}
         return shares
 
     @cached_property
     def _ranked(self) -> list[tuple[PointId, float]]:
         totals: dict[PointId, float] = {}
         for shares in self._shares.values():
-            for point_id, share in shares.items():
-                totals[point_id] = totals.get(point_id, 0.0) + share.value
-        minimum = self._request.score_threshold
-        kept = [item for item in totals.items() if minimum is None or item[1] >= minimum]
-        return sorted(kept, key=lambda item: (-item[1], id_order(item[0])))
-
-    @staticmethod
-    def _prefetch(source: Nearest) -> SearchRequest:
-        return replace(source.request, limit=POOL, with_payload=False, with_vectors=False)
+            for point_id, (_, _, value) in shares.items():
+                totals[point_id] = totals.get(point_id, 0.0) + value
+        return in_order(totals, self._least)
 
 
 def summands(scores: Sequence[float], method: FusionMethod, weight: float) -> list[float]:
