@@ -105,15 +105,6 @@ class CurrentState:
                 self._open_writes += 1
                 self.ended(0)
 
-    def _check_free(self, asked: str, name: str, feature: int) -> None:
-        """Raise InvalidInputError if a name is that of another feature."""
-        with self.reading() as state:
-            plain = " ".join(name.split()).casefold()
-            given = {kept.name.casefold(): (one,) for one, kept in state.manifest.edits.given.items()}
-            owners = given.get(plain, state.named_concepts.get(plain, ()))
-        if plain and owners and feature not in owners:
-            raise InvalidInputError(asked, f"feature #{owners[0]} has that name", "Give it another name.")
-
     def learn_terms(self) -> None:
         """Learn now the terms of the index's records, and find all that it has in each record.
 
@@ -160,8 +151,7 @@ class CurrentState:
                 raise InvalidInputError(asked, found, "Give examples, too.")
             terms = {one.name.casefold(): one.name for one in own.terms if one.name}
             check_prefix(asked, given)
-            taken = {kept.name.casefold(): (feature,) for feature, kept in own.edits.given.items()}
-            feature = next(iter((taken | dict(state.named_concepts)).get(given.casefold(), ())), None)
+            feature = next(iter(state.owners(given)), None)
             place = -1 if feature is None else feature - state.space.n_features + len(own.terms)
             if place >= 0 and own.terms[place].name:  # one of its own that was renamed
                 terms[given.casefold()] = own.terms[place].name
@@ -202,8 +192,14 @@ class CurrentState:
 
         InvalidInputError for the name of another concept: filters that name that would no longer find it.
         """
-        for feature, name in names.items():
-            self._check_free(f"rename feature #{feature} to {name!r:.80}", name, feature)
+        with self.reading() as state:
+            for feature, name in names.items():
+                if name.strip() and (owners := state.owners(name)) and feature not in owners:
+                    asked, found = (
+                        f"rename feature #{feature} to {name!r:.80}",
+                        f"feature #{owners[0]} has that name",
+                    )
+                    raise InvalidInputError(asked, found, "Give it another name.")
         space, encode = self.state.space, self._encoder().encode_query
         self.change(lambda kept: {"edits": kept.edits.changed(space, names, hidden, encode)})
 

@@ -117,6 +117,12 @@ class IndexState:
         """
         return self.derived(_named_concepts)
 
+    def owners(self, name: str) -> tuple[int, ...]:
+        """Return the features that have a name, in any case: one that a person named so, or concepts."""
+        plain = " ".join(name.split()).casefold()
+        given = [one for one, kept in self.manifest.edits.given.items() if kept.name.casefold() == plain]
+        return tuple(given[-1:]) or self.named_concepts.get(plain, ())
+
     def sample(self) -> CollectionSample:
         """Return a sample of the records; InvalidInputError if there are none."""
         return self.derived(_sample)

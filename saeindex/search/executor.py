@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from saeindex.collection.records import check_not_documents
@@ -17,17 +18,9 @@ from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
 from saeindex.search.explain import Explainer, Explanation, with_names
-from saeindex.search.grouping import (
-    ByPoint,
-    Diverse,
-    GroupValue,
-    Ranked,
-    Ranking,
-    group_keys,
-    grouped,
-)
+from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
-from saeindex.search.query import GroupBy, Query
+from saeindex.search.query import Query
 from saeindex.search.retrieval import EXPLAINED, BySentence, Fused, Listed, Nearest, Rescored, Scoring
 from saeindex.stores.tracing import noted
 
@@ -67,7 +60,7 @@ class Executor:
         with deadline.stage("the explanations"):
             before = self._unsteered(plan, deadline)
             groups = [
-                (value, [self._hit(ranked, plan, scoring, before) for ranked in members])
+                (value, [self._hit(one, plan, scoring, before) for one in members])
                 for value, members in selected
             ]
         timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
@@ -88,7 +81,7 @@ class Executor:
         rescorer = plan.rescorer
         if rescorer is not None:
             return Rescored(self._store, rescorer, request)
-        if not ranks(query):
+        if not query.ranks:
             return Listed(self._store, request)
         if query.using == SENTENCES:
             return BySentence(self._store, self._nearest(DENSE, vector, plan, request))
@@ -126,7 +119,7 @@ class Executor:
     def coded(self, plan: Prepared, count: int, deadline: Deadline) -> list[Point]:
         """Return the first ``count`` points of a plan's ranking with their level codes, for any page."""
         with deadline.stage("the search"):
-            found = ByPoint(self.scoring(plan, plan.vector, deadline)).first(count)
+            found = ranked(self.scoring(plan, plan.vector, deadline), count)
             return self._store.get([point.id for _, point in found], [CONCEPTS])
 
     # Stages ------------------------------------------------------------------------------------------
@@ -143,22 +136,23 @@ class Executor:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
         vectors = EXPLAINED if query.explain else (SAE,)
         payload = True if query.explain else SHOWN
-        if not self._is_reordered(query):
+        if not query.diversity and query.group_by is None:
             points = scoring.best(query.limit, query.offset, payload, vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]
-        ranking: Ranking = ByPoint(scoring, group_keys(query.grouping.field) if query.grouping else ())
+        groups = query.grouping
+        first: First = partial(ranked, scoring, keys=group_keys(groups.field) if groups else ())
         if query.diversity:
-            ranking = Diverse(ranking, self._store, self._space.calibration, query.diversity)
-        selected: Selected
-        if (groups := query.grouping) is not None:
-            selected = noted("group", lambda: self._groups(ranking, query, groups), groups.field)
-        else:
-            selected = [(None, ranking.first(query.offset + query.limit)[query.offset :])]
-        return self._completed(selected, payload, vectors)
-
-    @staticmethod
-    def _groups(ranking: Ranking, query: Query, groups: GroupBy) -> Selected:
-        return [*grouped(ranking, groups.field, groups.size, query.limit, query.offset)]
+            first = diverse(first, self._store, self._space.calibration, query.diversity)
+        if groups is None:
+            return self._completed(
+                [(None, first(query.offset + query.limit)[query.offset :])], payload, vectors
+            )
+        found = noted(
+            "group",
+            lambda: grouped(first, groups.field, groups.size, query.limit, query.offset),
+            groups.field,
+        )
+        return self._completed(list(found), payload, vectors)
 
     def _completed(
         self, selected: Selected, payload: bool | Sequence[str], vectors: Sequence[str]
@@ -182,11 +176,7 @@ class Executor:
             return None
         free = replace(query, score_threshold=None)
         before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
-        return Unsteered(before, ByPoint(before))
-
-    def _is_reordered(self, query: Query) -> bool:
-        """Return whether more than the page must be read to determine the page."""
-        return bool(query.diversity) or query.group_by is not None
+        return Unsteered(before)
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
@@ -213,19 +203,18 @@ class Executor:
         return replace(explanation, clauses=tuple(found))
 
 
-def ranks(query: Query) -> bool:
-    """Return whether a query ranks records, rather than only filtering them."""
-    named = query.text.strip() or query.property or query.like or query.unlike
-    return bool(named) or query.feedback is not None
+def ranked(scoring: Scoring, count: int, keys: Sequence[str] = ()) -> list[Ranked]:
+    """Return the first points with their ranks, from 1, and with the payload fields ``keys``."""
+    return list(enumerate(scoring.best(count, payload=list(keys) or False), 1))
 
 
 class Unsteered:
     """The ranking of the same query without steering."""
 
-    def __init__(self, scoring: Scoring, ranking: Ranking) -> None:
+    def __init__(self, scoring: Scoring) -> None:
         """Rank the first thousand points."""
         self._scoring = scoring
-        self._places = {p.id: (rank, float(p.score or 0.0)) for rank, p in ranking.first(RANKED)}
+        self._places = {p.id: (rank, float(p.score or 0.0)) for rank, p in ranked(scoring, RANKED)}
 
     def effect(self, ranked: Ranked) -> SteeringEffect:
         """Return a hit's rank and score without and with steering."""

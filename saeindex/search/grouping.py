@@ -12,9 +12,9 @@ have the same concepts, even if one concept is much stronger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -28,39 +28,17 @@ from saeindex.stores.tracing import noted
 from saeindex.types import JsonObject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from saeindex.features import Calibration
-    from saeindex.protocols import Point, VectorStore
-    from saeindex.search.retrieval import Scoring
+    from saeindex.protocols import VectorStore
 
 GroupValue: TypeAlias = str | int | float | bool
 Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]
 # A point and its rank (from 1) before it was reordered.
 Ranked = tuple[int, Point]
-
-
-class Ranking(Protocol):
-    """A sequence that is read from its start; reading more of it does not change the first elements."""
-
-    def first(self, count: int) -> list[Ranked]:
-        """Return the first ``count`` points of the ranking, or all if there are fewer."""
-
-
-class ByPoint:
-    """A ranking of points."""
-
-    def __init__(self, scoring: Scoring, keys: Sequence[str] = ()) -> None:
-        """Bind the scoring and the payload fields to read."""
-        self._scoring, self._keys = scoring, list(keys)
-
-    def first(self, count: int) -> list[Ranked]:
-        """See :class:`Ranking`."""
-        return list(enumerate(self._scoring.best(count, payload=self._keys or False), 1))
-
-
+# Returns so many points of a ranking, or all if there are fewer; asked for more, the first stay the same.
+First: TypeAlias = Callable[[int], list[Ranked]]
 # What a record is as a whole: a piece of a document, and a text, of which others may be equal.
 WHOLE = (DOCUMENT, TEXT)
 
@@ -81,7 +59,7 @@ def group_keys(field: str) -> list[str]:
     return [DOCUMENT, RECORD_ID] if field == DOCUMENT else [field.partition(".")[0]]
 
 
-def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) -> Members:
+def grouped(first: First, field: str, size: int, limit: int, offset: int) -> Members:
     """Return ``limit`` groups from ``offset`` on, the best first, each with its best ``size`` members.
 
     A record with several values in the field is in several groups; a record without the field is in none.
@@ -91,7 +69,7 @@ def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) ->
     reach = 4 * wanted * size
     while True:
         reach = min(reach, MAX_LIMIT)
-        found = ranking.first(reach)
+        found = first(reach)
         groups: dict[tuple[type, GroupValue], list[Ranked]] = {}
         for ranked in found:
             for value in values_at(ranked[1].payload, field):
@@ -120,33 +98,27 @@ def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
 DIVERSITY_POOL = 500
 
 
-class Diverse:
-    """A ranking whose first 500 are in the order of maximal marginal relevance."""
+def diverse(first: First, store: VectorStore, calibration: Calibration, diversity: float) -> First:
+    """Return a ranking whose first 500 are in the order of maximal marginal relevance.
 
-    def __init__(
-        self, ranking: Ranking, store: VectorStore, calibration: Calibration, diversity: float
-    ) -> None:
-        """Bind a ranking, the store and calibration of its codes, and the ``diversity``, 0 to 1."""
-        self._ranking, self._store = ranking, store
-        self._calibration, self._diversity = calibration, diversity
+    ``calibration`` is that of the store's codes, ``diversity`` is from 0 to 1.
+    """
 
-    def first(self, count: int) -> list[Ranked]:
-        """See :class:`saeindex.search.grouping.Ranking`."""
-        if count <= len(self._head):
-            return self._head[:count]
-        return self._head + self._ranking.first(count)[len(self._head) :]
-
-    @cached_property
-    def _head(self) -> list[Ranked]:
-        found = self._ranking.first(DIVERSITY_POOL)
+    @cache
+    def head() -> list[Ranked]:
+        found = first(DIVERSITY_POOL)
         points = [point for _, point in found]
-        codes = {p.id: p for p in self._store.get([p.id for p in points], False, [SAE])}
-        similarity = code_similarity([codes.get(point.id, point) for point in points], self._calibration)
+        codes = {p.id: p for p in store.get([p.id for p in points], False, [SAE])}
+        similarity = code_similarity([codes.get(point.id, point) for point in points], calibration)
         scores = np.array([point.score or 0.0 for point in points])
-        order = noted(
-            "diversify", lambda: greedy_order(scores, similarity, self._diversity), asked=len(found)
-        )
+        order = noted("diversify", lambda: greedy_order(scores, similarity, diversity), asked=len(found))
         return [found[row] for row in order]
+
+    def reordered(count: int) -> list[Ranked]:
+        own = head()
+        return own[:count] if count <= len(own) else own + first(count)[len(own) :]
+
+    return reordered
 
 
 def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArray[np.float64]:

@@ -179,7 +179,7 @@ def _steer(steer: ResolvedSteer) -> Step:
 
 
 def _ranking(plan: Prepared) -> Iterator[Step]:
-    if not is_ranked(plan):
+    if not plan.query.ranks:
         yield Step("scan", "List by id", "nothing ranks", plan.estimate.points)
         return
     exact, after = plan.choices.exact, plan.choices.after
@@ -237,16 +237,11 @@ def _page_size(plan: Prepared) -> float | None:
     return min(float(plan.query.limit), max(0.0, reached - plan.query.offset))
 
 
-def is_ranked(plan: Prepared) -> bool:
-    """Return whether a plan ranks records, rather than only filtering them."""
-    return bool(plan.query.text.strip()) or plan.rescorer is not None or plan.code is not None
-
-
 def _sources(plan: Prepared) -> tuple[str, ...]:
     """Return the searched vectors: one, or several whose lists are fused."""
     if plan.rescorer is not None:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
-    if not is_ranked(plan):
+    if not plan.query.ranks:
         return ()
     if plan.query.using == SENTENCES:
         return (DENSE, SENTENCES)
@@ -256,7 +251,7 @@ def _sources(plan: Prepared) -> tuple[str, ...]:
 def _requests_of(plan: Prepared) -> tuple[str, ...]:
     """Return the requests to the engine, without those of the planning, whose results are cached."""
     query, after = plan.query, plan.choices.after.value
-    if not is_ranked(plan):
+    if not plan.query.ranks:
         listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
         return (*listed, *_completing(plan))
     sources = _sources(plan)

@@ -288,6 +288,12 @@ class Query(QueryOptions):
 
     text: str = Field(default="", description="the text to search for")
 
+    @builtins.property
+    def ranks(self) -> bool:
+        """Whether it ranks records, rather than only filtering them."""
+        named = self.text.strip() or self.property or self.like or self.unlike
+        return bool(named) or self.feedback is not None
+
 
 def without(where: Any, never: Iterable[str]) -> Any:
     """Return a condition that also leaves out what possibly speaks of concepts."""

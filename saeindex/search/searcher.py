@@ -16,7 +16,7 @@ from saeindex.search import facets
 from saeindex.search.checks import check_query
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.context import Context, choose_context
-from saeindex.search.executor import Executor, ranks
+from saeindex.search.executor import Executor
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan, Stage
@@ -149,7 +149,7 @@ class Searcher:
         return found[:limit]
 
     def _results(self, plan: Prepared) -> ResultSet:
-        if ranks(plan.query):
+        if plan.query.ranks:
             points = self.executor.coded(plan, facets.FACET_RESULTS, Deadline(plan.query.timeout))
             return facets.result_set(points, self._space.n_features)
         return facets.matching_set(self._store, plan.query_filter, self._space.n_features)

@@ -6,26 +6,22 @@ here: ties, thresholds, zero dot products, fusion, orders, absent ids.
 
 from __future__ import annotations
 
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 from saeindex.errors import InvalidInputError, MismatchError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId, SearchRequest
-from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
+from saeindex.stores.engine import Engine, Fetch
 from saeindex.stores.filters import check_filter
-from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_points
+from saeindex.stores.point_checks import canonical_id, check_count, check_points
 from saeindex.stores.ranking import ordered_page, rank
-from saeindex.stores.tracing import noted
-from saeindex.stores.turns import OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Turns, VectorStore
+    from saeindex.protocols import VectorStore
     from saeindex.types import JsonObject
 
 T = TypeVar("T")
@@ -37,19 +33,8 @@ MAX_DIMENSION = 65_536
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 
 
-class BaseStore(ABC):
+class BaseStore(Engine):
     """A :class:`saeindex.protocols.VectorStore` over the primitives of one engine."""
-
-    def __init__(self, layout: Layout) -> None:
-        """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
-        self._layout = layout
-        self._mutex: AbstractContextManager[object] = threading.RLock()
-        self.turns: Turns = OwnTurns()
-
-    @property
-    def layout(self) -> Layout:
-        """The named vectors and payload indexes that the collection was made with."""
-        return self._layout
 
     @property
     def stale_after(self) -> float | None:
@@ -59,11 +44,6 @@ class BaseStore(ABC):
     @property
     def has_graph(self) -> bool:
         """Whether a search with ``exact=False`` may use a graph (HNSW)."""
-        return False
-
-    @property
-    def prefers_postfilter(self) -> bool:
-        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return False
 
     @property
@@ -209,103 +189,6 @@ class BaseStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush and release the collection; a second call does nothing."""
-
-    # For the modules beside this one -----------------------------------------------------------------
-
-    def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
-        """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
-        names = self._layout.names
-        payload = with_payload if isinstance(with_payload, bool) else list(with_payload)
-        if isinstance(with_vectors, bool):
-            return Fetch(payload, names if with_vectors else [])
-        unknown = sorted(set(with_vectors) - set(names))
-        if unknown:
-            found = f"the collection has {names}, not {unknown}"
-            raise InvalidInputError("the vectors of a point", found, "Use names of its vectors.")
-        return Fetch(payload, list(with_vectors))
-
-    def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
-        """Return the points of canonical, distinct ``ids`` that exist, in any order."""
-        if not ids:
-            return []
-        return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids))
-
-    def nearest(self, search: NearestSearch) -> list[Point]:
-        """Run one search in the engine: scored points, best first."""
-        return self._run("search", lambda: self._nearest(search), search.using, search.limit)
-
-    def nearest_ids(self, search: NearestSearch) -> NearestIds:
-        """Run one search that returns only ids, best first."""
-        return self._run(
-            "search", lambda: self._nearest_ids(search), f"{search.using} unfiltered", search.limit
-        )
-
-    def scroll_by_id(
-        self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
-    ) -> Page:
-        """Return a page in id order, starting at ``cursor``."""
-        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
-
-    def scroll_by_value(
-        self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
-    ) -> list[tuple[Point, float]]:
-        """Return (point, value) in the order of a field, one row per value of a point."""
-        return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
-
-    # The primitives of an engine ---------------------------------------------------------------------
-
-    @abstractmethod
-    def _check_open(self, action: str) -> None:
-        """Raise StorageError if the store is no longer usable for ``action``."""
-
-    @abstractmethod
-    def _translated(self, action: str) -> AbstractContextManager[None]:
-        """Convert the engine's errors to ours."""
-
-    @abstractmethod
-    def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
-
-    @abstractmethod
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
-
-    @abstractmethod
-    def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...
-
-    @abstractmethod
-    def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]: ...
-
-    @abstractmethod
-    def _nearest(self, search: NearestSearch) -> list[Point]: ...
-
-    def _nearest_ids(self, search: NearestSearch) -> NearestIds:
-        points = self._nearest(search)
-        return NearestIds(tuple(p.id for p in points), (points[-1].score or 0.0) if points else 0.0)
-
-    @abstractmethod
-    def _scroll(
-        self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
-    ) -> Page: ...
-
-    @abstractmethod
-    def _scroll_ordered(
-        self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
-    ) -> list[tuple[Point, float]]: ...
-
-    @abstractmethod
-    def _count(self, query_filter: Filter | None) -> int: ...
-
-    @abstractmethod
-    def _facet(
-        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
-    ) -> list[tuple[str | int | bool, int]]: ...
-
-    # Helpers -----------------------------------------------------------------------------------------
-
-    def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
-        self._check_open(action)
-        with self._mutex, self._translated(action):
-            self._check_open(action)
-            return noted(action, call, what, asked, is_request=True)
 
     def _check_kind(self, asked: str, key: str, kinds: frozenset[str]) -> str:
         kind = self._layout.payload_indexes.get(key)

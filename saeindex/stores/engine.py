@@ -1,18 +1,26 @@
-"""The interface of an engine for ranking and scrolling: parts to fetch, one plain search, and pages."""
+"""Engines: parts to fetch, one plain search, and the primitives that a store is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeindex.protocols import Point
-from saeindex.stores.point_checks import PlainVector
+from saeindex.errors import InvalidInputError
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.stores.point_checks import CheckedPoint, PlainVector
+from saeindex.stores.tracing import noted
+from saeindex.stores.turns import OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Layout, OrderBy, Page, PointId
+    from saeindex.protocols import Turns
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +57,112 @@ class NearestSearch:
     timeout: float | None = None
 
 
-class Engine(Protocol):
-    """The part of a store that ranking and scrolling use, such as :class:`saeindex.stores.base.BaseStore`."""
+class Engine(ABC):
+    """What a store is made of: the primitives of one engine, each within its lock, with our errors."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
+        self._layout = layout
+        self._mutex: AbstractContextManager[object] = threading.RLock()
+        self.turns: Turns = OwnTurns()
 
     @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
+        return self._layout
 
     @property
     def prefers_postfilter(self) -> bool:
         """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
+        return False
 
     def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
         """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
+        names = self._layout.names
+        payload = with_payload if isinstance(with_payload, bool) else list(with_payload)
+        if isinstance(with_vectors, bool):
+            return Fetch(payload, names if with_vectors else [])
+        unknown = sorted(set(with_vectors) - set(names))
+        if unknown:
+            found = f"the collection has {names}, not {unknown}"
+            raise InvalidInputError("the vectors of a point", found, "Use names of its vectors.")
+        return Fetch(payload, list(with_vectors))
 
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
+        if not ids:
+            return []
+        return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids))
 
     def nearest(self, search: NearestSearch) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
+        return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
     def nearest_ids(self, search: NearestSearch) -> NearestIds:
         """Run one search that returns only ids, best first."""
+        return self._run(
+            "search", lambda: self._nearest_ids(search), f"{search.using} unfiltered", search.limit
+        )
 
     def scroll_by_id(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
         """Return a page in id order, starting at ``cursor``."""
+        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
         """Return (point, value) in the order of a field, one row per value of a point."""
+        return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
+
+    def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
+        self._check_open(action)
+        with self._mutex, self._translated(action):
+            self._check_open(action)
+            return noted(action, call, what, asked, is_request=True)
+
+    @abstractmethod
+    def _check_open(self, action: str) -> None:
+        """Raise StorageError if the store is no longer usable for ``action``."""
+
+    @abstractmethod
+    def _translated(self, action: str) -> AbstractContextManager[None]:
+        """Convert the engine's errors to ours."""
+
+    @abstractmethod
+    def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
+
+    @abstractmethod
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
+
+    @abstractmethod
+    def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...
+
+    @abstractmethod
+    def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]: ...
+
+    @abstractmethod
+    def _nearest(self, search: NearestSearch) -> list[Point]: ...
+
+    def _nearest_ids(self, search: NearestSearch) -> NearestIds:
+        points = self._nearest(search)
+        return NearestIds(tuple(p.id for p in points), (points[-1].score or 0.0) if points else 0.0)
+
+    @abstractmethod
+    def _scroll(
+        self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
+    ) -> Page: ...
+
+    @abstractmethod
+    def _scroll_ordered(
+        self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
+    ) -> list[tuple[Point, float]]: ...
+
+    @abstractmethod
+    def _count(self, query_filter: Filter | None) -> int: ...
+
+    @abstractmethod
+    def _facet(
+        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
+    ) -> list[tuple[str | int | bool, int]]: ...
