@@ -187,10 +187,6 @@ def _range(fault: ErrorDetails) -> tuple[str, str]:
     return "out of range", f"Use {words[what]}."
 
 
-def _choice(fault: ErrorDetails) -> tuple[str, str]:
-    return "no such choice", f"Use {fault['ctx']['expected']}."
-
-
 def _length(fault: ErrorDetails) -> tuple[str, str]:
     what = "characters" if isinstance(fault["input"], str) else "values"
     (_, limit), *_ = ((name, size) for name, size in fault["ctx"].items() if name.endswith("_length"))
@@ -203,7 +199,7 @@ def _other(fault: ErrorDetails) -> tuple[str, str]:
 
 
 _FAULTS: Mapping[str, Callable[[ErrorDetails], tuple[str, str]]] = {
-    "literal_error": _choice,
+    "literal_error": lambda fault: ("no such choice", f"Use {fault['ctx']['expected']}."),
     "missing": lambda _: ("it is missing", "Give it."),
     "missing_argument": lambda _: ("it is missing", "Give it."),
     "finite_number": lambda _: ("not a finite number", "Use one."),

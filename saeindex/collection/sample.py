@@ -140,17 +140,14 @@ class CollectionSample:
         """Return the most frequent words with embeddings; they are computed once and cached on disk."""
         if not self._named:
             frequent = np.argsort(-self.word_share[: len(self.words)], kind="stable")
-            columns = [int(i) for i in frequent if len(self.words[i]) > 1 and self._is_named(int(i))]
-            columns = columns[:MAX_NAMED]
+            often = self.word_share * len(self.rows) > MIN_RECORDS
+            columns = [int(i) for i in frequent if len(self.words[i]) > 1 and often[i]][:MAX_NAMED]
             vectors = EmbeddingCache(self.cache).embed([self.words[i] for i in columns], encoder)
             mean = vectors.mean(0) if len(vectors) else self.mean
             centred = vectors - mean
             lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
             self._named.append(NamedWords(np.array(columns, np.int64), centred / lengths, mean))
         return self._named[0]
-
-    def _is_named(self, column: int) -> bool:
-        return bool(self.word_share[column] * len(self.rows) > MIN_RECORDS)
 
 
 def read_sample(

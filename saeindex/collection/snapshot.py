@@ -223,7 +223,9 @@ class Snapshot:
         for path in dict.fromkeys((path_of(name), as_one_name(name))):
             field = field_at(path)
             if field not in self._columns:
-                self._columns[field] = column_of(self.metadata, path)
+                inside = path[1:] if path[0] == METADATA else path
+                values = [found_at(json.loads(line), inside) for line in self.metadata]
+                self._columns[field] = column_of_values(values)
             if self._columns[field].values:
                 return field
         found = f"the records have {shown_fields(self.fields)}"
@@ -341,12 +343,6 @@ class Column:
     def take(self, rows: NDArray[np.int64]) -> Column:
         """Return the column of some records."""
         return Column(self.values, self.codes[rows])
-
-
-def column_of(metadata: Sequence[str], path: Sequence[str]) -> Column:
-    """Return the values of records (JSON objects as text) at a path below the payload."""
-    inside = path[1:] if path and path[0] == METADATA else path
-    return column_of_values([found_at(json.loads(line), inside) for line in metadata])
 
 
 def column_of_values(values: Sequence[Any]) -> Column:

@@ -34,7 +34,6 @@ from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import CONTENT_HASH, content_hash, point_id, stored_record
 from saeindex.indexing.sentences import check_storage, runs
 from saeindex.indexing.terms import Definition, Surroundings, found_terms, is_to_learn, recoded
-from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
 from saeindex.stores.open import open_store
@@ -234,7 +233,7 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
             wanted = {point_id(record.id): content_hash(record) for _, record in sound}
             known = {p.id: p.payload.get(CONTENT_HASH) for p in store.get([*wanted], [CONTENT_HASH])}
             missing = [one for one in sound if known.get(own := point_id(one[1].id)) != wanted[own]]
-            for run in runs(missing, _characters, RUN_CHARACTERS):
+            for run in runs(missing, lambda one: _characters(one[1]), RUN_CHARACTERS):
                 store.upsert(list(converter.written(run)))
             digest ^= _digest(wanted)
             records += len(sound)
@@ -250,9 +249,8 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
     )  # fmt: skip
 
 
-def _characters(one: tuple[Point, Record]) -> int:
+def _characters(record: Record) -> int:
     """Return the length of all texts of a record."""
-    _, record = one
     return len(record.text) + sum(map(len, record.fields.values()))
 
 

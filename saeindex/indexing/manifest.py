@@ -121,7 +121,10 @@ class OwnCalibration(Strict):
     def keep(cls, calibration: Calibration) -> OwnCalibration:
         """Encode ``calibration`` bit for bit: its levels are part of the fingerprint."""
         arrays = {name: getattr(calibration, name) for name in (*ARRAYS, "mean")}
-        kept = {name: _to_text(array) for name, array in arrays.items() if array is not None}
+        kept = {
+            name: base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
+            for name, array in arrays.items() if array is not None
+        }  # fmt: skip
         return cls(records=calibration.records, **kept)
 
     def calibration(self) -> Calibration:
@@ -350,10 +353,6 @@ def _key(field: str) -> str:
             f"an index on {field}", 'its name holds " or \\', "Leave it without an index."
         )
     return key
-
-
-def _to_text(array: FloatArray) -> str:
-    return base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
 
 
 def _from_text(text: str) -> FloatArray:

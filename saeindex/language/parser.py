@@ -93,7 +93,7 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
         InvalidInputError: it has another type.
     """
     if isinstance(where, str):
-        expression = _parse("where", where, where_of)
+        expression: Expression = _parse("where", where, _WhereBuilder().transform)
     elif isinstance(where, Mapping):
         if where.keys() & {"must", "should", "must_not", "min_should"}:
             raise InvalidInputError("where", "a filter of Qdrant", "Give it as query_filter.")
@@ -124,7 +124,7 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
                 f"steer={entry!r:.80}", kind_of(entry), 'Write "+theory:0.5", or a Steer.'
             )
         elif entry.strip():
-            steers.extend(_parse("steer", entry, steers_of))
+            steers.extend(_parse("steer", entry, _SteerBuilder().transform))
     for entry in steers:
         if not -MAX_STRENGTH <= entry.strength <= MAX_STRENGTH:
             raise InvalidInputError(
@@ -146,11 +146,6 @@ def _check_steer(steer: Steer) -> None:
     check_kind(f"{asked}, edits", steer.edits, Mapping, "Give a mapping: {FEATURE: WEIGHT}.")
     for feature, weight in steer.edits.items():
         check_kind(f"{asked}, the weight of {feature!r}", weight, Real, "Give a number.")
-
-
-def parsed_tree(grammar: str, text: str) -> Tree[Token]:
-    """Return the tree of a where or steer text, with the places of its tokens; QuerySyntaxError as above."""
-    return _parse(grammar, text, lambda tree: tree)
 
 
 def _from_json(where: Mapping[str, Any]) -> Expression:
@@ -239,18 +234,6 @@ def _shown(grammar: str, text: str) -> str:
 def _parser(grammar: str) -> Lark:
     source = resources.files("saeindex.language").joinpath(f"{grammar}.lark").read_text()
     return Lark(source, parser="lalr", maybe_placeholders=True, propagate_positions=True)
-
-
-def where_of(tree: Tree[Token]) -> Expression:
-    """Return the expression of a parsed where text; lark's VisitError has the error of a node."""
-    expression: Expression = _WhereBuilder().transform(tree)
-    return expression
-
-
-def steers_of(tree: Tree[Token]) -> list[Steer]:
-    """Return the steers of a parsed steer text; lark's VisitError has the error of a steer."""
-    steers: list[Steer] = _SteerBuilder().transform(tree)
-    return steers
 
 
 @v_args(inline=True)

@@ -64,7 +64,7 @@ class Operation(Generic[R_co]):
     def result_kind(cls) -> Any:
         """Return the type of the result as it is written: a name that is not read before it is needed."""
         bases = vars(cls)["__orig_bases__"]
-        return next(get_args(base)[0] for base in bases if _is_operation(get_origin(base)))
+        return next(get_args(base)[0] for base in bases if issubclass(get_origin(base) or object, Operation))
 
     @classmethod
     @cache
@@ -85,10 +85,6 @@ class Operation(Generic[R_co]):
         kind = cls.returns()
         is_object = hasattr(kind, "from_json") or hasattr(kind, "model_validate") or kind is dict
         return read(kind, given if is_object else given["result"])
-
-
-def _is_operation(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Operation)
 
 
 def written(value: Any) -> Any:

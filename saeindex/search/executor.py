@@ -76,7 +76,7 @@ class Executor:
             query_filter=plan.query_filter,
             score_threshold=query.score_threshold,
             timeout=deadline.left,
-            exact=plan.exact,
+            exact=plan.choices.exact.value,
         )
         rescorer = plan.rescorer
         if rescorer is not None:

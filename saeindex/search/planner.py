@@ -60,7 +60,7 @@ class Planner:
         self.state = state
         self._scorers: Memo[Scorer] = Memo(KEPT)
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
-        self.checks = FilterChecks(state, self._required, self._estimate)
+        self.checks = FilterChecks(state, lambda where: self.compile(where, None) or Filter(), self._estimate)
         self.resolver = Resolver(state)
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
@@ -203,11 +203,6 @@ class Planner:
         both = Filter(must=[among, query_filter])
         found = self.state.store.scroll(both, NEAREST_SAMPLED, with_payload=False)
         return len(found.points) / max(1, len(nearest))
-
-    def _required(self, where: Expression) -> Filter:
-        compiled = self._compiled(where, None, self.features_of({}), None)
-        assert compiled is not None  # noqa: S101  (an expression is a filter)
-        return compiled
 
     def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
         """Return where AND query_filter as one native filter."""

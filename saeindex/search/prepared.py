@@ -101,33 +101,19 @@ class Prepared:
             text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
         return " ".join(text)
 
-    @property
-    def exact(self) -> bool:
-        """Whether all points are scanned, rather than searched by a graph."""
-        return self.choices.exact.value
-
-    @property
-    def requests(self) -> tuple[str, ...]:
-        """The requests to the engine, in order."""
-        return _requests_of(self)
-
     @cached_property
     def plan(self) -> Plan:
         """The plan: what will be run, as data."""
         steers = tuple(PlannedSteer.of(one.direction, one.strength) for one in self.steers)
+        parts = *_selection(self), *_steering(self), *_ranking(self), *_reordering(self), _page(self)
+        steps = Step("search", headline(self.query, self.asked), expected=_page_size(self), parts=parts)
         return Plan(
-            query=self.query, asked=self.asked, exact=self.exact, where=self.where, concepts=self.concepts,
-            steer=steers, feedback=self.feedback, drift=float(self.drift), query_filter=self.query_filter,
-            matching=self.matching, estimate=self.estimate, total=self.total,
-            choices=self.choices, requests=self.requests, steps=_steps_of(self), warnings=self.warnings,
+            query=self.query, asked=self.asked, exact=self.choices.exact.value, where=self.where,
+            concepts=self.concepts, steer=steers, feedback=self.feedback, drift=float(self.drift),
+            query_filter=self.query_filter, matching=self.matching, estimate=self.estimate, total=self.total,
+            choices=self.choices, requests=_requests_of(self), steps=steps, warnings=self.warnings,
             revision=self.revision,
         )  # fmt: skip
-
-
-def _steps_of(plan: Prepared) -> Step:
-    """Return a plan's steps, in the order of execution."""
-    parts = [*_selection(plan), *_steering(plan), *_ranking(plan), *_reordering(plan), _page(plan)]
-    return Step("search", headline(plan.query, plan.asked), expected=_page_size(plan), parts=tuple(parts))
 
 
 def _selection(plan: Prepared) -> Iterator[Step]:
@@ -222,7 +208,7 @@ def _page(plan: Prepared) -> Step:
     what = f"Page: {counted} {query.offset + 1:,} to {query.offset + query.limit:,}"
     if query.explain:
         what += ", each score explained"
-    asked = plan.requests
+    asked = _requests_of(plan)
     parts = (Step("requests", f"{len(asked)} request{'s' if len(asked) > 1 else ''}: {'; '.join(asked)}"),)
     return Step("page", what, expected=_page_size(plan), parts=parts)
 

@@ -137,11 +137,12 @@ class EdgeStore(EmbeddedStore):
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed. It blocks all threads."""
-        return self._run("optimize", self._optimize)
 
-    def _optimize(self) -> bool:
-        self._unflushed += 1
-        return bool(self._shard.optimize())
+        def run() -> bool:
+            self._unflushed += 1
+            return bool(self._shard.optimize())
+
+        return self._run("optimize", run)
 
     def flush(self) -> None:
         """Make all writes durable against power loss."""

@@ -240,10 +240,14 @@ def _field(edge: Any, condition: models.FieldCondition) -> Any:
     converters: dict[str, Callable[[Any, Any], Any]] = {
         "match": _match,
         "range": _range,
-        "geo_bounding_box": _box,
-        "geo_radius": _radius,
-        "geo_polygon": _polygon,
-        "values_count": _count,
+        "geo_bounding_box": lambda edge, box: edge.GeoBoundingBox(
+            _geo(edge, box.top_left), _geo(edge, box.bottom_right)
+        ),
+        "geo_radius": lambda edge, circle: edge.GeoRadius(_geo(edge, circle.center), circle.radius),
+        "geo_polygon": lambda edge, area: edge.GeoPolygon(
+            _ring(edge, area.exterior), [_ring(edge, ring) for ring in area.interiors or []]
+        ),
+        "values_count": lambda edge, bounds: edge.ValuesCount(**bounds.model_dump()),
     }
     converted = converters[name](edge, value) if name in converters else value
     return edge.FieldCondition(condition.key, **{name: converted})
@@ -274,25 +278,12 @@ def _timestamp(value: dt.datetime | dt.date | None) -> str | None:
     return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).isoformat()
 
 
-def _count(edge: Any, bounds: models.ValuesCount) -> Any:
-    return edge.ValuesCount(lt=bounds.lt, gt=bounds.gt, lte=bounds.lte, gte=bounds.gte)
-
-
 def _geo(edge: Any, point: models.GeoPoint) -> Any:
     return edge.GeoPoint(point.lon, point.lat)
 
 
-def _box(edge: Any, box: models.GeoBoundingBox) -> Any:
-    return edge.GeoBoundingBox(_geo(edge, box.top_left), _geo(edge, box.bottom_right))
-
-
-def _radius(edge: Any, circle: models.GeoRadius) -> Any:
-    return edge.GeoRadius(_geo(edge, circle.center), circle.radius)
-
-
-def _polygon(edge: Any, polygon: models.GeoPolygon) -> Any:
-    rings = [[_geo(edge, point) for point in ring.points] for ring in polygon.interiors or []]
-    return edge.GeoPolygon([_geo(edge, point) for point in polygon.exterior.points], rings)
+def _ring(edge: Any, ring: models.GeoLineString) -> list[Any]:
+    return [_geo(edge, point) for point in ring.points]
 
 
 # Counting conditions: at least k of n ------------------------------------------------------------------

@@ -223,7 +223,7 @@ def test_a_plan_names_the_requests_that_the_engine_gets(
     with watched() as notes:
         searcher_of(papers.state).executor.run(plan, _deadline())
     asked = [note.action for note in notes if note.is_request and note.action != "count"]
-    assert asked == [request.partition(" ")[0] for request in plan.requests]
+    assert asked == [request.partition(" ")[0] for request in plan.plan.requests]
 
 
 def test_a_watcher_records_only_its_own_queries(papers: FeatureIndex) -> None:
