@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-import time
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
-from saeindex.files import cache_folder, replacing
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "fp32", "bf16")
 # Names the precision that "auto" stands for; fp32 gives the same digits on every machine.
 PRECISION_VARIABLE = "SAEINDEX_PRECISION"
-# How much faster bf16 must be to be chosen, and how often a layer is timed.
-WORTH, TIMED = 1.1, 6
 
 
 def choose_device(device: str) -> str:
@@ -38,9 +32,8 @@ def choose_device(device: str) -> str:
 def choose_dtype(precision: str, device: str) -> torch.dtype:
     """Return the dtype of ``precision``; ``"auto"`` is the faster of bf16 and fp32 on this hardware.
 
-    ``$SAEINDEX_PRECISION`` says what ``"auto"`` is. On a processor that multiplies bf16 (AVX512_BF16, AMX) it
-    is measured once, and the answer is kept: some are 2.4 times as fast in it, some slower. Its vectors have
-    a cosine of .9999 to those of fp32.
+    ``$SAEINDEX_PRECISION`` says what ``"auto"`` is. A processor with AMX is 2 to 3 times as fast in bf16, one
+    with AVX512_BF16 alone is slower in it (.7 to .85 times). Its vectors have a cosine of .9999 to fp32's.
     """
     if precision == "auto":
         precision = os.environ.get(PRECISION_VARIABLE) or "auto"
@@ -49,8 +42,7 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
     import torch
 
     if precision == "auto":
-        is_faster = _multiplies_bf16(device) and (device != "cpu" or _gain_of_bf16() >= WORTH)
-        precision = "bf16" if is_faster else "fp32"
+        precision = "bf16" if _is_faster_in_bf16(device) else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
@@ -59,57 +51,13 @@ def no_such_precision(precision: str) -> InvalidInputError:
     return InvalidInputError(f"precision={precision!r}", "no such precision", f"Use one of {PRECISIONS}.")
 
 
-def _multiplies_bf16(device: str) -> bool:
+def _is_faster_in_bf16(device: str) -> bool:
     import torch
 
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device == "cpu" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_of_processor("flags").split())
-
-
-@cache
-def _of_processor(name: str) -> str:
-    """Return what Linux says of the processor under a name; "" elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    found = next((line for line in lines if line.startswith(name)), "")
-    return found.partition(":")[2].strip()
-
-
-@cache
-def _gain_of_bf16() -> float:
-    """Return how many times as fast as fp32 this processor computes bf16: as it is kept, or measured."""
-    import torch
-
-    place = f"{_of_processor('model name')}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    file = cache_folder() / "bf16.json"
-    known: dict[str, float] = {}
-    with suppress(OSError, ValueError, TypeError):
-        known = dict(json.loads(file.read_text()))
-    if not isinstance(known.get(place), float):
-        known[place] = _layer_seconds(torch.float32) / _layer_seconds(torch.bfloat16)
-        with suppress(OSError, InvalidInputError), replacing(file) as draft:  # else it is measured again
-            draft.write_text(json.dumps(known))
-    return known[place]
-
-
-def _layer_seconds(dtype: torch.dtype) -> float:
-    """Return the least time of a transformer's layer (d = 384) over short and long texts."""
-    import torch
-
-    seconds = 0.0
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):  # the caller's seed stays
-        layer = torch.nn.TransformerEncoderLayer(384, 12, 1_536, activation="gelu", batch_first=True)
-        layer = layer.to(dtype).eval()
-        for shape in ((32, 16), (8, 128)):
-            texts = torch.randn(*shape, 384).to(dtype)
-            times = []
-            for _ in range(TIMED):
-                started = time.perf_counter()
-                layer(texts)
-                times.append(time.perf_counter() - started)
-            seconds += min(times)
-    return seconds
+    return device == "cpu" and cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
 
 
 class OneBlasThread:

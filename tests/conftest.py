@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from shutil import copy, disk_usage, rmtree
+from shutil import disk_usage, rmtree
 from typing import Any
 
 import pytest
@@ -22,10 +22,10 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
-from saeindex.devices import PRECISION_VARIABLE, choose_dtype
+from saeindex.devices import PRECISION_VARIABLE
 from saeindex.encoders import sentence_transformers
 from saeindex.features import space_io
-from saeindex.files import CACHE_VARIABLE, cache_folder
+from saeindex.files import CACHE_VARIABLE
 from tests.evidence_reference import truth_of
 from tests.samples import RecordingEncoder, all_points, sample_records
 
@@ -66,19 +66,10 @@ def freed_memory() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep embeddings out of the user's cache; the processor is measured once."""
+    """Keep embeddings out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        choose_dtype("auto", "cpu")
         yield
-
-
-def other_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return an empty cache folder, with what was measured of the processor."""
-    folder = tmp_path_factory.mktemp("cache")
-    for measured in cache_folder().glob("bf16.json"):
-        copy(measured, folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,6 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import CACHE_VARIABLE
 from saeindex.protocols import Fusion, SearchRequest
 from saeindex.stores.base import pages
-from tests.conftest import other_cache
 from tests.samples import RecordingEncoder, sample_records
 
 OWN = 'metadata.topic IN ("music", "weather", "cooking")'
@@ -33,7 +32,7 @@ def texts() -> list[Record]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embeddings that other tests made in other batches differ in their last bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, other_cache(tmp_path_factory))
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
 
 

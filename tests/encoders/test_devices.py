@@ -1,4 +1,4 @@
-"""The precision that "auto" stands for can be named; then it is not measured."""
+"""The precision that "auto" stands for: named, or what is faster on a processor by its flags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from saeindex.errors import InvalidInputError
 
 
 def test_the_environment_names_the_precision_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saeindex.devices._gain_of_bf16", lambda: pytest.fail("measured"))
     monkeypatch.setenv(PRECISION_VARIABLE, "fp32")
     assert choose_dtype("auto", "cpu") == torch.float32
     assert choose_dtype("bf16", "cpu") == torch.bfloat16
@@ -19,3 +18,17 @@ def test_the_environment_names_the_precision_of_auto(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(PRECISION_VARIABLE, "int8")
     with pytest.raises(InvalidInputError, match="int8"):
         choose_dtype("auto", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [("avx512f amx_bf16", torch.bfloat16), ("avx512f avx512_bf16", torch.float32), ("", torch.float32)],
+)
+def test_a_processor_is_faster_in_bf16_where_it_has_amx(
+    monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype
+) -> None:
+    monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
+    monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
+    monkeypatch.setattr("pathlib.Path.read_text", lambda _: f"flags : fpu {flags}")
+    assert choose_dtype("auto", "cpu") == chosen
+    assert choose_dtype("auto", "mps") == torch.float32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from saeindex import FeatureSpace, devices, open_encoder
+from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype, one_blas_thread
 from saeindex.encoders.bert_config import BertConfig
 from saeindex.encoders.bert_numpy import BertInNumpy
@@ -298,40 +297,6 @@ def test_one_call_for_each_shape_gives_the_model_s_states_bit_for_bit() -> None:
             ids = torch.from_numpy(rng.integers(0, 30_000, (4, length)))
             mask = torch.arange(length)[None] < torch.tensor([[3], [length], [9], [1]])
             assert torch.equal(in_one_call(ids, mask), model(ids, mask))
-
-
-@pytest.mark.parametrize(("gain", "chosen"), [(2.4, torch.bfloat16), (0.8, torch.float32)])
-def test_the_precision_of_a_processor_is_measured_once_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float, chosen: torch.dtype
-) -> None:
-    measured: list[torch.dtype] = []
-
-    def seconds(dtype: torch.dtype) -> float:
-        measured.append(dtype)
-        return 1.0 if dtype is torch.float32 else 1 / gain
-
-    monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path))
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda _: True)
-    monkeypatch.setattr(devices, "_layer_seconds", seconds)
-    devices._gain_of_bf16.cache_clear()
-    try:
-        assert choose_dtype("auto", "cpu") is chosen
-        devices._gain_of_bf16.cache_clear()  # as in the next process
-        assert choose_dtype("auto", "cpu") is chosen
-        assert measured == [torch.float32, torch.bfloat16]
-        (tmp_path / "bf16.json").write_text("[broken")
-        devices._gain_of_bf16.cache_clear()
-        assert choose_dtype("auto", "cpu") is chosen and len(measured) == 4
-    finally:
-        devices._gain_of_bf16.cache_clear()
-
-
-def test_measuring_leaves_the_seed_of_the_caller() -> None:
-    torch.manual_seed(3)
-    first = torch.randn(4)
-    torch.manual_seed(3)
-    assert devices._layer_seconds(torch.float32) > 0
-    assert torch.equal(torch.randn(4), first)
 
 
 def test_many_queries_are_those_of_few(fp32_encoder: SentenceTransformerEncoder) -> None:

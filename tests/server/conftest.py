@@ -20,7 +20,6 @@ from saeindex_server.settings import ServerSettings
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.files import CACHE_VARIABLE
-from tests.conftest import other_cache
 from tests.samples import RecordingEncoder, sample_records
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def documents_once() -> DocumentsOnce:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embeddings that other tests made in other batches differ in their last bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, other_cache(tmp_path_factory))
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
 
 
