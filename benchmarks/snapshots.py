@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -11,12 +13,17 @@ from scipy.sparse import csr_matrix
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
-from saeindex.collection.snapshot import Snapshot, levels_reached
+from saeindex.collection.rows import tokens
+from saeindex.collection.snapshot import Snapshot, level_columns, reached_of
 from saeindex.config import DEFAULT_SPACE
+from saeindex.features import Calibration
 from saeindex.indexing.points import Coded
 from saeindex.indexing.sentences import completed, spans_in
 from saeindex.indexing.terms import SAMPLED, terms_of
 from saeindex.types import JsonObject
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
 
 
 @lru_cache
@@ -67,7 +74,7 @@ def as_indexed(
     sentences = completed(texts, spans, [None] * len(texts), encoder, is_stored=False)
     code = space.encode(x)
     coded = Coded.of(space, x, code, sentences)
-    return Snapshot.in_memory(
+    return snapshot_of(
         space,
         ids or [str(number) for number in range(len(texts))],
         x,
@@ -76,6 +83,59 @@ def as_indexed(
         metadata or [{}] * len(texts),
         field,
         [coded.payload_of(row, field) for row in range(len(texts))],
+    )
+
+
+def snapshot_of(
+    space: FeatureSpace,
+    ids: Sequence[str],
+    vectors: FloatArray,
+    activations: csr_matrix,
+    texts: Sequence[str],
+    metadata: Sequence[JsonObject],
+    field: str = "",
+    payloads: Sequence[JsonObject] | None = None,
+) -> Snapshot:
+    """Return a snapshot of records that are not in an index.
+
+    Levels are those in ``payloads``, as an index would have them, or else those of activations.
+    """
+    found = [sorted(tokens(text)) for text in texts]
+    vocabulary = sorted({word for words in found for word in words})
+    place = {word: column for column, word in enumerate(vocabulary)}
+    words = csr_matrix((len(found), len(vocabulary)), dtype=np.float32)
+    if vocabulary:
+        owners = np.repeat(np.arange(len(found)), [len(words) for words in found])
+        columns = np.array([place[word] for words in found for word in words])
+        words = csr_matrix((np.ones(len(owners), np.float32), (owners, columns)), words.shape)
+    if payloads is None:
+        reached = levels_reached(activations, space.calibration)
+    else:
+        reached = reached_of(level_columns(payloads, field), space.n_features)
+    text_of = dict(zip(ids, texts, strict=True))
+    return Snapshot(
+        space=space,
+        field=field,
+        ids=tuple(ids),
+        vectors=vectors,
+        activations=activations,
+        reached=reached,
+        words=words,
+        vocabulary=tuple(vocabulary),
+        lengths=np.array([len(text.split()) for text in texts], np.int32),
+        metadata=[json.dumps(dict(one), ensure_ascii=False) for one in metadata],
+        read_texts=lambda wanted: [text_of[one] for one in wanted],
+    )
+
+
+def levels_reached(activations: csr_matrix, calibration: Calibration) -> csr_matrix:
+    """Return the bits of the levels (m, n) that activations (m, n) reach."""
+    from scipy.sparse import csr_matrix
+
+    levels = calibration.levels(activations.indices, activations.data)
+    return csr_matrix(
+        (np.array([0b1, 0b11, 0b111], np.int32)[levels], activations.indices, activations.indptr),
+        shape=activations.shape,
     )
 
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
-    from saeindex.features import Calibration, FeatureSpace
+    from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray, JsonObject, LevelName
 
@@ -73,8 +73,6 @@ ARRAYS = {
     "lengths": "<i4",
     "text_sizes": "<i4",
 }
-# The bits of the levels up to present, typical and strong, which are 0 to 2.
-_BITS = np.array([0b1, 0b11, 0b111], np.int32)
 # A level has a bit each; above them are the evidence in percent, and the sentence that gives it.
 _OF_LEVELS, _OF_PERCENT = LEVELS, 7
 _IS_POSSIBLE = 1 << POSSIBLE
@@ -110,43 +108,6 @@ class Snapshot:
     lists_unnamed: bool = False
     _levels: dict[str, csr_matrix] = made(default_factory=dict)
     _columns: dict[str, Column] = made(default_factory=dict)
-
-    @classmethod
-    def in_memory(
-        cls,
-        space: FeatureSpace,
-        ids: Sequence[str],
-        vectors: FloatArray,
-        activations: csr_matrix,
-        texts: Sequence[str],
-        metadata: Sequence[JsonObject],
-        field: str = "",
-        payloads: Sequence[JsonObject] | None = None,
-    ) -> Snapshot:
-        """Make a snapshot of records that are not in an index.
-
-        Levels are those in ``payloads``, as an index would have them, or else those of activations.
-        """
-        found = [sorted(tokens(text)) for text in texts]
-        vocabulary = sorted({word for words in found for word in words})
-        place = {word: column for column, word in enumerate(vocabulary)}
-        columns = [[place[word] for word in words] for words in found]
-        text_of = dict(zip(ids, texts, strict=True))
-        return cls(
-            space,
-            field,
-            tuple(ids),
-            vectors,
-            activations,
-            levels_reached(activations, space.calibration)
-            if payloads is None
-            else _reached(_levels(payloads, field), space.n_features),
-            indicators(columns, len(vocabulary)),
-            tuple(vocabulary),
-            np.array([len(text.split()) for text in texts], np.int32),
-            [json.dumps(dict(one), ensure_ascii=False) for one in metadata],
-            lambda wanted: [text_of[one] for one in wanted],
-        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -306,23 +267,6 @@ class Snapshot:
         return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=self.reached.shape)
 
 
-def levels_reached(activations: csr_matrix, calibration: Calibration) -> csr_matrix:
-    """Return the bits of the levels (m, n) that activations (m, n) reach."""
-    from scipy.sparse import csr_matrix
-
-    levels = calibration.levels(activations.indices, activations.data)
-    return csr_matrix((_BITS[levels], activations.indices, activations.indptr), shape=activations.shape)
-
-
-def indicators(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
-    """Return a matrix (m, width) float32 with a 1 at each row's columns."""
-    from scipy.sparse import csr_matrix
-
-    starts = np.cumsum([0, *(len(row) for row in columns)], dtype=np.int64)
-    indices = np.fromiter((column for row in columns for column in row), np.int32, int(starts[-1]))
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(columns), width))
-
-
 @dataclass(frozen=True, eq=False)
 class Column:
     """``values`` of a field, sorted if comparable; ``codes`` (m,) is each record's value, -1 for none."""
@@ -334,11 +278,6 @@ class Column:
     def counts(self) -> NDArray[np.int64]:
         """The number of records with each value."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
-
-    @property
-    def is_numeric(self) -> bool:
-        """Return whether all values are numbers."""
-        return all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.values)
 
     def take(self, rows: NDArray[np.int64]) -> Column:
         """Return the column of some records."""
@@ -455,7 +394,7 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
         for page in pages(store, None, PAGE, payload, [dense, sae]):
             count += len(page.points)
             arrays = _arrays(page.points, dense, sae, text, space, places)
-            arrays |= _levels([point.payload for point in page.points], field)
+            arrays |= level_columns([point.payload for point in page.points], field)
             for name, array in arrays.items():
                 files[name].write(array.astype(ARRAYS[name]).tobytes())
             for point in page.points:
@@ -497,7 +436,7 @@ def _arrays(
     }
 
 
-def _levels(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[Any, Any]]:
+def level_columns(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return the features that records reach, with their levels and evidence in one number each."""
     sizes, indices, packed = list[int](), list[int](), list[int]()
     for payload in payloads:
@@ -515,7 +454,8 @@ def _levels(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[
     return {"level_sizes": np.array(sizes), "level_indices": np.array(indices), "levels": np.array(packed)}
 
 
-def _reached(levels: Mapping[str, np.ndarray[Any, Any]], n_features: int) -> csr_matrix:
+def reached_of(levels: Mapping[str, np.ndarray[Any, Any]], n_features: int) -> csr_matrix:
+    """Return what :func:`level_columns` found as a matrix (m, n), as :class:`Snapshot` has it."""
     from scipy.sparse import csr_matrix
 
     sizes, indices, packed = (levels[name] for name in ("level_sizes", "level_indices", "levels"))
@@ -552,7 +492,7 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
         ids,
         found["vectors"].reshape(count, described["dimension"]),
         csr_matrix((found["values"], found["indices"], starts), shape=shape),
-        _reached(found, described["n_features"]),
+        reached_of(found, described["n_features"]),
         csr_matrix((words, found["word_indices"], word_starts), shape=(count, max(1, len(vocabulary)))),
         tuple(vocabulary),
         found["lengths"],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from benchmarks.snapshots import snapshot_of
 from saeindex import FeatureSpace
 from saeindex.collection.snapshot import Snapshot
 
@@ -34,7 +35,7 @@ def made_snapshot(
     activations = csr_matrix((strengths, (rows, ids)), shape=(m, space.n_features))
     vectors = np.random.default_rng(seed).standard_normal((m, space.encoder.dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Snapshot.in_memory(
+    return snapshot_of(
         space,
         [f"r{number}" for number in range(m)],
         vectors,

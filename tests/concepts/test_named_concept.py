@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact, pearsonr
 
+from benchmarks.snapshots import snapshot_of
 from saeindex import FeatureSpace, Record
 from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, pair_tables, z_scores
 from saeindex.analysis.correlate.pair_tests import Units
@@ -33,7 +34,7 @@ def topics_snapshot(space: FeatureSpace, session_encoder: RecordingEncoder, text
     x = session_encoder.encode_document(written)
     codes = space.encode(x).to_csr()
     metadata = [{**record.metadata, "tags": [record.metadata["topic"], "any"]} for record in texts]
-    return Snapshot.in_memory(space, [r.id for r in texts], x, codes, written, metadata)
+    return snapshot_of(space, [r.id for r in texts], x, codes, written, metadata)
 
 
 def having(texts: list[Record], topic: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
+from benchmarks.snapshots import levels_reached
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.collection.snapshot import Snapshot, levels_reached
+from saeindex.collection.snapshot import Snapshot
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.sae import SparseAutoencoder

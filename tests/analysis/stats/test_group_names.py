@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from benchmarks.snapshots import snapshot_of as records_of
 from saeindex.analysis.stats.evidence import MIN_TEXTS, _distinct, _phrases, group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.collection.snapshot import Snapshot
@@ -32,9 +33,7 @@ def snapshot_of(
     count = len(texts)
     vectors = np.zeros((count, space.sae.dimension), np.float32) if vectors is None else vectors
     activations = csr_matrix((count, space.n_features), dtype=np.float32)
-    return Snapshot.in_memory(
-        space, [str(i) for i in range(count)], vectors, activations, texts, [{}] * count
-    )
+    return records_of(space, [str(i) for i in range(count)], vectors, activations, texts, [{}] * count)
 
 
 def named(space: FeatureSpace, texts: list[str], groups: list[int]) -> tuple[str, ...]:
