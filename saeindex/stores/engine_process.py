@@ -51,12 +51,12 @@ METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "close")
 class EngineProcess:
     """A child process that owns the engine of one directory, and answers one call at a time."""
 
-    def __init__(self, memory: int | None = None) -> None:
-        """Start the process; ``memory`` limits the bytes that it may allocate, where the system can."""
+    def __init__(self) -> None:
+        """Start the process."""
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         folder = str(Path(__file__).parents[2])
         self._process = subprocess.Popen(  # noqa: S603 - this Python with a fixed program
-            [sys.executable, "-P", "-c", _PROGRAM, folder, str(memory or 0)],
+            [sys.executable, "-P", "-c", _PROGRAM, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._last_words,
@@ -69,22 +69,18 @@ class EngineProcess:
         """The id of the process."""
         return self._process.pid
 
-    def call(self, name: str, *arguments: Any, seconds: float | None = None) -> Any:
+    def call(self, name: str, *arguments: Any) -> Any:
         """Return the result of a call; its error, if it is one of ours, is raised here.
 
         Raises:
-            EngineDiedError: the process ended, or did not answer in ``seconds``.
+            EngineDiedError: the process ended.
         """
-        return _result(self.relay(packed([name, *arguments]), seconds))
+        return _result(self.relay(packed([name, *arguments])))
 
-    def relay(self, request: bytes, seconds: float | None = None) -> bytes:
+    def relay(self, request: bytes) -> bytes:
         """Return the packed answer to a packed call, such as one that another process made."""
         try:
-            return self._line.submit(self._exchange, request).result(seconds)
-        except TimeoutError:
-            self._process.kill()
-            found = f"the engine did not answer in {seconds:g} s"
-            raise EngineDiedError("a call of an engine", found, "Open it again.") from None
+            return self._line.submit(self._exchange, request).result()
         except (EOFError, OSError):
             found = self._cause_of_death()
             raise EngineDiedError("a call of an engine", found, "Open it again.") from None
@@ -137,7 +133,7 @@ class RelayedEngine:
         """``relay`` sends a packed call and returns its packed answer."""
         self._relay = relay
 
-    def call(self, name: str, *arguments: Any, seconds: float | None = None) -> Any:
+    def call(self, name: str, *arguments: Any) -> Any:
         """Return the result of a call; its error, if it is one of ours, is raised here."""
         return _result(self._relay(packed([name, *arguments])))
 
@@ -162,12 +158,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the engine prints must not get between the answers
-    limit_memory(int(sys.argv[2]))
     serve(sys.stdin.buffer, answers)
 
 
 def limit_memory(size: int) -> None:
-    """Limit the bytes that this process can allocate; 0 for no limit."""
+    """Limit the bytes that this process can allocate, where the system can; 0 for no limit."""
     try:
         import resource
     except ImportError:  # Windows has no limits

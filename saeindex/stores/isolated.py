@@ -50,27 +50,19 @@ class IsolatedStore(EmbeddedStore):
         return cls._started(Path(path), "create", layout)
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], memory: int | None = None, seconds: float | None = None
-    ) -> Self:
-        """Open the index at ``path``; the errors are those of ``EdgeStore.open``, and EngineDiedError.
-
-        ``memory`` limits the bytes that the engine may allocate, ``seconds`` the time of opening.
-        """
-        return cls._started(Path(path), "open", memory=memory, seconds=seconds)
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the index at ``path``; the errors are those of ``EdgeStore.open``, and EngineDiedError."""
+        return cls._started(Path(path), "open")
 
     @classmethod
-    def _started(
-        cls, path: Path, action: str, *layout: Layout, memory: int | None = None, seconds: float | None = None
-    ) -> Self:
-        engine = EngineProcess(memory)
+    def _started(cls, path: Path, action: str, *layout: Layout) -> Self:
+        engine = EngineProcess()
         try:
-            return cls(path, engine.call(action, str(path), *layout, seconds=seconds), engine)
-        except EngineDiedError as error:
+            return cls(path, engine.call(action, str(path), *layout), engine)
+        except BaseException as error:
             engine.end()
-            raise _died(error, f"opening the index {str(path)!r}") from None
-        except BaseException:
-            engine.end()
+            if isinstance(error, EngineDiedError):
+                raise _died(error, f"opening the index {str(path)!r}") from None
             raise
 
     @property

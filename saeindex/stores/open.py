@@ -37,16 +37,7 @@ def open_store(
     _check(client, url, isolated)
     if client is None and url is None:
         return _embedded(isolated).open(path_or_collection)
-    from saeindex.stores.qdrant import QdrantStore
-
-    owned = client is None
-    client = _connect(url) if client is None else client
-    try:
-        return QdrantStore.open(client, os.fspath(path_or_collection), owns_client=owned)
-    except BaseException:
-        if owned:
-            client.close()
-        raise
+    return _on_server("open", client, url, os.fspath(path_or_collection))
 
 
 def create_store(
@@ -72,16 +63,24 @@ def create_store(
             found = f"a directory has no options {sorted(options)}"
             raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url.")
         return _embedded(isolated).create(path_or_collection, layout)
+    return _on_server("create", client, url, os.fspath(path_or_collection), layout, **options)
+
+
+def _on_server(
+    action: str, client: QdrantClient | None, url: str | None, *arguments: Any, **options: Any
+) -> BaseStore:
+    """Open or create a collection; a client that is made for it is closed with it, or after an error."""
     from saeindex.stores.qdrant import QdrantStore
 
-    owned = client is None
-    client = _connect(url) if client is None else client
-    name = os.fspath(path_or_collection)
+    given = client or _connect(url)
     try:
-        return QdrantStore.create(client, name, layout, owns_client=owned, **options)
+        store: BaseStore = getattr(QdrantStore, action)(
+            given, *arguments, owns_client=client is None, **options
+        )
+        return store
     except BaseException:
-        if owned:
-            client.close()
+        if client is None:
+            given.close()
         raise
 
 

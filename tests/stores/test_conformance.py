@@ -64,12 +64,12 @@ class KeptProcess(EngineProcess):
 
     idle: ClassVar[list[KeptProcess]] = []
 
-    def __new__(cls, memory: int | None = None) -> KeptProcess:
+    def __new__(cls) -> KeptProcess:
         return cls.idle.pop() if cls.idle else super().__new__(cls)
 
-    def __init__(self, memory: int | None = None) -> None:
+    def __init__(self) -> None:
         if not hasattr(self, "_process"):
-            super().__init__(memory)
+            super().__init__()
 
     def end(self) -> None:
         self.idle.append(self)

@@ -103,20 +103,6 @@ def _cut_off_vectors(path: Path) -> None:
             os.truncate(file, 4096)
 
 
-def test_an_engine_that_needs_more_memory_than_it_may_have_is_an_error(index_path: Path) -> None:
-    EdgeStore.create(index_path / "index", LAYOUT).close()
-    with pytest.raises(StorageError, match=r"opening .*index"):
-        IsolatedStore.open(index_path / "index", memory=2**24)
-    _until_free(index_path / "index").close()
-
-
-def test_an_engine_that_takes_too_long_to_open_is_ended(index_path: Path) -> None:
-    EdgeStore.create(index_path / "index", LAYOUT).close()
-    with pytest.raises(EngineDiedError, match=r"did not answer in 0\.001 s"):
-        IsolatedStore.open(index_path / "index", seconds=0.001)
-    _until_free(index_path / "index").close()
-
-
 # Processes --------------------------------------------------------------------------------------------
 
 
