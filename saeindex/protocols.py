@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, IntArray, JsonObject, Record
 
 PointId: TypeAlias = str | int
+# Parts of a point: all of them, none, or those that are named.
+Include: TypeAlias = bool | Sequence[str]
 PayloadKind: TypeAlias = Literal["keyword", "integer", "integer-range", "float", "bool", "datetime", "text"]
 
 
@@ -193,8 +195,8 @@ class SearchRequest:
     query_filter: Filter | None = None
     score_threshold: float | None = None
     prefetch: tuple[SearchRequest, ...] = ()
-    with_payload: bool | Sequence[str] = True
-    with_vectors: bool | Sequence[str] = False
+    with_payload: Include = True
+    with_vectors: Include = False
     exact: bool = True
     postfilter: int = 0
     timeout: float | None = None
@@ -272,10 +274,7 @@ class VectorStore(Protocol):
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
 
     def get(
-        self,
-        ids: Sequence[PointId],
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist, in the order of ``ids``."""
 
@@ -285,8 +284,8 @@ class VectorStore(Protocol):
         limit: int = 256,
         cursor: PointId | None = None,
         order_by: OrderBy | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        with_payload: Include = True,
+        with_vectors: Include = False,
     ) -> Page:
         """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor)."""
 

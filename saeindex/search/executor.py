@@ -26,7 +26,7 @@ from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Vector, VectorStore
+    from saeindex.protocols import Include, Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
@@ -154,9 +154,7 @@ class Executor:
         )
         return self._completed(list(found), payload, vectors)
 
-    def _completed(
-        self, selected: Selected, payload: bool | Sequence[str], vectors: Sequence[str]
-    ) -> Selected:
+    def _completed(self, selected: Selected, payload: Include, vectors: Sequence[str]) -> Selected:
         ids = {point.id: None for _, members in selected for _, point in members}
         complete = {point.id: point for point in self._store.get(list(ids), payload, list(vectors))}
         return [

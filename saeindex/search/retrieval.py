@@ -37,7 +37,7 @@ from saeindex.types import Part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.protocols import PointId, Vector, VectorStore
+    from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.explain import Explainer
     from saeindex.types import FusionMethod
 
@@ -61,11 +61,7 @@ class Scoring(ABC):
         raise NotImplementedError
 
     def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
+        self, count: int, offset: int = 0, payload: Include = True, vectors: Sequence[str] = ()
     ) -> list[Point]:
         """Return ``count`` scored points of the ranking from ``offset`` on, with this payload and vectors.
 
@@ -107,11 +103,7 @@ class Nearest(Scoring):
         self.vector, self.request = vector, request
 
     def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
+        self, count: int, offset: int = 0, payload: Include = True, vectors: Sequence[str] = ()
     ) -> list[Point]:
         """See :class:`Scoring`."""
         postfilter = 0 if self._share is None else postfilter_depth(count + offset, self._share)
@@ -132,11 +124,7 @@ class Listed(Scoring):
         self._is_empty = request.score_threshold is not None and request.score_threshold > 0.0
 
     def best(
-        self,
-        count: int,
-        offset: int = 0,
-        payload: bool | Sequence[str] = True,
-        vectors: Sequence[str] = (),
+        self, count: int, offset: int = 0, payload: Include = True, vectors: Sequence[str] = ()
     ) -> list[Point]:
         """See :class:`Scoring`."""
         if self._is_empty or count == 0:

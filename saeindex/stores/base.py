@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 from saeindex.errors import InvalidInputError, MismatchError, StorageError
-from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId, SearchRequest
+from saeindex.protocols import Include, Layout, OrderBy, Page, PayloadKind, Point, PointId, SearchRequest
 from saeindex.stores.engine import Engine, Fetch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import canonical_id, check_count, check_points
@@ -103,10 +103,7 @@ class BaseStore(Engine):
             self._run("delete", lambda: self._delete(wanted, query_filter))
 
     def get(
-        self,
-        ids: Sequence[PointId],
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist, in the order of ``ids``; a repeated id gives a repeated point."""
         self._check_open("get")
@@ -121,8 +118,8 @@ class BaseStore(Engine):
         limit: int = 256,
         cursor: PointId | None = None,
         order_by: OrderBy | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        with_payload: Include = True,
+        with_vectors: Include = False,
     ) -> Page:
         """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor).
 
@@ -208,8 +205,8 @@ def pages(
     store: VectorStore,
     query_filter: Filter | None = None,
     size: int = PAGE,
-    with_payload: bool | Sequence[str] = True,
-    with_vectors: bool | Sequence[str] = False,
+    with_payload: Include = True,
+    with_vectors: Include = False,
 ) -> Iterator[Page]:
     """Yield all matching points in id order, page by page; one empty page if there are none."""
     cursor = None
@@ -221,11 +218,7 @@ def pages(
 
 
 def first_points(
-    store: VectorStore,
-    minimum: int,
-    size: int,
-    with_payload: bool | Sequence[str] = True,
-    with_vectors: bool | Sequence[str] = False,
+    store: VectorStore, minimum: int, size: int, with_payload: Include = True, with_vectors: Include = False
 ) -> list[Point]:
     """Return the first points in id order: whole pages until there are at least ``minimum`` points."""
     points: list[Point] = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
 from saeindex.stores.turns import OwnTurns
@@ -76,7 +76,7 @@ class Engine(ABC):
         """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return False
 
-    def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
+    def fetch(self, with_payload: Include, with_vectors: Include) -> Fetch:
         """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
         names = self._layout.names
         payload = with_payload if isinstance(with_payload, bool) else list(with_payload)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import (
+        Include,
         Layout,
         OrderBy,
         Page,
@@ -65,10 +66,7 @@ class SelectedStore:
         raise _refused("a change")
 
     def get(
-        self,
-        ids: Sequence[PointId],
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist here, in the order of ``ids``."""
         wanted = [canonical_id(one) for one in ids]
@@ -85,8 +83,8 @@ class SelectedStore:
         limit: int = 256,
         cursor: PointId | None = None,
         order_by: OrderBy | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        with_payload: Include = True,
+        with_vectors: Include = False,
     ) -> Page:
         """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor)."""
         both = self._and(query_filter)
