@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import data, mixture
 from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.collection.rows import Rows
+from saeindex.collection.sample import Rows
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.operations.search import searcher_of

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
 from saeindex.collection.snapshot import Snapshot, level_columns, reached_of
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration

@@ -12,9 +12,8 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
-from saeindex.operations.methods import METHODS
 from saeindex.operations.operation import Method
-from saeindex.operations.surfaces import AsyncConcepts, AsyncProfiles
+from saeindex.operations.surfaces import METHODS, AsyncConcepts, AsyncProfiles
 from saeindex.search.hits import Hits
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, sample_records

@@ -12,8 +12,8 @@ from qdrant_client import QdrantClient
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.ast import Compare
+from saeindex.language.evaluate import mismatch
 from saeindex.language.fields import canonical_field, field_at, is_addressable, path_of
-from saeindex.language.kinds import mismatch
 from saeindex.language.parser import parse_where
 from saeindex.language.to_text import to_text
 from tests.samples import RecordingEncoder, sample_records

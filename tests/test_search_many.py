@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
-from saeindex.collection.caches import KEPT, QueryVectors
-from saeindex.collection.state import IndexState
+from saeindex.collection.state import KEPT, IndexState, QueryVectors
 from saeindex.errors import InvalidInputError, SaeIndexError, UnknownConceptError
 from saeindex.search.searcher import Searcher
 from tests.samples import RecordingEncoder, sample_records

@@ -14,7 +14,7 @@ from pydantic import WithJsonSchema
 
 from saeindex import AsyncFeatureIndex, FeatureIndex
 from saeindex.errors import InvalidInputError
-from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex.schema import OrFirst
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from saeindex.language.sentences import sentence_spans
+from saeindex.language.speech import sentence_spans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,9 +23,8 @@ from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import code_of, point_id
 from saeindex.operations.search import searcher_of
-from saeindex.search.compare import Comparison, compare
-from saeindex.search.explain import Explanation
-from saeindex.search.hits import Hit
+from saeindex.search.explain import Comparison, Explanation
+from saeindex.search.hits import Hit, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

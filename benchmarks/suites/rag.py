@@ -23,7 +23,7 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least
 from saeindex import FeatureIndex, Record
 from saeindex.config import SPANS
-from saeindex.indexing.proof import PRESENT, mentions_of
+from saeindex.indexing.points import PRESENT, mentions_of
 from saeindex.indexing.sentences import spans_from
 from saeindex.language.fields import RECORD_ID
 from saeindex.stores.base import pages

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
 from saeindex.features.labels import telling_order
-from saeindex.indexing.proof import PRESENT
+from saeindex.indexing.points import PRESENT
 from saeindex.indexing.sentences import spans_in
 from saeindex.language.speech import masked, readable
 from saeindex.report.model import Example

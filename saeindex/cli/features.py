@@ -19,7 +19,7 @@ from saeindex.report.numbers import counted
 from saeindex.types import one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
-    from saeindex.collection.metadata_fields import MetadataField
+    from saeindex.collection.records import MetadataField
     from saeindex.index import FeatureIndex
 
 # Characters of an example of a field, and of a feature.

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from saeindex.search.compare import Comparison, Difference
-    from saeindex.search.explain import Explanation
+    from saeindex.search.explain import Comparison, Difference, Explanation
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
     from saeindex.types import Part

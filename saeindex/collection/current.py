@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from saeindex.collection.caches import QueryVectors
-from saeindex.collection.state import IndexState
+from saeindex.collection.state import IndexState, QueryVectors
 from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
 from saeindex.features.labels import is_phrase

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
+from saeindex.collection.sample import Rows, concept_parts, tokens, word_parts
 from saeindex.config import (
     CONCEPTS,
     DENSE,
@@ -42,7 +42,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.proof import POSSIBLE, mentions_of
+from saeindex.indexing.points import POSSIBLE, mentions_of
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector

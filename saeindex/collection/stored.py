@@ -19,8 +19,16 @@ from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, installed
 from saeindex.files import checked_suffix, replacing, writable
-from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
-from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, shown_features
+from saeindex.indexing.points import (
+    NO_CODE,
+    PRESENT,
+    PROVING,
+    code_of,
+    mentions_of,
+    point_id,
+    shown_features,
+    stored_record,
+)
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector

@@ -10,8 +10,7 @@ import numpy as np
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
 from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING
-from saeindex.indexing.points import code_of
-from saeindex.indexing.proof import PROVING, mentions_of, proofs
+from saeindex.indexing.points import PROVING, code_of, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
 from saeindex.schema import Result

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.rows import binarized
+from saeindex.collection.sample import binarized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.collection.rows import Rows
-    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.sample import CollectionSample, Rows
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 

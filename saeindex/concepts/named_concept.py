@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.rows import Rows
-from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample
+from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Rows
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.caches import Memo
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
+from saeindex.collection.state import Memo
 from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family

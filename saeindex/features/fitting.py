@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.errors import InvalidInputError
-from saeindex.language.sentences import sentence_spans
+from saeindex.language.speech import sentence_spans
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.train import TrainingStatus, train

@@ -36,7 +36,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
 from saeindex.indexing.sentences import Sentences, encode_distinct, runs, sentences_in, spans_in
-from saeindex.indexing.sources.ids import SeenIds
+from saeindex.indexing.sources.columns import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record

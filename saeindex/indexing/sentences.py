@@ -14,8 +14,7 @@ import numpy as np
 
 from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, TEXT, SentenceStorage, suffixed
 from saeindex.errors import InvalidInputError
-from saeindex.language.sentences import sentence_spans
-from saeindex.language.speech import masked, plain
+from saeindex.language.speech import masked, plain, sentence_spans
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder, Vector

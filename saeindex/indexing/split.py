@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
-from saeindex.language.sentences import sentence_ends
+from saeindex.language.speech import sentence_ends
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder

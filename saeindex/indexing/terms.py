@@ -20,7 +20,7 @@ from saeindex.config import (
 from saeindex.features.evidence import level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, half_from_text, half_to_text
-from saeindex.indexing.proof import POSSIBLE, mentions_of
+from saeindex.indexing.points import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.language.speech import readable
 from saeindex.protocols import PhraseEncoder

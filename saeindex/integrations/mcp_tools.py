@@ -28,7 +28,7 @@ from saeindex.types import LINES, JsonObject, cut, shown_label, visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from saeindex.collection.metadata_fields import MetadataField
+    from saeindex.collection.records import MetadataField
     from saeindex.operations.operation import Operation
     from saeindex.search.context import Passage
     from saeindex.search.hits import Hit

@@ -20,7 +20,7 @@ from saeindex.collection.records import (
 )
 from saeindex.config import MAX_LIMIT
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.proof import PRESENT
+from saeindex.indexing.points import PRESENT
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.current import CurrentState
-    from saeindex.collection.metadata_fields import MetadataField
+    from saeindex.collection.records import MetadataField
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
 
@@ -188,14 +188,14 @@ class Delete(Change[int]):
 
 
 @request
-class MetadataFields(Operation["list[MetadataField]"], results="saeindex.collection.metadata_fields"):
+class MetadataFields(Operation["list[MetadataField]"], results="saeindex.collection.records"):
     """Return the metadata fields: what they hold, an example, and how many records have them."""
 
     name = "metadata_fields"
 
     def run(self, state: IndexState) -> list[MetadataField]:
         """Look."""
-        from saeindex.collection.metadata_fields import metadata_fields
+        from saeindex.collection.records import metadata_fields
 
         return metadata_fields(state.store, state.store.count())
 

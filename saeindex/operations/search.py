@@ -16,8 +16,8 @@ from saeindex.search.query import Query, QueryOptions, UsingOption
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.search.compare import Comparison
     from saeindex.search.context import Context
+    from saeindex.search.explain import Comparison
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
@@ -127,7 +127,7 @@ class FindContext(Query, Operation["Context"], results="saeindex.search.context"
 
 
 @request
-class Compare(Query, Operation["Comparison"], results="saeindex.search.compare"):
+class Compare(Query, Operation["Comparison"], results="saeindex.search.explain"):
     """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
 
     The differences of their parts sum to the difference of their scores. Filters and thresholds are

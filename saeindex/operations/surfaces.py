@@ -1,4 +1,4 @@
-"""What every surface has: the methods of an index, of its concepts and of its profiles."""
+"""What every surface has: the methods of an index, of its concepts and profiles, each one operation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,95 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from saeindex.operations.methods import ConceptMethods, IndexMethods, ProfileMethods
-from saeindex.operations.operation import AsyncPerforms, Operation, Performs
+from saeindex.operations.associations import ClusterAlong, Companions, Correlate, FindTriggers
+from saeindex.operations.concepts import (
+    Card,
+    Define,
+    DeleteProfile,
+    EditProfile,
+    Find,
+    FitProfile,
+    GetProfile,
+    Hide,
+    History,
+    Learn,
+    Names,
+    ProfileNames,
+    Rename,
+    ResolveConcept,
+    SaveProfile,
+    TakeNames,
+)
+from saeindex.operations.differences import CountBaseline, Describe, DiffGroups, DriftOver, Monitor
+from saeindex.operations.operation import AsyncPerforms, Method, Operation, Performs, QueryMethod
+from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
+from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Twin = TypeVar("Twin")
+
+
+class IndexMethods:
+    """Methods of an index."""
+
+    search = QueryMethod(Search)
+    search_many = Method(SearchMany)
+    plan = QueryMethod(PlanQuery)
+    context = QueryMethod(FindContext)
+    compare = QueryMethod(Compare)
+    get = Method(Get)
+    scroll = Method(Scroll)
+    count = Method(Count)
+    delete = Method(Delete)
+    metadata_fields = Method(MetadataFields)
+    diff = Method(DiffGroups)
+    describe = Method(Describe)
+    correlate = Method(Correlate)
+    triggers = Method(FindTriggers)
+    cluster = Method(ClusterAlong)
+    drift = Method(DriftOver)
+    monitor = Method(Monitor)
+    baseline = Method(CountBaseline)
+
+
+class ConceptMethods:
+    """Methods of ``index.concepts``."""
+
+    find = Method(Find)
+    resolve = Method(ResolveConcept)
+    card = Method(Card)
+    facets = QueryMethod(Facets)
+    exclusions = QueryMethod(Exclusions)
+    companions = Method(Companions)
+    define = Method(Define)
+    rename = Method(Rename)
+    hide = Method(Hide)
+    history = Method(History)
+    names = Method(Names)
+    take_names = Method(TakeNames)
+    learn = Method(Learn)
+
+
+class ProfileMethods:
+    """Methods of ``index.profiles``."""
+
+    fit = Method(FitProfile)
+    names = Method(ProfileNames)
+    get = Method(GetProfile)
+    save = Method(SaveProfile)
+    edit = Method(EditProfile)
+    delete = Method(DeleteProfile)
+
+
+METHODS = (IndexMethods, ConceptMethods, ProfileMethods)
+# Every operation by its name.
+OPERATIONS: dict[str, Any] = {
+    one.request.name: one.request  # type: ignore[attr-defined]
+    for methods in METHODS
+    for one in vars(methods).values()
+    if isinstance(one, Method)
+}
 
 
 def awaited(

@@ -1,16 +1,36 @@
-"""Checks of a query before anything of it runs: its texts, and whether its parts go together."""
+"""Checks of a query before it runs: its texts, whether its parts go together, and what its filter asks for.
+
+A filter is warned of where no record has a field, where values are of another kind, and of what a NOT keeps.
+A field is looked up once for each state of an index, by a request that ends at the first record with it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
+from saeindex.collection.records import metadata_fields
+from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.config import MAX_QUERY_CHARS
-from saeindex.errors import InvalidInputError
+from saeindex.errors import FilterWarning, InvalidInputError, tell
+from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, walk
+from saeindex.language.evaluate import clauses, found_at, mismatch
+from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, path_of
+from saeindex.language.to_text import to_text
+from saeindex.report.numbers import counted
 from saeindex.search.grouping import check_field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdrant_client.models import Filter
+
+    from saeindex.collection.state import IndexState
+    from saeindex.search.plan import Estimate
     from saeindex.search.query import Query
+    from saeindex.types import LevelName
 
 
 def check_query(query: Query) -> None:
@@ -57,3 +77,122 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
         )
+
+
+# Fields whose values are kept; records whose values are looked at where the first is of another kind.
+KEPT, LOOKED_AT = 512, 256
+# The minimum similarity (difflib) of a suggested field name.
+NEAR = 0.6
+IN_METADATA = f"{METADATA}."
+# The parts of a native filter that hold conditions.
+HOLDERS = ("must", "should", "must_not", "min_should")
+
+
+class FilterChecks:
+    """Checks filters against the records of one state."""
+
+    def __init__(
+        self,
+        state: IndexState,
+        compiled: Callable[[Expression], Filter],
+        estimated: Callable[[Filter, int], Estimate],
+    ) -> None:
+        """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects."""
+        self._state, self._compiled, self._estimated = state, compiled, estimated
+        self._absent: Memo[str] = Memo(KEPT)
+
+    def warnings(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
+        """Return a sentence for each fault of a condition and of a native filter."""
+        if not self._state.total:
+            return ()
+        conditions = [] if where is None else [node for node, _ in walk(where) if isinstance(node, Condition)]
+        named = [node for node in conditions if node.field not in NAMES]
+        fields = [(node.field, self._compiled(Exists(field=node.field))) for node in named]
+        keys = () if native is None else dict.fromkeys(keys_of(native))
+        fields += [(key, _having(key)) for key in keys if key not in NAMES]
+        found = [absent for key, having in fields if (absent := self._absence(key, having))]
+        found += [other for node in named if (other := self._other_kind(node))]
+        return tuple(dict.fromkeys(found))
+
+    def warn(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
+        """Warn of the faults of a condition and a native filter, and return them."""
+        found = self.warnings(where, native)
+        for one in found:
+            tell(one, FilterWarning)
+        return found
+
+    def of_groups(self, field: str) -> tuple[str, ...]:
+        """Return a warning if no record has the field to group by."""
+        forms = {field_at(path) for path in (path_of(field), as_one_name(field))}
+        is_there = not self._state.total or any(self._values(Exists(field=form), 1) for form in forms)
+        return () if is_there else (self._unknown(field),)
+
+    def kept_by_denials(self, where: Expression | None, level: LevelName | None) -> Iterator[str]:
+        """Yield a sentence for each NOT of a concept that keeps records with possible evidence of it."""
+        for clause in () if where is None else clauses(where):
+            leaf = clause.part if isinstance(clause, Not) else None
+            if leaf is None or not hasattr(leaf, "level") or (leaf.level or level or "present") != "present":
+                continue
+            cautious = leaf.model_copy(update={"level": "possible"})
+            kept = self._estimated(self._compiled(And(parts=(cautious, clause))), self._state.total)
+            if kept.points >= 1:
+                instead, about = to_text(Not(part=cautious)), "" if kept.is_certain else "about "
+                possibly = f"{about}{counted(round(kept.points), 'record')} that possibly speak of it"
+                yield f"{to_text(clause)} keeps {possibly}; {instead} leaves them out"
+
+    def near_field(self, field: str) -> str | None:
+        """Return the field of the records whose name is the nearest to ``field``, if one is near."""
+        kept = metadata_fields(self._state.store, self._state.total)
+        known = {one.field.removeprefix(IN_METADATA).casefold(): one.field for one in reversed(kept)}
+        bare = field.replace('"', "").replace("`", "").casefold()
+        while bare.startswith(IN_METADATA):
+            bare = bare.removeprefix(IN_METADATA)
+        near = [bare] if bare in known else get_close_matches(bare, known, n=1, cutoff=NEAR)
+        return known[near[0]] if near else None
+
+    def _absence(self, field: str, having: Filter) -> str:
+        def told() -> str:
+            page = self._state.store.scroll(having, 1, with_payload=False)
+            return "" if page.points else self._unknown(field)
+
+        return self._absent.get(field, told)
+
+    def _unknown(self, field: str) -> str:
+        near = self.near_field(field)
+        return f"no record has {field}" + (f"; did you mean {near}?" if near else "")
+
+    def _other_kind(self, node: Condition) -> str | None:
+        """Return what a field holds, if that is of another kind in all records that are looked at."""
+        if isinstance(node, Exists) or (isinstance(node, Compare) and node.op == "!="):
+            return None
+        if mismatch(node, self._values(node, 1)) is None:
+            return None
+        return mismatch(node, self._values(node, LOOKED_AT))
+
+    def _values(self, node: Condition, count: int) -> list[Any]:
+        """Return values of a field, of the first records that have it."""
+        having, path = self._compiled(Exists(field=node.field)), path_of(node.field)
+        page = self._state.store.scroll(having, count, with_payload=[path[0]])
+        return [found_at(point.payload, path) for point in page.points]
+
+
+def _having(key: str) -> Filter:
+    from qdrant_client.models import Filter, IsEmptyCondition, PayloadField
+
+    return Filter(must_not=[IsEmptyCondition(is_empty=PayloadField(key=key))])
+
+
+def keys_of(condition: Any, within: str = "") -> Iterator[str]:
+    """Yield the keys of fields that a native filter names, once or more."""
+    for name in HOLDERS:
+        held = getattr(condition, name, None)
+        inner: Iterable[Any] = held.conditions if name == "min_should" and held is not None else held or ()
+        for one in inner if isinstance(inner, list | tuple) else [inner]:
+            yield from keys_of(one, within)
+    for name in ("is_empty", "is_null"):
+        if (field := getattr(condition, name, None)) is not None and hasattr(field, "key"):
+            yield within + field.key
+    if (nested := getattr(condition, "nested", None)) is not None:
+        yield from keys_of(nested.filter, f"{within}{nested.key}[].")
+    elif isinstance(key := getattr(condition, "key", None), str):
+        yield within + key

@@ -28,7 +28,7 @@ import numpy as np
 
 from saeindex.config import DOCUMENT, SENTENCES, SPANS, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.proof import PRESENT, mentions_of
+from saeindex.indexing.points import PRESENT, mentions_of
 from saeindex.indexing.sentences import spans_from, spans_in
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.speech import masked

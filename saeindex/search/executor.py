@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import point_id
-from saeindex.indexing.proof import PRESENT, PROVING, mentions_of, shown_features
+from saeindex.indexing.points import PRESENT, PROVING, mentions_of, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector

@@ -1,4 +1,4 @@
-"""Explanations: a hit's score as a sum over features, residual and bias.
+"""Explanations: a hit's score as a sum over features, residual and bias; and why one hit is above another.
 
 For a dense search the score is q·x with x = sum_i z_i d_i + b + r, so
 
@@ -9,26 +9,27 @@ For a search in the sparse vector it is sum_i q_i z_i over the shared features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.config import DENSE, EVIDENCE
-from saeindex.indexing.points import code_of
-from saeindex.indexing.proof import PRESENT, mentions_of
+from saeindex.errors import InvalidInputError
+from saeindex.indexing.points import PRESENT, code_of, mentions_of
 from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
-from saeindex.types import Part
+from saeindex.schema import Result
+from saeindex.types import Part, PartKind, shown_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, Vector
-    from saeindex.types import FloatArray
-
+    from saeindex.types import FloatArray, Part
 
 # The part of named concepts that a record does not speak of.
 UNNAMED = "further, unnamed"
@@ -132,3 +133,108 @@ class Explainer:
         pairs = zip(indices[order].tolist(), contributions[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
         return [Part("feature", i, label.text, value, label.is_weak) for i, label, value in named]
+
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part of two scores (0 if a score lacks it); ``value`` is ``a`` - ``b``."""
+
+    kind: PartKind
+    feature: int | None
+    label: str
+    a: float
+    b: float
+    is_weak: bool = False
+
+    @property
+    def value(self) -> float:
+        """The contribution of this part to the difference of the scores."""
+        return self.a - self.b
+
+    @property
+    def shown(self) -> str:
+        """The name of the part for people to read."""
+        label = shown_label(self.label, self.is_weak)
+        return f"#{self.feature} {label}" if self.feature is not None else f"{self.kind}: {label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Result):
+    """Two hits of a query, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b.
+
+    For fused scores the differences are by source, and ``sources`` compares the scores in each source that
+    found both hits.
+    """
+
+    a: str
+    b: str
+    score_a: float
+    score_b: float
+    differences: tuple[Difference, ...]
+    sources: Mapping[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """score_a - score_b."""
+        return self.score_a - self.score_b
+
+    def __repr__(self) -> str:
+        return f"Comparison({str(self).splitlines()[0]!r})"
+
+    def __str__(self) -> str:
+        above, below = (self.a, self.b) if self.total >= 0 else (self.b, self.a)
+        lines = [f"{above} is {abs(self.total):.4f} above {below}: {self.score_a:.4f} and {self.score_b:.4f}"]
+        shown, rest = self.differences[:SHOWN], self.differences[SHOWN:]
+        lines += [f"  {part.value:+.4f}  {part.a:+.4f} | {part.b:+.4f}  {part.shown}" for part in shown]
+        if rest:
+            lines.append(f"  {sum(part.value for part in rest):+.4f}  {len(rest)} further parts")
+        for name, source in self.sources.items():
+            lines += [f"  {name}:", *(f"    {line}" for line in str(source).splitlines())]
+        return "\n".join(lines)
+
+
+def compare_explanations(a: str, b: str, first: Explanation, second: Explanation) -> Comparison:
+    """Return the comparison of the explanations of two hits with the ids ``a`` and ``b``."""
+    names = [[source.name for source in explanation.sources] for explanation in (first, second)]
+    if names[0] != names[1]:
+        raise InvalidInputError(
+            f"compare hits {a!r} and {b!r}",
+            "their scores are of different kinds",
+            "Use two hits of one query.",
+        )
+    if names[0]:
+        differences = _by_source(names[0], first.parts, second.parts)
+    else:
+        differences = _by_part(first.parts, second.parts)
+    differences.sort(key=lambda part: -abs(part.value))
+    sources = {
+        ours.name: compare_explanations(a, b, ours.explanation, theirs.explanation)
+        for ours, theirs in zip(first.sources, second.sources, strict=True)
+        if ours.explanation is not None and theirs.explanation is not None
+    }
+    return Comparison(a, b, first.total, second.total, tuple(differences), sources)
+
+
+def _by_source(names: Sequence[str], ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
+    """Match the parts of fused scores by position, because their labels contain the rank."""
+    return [
+        Difference("source", None, f"{name} ({a.label.removeprefix(name).strip()} and "
+                   f"{b.label.removeprefix(name).strip()})", a.value, b.value)
+        for name, a, b in zip(names, ours, theirs, strict=True)
+    ]  # fmt: skip
+
+
+def _by_part(ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
+    def keyed(parts: Sequence[Part]) -> dict[tuple[PartKind, int | str], Part]:
+        return {(part.kind, part.label if part.feature is None else part.feature): part for part in parts}
+
+    first, second = keyed(ours), keyed(theirs)
+    differences = []
+    for key in first | second:
+        part = first.get(key) or second[key]
+        a, b = (found[key].value if key in found else 0.0 for found in (first, second))
+        differences.append(Difference(part.kind, part.feature, part.label, a, b, part.is_weak))
+    return differences

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.rows import presence
+from saeindex.collection.sample import presence
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.schema import Result
 from saeindex.types import shown_label

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from typing_extensions import TypedDict
 
 from saeindex.concepts.feedback import Feedback
-from saeindex.errors import MismatchError
+from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.report.html import Described
 from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
 from saeindex.schema import Result
-from saeindex.search.explain import Explanation
+from saeindex.search.explain import Comparison, Explanation, compare_explanations
 from saeindex.search.plan import Plan
 from saeindex.search.query import Query
 from saeindex.types import Activation, JsonObject, Proof, one_line, shortened, shown_label
@@ -177,6 +177,15 @@ class Hits(Sequence[Hit], Described):
         best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
         best += ["…"] if len(self) > NAMED_HITS else []
         return f"Hits({f'{len(self)} {self.plan.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
+
+
+def compare(a: Hit, b: Hit) -> Comparison:
+    """Return why ``a`` ranks above or below ``b``; both must be explained hits of the same query."""
+    if a.explanation is None or b.explanation is None:
+        raise InvalidInputError(
+            f"compare hits {a.id!r} and {b.id!r}", "they have no explanations", "Search with explain=True."
+        )
+    return compare_explanations(a.id, b.id, a.explanation, b.explanation)
 
 
 # In a notebook ----------------------------------------------------------------------------------------

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.caches import Memo
+from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import CONCEPTS, SENTENCES
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import Mention, level_codes
-from saeindex.indexing.proof import LEAST_POSSIBLE, PRESENT
+from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTerm, Phrase, walk
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.fields import METADATA, NAMES, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.report.numbers import counted
-from saeindex.search.checks import check_query
-from saeindex.search.filter_checks import FilterChecks
+from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
-from saeindex.search.optimizer import SAMPLED, Estimate, choose, estimated
+from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeindex.config import DENSE, SAE, SENTENCES
-from saeindex.indexing.proof import PRESENT, mentions_of, proofs
+from saeindex.indexing.points import PRESENT, mentions_of, proofs
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import SparseVector
-    from saeindex.search.optimizer import Choices, Estimate
+    from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
     from saeindex.steering.steering import ResolvedSteer

@@ -26,7 +26,7 @@ from saeindex.types import Part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.rows import Rows
+    from saeindex.collection.sample import Rows
     from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Scored
     from saeindex.features import FeatureSpace

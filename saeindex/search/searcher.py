@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from saeindex.collection.caches import KEPT
+from saeindex.collection.state import KEPT
 from saeindex.concepts.resolver import FLOOR
 from saeindex.config import DENSE, SENTENCES
 from saeindex.errors import SaeIndexError
 from saeindex.search import facets
 from saeindex.search.checks import check_query
-from saeindex.search.compare import Comparison, compare
 from saeindex.search.context import Context, choose_context
 from saeindex.search.executor import Executor
+from saeindex.search.explain import Comparison
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
-from saeindex.search.hits import Hits
+from saeindex.search.hits import Hits, compare
 from saeindex.search.plan import Plan, Stage
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared

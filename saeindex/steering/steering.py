@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.caches import Memo
+from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, Scorer, example_direction, infer, pool_of, units
 from saeindex.concepts.resolver import is_id, said_by
@@ -38,8 +38,7 @@ from saeindex.types import Steer, SteeringMethod, shown_label
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from saeindex.collection.rows import Rows
-    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.sample import CollectionSample, Rows
     from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Doubles
     from saeindex.concepts.resolver import Concept, FeatureMatch, Resolver

@@ -1,4 +1,4 @@
-"""The files of an embedded index: their paths, atomic writes, and the lock of the owner process.
+"""The files of an embedded index: their paths, atomic writes, the lock of their owner; stores of one.
 
 ``layout.json`` is written last when an index is created: a directory without it is incomplete.
 """
@@ -11,13 +11,17 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+import threading
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from saeindex.errors import (
     DamageError,
+    EngineDiedError,
     IndexLockedError,
     InvalidInputError,
     MismatchError,
@@ -25,6 +29,11 @@ from saeindex.errors import (
     StorageError,
 )
 from saeindex.files import is_draft, replacing, without_checksum
+from saeindex.stores.base import BaseStore, closed_error
+from saeindex.stores.turns import OwnTurns
+
+if TYPE_CHECKING:
+    from saeindex.protocols import Layout
 
 # Free bytes that a write must leave: on a full disk the engine dies of SIGBUS, because it writes through
 # memory maps. It grows its files in pages of 32 MB, so there must be room for a page of each.
@@ -244,3 +253,82 @@ class DirectoryLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class EmbeddedStore(BaseStore):
+    """A collection in a directory, with an engine of its own."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Store the layout, and refuse all calls in children that are forked from now on."""
+        super().__init__(layout)
+        self._pid = os.getpid()
+        self._refusal: Callable[[str], StorageError] | None = None
+        _OPEN_STORES.add(self)
+
+    @property
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
+        return True
+
+    @abstractmethod
+    def optimize(self) -> bool:
+        """Reclaim the space of deleted points; return whether anything changed."""
+
+    def close(self) -> None:
+        """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
+        if self._pid != os.getpid() or self._refusal is closed_error:
+            return
+        with self._mutex:
+            try:
+                if self._refusal is None:
+                    self._shut()
+            finally:
+                self._refusal = closed_error
+                _OPEN_STORES.discard(self)
+                self._release()
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Flush and close an engine that has not crashed."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of what the store holds, also after a crash."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Let go of the engine in a forked child, without any effect on the parent's."""
+
+    def _check_open(self, action: str) -> None:
+        if self._refusal is not None:
+            raise self._refusal(action)
+
+    def _refuse_in_child(self) -> None:
+        self._refusal, self._mutex, self.turns = _forked, threading.RLock(), OwnTurns()
+        self._abandon()
+
+
+def engine_died(action: str) -> StorageError:
+    """Return the error for a call after the one in which the engine crashed."""
+    found = "its engine crashed in an earlier call"
+    return EngineDiedError(f"{action} on a store", found, "Close the store and open it again.")
+
+
+def _forked(action: str) -> StorageError:
+    return StorageError(
+        f"{action} on a store",
+        "this process was forked from the one that opened it, and the engine does not survive a fork",
+        "Use the 'spawn' start method and open the store where it is used.",
+    )
+
+
+_OPEN_STORES: weakref.WeakSet[EmbeddedStore] = weakref.WeakSet()
+
+
+def _refuse_all() -> None:
+    for store in list(_OPEN_STORES):
+        store._refuse_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_refuse_all)

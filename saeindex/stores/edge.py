@@ -28,14 +28,15 @@ from saeindex.stores.base import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.directory import (
     RESTORE,
     DirectoryLock,
+    EmbeddedStore,
     IndexDirectory,
+    engine_died,
     read_checked_json,
     read_json,
     require_space,
     require_space_to_open,
     write_json,
 )
-from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.errors import EngineDiedError, SaeIndexError
-from saeindex.stores.embedded import EmbeddedStore, engine_died
+from saeindex.stores.directory import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess, RelayedEngine
 
 if TYPE_CHECKING:

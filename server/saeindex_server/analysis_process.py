@@ -25,7 +25,7 @@ from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, S
 from saeindex.index import FeatureIndex, index_of
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
-from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.schema import from_json
 from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send

@@ -13,8 +13,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from saeindex._version import __version__
-from saeindex.operations.methods import OPERATIONS
 from saeindex.operations.operation import json_schema
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex_server.limits import Middleware
 from saeindex_server.problems import Problem, add_handlers
 from saeindex_server.replies import schema_name

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection import metadata_fields as module
+from saeindex.collection import records as module
 from tests.cli.test_cli import called
 from tests.samples import RandomEncoder, sample_records
 

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection.rows import concept_matrix, read_rows, tokens
-from saeindex.collection.sample import CollectionSample, nearest_rows, read_sample
+from saeindex.collection.sample import (
+    CollectionSample,
+    concept_matrix,
+    nearest_rows,
+    read_rows,
+    read_sample,
+    tokens,
+)
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, Record
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import point_id

@@ -15,8 +15,7 @@ from qdrant_client.models import PointStruct
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.stored import PARTS
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
-from saeindex.indexing.points import point_id
-from saeindex.indexing.proof import mentions_of
+from saeindex.indexing.points import mentions_of, point_id
 from tests.cli.test_cli import call, called
 from tests.samples import RandomEncoder, RecordingEncoder, sample_records
 

@@ -9,8 +9,7 @@ import pytest
 from scipy.special import logsumexp
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.collection.rows import Rows
-from saeindex.collection.sample import CollectionSample
+from saeindex.collection.sample import CollectionSample, Rows
 from saeindex.concepts.inference import (
     ALIKE,
     ALONE,

@@ -15,7 +15,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import EncoderError, InvalidInputError, StorageError
 from saeindex.indexing import pipeline
 from saeindex.indexing.sources.open_source import open_source
-from saeindex.language.sentences import sentence_spans
+from saeindex.language.speech import sentence_spans
 from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, contents, sample_records
 

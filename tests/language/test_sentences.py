@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saeindex.language.sentences import MAX_WORDS, MIN_WORDS, sentence_ends, sentence_spans
+from saeindex.language.speech import MAX_WORDS, MIN_WORDS, sentence_ends, sentence_spans
 
 
 def sentences(text: str) -> list[str]:

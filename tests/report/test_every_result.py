@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saeindex.errors import InvalidInputError
-from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex.report.charts import charts_of
 from saeindex.report.model import Table, describe
 from saeindex.report.result import AnalysisResult

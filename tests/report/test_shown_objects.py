@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex, Record
-from saeindex.search.compare import compare
-from saeindex.search.hits import Hits
+from saeindex.search.hits import Hits, compare
 from tests.report.html_page import Page
 
 MARKUP = "A galaxy <script>alert(1)</script> of stars & dust"

@@ -11,7 +11,8 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.search.compare import Comparison, compare
+from saeindex.search.explain import Comparison
+from saeindex.search.hits import compare
 
 TEXT = "the price of copper"
 MODES: list[dict[str, Any]] = [

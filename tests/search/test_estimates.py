@@ -10,8 +10,8 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.search import optimizer, planner
-from saeindex.search.optimizer import sampled_share
+from saeindex.search import plan, planner
+from saeindex.search.plan import sampled_share
 from tests.samples import RecordingEncoder, sample_records
 
 RECORDS, SAMPLED = 900, 300
@@ -25,7 +25,7 @@ def index(
     path = tmp_path_factory.mktemp("estimates") / "estimates.idx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, "SAMPLED", SAMPLED)
-        patch.setattr(optimizer, "COUNTED_TO", SAMPLED)
+        patch.setattr(plan, "COUNTED_TO", SAMPLED)
         with FeatureIndex.create(
             path, space, encoder=session_encoder, payload_indexes={"metadata.year": "integer-range"}
         ) as made:

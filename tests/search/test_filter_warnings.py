@@ -21,7 +21,7 @@ from qdrant_client.models import (
 
 from saeindex import FeatureIndex, Record
 from saeindex.errors import FilterWarning, collecting
-from saeindex.search.filter_checks import keys_of
+from saeindex.search.checks import keys_of
 from saeindex.stores.tracing import watched
 from tests.samples import RecordingEncoder, sample_records
 

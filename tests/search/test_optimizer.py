@@ -10,7 +10,7 @@ import pytest
 
 from saeindex import FeatureIndex
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search import optimizer as choices
+from saeindex.search import plan as choices
 from saeindex.search import retrieval as scoring
 from saeindex.testing.sample_filters import sample_filter
 from tests.samples import prepared, sample_records

@@ -11,8 +11,7 @@ import pytest
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
 from saeindex.operations.search import searcher_of
-from saeindex.search.optimizer import Choices, Estimate, choose
-from saeindex.search.plan import Plan
+from saeindex.search.plan import Choices, Estimate, Plan, choose
 from saeindex.search.query import Fused
 from saeindex.stores.tracing import watched
 from tests.samples import prepared

@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import SentenceStorage
 from saeindex.features.evidence import Evidence
-from saeindex.indexing.proof import mentions_of, proofs
+from saeindex.indexing.points import mentions_of, proofs
 from saeindex.search.hits import Hit
 from tests.evidence_reference import evidence_of, sentences_of
 from tests.samples import RecordingEncoder, all_points

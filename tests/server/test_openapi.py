@@ -13,7 +13,7 @@ from saeindex_server.app import create_app
 from saeindex_server.replies import schema_name
 from saeindex_server.settings import ServerSettings
 
-from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex.schema import from_json
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"

@@ -12,7 +12,7 @@ from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from benchmarks.evidence.pairs import reviews
 from saeindex.features.evidence import LEAST, Evidence, Mention
-from saeindex.language.sentences import sentence_spans
+from saeindex.language.speech import sentence_spans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

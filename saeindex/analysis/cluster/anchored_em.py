@@ -25,7 +25,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from saeindex.analysis.stats.stratified import memberships
-from saeindex.collection.rows import Rows
+from saeindex.collection.sample import Rows
 from saeindex.concepts.inference import TINY, units
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judg
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
-from saeindex.collection.rows import Rows, concept_parts, tokens, word_matrix
+from saeindex.collection.sample import Rows, concept_parts, tokens, word_matrix
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.errors import InvalidInputError
 from saeindex.language.speech import says_something

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.options import FAMILY, DiffOptions, Family, described_correction
 from saeindex.analysis.stats.two_by_two import binomial_tail, two_sided
 from saeindex.analysis.stats.unit_totals import run_tests
-from saeindex.collection.rows import tokens
+from saeindex.collection.sample import tokens
 from saeindex.report.numbers import series
 from saeindex.sae.metrics import unit_rows
 

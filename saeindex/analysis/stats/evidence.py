@@ -15,7 +15,7 @@ import numpy as np
 
 from saeindex.analysis.stats.options import FAMILIES, Family
 from saeindex.analysis.stats.stratified import one_hot
-from saeindex.collection.rows import WORD
+from saeindex.collection.sample import WORD
 from saeindex.errors import InvalidInputError
 from saeindex.features.function_words import is_function_word
 from saeindex.sae.metrics import unit_rows

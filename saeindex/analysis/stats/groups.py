@@ -22,9 +22,8 @@ from saeindex.language.ast import (
     folded,
     required,
 )
-from saeindex.language.evaluate import predicate
+from saeindex.language.evaluate import mismatch, predicate
 from saeindex.language.fields import RECORD_ID
-from saeindex.language.kinds import mismatch
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_of
 from saeindex.language.to_text import to_text

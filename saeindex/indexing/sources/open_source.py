@@ -13,8 +13,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
-from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
-from saeindex.indexing.sources.ids import MadeIds, unique_columns
+from saeindex.indexing.sources.columns import (
+    METADATA_NAME,
+    ColumnPicker,
+    Columns,
+    MadeIds,
+    Row,
+    choose_columns,
+    unique_columns,
+)
 from saeindex.indexing.sources.streams import COMPRESSIONS, check_utf8, count_lines
 from saeindex.indexing.sources.tables import (
     CellKinds,

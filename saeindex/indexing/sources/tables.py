@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeindex.errors import InvalidInputError, installed, kind_of
-from saeindex.indexing.sources.columns import GAPS, OF_METADATA, Row
-from saeindex.indexing.sources.ids import words_of
+from saeindex.indexing.sources.columns import GAPS, OF_METADATA, Row, words_of
 from saeindex.indexing.sources.streams import (
     DAMAGE,
     MAX_LINE_BYTES,

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request, Response
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError, collecting
 from saeindex.index import FeatureIndex
 from saeindex.operations.concepts import Card, Find
-from saeindex.operations.methods import OPERATIONS
 from saeindex.operations.operation import Change, Operation
+from saeindex.operations.surfaces import OPERATIONS
 from saeindex.schema import from_json
 from saeindex.search.hits import Hits
 from saeindex.search.query import QueryOptions

@@ -15,7 +15,7 @@ from saeindex.language.to_text import quoted
 from saeindex.types import shortened
 
 if TYPE_CHECKING:
-    from saeindex.collection.metadata_fields import MetadataField
+    from saeindex.collection.records import MetadataField
     from saeindex.index import FeatureIndex
     from saeindex_server.access import AuthorisedIndex
 

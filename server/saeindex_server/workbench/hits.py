@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nicegui import ui
 
 from saeindex.language.speech import masked
-from saeindex.search.compare import compare
+from saeindex.search.hits import compare
 from saeindex.types import one_line, shortened
 
 if TYPE_CHECKING:
