@@ -93,9 +93,8 @@ class IndexingReport:
         """Raise RejectedError, with this report, if a tenth of the records was rejected or more."""
         if self.rejected and self.rejected >= MOST_REJECTED * self.read:
             found = f"{self.rejected:,} of {self.read:,} records were rejected: {'; '.join(self.reasons)}"
-            do = (
-                "The others are written. Mend these and index again, or give allow_rejects (--allow-rejects)."
-            )
+            rest = "The others are" if self.rejected < self.read else "Nothing is"
+            do = f"{rest} written. Mend these and index again, or give allow_rejects (--allow-rejects)."
             raise RejectedError(f"index {source}", found, do, report=self)
 
 

@@ -240,8 +240,6 @@ def test_missing_paths_and_unknown_formats_are_errors(tmp_path: Path) -> None:
         open_source(write(tmp_path, "a.pickle", b"x"))
     with pytest.raises(InvalidInputError, match="Parquet"):
         open_source(write(tmp_path, "a.parquet", b"nonsense"))
-    with pytest.raises(InvalidInputError, match="more than once"):
-        open_source(write(tmp_path, "a.csv", "text,text\na,b\n"))
     with pytest.raises(InvalidInputError, match=r"pdftotext .*a.pdf"):
         open_source(write(tmp_path, "a.pdf", b"x"))
     with pytest.raises(InvalidInputError, match="a dict with train"):

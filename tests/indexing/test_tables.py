@@ -233,3 +233,12 @@ def test_conversations_are_refused_with_the_command_that_makes_rows_of_their_mes
     with pytest.raises(InvalidInputError, match=r"'messages'.*jq"):
         open_source(write(tmp_path, "t.jsonl", json_lines(train)))
     assert read([{"text": "a", "messages": []}])[0].text == "a"
+    assert read([{"title": "a", "messages": 3, "authors": [{"name": "b"}]}])[0].text == "a"
+    turns = [{"id": 1, "turns": [{"role": "user", "said": "Hello"}]}]
+    with pytest.raises(InvalidInputError, match=r"'turns'.*jq -c '\.\. \| \.turns\? // empty \| \.\[\]'"):
+        open_source(write(tmp_path, "u.jsonl", json_lines(turns)))
+
+
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    table = write(tmp_path, "jira.csv", "Description,Comment,Comment,Comment_2,\nlong text,a,b,c,d\n")
+    assert read(table)[0].metadata == {"Comment": "a", "Comment_2": "b", "Comment_2_2": "c", "column5": "d"}

@@ -33,16 +33,13 @@ TEXT_NAMES = (
     "description",
     "title",
 )
-# Fields of a row that has several texts, such as a conversation, and how such rows are made one each.
-NESTED = {
-    "mapping": (
-        ".[] | .title as $title | .mapping[].message | select(.content.parts) | {id, conversation: $title, "
-        'role: .author.role, time: .create_time, text: ([.content.parts[] | strings] | join("\\n"))}'
-        ' | select(.text != "")'
-    ),
-    "messages": ".. | .messages? // empty | .[]",
-    "conversations": ".. | .conversations? // empty | .[]",
-}
+# Fields of chats; how the messages of one with branches, as ChatGPT exports it, are made one row each.
+CHATS = ("mapping", "messages", "conversations")
+BRANCHES = (
+    ".[] | .title as $title | .mapping[].message | select(.content.parts) | {id, conversation: $title, "
+    'role: .author.role, time: .create_time, text: ([.content.parts[] | strings] | join("\\n"))}'
+    ' | select(.text != "")'
+)
 METADATA_NAME, FIELDS_NAME = "metadata", "fields"
 # Cells that say in a column of numbers or truth values that there is none.
 GAPS = frozenset({"n/a", "na", "#n/a", "nan", "null", "none"})
@@ -251,7 +248,7 @@ def choose_columns(
     usual = tuple(name for name in TEXT_NAMES if name not in columns.further.values())
     text = columns.text or _detect_text(usual, rows)
     if columns.text is None and text in {None, "title"}:
-        _check_not_nested(source, rows)
+        _check_not_nested(source, rows, text)
     if text is None and present:
         raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
     named = [columns.text, columns.id or None, *((columns.metadata or ()) if has_fixed_columns else ())]
@@ -287,10 +284,14 @@ def typed_cells(fields: Mapping[str, Any], typed: Set[str]) -> dict[str, Any]:
     }
 
 
-def _check_not_nested(source: str, rows: Sequence[Row]) -> None:
+def _check_not_nested(source: str, rows: Sequence[Row], text: str | None) -> None:
     """Raise InvalidInputError for rows that have several texts each, such as conversations."""
-    for name, program in NESTED.items():
-        if any(isinstance(row.fields.get(name), list | Mapping) for row in rows):
+    for name, value in (own for row in rows for own in row.fields.items()):
+        of_chat = name in CHATS and isinstance(value, list | Mapping)
+        of_many = isinstance(value, list) and value and isinstance(value[0], Mapping) and "'" not in name
+        if of_chat or (text is None and of_many):
+            quoted = name if name.isidentifier() else json.dumps(name)
+            program = BRANCHES if isinstance(value, Mapping) else f".. | .{quoted}? // empty | .[]"
             raise InvalidInputError(
                 f"a text column in {source}",
                 f"each row has several texts, in {name!r}",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -163,7 +164,7 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
         if isinstance(header, Rejected):
             yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
             return
-        names = _header_names(path, header or [])
+        names = _header_names(header or [])
         for cells in cells_of_rows:
             position = f"{path.name}:{lines.number}"
             if isinstance(cells, Rejected):
@@ -209,18 +210,15 @@ def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] |
             yield cells
 
 
-def _header_names(path: Path, header: list[str]) -> list[str]:
-    names = [
-        name if name.startswith(OF_METADATA) else name.strip() or f"column{number}"
-        for number, name in enumerate(header, start=1)
-    ]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InvalidInputError(
-            f"columns of {path.name}",
-            f"{', '.join(repeated)} more than once",
-            "Give each column its own name.",
-        )
+def _header_names(header: list[str]) -> list[str]:
+    """Return the names of columns: an empty one is column3, a second ``Comment`` is ``Comment_2``."""
+    names: list[str] = []
+    for number, given in enumerate(header, start=1):
+        name = first = given if given.startswith(OF_METADATA) else given.strip() or f"column{number}"
+        further = count(2)
+        while name in names:
+            name = f"{first}_{next(further)}"
+        names.append(name)
     return names
 
 
