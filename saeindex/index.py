@@ -27,6 +27,7 @@ from saeindex.features import FeatureSpace
 from saeindex.files import writable
 from saeindex.indexing.create_open import (
     IndexParts,
+    Place,
     create_index,
     given_space,
     is_there,
@@ -106,10 +107,11 @@ class FeatureIndex(Surface):
         """
         self.name, self._creating = str(path), threading.RLock()
         try:
-            self._open = partial(open_index, path, space, client, url, encoder, isolated)
+            place = Place(path, client, url, isolated)
+            self._open = partial(open_index, place, space, encoder)
             self._bind(self._open(), encoder)
         except NotFoundError:
-            if is_there(path, client, url, isolated):
+            if is_there(place):
                 raise  # something that it needs is not
             self._planned = given_space(DEFAULT_SPACE if space is None else space)
             self._encoder = _EncoderOf(self._planned, encoder)
@@ -118,7 +120,7 @@ class FeatureIndex(Surface):
             self._fields = tuple(fields)
             wanted = DEFAULT_SENTENCES if sentences is None else sentences
             manifest = Manifest.describe(self._planned, fields=fields, sentences=wanted)
-            self._create = partial(create_index, path, self._planned, manifest, client, url, isolated, {})
+            self._create = partial(create_index, place, self._planned, manifest)
         else:
             if fields and tuple(fields) != (known := tuple(self.state.manifest.fields)):
                 self.close()
@@ -229,7 +231,7 @@ class FeatureIndex(Surface):
             "write_consistency_factor": write_consistency_factor,
             "on_disk_payload": on_disk_payload,
         }
-        parts = create_index(path, read, manifest, client, url, isolated, of_server)
+        parts = create_index(Place(path, client, url, isolated), read, manifest, of_server)
         return cls._of_parts(str(path), parts, encoder)
 
     @classmethod
@@ -248,7 +250,9 @@ class FeatureIndex(Surface):
         ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
         as a full disk, is an EngineDiedError.
         """
-        return cls._of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
+        return cls._of_parts(
+            str(path), open_index(Place(path, client, url, isolated), space, encoder), encoder
+        )
 
     def upsert(
         self,
@@ -347,7 +351,7 @@ class FeatureIndex(Surface):
 
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
-            target = CopyTarget(path, space, client, url, encoder, calibrate, sentences, progress)
+            target = CopyTarget(Place(path, client, url), space, encoder, calibrate, sentences, progress)
             return copy_parts(self.name, parts, target)
 
     def export(

@@ -42,7 +42,7 @@ from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
 from saeindex.features.labels import MANUAL
 from saeindex.features.space_map import carry_manual_labels, map_spaces
-from saeindex.indexing.create_open import IndexParts, create_index, given_space, located, parts_of
+from saeindex.indexing.create_open import IndexParts, Place, create_index, given_space, parts_of
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import (
@@ -70,7 +70,6 @@ from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
-from saeindex.stores.open import open_store
 from saeindex.types import Record
 
 if TYPE_CHECKING:
@@ -117,20 +116,12 @@ class CopyReport:
 class CopyTarget:
     """Where a copy is made, and how; see :func:`copy_index`."""
 
-    path: str | Path
+    place: Place
     space: FeatureSpace | str | Path | None
-    client: QdrantClient | None
-    url: str | None
     encoder: TextEncoder | None
     calibrate: bool
     sentences: SentenceStorage | None
     progress: bool
-
-    @property
-    def folder(self) -> Path | None:
-        """The directory of the copy; None for a collection on a server."""
-        place = located(self.path, self.client, self.url)
-        return Path(place) if self.client is None and self.url is None else None
 
 
 def copy_index(
@@ -162,15 +153,11 @@ def copy_index(
         MismatchError: there is another index at ``target``.
         StorageError: the copy is not what was read.
     """
-    place = located(source, source_client, source_url)
-    store = open_store(place, client=source_client, url=source_url)
-    try:
-        folder = Path(place) if source_client is None and source_url is None else None
-        parts, has_manifest = _read(str(source), store, folder, space)
-        made = CopyTarget(target, space, client, url, encoder, calibrate, sentences, progress)
+    place = Place(source, source_client, source_url)
+    with place.opened() as store:
+        parts, has_manifest = _read(str(source), store, place.folder, space)
+        made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, progress)
         return _copied(str(source), parts, made, has_manifest)
-    finally:
-        store.close()
 
 
 def copy_parts(name: str, parts: IndexParts, target: CopyTarget) -> CopyReport:
@@ -205,8 +192,8 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
     check_storage(sentences)
-    if target.folder is not None:
-        check_outside(source.folder, target.folder, "a copy of the index")
+    if target.place.folder is not None:
+        check_outside(source.folder, target.place.folder, "a copy of the index")
     new = source.space if target.space is None else given_space(target.space)
     is_encoded = bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
@@ -245,12 +232,12 @@ def _begun(target: CopyTarget, space: FeatureSpace, manifest: Manifest) -> Index
     """Create the target, or continue the same copy."""
     assert manifest.copying is not None  # noqa: S101
     try:
-        return create_index(target.path, space, manifest, target.client, target.url, False, {})
+        return create_index(target.place, space, manifest)
     except MismatchError as exists:
-        store = open_store(target.path, client=target.client, url=target.url)
+        store = target.place.opened()
         begun = store.read_manifest().get("copying") or {}
         if begun.get("digest") == manifest.copying.digest:
-            return IndexParts(store, space, manifest, target.folder)
+            return IndexParts(store, space, manifest, target.place.folder)
         store.close()
         if not begun:
             raise
@@ -277,9 +264,11 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
     store.flush()
     if (store.count(), _digest_of(store, parts.manifest.fields)) != (records, digest):
         found = "what is stored in the copy is not what was read"
-        raise StorageError(f"copy {name} to {target.path}", found, "Delete the copy, and copy it again.")
+        raise StorageError(
+            f"copy {name} to {target.place.given}", found, "Delete the copy, and copy it again."
+        )
     return CopyReport(
-        name, str(target.path), parts.space.name, records,
+        name, str(target.place.given), parts.space.name, records,
         skipped=tuple(skipped), has_manifest=converter.has_manifest,
     )  # fmt: skip
 

@@ -33,15 +33,29 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.stores.base import BaseStore
 
 
-def located(path: str | Path, client: QdrantClient | None, url: str | None) -> str | Path:
-    """Return where an index is: for a directory, ``~`` is the home of the user."""
-    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
-    return os.path.expanduser(path) if client is None and url is None else path  # noqa: PTH111
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an index is: a directory (``~`` is the home), or a collection if there is a client or a url."""
 
+    given: str | Path
+    client: QdrantClient | None = None
+    url: str | None = None
+    isolated: bool = False
 
-PLACE = "Give the path of a directory, or the name of a collection on a server."
+    @property
+    def folder(self) -> Path | None:
+        """The directory; None for a collection."""
+        do = "Give the path of a directory, or the name of a collection on a server."
+        check_kind(f"index {self.given!r:.80}", self.given, (str, os.PathLike), do)
+        is_directory = self.client is None and self.url is None
+        return Path(os.path.expanduser(self.given)) if is_directory else None  # noqa: PTH111
+
+    def opened(self) -> BaseStore:
+        """Return the store that is there; see :func:`saeindex.stores.open_store`."""
+        return open_store(self.folder or self.given, self.client, self.url, self.isolated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +69,11 @@ class IndexParts:
 
 
 def create_index(
-    path: str | Path,
-    space: FeatureSpace,
-    manifest: Manifest,
-    client: QdrantClient | None,
-    url: str | None,
-    isolated: bool,
-    of_server: Mapping[str, Any],
+    place: Place, space: FeatureSpace, manifest: Manifest, of_server: Mapping[str, Any] | None = None
 ) -> IndexParts:
     """Create an empty index, or complete an index whose creation was interrupted."""
-    path = located(path, client, url)
-    options = {name: value for name, value in of_server.items() if value is not None}
-    store = _create_or_complete(path, manifest, client, url, isolated, options)
-    folder = Path(path) if client is None and url is None else None
+    folder, options = place.folder, {k: value for k, value in (of_server or {}).items() if value is not None}
+    store = _create_or_complete(place, manifest, options)
     try:
         if folder is not None:
             space.save(folder / SPACE_FOLDER)
@@ -79,12 +85,7 @@ def create_index(
 
 
 def open_index(
-    path: str | Path,
-    space: FeatureSpace | str | Path | None,
-    client: QdrantClient | None,
-    url: str | None,
-    encoder: TextEncoder | None,
-    isolated: bool,
+    place: Place, space: FeatureSpace | str | Path | None, encoder: TextEncoder | None
 ) -> IndexParts:
     """Open an index made by :func:`create_index`.
 
@@ -92,42 +93,27 @@ def open_index(
         NotFoundError: no index has that name.
         MismatchError: it was built with another space or encoder, or has another format.
     """
-    path = located(path, client, url)
-    store = open_store(path, client=client, url=url, isolated=isolated)
-    folder = Path(path) if client is None and url is None else None
-    return index_in(store, path, folder, space, encoder)
-
-
-def is_there(path: str | Path, client: QdrantClient | None, url: str | None, isolated: bool) -> bool:
-    """Return whether an index is at a place, be it complete or not."""
-    try:
-        store = open_store(located(path, client, url), client=client, url=url, isolated=isolated)
-    except NotFoundError:
-        return False
-    try:
-        return bool(store.read_manifest())
-    finally:
-        store.close()
-
-
-def index_in(
-    store: VectorStore,
-    path: str | Path,
-    folder: Path | None,
-    space: FeatureSpace | str | Path | None = None,
-    encoder: TextEncoder | None = None,
-) -> IndexParts:
-    """Return the index in an open store, which is closed after an error; see :func:`open_index`."""
+    store, path = place.opened(), place.folder or place.given
     try:
         raw = _read_manifest(store, path)
         is_lost = not raw and store.count() > 0
-        parts = parts_of(store, Manifest.parse(raw, str(path), is_lost), path, folder, space)
+        parts = parts_of(store, Manifest.parse(raw, str(path), is_lost), path, place.folder, space)
         if encoder is not None:
             parts.space.check_encoder(encoder)
         return parts
     except BaseException:
         store.close()
         raise
+
+
+def is_there(place: Place) -> bool:
+    """Return whether an index is at a place, be it complete or not."""
+    try:
+        store = place.opened()
+    except NotFoundError:
+        return False
+    with store:
+        return bool(store.read_manifest())
 
 
 def _read_manifest(store: VectorStore, path: str | Path) -> Mapping[str, Any]:
@@ -166,19 +152,13 @@ def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
         raise DamageError(error.asked, error.found, do) from error
 
 
-def _create_or_complete(
-    path: str | Path,
-    manifest: Manifest,
-    client: QdrantClient | None,
-    url: str | None,
-    isolated: bool,
-    options: dict[str, Any],
-) -> VectorStore:
+def _create_or_complete(place: Place, manifest: Manifest, options: Mapping[str, Any]) -> VectorStore:
     """Create the store, or take over an empty store that was left without a manifest."""
     try:
-        return create_store(path, manifest.layout, client=client, url=url, isolated=isolated, **options)
+        where = place.folder or place.given
+        return create_store(where, manifest.layout, place.client, place.url, place.isolated, **options)
     except MismatchError:
-        store = open_store(path, client=client, url=url, isolated=isolated)
+        store = place.opened()
         if not store.read_manifest() and store.layout == manifest.layout and store.count() == 0:
             return store
         store.close()
