@@ -6,7 +6,7 @@ A field is looked up once for each state of an index, by a request that ends at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, pat
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
 from saeindex.search.grouping import check_field
+from saeindex.stores.filters import inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +85,6 @@ KEPT, LOOKED_AT = 512, 256
 # The minimum similarity (difflib) of a suggested field name.
 NEAR = 0.6
 IN_METADATA = f"{METADATA}."
-# The parts of a native filter that hold conditions.
-HOLDERS = ("must", "should", "must_not", "min_should")
 
 
 class FilterChecks:
@@ -184,15 +183,11 @@ def _having(key: str) -> Filter:
 
 def keys_of(condition: Any, within: str = "") -> Iterator[str]:
     """Yield the keys of fields that a native filter names, once or more."""
-    for name in HOLDERS:
-        held = getattr(condition, name, None)
-        inner: Iterable[Any] = held.conditions if name == "min_should" and held is not None else held or ()
-        for one in inner if isinstance(inner, list | tuple) else [inner]:
-            yield from keys_of(one, within)
-    for name in ("is_empty", "is_null"):
-        if (field := getattr(condition, name, None)) is not None and hasattr(field, "key"):
-            yield within + field.key
     if (nested := getattr(condition, "nested", None)) is not None:
         yield from keys_of(nested.filter, f"{within}{nested.key}[].")
-    elif isinstance(key := getattr(condition, "key", None), str):
-        yield within + key
+        return
+    for one in inside(condition):
+        yield from keys_of(one, within)
+    for field in (condition, getattr(condition, "is_empty", None), getattr(condition, "is_null", None)):
+        if isinstance(key := getattr(field, "key", None), str):
+            yield within + key

@@ -89,7 +89,7 @@ def check_filter(query_filter: object) -> None:
 
     if not isinstance(query_filter, models.Filter):
         raise _refusal(f"it is {kind_of(query_filter)}", "Pass a qdrant_client.models.Filter.")
-    _check_clauses(query_filter, 1)
+    _check(query_filter, 1)
 
 
 def restricts(query_filter: models.Filter | None) -> bool:
@@ -142,26 +142,26 @@ def _refusal(found: str, do: str) -> InvalidInputError:
     return InvalidInputError("a filter", found, do)
 
 
-def _check_clauses(one: models.Filter, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise _refusal(f"it is nested more than {MAX_DEPTH} levels deep", "Flatten it.")
-    for clause in (one.must, one.should, one.must_not):
-        for condition in conditions_of(clause):
-            _check_condition(condition, depth)
-    if one.min_should is not None:
-        if one.min_should.min_count < 1:
-            raise _refusal(f"min_should has min_count={one.min_should.min_count}", "Use 1 or more.")
-        for condition in one.min_should.conditions:
-            _check_condition(condition, depth)
+def inside(condition: Any) -> list[Any]:
+    """Return the conditions that are directly in a filter, or in a nested condition; none in another."""
+    from qdrant_client import models
+
+    if isinstance(condition, models.NestedCondition):
+        return [condition.nested.filter]
+    if not isinstance(condition, models.Filter):
+        return []
+    counted = [] if condition.min_should is None else condition.min_should.conditions
+    return [*(one for clause in _clauses(condition) for one in clause), *counted]
 
 
-def _check_condition(condition: Any, depth: int) -> None:
+def _check(condition: Any, depth: int) -> None:
     from qdrant_client import models
 
     if isinstance(condition, models.Filter):
-        _check_clauses(condition, depth + 1)
-    elif isinstance(condition, models.NestedCondition):
-        _check_clauses(condition.nested.filter, depth + 1)
+        if depth > MAX_DEPTH:
+            raise _refusal(f"it is nested more than {MAX_DEPTH} levels deep", "Flatten it.")
+        if condition.min_should is not None and condition.min_should.min_count < 1:
+            raise _refusal(f"min_should has min_count={condition.min_should.min_count}", "Use 1 or more.")
     elif isinstance(condition, models.FieldCondition):
         _check_field(condition)
     elif isinstance(condition, models.HasIdCondition):
@@ -169,9 +169,15 @@ def _check_condition(condition: Any, depth: int) -> None:
             _id(point_id)
     elif not isinstance(
         condition,
-        models.IsEmptyCondition | models.IsNullCondition | models.HasVectorCondition | models.SliceCondition,
+        models.IsEmptyCondition
+        | models.IsNullCondition
+        | models.HasVectorCondition
+        | models.SliceCondition
+        | models.NestedCondition,
     ):
         raise _refusal(f"a condition is {kind_of(condition)}", "Use the condition types of models.")
+    for one in inside(condition):
+        _check(one, depth + 1)
 
 
 def _check_field(condition: models.FieldCondition) -> None:
@@ -304,15 +310,7 @@ def bounded(query_filter: models.Filter) -> models.Filter:
 
 def _counts(condition: Any) -> bool:
     """Return whether a filter, or a filter in it, has a ``min_should``."""
-    from qdrant_client import models
-
-    if isinstance(condition, models.NestedCondition):
-        return _counts(condition.nested.filter)
-    if not isinstance(condition, models.Filter):
-        return False
-    return condition.min_should is not None or any(
-        _counts(each) for clause in _clauses(condition) for each in clause
-    )
+    return getattr(condition, "min_should", None) is not None or any(map(_counts, inside(condition)))
 
 
 def conditions_of(clause: object) -> list[Any]:
@@ -355,21 +353,13 @@ def _at_least(count: int, conditions: list[Any]) -> Any:
 
 def _cost_of(condition: Any) -> int:
     """Return how many conditions a condition costs as much as."""
-    from qdrant_client import models
-
-    if isinstance(condition, models.NestedCondition):
-        return _cost_of(condition.nested.filter)
-    if isinstance(condition, models.Filter):
-        inside = [each for clause in _clauses(condition) for each in clause]
-        own = 0
-        if (counted := condition.min_should) is not None:
-            inside += counted.conditions
-            own = OF_COMBINATION * comb(len(counted.conditions), counted.min_count)
-        return own + sum(map(_cost_of, inside))
-    if isinstance(condition, models.FieldCondition):
-        values = getattr(condition.match, "any", None) or getattr(condition.match, "except_", None) or ()
-        return 1 + len(values) // VALUES
-    return 1
+    of_parts = sum(map(_cost_of, inside(condition)))
+    if (counted := getattr(condition, "min_should", None)) is not None:
+        return OF_COMBINATION * comb(len(counted.conditions), counted.min_count) + of_parts
+    if hasattr(condition, "must") or hasattr(condition, "nested"):
+        return of_parts
+    match = getattr(condition, "match", None)
+    return 1 + len(getattr(match, "any", None) or getattr(match, "except_", None) or ()) // VALUES
 
 
 @cache
