@@ -13,9 +13,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing, writable
 from saeindex.report.html import data_uri, page_html
@@ -37,8 +34,6 @@ CAPTION_CHARS = 108
 NOTHING = "Nothing was found, so there is nothing to draw."
 # Pixels: the height of a label, the width of a letter, and how far a label is from its mark.
 LINE, LETTER, GAP = 13.0, 6.2, 7.0
-# Rounds in which boxes step apart, and how much of their overlap each of two goes in one.
-ROUNDS, STEP = 600, 0.3
 # The width and height of a drawing.
 SVG_SIZE = re.compile(r'\b(?:width|height)="([\d.]+)"')
 # Draws every chart of a page, by its specification.
@@ -235,24 +230,3 @@ def free_sides(
                 taken.append((left, top, right, down))
                 break
     return sides
-
-
-def spread(places: NDArray[np.float64], widths: NDArray[np.float64], height: float) -> NDArray[np.float64]:
-    """Return places (n, 2) moved as little as boxes of these ``widths`` (n,) and ``height`` need to part.
-
-    Boxes that overlap step apart along the way that is shorter, all at once, until none does.
-    """
-    found = places.astype(np.float64)
-    order = np.arange(len(found))
-    room = np.stack([(widths[:, None] + widths) / 2, np.full((len(found),) * 2, height)], axis=-1)
-    for _ in range(ROUNDS):
-        apart = found[:, None] - found
-        overlap = room - np.abs(apart)
-        meets = (overlap > 0).all(-1) & (order[:, None] != order)
-        if not meets.any():
-            break
-        # Two in one place part by their order.
-        way = np.where(apart == 0, np.sign(order[:, None] - order)[..., None], np.sign(apart))
-        is_shorter = overlap == overlap.min(-1, keepdims=True)
-        found += STEP * (way * overlap * is_shorter * meets[..., None]).sum(1)
-    return found
