@@ -15,7 +15,14 @@ import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
-from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
+from saeindex.analysis.correlate.results import (
+    ConceptPair,
+    PairedConcept,
+    Trigger,
+    Triggers,
+    concept_of,
+    described,
+)
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.score_sums import FAR, product_p
@@ -74,6 +81,8 @@ def find_triggers(
     distinct = finder.distinct(tables, ordered, limit)
     chosen = np.array(list(distinct), np.int64)
     pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
+    why = "" if len(tables) else f"no concept of the prompts is in {min_support} of them or more"
+    why = why if shown.weights.any() else "no record has the behaviour"
     return Triggers(
         behaviour=finder.behaviour,
         prompt_field=prompts.field,
@@ -86,17 +95,11 @@ def find_triggers(
         alpha=alpha,
         method=method,
         removed=removed,
-        not_comparable=_nothing_tested(len(tables), float(shown.weights.sum()), min_support),
+        not_comparable=why,
         results=tuple(
             finder.trigger(pair, same) for pair, same in zip(pairs, distinct.values(), strict=True)
         ),
     )
-
-
-def _nothing_tested(tested: int, having: float, min_support: int) -> str:
-    if not having:
-        return "no record has the behaviour"
-    return "" if tested else f"no concept of the prompts is in {min_support} of them or more"
 
 
 def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
@@ -150,15 +153,9 @@ class _Finder:
     """Finds the records of triggers, and triggers of the same records."""
 
     def __init__(
-        self,
-        prompts: Snapshot,
-        responses: Snapshot,
-        kept: NDArray[np.int64],
-        present: csr_matrix,
-        shown: Membership,
-        named: NamedConcept,
-        units: Units,
-    ) -> None:
+        self, prompts: Snapshot, responses: Snapshot, kept: NDArray[np.int64], present: csr_matrix,
+        shown: Membership, named: NamedConcept, units: Units,
+    ) -> None:  # fmt: skip
         self._prompts, self._responses, self._kept = prompts, responses, kept
         self._shown, self._units, self._behaviour = shown, units, named.features
         self._columns = present.tocsc()
@@ -167,21 +164,20 @@ class _Finder:
 
     def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         """Return the trigger and the behaviour; examples are in the trigger."""
-        return self._concept(a), self.behaviour, ()
+        return concept_of(self._prompts, a), self.behaviour, ()
 
     def distinct(
         self, tables: PairTables, ordered: NDArray[np.int64], limit: int
     ) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
         found: dict[int, tuple[PairedConcept, ...]] = {}
-        distinct = Distinct(len(self._kept))
+        distinct = Distinct()
         for row in ordered.tolist():
             rows = rows_with(self._columns, int(tables.a[row]))
             if (twin := distinct.first_like(rows)) is not None:
-                found[twin] = (*found[twin], self._concept(int(tables.a[row])))
+                found[twin] = (*found[twin], concept_of(self._prompts, int(tables.a[row])))
             elif len(found) < limit:
-                distinct.add(row, rows)
-                found[row] = ()
+                distinct[row], found[row] = rows, ()
             else:
                 break
         return found
@@ -215,7 +211,3 @@ class _Finder:
         chosen = self._kept[rows[first]].tolist()
         prompts = examples_of(self._prompts, chosen, () if trigger is None else (trigger,))
         return beside(prompts, examples_of(self._responses, chosen, self._behaviour))
-
-    def _concept(self, feature: int) -> PairedConcept:
-        label = self._prompts.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
