@@ -217,8 +217,7 @@ class Placer:
 
     def scores(self, rows: Rows) -> Doubles:
         """Return the scores of records (m, J)."""
-        found: Doubles = self.views(rows) @ self.readout + self.offset
-        return found
+        return self.views(rows) @ self.readout + self.offset
 
     def new(self, x: FloatArray, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the cluster of each text, with its unit embedding (m, d)."""

@@ -54,8 +54,7 @@ def conductances(graph: csr_matrix, codes: NDArray[np.int64], count: int) -> Dou
     inside = (belongs * (graph @ belongs)).sum(0)
     volume = degree @ belongs
     smaller = np.minimum(volume, degree.sum() - volume)
-    found: Doubles = np.where(smaller > 0, (volume - inside) / np.maximum(smaller, TINY), 1.0)
-    return found
+    return np.where(smaller > 0, (volume - inside) / np.maximum(smaller, TINY), 1.0)
 
 
 def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
@@ -71,8 +70,7 @@ def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
     np.put_along_axis(apart, codes[:, None], np.inf, axis=1)
     other = apart.min(1)
     nearest = np.where(np.isfinite(other), other, own)
-    found: Doubles = (nearest - own) / np.maximum(np.maximum(nearest, own), TINY)
-    return found
+    return (nearest - own) / np.maximum(np.maximum(nearest, own), TINY)
 
 
 def distinctive(present: csr_matrix, codes: NDArray[np.int64], count: int) -> tuple[Doubles, Doubles]:

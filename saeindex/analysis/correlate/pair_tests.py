@@ -158,11 +158,7 @@ def count_pairs(
         # Only what is far enough from chance is tested exactly.
         found.append(tables.take(np.flatnonzero(erfc(np.sqrt(np.abs(tables.g2) / 2.0)) < SCREEN * alpha)))
     joined: Any = {name: np.concatenate([getattr(one, name) for one in found]) for name in COLUMNS}
-    return (
-        PairTables(**joined, records=m),
-        tested,
-        {reason: count for reason, count in removed.items() if count},
-    )
+    return PairTables(**joined, records=m), tested, +removed
 
 
 def _frequent(has: csr_matrix, weights: Doubles, min_support: int) -> tuple[NDArray[np.int64], Doubles]:
@@ -206,8 +202,7 @@ class Units:
     @property
     def weights(self) -> Doubles:
         """The weight of each record (m,)."""
-        weights: Doubles = 1.0 / self.sizes[self.codes]
-        return weights
+        return 1.0 / self.sizes[self.codes]
 
     def count(self, which: NDArray[np.bool_]) -> int:
         """Return the number of units with one of these records (m,)."""
@@ -217,8 +212,7 @@ class Units:
         """Return the mean of values (m,) over each unit (u,)."""
         if self.are_records:
             return values
-        means: Doubles = np.bincount(self.codes, values, len(self.sizes)) / self.sizes
-        return means
+        return np.bincount(self.codes, values, len(self.sizes)) / self.sizes
 
     def means(self, matrix: csr_matrix) -> csr_matrix:
         """Return the mean of rows (m, n) over each unit (u, n)."""

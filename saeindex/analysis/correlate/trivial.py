@@ -91,8 +91,7 @@ def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
 def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
     """Return the rows that have a concept, ascending."""
     span = slice(columns.indptr[concept], columns.indptr[concept + 1])
-    rows: NDArray[np.int64] = np.sort(columns.indices[span]).astype(np.int64)
-    return rows
+    return np.sort(columns.indices[span]).astype(np.int64)
 
 
 class Distinct(dict[int, "NDArray[np.int64]"]):

@@ -52,8 +52,7 @@ class Standings:
     def oddity(self) -> FloatArray:
         """From 0 to 1: the mean rank of being far from the others, and of having concepts that they lack."""
         far, strange = (np.argsort(np.argsort(key, kind="stable")) for key in (-self.density, self.surprise))
-        oddity: FloatArray = ((far + strange) / (2 * max(1, len(far) - 1))).astype(np.float32)
-        return oddity
+        return ((far + strange) / (2 * max(1, len(far) - 1))).astype(np.float32)
 
 
 def describe_set(

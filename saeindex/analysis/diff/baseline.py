@@ -216,7 +216,7 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
         raise InvalidInputError(
             f"a baseline of the feature space {baseline.fingerprint[:12]}",
             f"the window has {snapshot.space.fingerprint[:12]}",
-            "Save it again; or move it with the copy: `saeindex copy INDEX NEW --baseline FILE`.",
+            "Save it again.",
         )
     found: dict[str, tuple[object, object]] = {
         "the unit": (baseline.unit, baseline.unit if options.unit == AUTO else options.unit),

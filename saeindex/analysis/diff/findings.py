@@ -323,21 +323,18 @@ def confirmed(
     for family, test in tests.items():
         if not len(test.found(options.alpha)):
             continue
-        halves = [_tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)]
-        discovered = halves[0].found(options.alpha)
-        second = {
-            (int(column), int(group)): place
-            for place, (column, group) in enumerate(
-                zip(halves[1].comparison.column, halves[1].comparison.group, strict=True)
-            )
+        first, second = (
+            _tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)
+        )
+        at, again = first.comparison, second.comparison
+        places = {
+            pair: at for at, pair in enumerate(zip(again.column.tolist(), again.group.tolist(), strict=True))
         }
         verdicts: dict[int | str, bool] = {}
-        for place in discovered.tolist():
-            at = halves[0].comparison
-            again = second.get((int(at.column[place]), int(at.group[place])))
-            verdicts[test.evidence.keys[int(at.column[place])]] = again is not None and _holds(
-                halves[1], again, float(at.tested.effect[place])
-            )
+        for place in first.found(options.alpha).tolist():
+            column, group = int(at.column[place]), int(at.group[place])
+            known, effect = places.get((column, group)), float(at.tested.effect[place])
+            verdicts[test.evidence.keys[column]] = known is not None and _holds(second, known, effect)
         found.append(Confirmation(family, len(verdicts), sum(verdicts.values())))
         confirmed_by_family[family] = verdicts
     return tuple(found), confirmed_by_family
@@ -347,8 +344,7 @@ def _half(design: Design, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool
     """Return which of ``rows`` (m,) are in the first half; all records of a unit are in the same half."""
     units = rows if design.units is None else design.units
     chosen = np.random.default_rng(seed).random(int(units.max(initial=0)) + 1) < 0.5
-    half: NDArray[np.bool_] = chosen[units]
-    return half
+    return chosen[units]
 
 
 def _tested_on(
@@ -379,32 +375,28 @@ def changes_of(
     options: DiffOptions,
 ) -> tuple[StratumChange, ...]:
     """Return, for each family and each stratum field, the findings that disappear with it."""
+
+    def found(test: FamilyTest) -> dict[tuple[int, int], str]:
+        """Return the findings by column and group, with their labels."""
+        at, labels = test.comparison, test.evidence.labels
+        places = test.found(options.alpha).tolist()
+        return {(int(at.column[i]), int(at.group[i])): labels[int(at.column[i])] for i in places}
+
+    def tested(test: FamilyTest, strata: NDArray[np.int32]) -> FamilyTest:
+        own = replace(design, strata=strata)
+        return run_tests(test.evidence, groups.codes, len(groups.names), own, options.method)
+
     changes = []
     for family, test in tests.items() if design.by else ():
         if family == "named":
             continue
-        whole = replace(design, strata=np.zeros_like(design.strata))
-        plain = _keys(_retested(test, groups, whole, options), options)
+        plain = found(tested(test, np.zeros_like(design.strata)))
         for field, strata in design.fields.items():
-            by_field = replace(design, strata=strata - strata.min(initial=0))
-            own = test if len(design.fields) == 1 else _retested(test, groups, by_field, options)
-            alone = _keys(own, options)
+            own = test if len(design.fields) == 1 else tested(test, strata - strata.min(initial=0))
+            alone = found(own)
             gone = [label for key, label in plain.items() if key not in alone]
             changes.append(StratumChange(family, field, len(plain), len(alone), tuple(gone[:NAMED])))
     return tuple(changes)
-
-
-def _retested(test: FamilyTest, groups: Groups, design: Design, options: DiffOptions) -> FamilyTest:
-    return run_tests(test.evidence, groups.codes, len(groups.names), design, options.method)
-
-
-def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:
-    """Return the findings by column and group, with their labels."""
-    columns, group = test.comparison.column, test.comparison.group
-    return {
-        (int(columns[place]), int(group[place])): test.evidence.labels[int(columns[place])]
-        for place in test.found(options.alpha).tolist()
-    }
 
 
 def power(
@@ -459,25 +451,17 @@ def hints_of(
         if not len(test) or family == "named":
             continue
         known = set(test.comparison.column[test.found(options.alpha)].tolist())
-        support = test.support
-        sizes = np.array(list(groups.values()), np.float64)[:, None]
-        counts = test.shares * sizes
-        z, log_odds = _log_odds(counts, sizes, support)
+        sizes, own = np.array(list(groups.values()), np.float64)[:, None], test.evidence
+        z, log_odds = _log_odds(test.shares * sizes, sizes, test.support)
+        of_family: list[Hint] = []
         for place in np.argsort(-z, axis=None, kind="stable")[: 4 * options.hints + len(known)].tolist():
-            group, column = divmod(place, z.shape[1])
-            if z[group, column] < MIN_Z or sum(one.family == family for one in found) >= options.hints:
+            at = group, column = divmod(place, z.shape[1])
+            if z[at] < MIN_Z or len(of_family) >= options.hints:
                 break
             if column not in known:
-                found.append(
-                    Hint(
-                        family,
-                        test.evidence.keys[column],
-                        test.evidence.labels[column],
-                        names[group],
-                        float(log_odds[group, column]),
-                        int(support[column]),
-                    )
-                )
+                named = own.keys[column], own.labels[column], names[group]
+                of_family.append(Hint(family, *named, float(log_odds[at]), int(test.support[column])))
+        found += of_family
     return tuple(found)
 
 

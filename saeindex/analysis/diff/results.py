@@ -101,24 +101,13 @@ class Finding:
     def row(self) -> dict[str, Any]:
         """Return the finding as one row of a table."""
         shares = {f"freq {name}": share for name, share in self.freq.items()}
+        names = ("key", "label", "group", "against"), ("p", "q", "support", "design_effect", "replicated")
+        first, last = ({name: getattr(self, name) for name in part} for part in names)
+        low, high = self.log_odds_ci
         return {
-            "key": self.key,
-            "label": self.label,
-            "group": self.group,
-            "against": self.against,
-            **shares,
-            "effect": self.effect,
-            "ci_low": self.ci[0],
-            "ci_high": self.ci[1],
-            "log_odds": self.log_odds,
-            "log_odds_low": self.log_odds_ci[0],
-            "log_odds_high": self.log_odds_ci[1],
-            "p": self.p,
-            "q": self.q,
-            "support": self.support,
-            "design_effect": self.design_effect,
-            "replicated": self.replicated,
-        }
+            **first, **shares, "effect": self.effect, "ci_low": self.ci[0], "ci_high": self.ci[1],
+            "log_odds": self.log_odds, "log_odds_low": low, "log_odds_high": high, **last,
+        }  # fmt: skip
 
     def rows(self) -> list[dict[str, Any]]:
         """Return this finding and its related ones, which name it in ``related_to``, as rows of a table."""

@@ -58,8 +58,7 @@ class Design:
         _, cells = np.unique(cells, return_inverse=True)
         present = np.zeros((int(cells.max(initial=0)) + 1, len(groups.names)), np.int64)
         present[cells, groups.codes] = 1
-        shared: NDArray[np.bool_] = present.T @ present > 0
-        return shared
+        return present.T @ present > 0
 
     def not_comparable(self, groups: Groups) -> str:
         """Return why no two groups can be compared; "" if some can."""

@@ -243,8 +243,7 @@ def _difference(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Dou
 
 def _variance(k: Doubles, n: Doubles) -> Doubles:
     share = (k + 0.5) / (n + 1)
-    variance: Doubles = share * (1 - share) / n
-    return variance
+    return share * (1 - share) / n
 
 
 def _log_odds(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:

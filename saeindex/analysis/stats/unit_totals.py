@@ -283,5 +283,4 @@ def _differences(
     sizes = np.bincount(cells, minlength=2 * len(both)).astype(np.float64)
     signs = np.where(groups[rows] == 0, 1.0, -1.0) / sizes[cells]
     shape = (len(both), has.shape[0])
-    difference: csr_matrix = (csr_matrix((signs, (place, rows)), shape=shape) @ has).tocsr()
-    return difference
+    return (csr_matrix((signs, (place, rows)), shape=shape) @ has).tocsr()
