@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,16 +44,8 @@ BATCH = 128
 LINE = "line "
 
 
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """What came in: how many bytes and lines."""
-
-    size: int
-    lines: int
-
-
-async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> Spooled:
-    """Write what comes in to a file, and return when it is safe on the disk.
+async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> tuple[int, int]:
+    """Write what comes in to a file; return its bytes and lines when it is safe on the disk.
 
     The sender waits for the disk, and the event loop does not. 413 for more than ``limit`` bytes, 503 for
     more than ``room``, or where the disk would be full.
@@ -91,14 +83,14 @@ class _Draft:
         self._lines, self._last = self._lines + block.count(b"\n"), block[-1:]
         self._file.write(block)
 
-    def keep(self) -> Spooled:
+    def keep(self) -> tuple[int, int]:
         """Sync the file and give it its name."""
         with self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
         self._draft.replace(self._path)
         sync(self._path.parent)
-        return Spooled(self._size, self._lines + (self._last != b"\n"))
+        return self._size, self._lines + (self._last != b"\n")
 
     def drop(self) -> None:
         with suppress(OSError):  # a full disk: what is still to be written is not needed
