@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, answer, console, print_json, say
 from saeindex.report.numbers import counted
-from saeindex.types import one_line, shortened, shown_label, visible
+from saeindex.types import one_line, shown_label, visible
 
 if TYPE_CHECKING:
     from saeindex.collection.metadata_fields import MetadataField
@@ -73,33 +72,16 @@ def feature(
     as_json: Json = False,
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
+    from saeindex.concepts.feature_card import card_description
     from saeindex.index import FeatureIndex
+    from saeindex.report.text import text_of
 
     with FeatureIndex.open(index, url=url) as opened:
         card = opened.concepts.card(feature_id)
     if as_json:
         print_json(card.to_json())
         return
-    present, typical, strong, possible = card.records_at_level
-    width = shutil.get_terminal_size().columns
-    say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
-    if card.description:
-        say(shortened(f"  {one_line(card.description, width)}", width))
-    for note in card.notes:
-        say(f"  {note}")
-    say(f"  {card.origin}")
-    say(
-        f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}, "
-        f"possible in {possible:,}"
-    )
-    say("  strongest in", dim=True)
-    for one in card.strongest:
-        strength = f"{one.activation:.3f}" if one.proof is None else f"{one.proof.evidence:.0%}"
-        text = one.text if one.proof is None else one.proof.sentence
-        say(shortened(f"    {strength}  {one.id}  {one_line(text, width)}", width))
-    say("  similar", dim=True)
-    for other in card.similar:
-        say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
+    console().print(text_of(card_description(card)), markup=False, soft_wrap=True)
 
 
 def info(

@@ -26,16 +26,11 @@ MAX_FEEDBACK_CHARS = 10_000_000
 
 FeedbackFile = Annotated[
     str | None,
-    typer.Option(
-        "--feedback", metavar="FILE", help="Repeat an earlier search from its --json output; - is stdin."
-    ),
+    typer.Option("--feedback", metavar="FILE", help="An earlier search, of its --json output; - is stdin."),
 ]
-Accept = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="Inferred concept to keep; searches again.")
-]
-Reject = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="Inferred concept to drop; searches again.")
-]
+Ids = list[str] | None
+Accept = Annotated[Ids, typer.Option(metavar="ID", help="Inferred concept to keep; searches again.")]
+Reject = Annotated[Ids, typer.Option(metavar="ID", help="Inferred concept to drop; searches again.")]
 
 
 def read_feedback(path: str | None) -> Feedback | None:
@@ -67,20 +62,14 @@ def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Seq
         raise InvalidInputError(f"--accept and --reject #{both[0]}", "both", "Use only one of them.")
     feedback = index.plan(query).feedback
     if feedback is None:
-        raise InvalidInputError(
-            "--accept and --reject", "no property search", "Give --property, --like or --feedback."
-        )
+        do = "Give --property, --like or --feedback."
+        raise InvalidInputError("--accept and --reject", "no property search", do)
     # If examples are given beside a text alone, the inferred feedback contains the text already.
     is_described = query.property is not None or query.feedback is not None
     return replace(
-        query,
-        text=query.text if is_described else "",
-        property=None,
-        against=(),
-        like=(),
-        unlike=(),
+        query, text=query.text if is_described else "", property=None, against=(), like=(), unlike=(),
         feedback=feedback.accept(*accepted).reject(*rejected),
-    )
+    )  # fmt: skip
 
 
 def feature_ids(given: Sequence[str]) -> list[int]:

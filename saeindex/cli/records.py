@@ -40,10 +40,9 @@ def get(
     missing = _missing(found, ids, documents)
     if as_json:
         print_json({"records": [record.to_json(["concepts"]) for record in found], "missing": missing})
-    else:
-        for record in found:
-            _print(record)
-        _say_missing(missing)
+    for record in () if as_json else found:
+        _print(record)
+    _say_missing(() if as_json else missing)
     if missing:
         raise typer.Exit(1)
 
@@ -82,7 +81,7 @@ def delete(
         _warn(opened, where, count)
     text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
     answer({"deleted": deleted, "missing": missing}, text, as_json)
-    _say_missing(missing if not as_json else ())
+    _say_missing(() if as_json else missing)
     if not deleted:
         raise typer.Exit(1)
 
@@ -105,11 +104,8 @@ def export(
     with FeatureIndex.open(index, url=url) as opened:
         count = opened.export(to, where, include=parts)
         _warn(opened, where, count)
-    text = (
-        f"{visible(str(to))}: {counted(count, 'record')}"
-        if count
-        else "Nothing was written: no record matches."
-    )
+    text = f"{visible(str(to))}: {counted(count, 'record')}"
+    text = text if count else "Nothing was written: no record matches."
     answer({"exported": count, "file": str(to) if count else None}, text, as_json)
     if not count:
         raise typer.Exit(1)

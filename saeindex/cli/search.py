@@ -13,11 +13,9 @@ from saeindex.cli.output import (
     Json,
     Url,
     console,
-    print_comparison,
-    print_facets,
     print_hits,
     print_json,
-    print_suggestions,
+    print_listed,
 )
 from saeindex.config import DOCUMENT
 from saeindex.operations.operation import written
@@ -82,14 +80,11 @@ def _further(
     index: FeatureIndex, query: Any, facets: bool, suggest: bool, compare: tuple[str, str] | None
 ) -> dict[str, Any]:
     """Return the requested results besides hits, by their names in the JSON output."""
-    further: dict[str, Any] = {}
-    if facets:
-        further["facets"] = index.concepts.facets(query)
-    if suggest:
-        further["suggestions"] = index.concepts.exclusions(query)
-    if compare is not None:
-        further["comparison"] = index.compare(query, *compare)
-    return further
+    return {
+        **({"facets": index.concepts.facets(query)} if facets else {}),
+        **({"suggestions": index.concepts.exclusions(query)} if suggest else {}),
+        **({} if compare is None else {"comparison": index.compare(query, *compare)}),
+    }
 
 
 def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
@@ -104,12 +99,20 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     if not hits:
         out.print(_why_none(hits.plan.query), markup=False)
     if "facets" in further:
-        print_facets(out, further["facets"])
+        facets = [
+            f"{one.count:>5,}  {one.share:>4.0%} against {one.index_share:.1%}  {one.shown}"
+            + (f"  (with {', '.join(f'#{i}' for i in one.features[1:])})" if one.features[1:] else "")
+            for one in further["facets"]
+        ]
+        print_listed(out, "More frequent in these results than in the index", facets)
     if "suggestions" in further:
-        print_suggestions(out, further["suggestions"])
+        found = [
+            f"--where '{one.clause}'  removes {one.removes:,}: {one.facet.shown}"
+            for one in further["suggestions"]
+        ]
+        print_listed(out, "In a part of the results, but not in the query", found)
     if "comparison" in further:
-        out.print()
-        print_comparison(out, further["comparison"])
+        out.print(f"\n{further['comparison']}", markup=False, soft_wrap=True)
 
 
 def _why_none(query: Query) -> str:
