@@ -25,7 +25,6 @@ from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups, disjoint
 from saeindex.analysis.stats.options import AUTO, Family, MonitorOptions
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
-from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_totals import FamilyTest
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing, writable
@@ -200,9 +199,7 @@ def _tested(
     support = k.sum((0, 1))
     kept = np.flatnonzero((support >= options.min_support) & (support <= n.sum() - options.min_support))
     counts, effects = StratifiedCounts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
-    found = compared(counts, effects)
-    q = adjusted(found.tested.p, options.method)
-    return FamilyTest(evidence.take(kept), counts.shares, counts.support, found, q, effects)
+    return FamilyTest.of(evidence.take(kept), counts, compared(counts, effects), effects, options.method)
 
 
 def _few(units: NDArray[np.int32] | None) -> list[str]:

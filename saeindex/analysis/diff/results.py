@@ -55,8 +55,29 @@ class FoundByFamily(AnalysisResult):
         return super().from_json({**others, "tested": tested, "findings": findings})
 
 
+class OfFamily:
+    """A finding of a family of evidence, by the ``key`` of a concept, word or cluster."""
+
+    __slots__ = ()
+    family: Family
+    key: int | str
+    label: str
+
+    def __post_init__(self) -> None:
+        """Note the feature of a concept."""
+        if self.family == "concepts":
+            object.__setattr__(self, "feature", self.key)
+
+    @property
+    def shown(self) -> str:
+        """The name of the finding in reports."""
+        if self.family == "concepts":
+            return f"#{self.key} {self.label}"
+        return f"“{self.label}”" if self.family in ("words", "style", "named") else self.label
+
+
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(OfFamily):
     """A concept, word or cluster that is more frequent in ``group`` than in ``against``.
 
     ``freq`` is the share of records in each group. ``effect`` is the difference between the first group and
@@ -85,18 +106,6 @@ class Finding:
     replicated: bool | None = None
     related: tuple[Finding, ...] = ()
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Note the feature of a concept."""
-        if self.family == "concepts":
-            object.__setattr__(self, "feature", self.key)
-
-    @property
-    def shown(self) -> str:
-        """The name of the finding in reports."""
-        if self.family == "concepts":
-            return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family in ("words", "style", "named") else self.label
 
     def row(self) -> dict[str, Any]:
         """Return the finding as one row of a table."""
