@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,15 +19,15 @@ from saeindex.types import one_line, shown_label, visible
 
 if TYPE_CHECKING:
     from saeindex.collection.metadata_fields import MetadataField
-    from saeindex.index import FeatureIndex
 
 # Characters of an example of a field, and of a feature.
 EXAMPLE_CHARS, TEXT_CHARS = 40, 60
-INDEX = typer.Argument(help="The index.")
+Index = Annotated[str, typer.Argument(help="The index.")]
+Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
 
 
 def features(
-    index: Annotated[str, INDEX],
+    index: Index,
     phrase: Annotated[str, typer.Argument(help="A word or a phrase.")],
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Number of features.")] = 10,
     unnamed: Annotated[
@@ -37,16 +37,16 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Find the features that match a phrase."""
+    from saeindex.collection.records import EngineCounts
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
         matches = opened.concepts.find(phrase, limit, unnamed=unnamed)
-        records = _records(opened, [match.id for match in matches])
+        engine = EngineCounts(opened.state.store, opened.space.n_features)
+        records = engine.frequencies(None, "present")[1].tolist()
         kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
-        found = [
-            {**asdict(match), "kind": kinds[match.id], "records": records[match.id]} for match in matches
-        ]
+        found = [{**asdict(one), "kind": kinds[one.id], "records": records[one.id]} for one in matches]
         print_json({"phrase": phrase, "features": found})
     else:
         from rich.table import Column, Table
@@ -58,16 +58,16 @@ def features(
             shown = Text(shown_label(match.label, match.is_weak))
             if match.description:
                 shown.append(f"\n{one_line(match.description, TEXT_CHARS)}", style="dim")
-            scores = f"{match.score:.2f}", _score(match.trust)
-            table.add_row(f"#{match.id}", shown, *scores, f"{records[match.id]:,}")
+            trust = "unknown" if match.trust is None else f"{match.trust:.2f}"
+            table.add_row(f"#{match.id}", shown, f"{match.score:.2f}", trust, f"{records[match.id]:,}")
         console().print(table)
     if not matches:
         raise typer.Exit(1)
 
 
 def feature(
-    index: Annotated[str, INDEX],
-    feature_id: Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")],
+    index: Index,
+    feature_id: Feature,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -85,7 +85,7 @@ def feature(
 
 
 def info(
-    index: Annotated[str, INDEX],
+    index: Index,
     fields: Annotated[
         bool, typer.Option("--fields", help="Show the metadata fields: what they hold, and how many records.")
     ] = False,
@@ -131,31 +131,13 @@ def _print_fields(found: Sequence[MetadataField]) -> None:
     table = Table(named, "holds", "for example", "records", box=None, header_style="dim")
     for one in found:
         about = "about " if one.is_estimated else ""
-        examples = ", ".join(
-            json.dumps(value, ensure_ascii=False) for value in one.values[:3] or [one.example]
-        )
-        shown = one_line(examples, EXAMPLE_CHARS)
+        values = [json.dumps(value, ensure_ascii=False) for value in one.values[:3] or [one.example]]
+        shown = one_line(", ".join(values), EXAMPLE_CHARS)
         table.add_row(visible(one.field), " and ".join(one.kinds), shown, f"{about}{one.records:,}")
     console().print(table if found else "  no metadata")
 
 
-def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
-    """Return the number of records that have each feature."""
-    from saeindex.collection.records import EngineCounts
-
-    _, counts = EngineCounts(index.state.store, index.space.n_features).frequencies(None, "present")
-    return {feature: int(counts[feature]) for feature in features}
-
-
-def _score(score: float | None) -> str:
-    return "unknown" if score is None else f"{score:.2f}"
-
-
 app = typer.Typer(help="Rename and hide features in an index, here and nowhere else.", no_args_is_help=True)
-
-
-Index = Annotated[str, typer.Argument(help="The index.")]
-Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
 
 
 @app.command("list")
@@ -183,23 +165,19 @@ def rename(
     as_json: Json = False,
 ) -> None:
     """Give a feature a name of your own."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
-        opened.concepts.rename(feature, name)
-        _print(opened, feature, as_json)
+    _change(index, feature, url, as_json, "rename", name)
 
 
 @app.command()
 def hide(index: Index, feature: Feature, url: Url = None, as_json: Json = False) -> None:
     """Show a feature last, as one without a trusted name."""
-    _set_hidden(index, feature, True, url, as_json)
+    _change(index, feature, url, as_json, "hide", True)
 
 
 @app.command()
 def show(index: Index, feature: Feature, url: Url = None, as_json: Json = False) -> None:
     """Take back that a feature is hidden."""
-    _set_hidden(index, feature, False, url, as_json)
+    _change(index, feature, url, as_json, "hide", False)
 
 
 @app.command("export")
@@ -233,16 +211,13 @@ def import_names(
     answer({"file": str(file), "features": count}, text, as_json)
 
 
-def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_json: bool) -> None:
+def _change(index: str, feature: str, url: str | None, as_json: bool, method: str, value: Any) -> None:
+    """Change a feature by a method of an index's concepts, and print what it is then."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        opened.concepts.hide(feature, is_hidden)
-        _print(opened, feature, as_json)
-
-
-def _print(opened: FeatureIndex, feature: str, as_json: bool) -> None:
-    number = opened.space.number(feature)
-    label = opened.space.labels[number]
+        getattr(opened.concepts, method)(feature, value)
+        number = opened.space.number(feature)
+        label = opened.space.labels[number]
     described = {"feature": number, "label": label.text, "kind": label.kind, "is_weak": label.is_weak}
     answer(described, f"#{number} {shown_label(label.text, label.is_weak)}", as_json)

@@ -22,7 +22,6 @@ from saeindex.operations.operation import written
 from saeindex.search.query import GroupBy, Query
 
 if TYPE_CHECKING:
-    from saeindex.index import FeatureIndex
     from saeindex.search.hits import Hits
 
 Compare = Annotated[
@@ -54,10 +53,22 @@ def search(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        query = Query(**_grouped(opened, options), feedback=read_feedback(feedback_file))
+        # The best record of each document, unless they are grouped otherwise.
+        by = options.pop("group_by", None)
+        if by == DOCUMENT or (by is None and opened.state.has_documents):
+            options["group_by"] = GroupBy(DOCUMENT, size=1)
+        elif by not in (None, "none"):
+            options["group_by"] = by
+        query = Query(**options, feedback=read_feedback(feedback_file))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         hits = opened.search(query)
-        further = _further(opened, query, facets, suggest, compare)
+        further: dict[str, Any] = {}  # by their names in the JSON
+        if facets:
+            further["facets"] = opened.concepts.facets(query)
+        if suggest:
+            further["suggestions"] = opened.concepts.exclusions(query)
+        if compare is not None:
+            further["comparison"] = opened.compare(query, *compare)
         if analyze:
             further["analysis"] = opened.plan(query, analyze=True)
     if as_json:
@@ -66,25 +77,6 @@ def search(
         _print(hits, further, plan)
     if not hits:
         raise typer.Exit(1)
-
-
-def _grouped(index: FeatureIndex, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a query for the best record of each document, unless they group otherwise."""
-    given = options.get("group_by")
-    if (given is None and index.state.has_documents) or given == DOCUMENT:
-        return {**options, "group_by": GroupBy(DOCUMENT, size=1)}
-    return {name: value for name, value in options.items() if value != "none" or name != "group_by"}
-
-
-def _further(
-    index: FeatureIndex, query: Any, facets: bool, suggest: bool, compare: tuple[str, str] | None
-) -> dict[str, Any]:
-    """Return the requested results besides hits, by their names in the JSON output."""
-    return {
-        **({"facets": index.concepts.facets(query)} if facets else {}),
-        **({"suggestions": index.concepts.exclusions(query)} if suggest else {}),
-        **({} if compare is None else {"comparison": index.compare(query, *compare)}),
-    }
 
 
 def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
@@ -118,19 +110,14 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
 def _why_none(query: Query) -> str:
     """Return why a search has no hits, as far as its options say."""
     groups = query.grouping
-    needed = [
-        text
-        for is_asked, text in (
-            (query.where is not None, "matches --where (try a wider one, or see --plan)"),
-            (query.query_filter is not None, "matches --filter"),
-            (bool(query.exclude), "is left by --exclude"),
-            (groups is not None and groups.field != DOCUMENT, f"has {groups and groups.field} (--group-by)"),
-            (
-                query.score_threshold is not None,
-                f"scores {query.score_threshold} or more (--score-threshold)",
-            ),
-            (query.offset > 0, f"comes after the first {query.offset:,} (--offset)"),
-        )
-        if is_asked
-    ]
+    where, threshold, offset = query.where, query.score_threshold, query.offset
+    reasons = {
+        "matches --where (try a wider one, or see --plan)": where is not None,
+        "matches --filter": query.query_filter is not None,
+        "is left by --exclude": bool(query.exclude),
+        f"has {groups and groups.field} (--group-by)": groups is not None and groups.field != DOCUMENT,
+        f"scores {threshold} or more (--score-threshold)": threshold is not None,
+        f"comes after the first {offset:,} (--offset)": offset > 0,
+    }
+    needed = [text for text, is_asked in reasons.items() if is_asked]
     return f"No record {' and '.join(needed)}." if needed else "The index has no records."

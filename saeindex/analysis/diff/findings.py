@@ -246,18 +246,12 @@ def illustrated(
         examples = {}
         for name in (one.group, one.against):
             own = groups.pooled[holders[codes[holders] == groups.names.index(name)]]
-            chosen = _strongest(snapshot, one, own)[:count]
-            features = [int(one.key)] if one.family == "concepts" else ()
-            examples[name] = examples_of(snapshot, chosen, features, _words(one))
+            features = [int(one.key)] if one.family == "concepts" else []
+            if features and len(own):  # else as they are, at random
+                own = own[np.argsort(-snapshot.strength(own, features[0]), kind="stable")]
+            examples[name] = examples_of(snapshot, own[:count].tolist(), features, _words(one))
         with_examples.append(replace(one, examples=examples))
     return (*with_examples, *found[ILLUSTRATED:])
-
-
-def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> list[int]:
-    """Return rows in the order of examples: by evidence or activation, otherwise as they are (at random)."""
-    if one.family != "concepts" or not len(rows):
-        return [int(row) for row in rows]
-    return [int(row) for row in rows[np.argsort(-snapshot.strength(rows, int(one.key)), kind="stable")]]
 
 
 def _words(one: Finding) -> tuple[str, ...]:
@@ -314,18 +308,18 @@ def confirmed(
     options: DiffOptions,
 ) -> tuple[tuple[Confirmation, ...], Held]:
     """Return the number of findings of a random half of the units that hold in the other, and which."""
-    codes, n_groups = groups.codes, len(groups.names)
-    in_first = _half(design, groups.pooled, options.seed)
-    sizes = [np.bincount(codes[side], minlength=n_groups).min() for side in (in_first, ~in_first)]
+    units = groups.pooled if design.units is None else design.units
+    # All records of a unit are in the same half.
+    in_first = (np.random.default_rng(options.seed).random(int(units.max(initial=0)) + 1) < 0.5)[units]
+    halves, least = (in_first, ~in_first), len(groups.names)
+    sizes = [np.bincount(groups.codes[side], minlength=least).min() for side in halves]
     if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
     found, confirmed_by_family = [], {}
     for family, test in tests.items():
         if not len(test.found(options.alpha)):
             continue
-        first, second = (
-            _tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)
-        )
+        first, second = (_tested_on(side, test, groups, design, options) for side in halves)
         at, again = first.comparison, second.comparison
         places = {
             pair: at for at, pair in enumerate(zip(again.column.tolist(), again.group.tolist(), strict=True))
@@ -333,39 +327,24 @@ def confirmed(
         verdicts: dict[int | str, bool] = {}
         for place in first.found(options.alpha).tolist():
             column, group = int(at.column[place]), int(at.group[place])
-            known, effect = places.get((column, group)), float(at.tested.effect[place])
-            verdicts[test.evidence.keys[column]] = known is not None and _holds(second, known, effect)
+            known, tested = places.get((column, group)), again.tested
+            tails = tested.more if at.tested.effect[place] > 0 else tested.less
+            verdicts[test.evidence.keys[column]] = known is not None and bool(
+                max(tails[known], tested.p[known] / 2) <= HOLDS
+            )
         found.append(Confirmation(family, len(verdicts), sum(verdicts.values())))
         confirmed_by_family[family] = verdicts
     return tuple(found), confirmed_by_family
 
 
-def _half(design: Design, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return which of ``rows`` (m,) are in the first half; all records of a unit are in the same half."""
-    units = rows if design.units is None else design.units
-    chosen = np.random.default_rng(seed).random(int(units.max(initial=0)) + 1) < 0.5
-    return chosen[units]
-
-
 def _tested_on(
-    side: NDArray[np.bool_],
-    test: FamilyTest,
-    codes: NDArray[np.int32],
-    n_groups: int,
-    design: Design,
-    options: DiffOptions,
+    side: NDArray[np.bool_], test: FamilyTest, groups: Groups, design: Design, options: DiffOptions
 ) -> FamilyTest:
     rows = np.flatnonzero(side)
     evidence = replace(test.evidence, has=test.evidence.has[rows])
     units = None if design.units is None else design.units[rows]
     own = replace(design, strata=design.strata[rows], units=units)
-    return run_tests(evidence, codes[rows], n_groups, own, options.method)
-
-
-def _holds(test: FamilyTest, place: int, effect: float) -> bool:
-    tested = test.comparison.tested
-    tail = tested.more[place] if effect > 0 else tested.less[place]
-    return bool(max(tail, tested.p[place] / 2) <= HOLDS)
+    return run_tests(evidence, groups.codes[rows], len(groups.names), own, options.method)
 
 
 def changes_of(
