@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -40,15 +41,13 @@ class DriftPage(AnalysisPage[Drift]):
 
     async def _offer_fields(self) -> None:
         """Complete the names of fields; where one alone has an order, it is meant."""
-        try:
+        with suppress(SaeIndexError):  # the page says so where it is used
             fields = await (await self._open()).run(lambda opened: opened.metadata_fields())
-        except SaeIndexError:
-            return  # the page says so where it is used
-        blank: ui.input = self._blanks["over"]
-        blank.set_autocomplete([one.field for one in fields])
-        ordered = [one.field for one in fields if "numbers" in one.kinds or moment_in(str(one.example))]
-        if not blank.value and len(ordered) == 1:
-            blank.value = ordered[0]
+            blank: ui.input = self._blanks["over"]
+            blank.set_autocomplete([one.field for one in fields])
+            ordered = [one.field for one in fields if "numbers" in one.kinds or moment_in(str(one.example))]
+            if not blank.value and len(ordered) == 1:
+                blank.value = ordered[0]
 
     def asked(self) -> DriftOver:
         """Return the analysis."""
@@ -56,12 +55,10 @@ class DriftPage(AnalysisPage[Drift]):
 
     def said(self, found: Drift) -> str:
         """Say how many findings there are, and how many of them chance may explain."""
-        records, periods = sum(one.records for one in found.periods), found.periods
-        return (
-            f"{len(found)} findings over {found.over}, from {periods[0].first} to {periods[-1].last}, in "
-            f"{records:,} records. In each family at most {found.alpha:.0%} of them are expected to be "
-            "chance."
-        )
+        records, first, last = sum(one.records for one in found.periods), found.periods[0], found.periods[-1]
+        over = f"{found.over}, from {first.first} to {last.last}, in {records:,} records"
+        expected = f"In each family at most {found.alpha:.0%} of them are expected to be chance"
+        return f"{len(found)} findings over {over}. {expected}."
 
     def lists(self, found: Drift) -> list[tuple[str, list[Seen]]]:
         """Return what rises and what falls."""
