@@ -16,7 +16,7 @@ from typing import Any
 from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing, writable
 from saeindex.report.html import data_uri, page_html
-from saeindex.report.model import Block, Figure, Section, describe
+from saeindex.report.model import Figure, Section, describe
 from saeindex.types import visible
 
 FORMATS = (".html", ".png")
@@ -143,11 +143,9 @@ def png_of(charts: Sequence[Chart]) -> bytes:
     return bytes(vl_convert.svg_to_png(whole, scale=SCALE))
 
 
-def page_of(
-    charts: Sequence[Chart], title: str, summary: Sequence[str] = (), details: Sequence[Block] = ()
-) -> str:
-    """Return a page with a summary, blocks, and all charts with the program that draws them."""
-    sections = [Section("", details), *(Section(chart.title, [Figure(copy, chart)]) for chart in charts)]
+def page_of(charts: Sequence[Chart], title: str, summary: Sequence[str] = ()) -> str:
+    """Return a page with a summary, and all charts with the program that draws them."""
+    sections = [Section(chart.title, [Figure(copy, chart)]) for chart in charts]
     return page_html(title, summary, sections, "", drawing_program())
 
 

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Method: TypeAlias = Literal["anchored", "interpembed"]
-METHODS: tuple[Method, ...] = ("anchored", "interpembed")
 # The maximum and minimum number of records that are clustered together; the others are placed afterwards.
 MAX_RECORDS = 12_000
 MIN_RECORDS = 10
@@ -78,8 +77,6 @@ def cluster(
     are texts whose clusters are found, too. ``cache`` is the folder that remembers embeddings.
     InvalidInputError where records are too few.
     """
-    if method not in METHODS:
-        raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
     asked = Axis.of(axis)
     asked = asked.with_examples(examples) if examples else asked
     asked.check_described()
@@ -94,11 +91,12 @@ def cluster(
         asked = with_values(asked, sample, collection)
     grouped = _grouped(collection, sample, asked, known, method)
     clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
-    clustering = replace(clustering, left_out=len(given) - len(rows))
-    if not assign:
-        return clustering
-    codes = grouped.placer.new(collection.encoder.encode_document(list(assign)), assign)
-    return replace(clustering, assigned=tuple(clustering.names[code] for code in codes.tolist()))
+    codes: list[int] = []
+    if assign:
+        x = collection.encoder.encode_document(list(assign))
+        codes = grouped.placer.new(x, assign).tolist()
+    assigned = tuple(clustering.names[code] for code in codes)
+    return replace(clustering, left_out=len(given) - len(rows), assigned=assigned)
 
 
 def _taken(

@@ -103,12 +103,11 @@ def agreement(a: NDArray[np.integer], b: NDArray[np.integer]) -> dict[str, float
     return {"nmi": float(normalized_mutual_info_score(a, b)), "ari": float(adjusted_rand_score(a, b))}
 
 
-def free_clusters(x: FloatArray, count: int, seed: int = 0) -> NDArray[np.int64]:
+def free_clusters(x: FloatArray, count: int) -> NDArray[np.int64]:
     """Return what k-means finds in the embeddings when nothing is asked (m,)."""
     from sklearn.cluster import KMeans
 
-    codes: NDArray[np.int64] = KMeans(count, n_init=3, random_state=seed).fit_predict(x).astype(np.int64)
-    return codes
+    return np.asarray(KMeans(count, n_init=3, random_state=0).fit_predict(x), np.int64)
 
 
 FREE = "(free)"

@@ -62,12 +62,16 @@ def correlate_named(
     is_large = np.maximum(tables.both, tables.expected) >= min_support
     p = np.where(is_large, p, 1.0)
     q = corrected(p, len(p), method)
-    together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
+    order = np.argsort(-np.abs(z_scores(found, pairs, units)), kind="stable")
+    order = order[q[order] < alpha]
+    is_together = tables.both[order] > tables.expected[order]
+    together, apart = order[is_together], order[~is_together]
     describe = _Describer(snapshot, other, kept, named, found)
 
     def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
 
+    why = f"no pair is in {min_support} records, nor would be by chance"
     return Correlations(
         field=snapshot.field,
         other_field=snapshot.field if other is None else other.field,
@@ -75,9 +79,7 @@ def correlate_named(
         units=len(units),
         level="named",
         tested=len(pairs) if is_large.any() else 0,
-        not_comparable=""
-        if is_large.any()
-        else f"no pair is in {min_support} records, nor would be by chance",
+        not_comparable="" if is_large.any() else why,
         found=len(together) + len(apart),
         alpha=alpha,
         method=method,
@@ -93,27 +95,13 @@ def correlate_named(
     )
 
 
-def _ordered(
-    tables: PairTables, is_found: NDArray[np.bool_], z: Doubles
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the findings that occur together and those that avoid each other, best evidence first."""
-    order = np.argsort(-np.abs(z), kind="stable")
-    order = order[is_found[order]]
-    is_together = tables.both[order] > tables.expected[order]
-    return order[is_together], order[~is_together]
-
-
 class _Describer:
     """Names the concepts of a pair, and finds records that have both."""
 
     def __init__(
-        self,
-        snapshot: Snapshot,
-        other: Snapshot | None,
-        kept: NDArray[np.int64],
-        named: Sequence[NamedConcept],
-        found: Sequence[Membership],
-    ) -> None:
+        self, snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64],
+        named: Sequence[NamedConcept], found: Sequence[Membership],
+    ) -> None:  # fmt: skip
         self._snapshots = [one for one in (snapshot, other) if one is not None]
         self._kept, self._named, self._found = kept, named, found
 
@@ -179,10 +167,7 @@ def _pairs(
 ) -> tuple[list[NamedConcept], list[tuple[int, int]]]:
     named = [*concepts, *with_concepts]
     first = len(concepts)
-    if with_concepts:
-        pairs = list(product(range(first), range(first, len(named))))
-    else:
-        pairs = list(combinations(range(first), 2))
+    pairs = list(product(range(first), range(first, len(named)))) or list(combinations(range(first), 2))
     if not pairs:
         raise InvalidInputError("correlate", f"{len(named)} named concepts", "Name two or more.")
     return named, pairs

@@ -68,9 +68,8 @@ def _summary(diff: Diff) -> list[str]:
         name: f" (from {counted(units, 'document' if diff.unit == DOCUMENT else 'unit')})"
         for name, units in diff.units.items()
     }
-    sizes = series(
-        [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
-    )
+    named = [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
+    sizes = series(named)
     if diff.not_comparable:
         return [f"Not comparable: {diff.not_comparable}.", f"Asked were {sizes}."]
     if not len(diff):
@@ -95,11 +94,10 @@ def _none_found(diff: Diff, sizes: str) -> list[str]:
         for family, found in diff.any_difference.items()
     }
     differ = series([f"{number:,} {name}" for name, number in several.items() if number])
+    some = f"Between some of the groups differ: {differ}."
     return [
         f"No concept, word or cluster sets one group apart from every other, of {sizes}.",
-        f"Between some of the groups differ: {differ}."
-        if differ
-        else "Nor was any difference found between some.",
+        some if differ else "Nor was any difference found between some.",
     ]
 
 
@@ -432,22 +430,18 @@ def _(alert: Alert) -> Description:
     looks = f" over {options.looks:,} looks together" if options.looks > 1 else ""
     test = f"{alert.method}. " if alert.method else ""
     findings = findings_by_group(alert.changed, alert.tested, (WINDOW, REFERENCE))
+    sections = [Section("Changes", findings), *evidence(alert.changed, more_in)]
+    summary = changes if len(alert) else [f"No change, {sizes}"]
     return Description(
         question="Has anything changed?",
-        summary=[f"Not comparable: {alert.not_comparable}.", sizes]
-        if alert.not_comparable
-        else changes
-        if len(alert)
-        else [f"No change, {sizes}"],
+        summary=[f"Not comparable: {alert.not_comparable}.", sizes] if alert.not_comparable else summary,
         method=[
             f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
             f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
             f"{options.min_odds_ratio:g}.",
             f"{unit_sentence(alert.unit)} {strata_sentence(alert.strata)}",
         ],
-        sections=[]
-        if alert.not_comparable
-        else [Section("Changes", findings), *evidence(alert.changed, more_in)],
+        sections=[] if alert.not_comparable else sections,
         notes=alert.notes,
         limits=LIMITS,
     )

@@ -79,14 +79,6 @@ class TrendTest:
         """The change of the share with a score of 1, within strata (f,)."""
         return self.trend.total / max(self.trend.width, 1e-12)
 
-    @property
-    def slope_error(self) -> Doubles:
-        """The standard error of the slope (f,), half a record added."""
-        k, n = self.counts.support, float(self.counts.n.sum())
-        share = (k + 0.5) / (n + 1)
-        min_variance = share * (1 - share) * self.trend.width * self.design
-        return np.sqrt(np.maximum(self.trend.variance, min_variance)) / max(self.trend.width, 1e-12)
-
     def found(self, alpha: float) -> Ints:
         """Return the columns that are findings, the largest fitted change first."""
         chosen = np.flatnonzero(self.q <= alpha)
