@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.output import Json, Url, answer, console, print_json, say
+from saeindex.cli.output import Json, Url, answer, console, open_index, print_json, say
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
 
@@ -38,9 +38,8 @@ def features(
 ) -> None:
     """Find the features that match a phrase."""
     from saeindex.collection.records import EngineCounts
-    from saeindex.index import FeatureIndex
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         matches = opened.concepts.find(phrase, limit, unnamed=unnamed)
         engine = EngineCounts(opened.state.store, opened.space.n_features)
         records = engine.frequencies(None, "present")[1].tolist()
@@ -73,10 +72,9 @@ def feature(
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
     from saeindex.concepts.feature_card import card_description
-    from saeindex.index import FeatureIndex
     from saeindex.report.text import text_of
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         card = opened.concepts.card(feature_id)
     if as_json:
         print_json(card.to_json())
@@ -93,9 +91,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show the contents and settings of an index."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         described = opened.info()
         found = opened.metadata_fields() if fields else None
     if found is not None:
@@ -143,9 +139,7 @@ app = typer.Typer(help="Rename and hide features in an index, here and nowhere e
 @app.command("list")
 def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
     """List what was renamed and hidden, the latest last."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         history = opened.concepts.history()
     if as_json:
         print_json({"history": [one.model_dump() for one in history]})
@@ -188,9 +182,7 @@ def export_names(
     as_json: Json = False,
 ) -> None:
     """Write your own names and hidden features to a file."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         opened.concepts.export(file)
     answer({"file": str(file)}, f"Wrote {file}.", as_json)
 
@@ -203,9 +195,7 @@ def import_names(
     as_json: Json = False,
 ) -> None:
     """Take over names and hidden features from a file; your other names stay."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         count = opened.concepts.import_names(file)
     text = f"{count:,} features have the names of {file}."
     answer({"file": str(file), "features": count}, text, as_json)
@@ -213,9 +203,7 @@ def import_names(
 
 def _change(index: str, feature: str, url: str | None, as_json: bool, method: str, value: Any) -> None:
     """Change a feature by a method of an index's concepts, and print what it is then."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         getattr(opened.concepts, method)(feature, value)
         number = opened.space.number(feature)
         label = opened.space.labels[number]

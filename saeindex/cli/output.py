@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from saeindex.index import FeatureIndex
     from saeindex.search.explain import Explanation
     from saeindex.search.hits import Hit, Hits
     from saeindex.types import Part
@@ -50,6 +51,13 @@ SMALL = 0.01  # the share of a score below which a part is not shown by itself
 
 # A value, its name, and the colour of its bar.
 Row = tuple[float, str, str]
+
+
+def open_index(index: str, url: str | None) -> FeatureIndex:
+    """Open an index; the library is loaded by the commands that need it."""
+    from saeindex.index import FeatureIndex
+
+    return FeatureIndex.open(index, url=url)
 
 
 def console() -> Console:

@@ -13,6 +13,7 @@ from saeindex.cli.output import (
     Json,
     Url,
     console,
+    open_index,
     print_hits,
     print_json,
     print_listed,
@@ -50,9 +51,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search an index: by text, filtered and steered by concept, each score explained."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         # The best record of each document, unless they are grouped otherwise.
         by = options.pop("group_by", None)
         if by == DOCUMENT or (by is None and opened.state.has_documents):

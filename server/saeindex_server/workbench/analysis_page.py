@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
+from saeindex.report.model import describe
 from saeindex.report.result import AnalysisResult
 from saeindex.search.query import Query
 from saeindex.types import shortened
@@ -79,9 +80,9 @@ class AnalysisPage(ABC, Generic[R]):
     def asked(self) -> Analysis[R]:
         """Return what is asked for."""
 
-    @abstractmethod
     def said(self, found: R) -> str:
         """Return what was found in a sentence or two."""
+        return " ".join(describe(found).summary)
 
     @abstractmethod
     def lists(self, found: R) -> list[tuple[str, list[Seen]]]:

@@ -15,12 +15,9 @@ from nicegui import core, ui
 from saeindex.errors import SaeIndexError
 from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
+from saeindex_server.workbench.analyses import ClusterPage, ComparePage, CorrelatePage, DriftPage
 from saeindex_server.workbench.asked import Asked
-from saeindex_server.workbench.cluster_page import ClusterPage
-from saeindex_server.workbench.compare_page import ComparePage
 from saeindex_server.workbench.concept_page import ConceptPage
-from saeindex_server.workbench.correlate_page import CorrelatePage
-from saeindex_server.workbench.drift_page import DriftPage
 from saeindex_server.workbench.search_page import SearchPage
 from saeindex_server.workbench.sessions import COOKIE, SECONDS, Sessions, token_of
 from saeindex_server.workbench.upload_page import UploadPage
