@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.cluster.axis import Encodes
     from saeindex.analysis.cluster.results import Verdict
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
@@ -60,7 +60,7 @@ SEED = 0
 
 
 def cluster(
-    collection: Encodes,
+    collection: IndexState,
     snapshot: Snapshot,
     axis: Axis | str | Mapping[str, object],
     rows: NDArray[np.int64] | None = None,
@@ -123,17 +123,17 @@ class _Grouped:
 
 
 def _grouped(
-    collection: Encodes, sample: CollectionSample, axis: Axis, known: NDArray[np.int64] | None, method: Method
+    state: IndexState, sample: CollectionSample, axis: Axis, known: NDArray[np.int64] | None, method: Method
 ) -> _Grouped:
     if method == "anchored":
-        evidence = gather(collection, sample, axis, known)
+        evidence = gather(state, sample, axis, known)
         settled = settle(evidence.whitened, evidence.start, known)
         verdict = judge(signs_of(evidence.whitened, settled, evidence.literal))
         placer = Placer.of(evidence.views, evidence.seen, settled.logits, sample)
         return _Grouped(settled.shares, verdict, placer)
     if not axis.has_texts:
         raise InvalidInputError("method 'interpembed'", "values without texts", "Describe every value.")
-    vectors, count = text_vectors(collection, axis), len(axis.values)
+    vectors, count = text_vectors(state, axis), len(axis.values)
     scores = memberships(interpembed_clusters(sample.present, sample.space, vectors, count), count)
     views, seen = Views.of(sample.rows)
     return _Grouped(scores, UNJUDGED, Placer.of(views, seen, scores, sample))

@@ -23,6 +23,7 @@ from saeindex.analysis.correlate.results import (
 )
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import LISTED, CorrelateOptions
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
 from saeindex.schema import Result
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
@@ -50,31 +50,24 @@ MIN_SUPPORT = 5
 def correlate_open(
     snapshot: Snapshot,
     other: Snapshot | None = None,
-    *,
-    level: LevelName = "typical",
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 100,
-    with_trivial: bool = False,
+    options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test all pairs of features of a text field, or of one field with those of ``other``.
 
-    ``rows`` selects records. Those with the same value of the metadata field ``unit`` count together as
-    one, and so do, across two fields, those with the same prompt. A feature counts in a record from
-    ``level`` on. Pairs need ``min_support`` records, observed or expected. The error rate ``alpha`` is the
-    false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
-    are listed each way, those with a weak label last; pairs that go together in mostly the same records as
-    a listed one are its ``related``. ``with_trivial`` keeps those that say nothing. InvalidInputError for
-    two snapshots of different records, or too few of them.
+    ``rows`` selects records. Those of one unit count together as one, and so do, across two fields, those
+    with the same prompt. The error rate is the false discovery rate over all pairs of features that have
+    enough records each. Pairs with a weak label come last; pairs that go together in mostly the same records
+    as a listed one are its ``related``. InvalidInputError for two snapshots of different records, or too few
+    of them.
     """
+    level, limit, alpha, method = options.level, options.limit or LISTED, options.alpha, options.method
+    min_support, with_trivial = options.min_support, options.with_trivial
     kept = aligned_rows(snapshot, other, rows)
     of_a = snapshot.listed_at(level)[kept]
     of_b = None if other is None else other.listed_at(level)[kept]
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
-    units = units_of(snapshot, other, kept, unit)
+    units = units_of(snapshot, other, kept, options.unit)
     tables, tested, removed = count_pairs(of_a, of_b, min_support, alpha, known, REASONS, units)
     p = tables.p_values()
     q = corrected(p, tested, method)

@@ -12,6 +12,7 @@ from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import LISTED_NAMED, CorrelateOptions
 from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
@@ -39,29 +39,26 @@ def correlate_named(
     other: Snapshot | None = None,
     encoder: TextEncoder | None = None,
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 1_000,
+    options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
 
     A concept whose ``field`` is that of ``other`` is looked for there. Where both of a pair are exact, the
     test is that of open pairs; else it is of Σ a b over the units that hold no example of either concept,
     against the sums if the weights b were assigned to units at random. No pair is left out as trivial,
-    because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`.
+    because the caller named them. ``rows`` are those of :func:`correlate_open`.
     """
+    limit, alpha, min_support = options.limit or LISTED_NAMED, options.alpha, options.min_support
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)
     found = [_of(readers, concept, kept) for concept in named]
-    units = units_of(snapshot, other, kept, unit)
+    units = units_of(snapshot, other, kept, options.unit)
     tables, p = pair_tables(found, pairs, units)
     # Pairs with few records are tested too: leaving them out would depend on the counts.
     is_large = np.maximum(tables.both, tables.expected) >= min_support
     p = np.where(is_large, p, 1.0)
-    q = corrected(p, len(p), method)
+    q = corrected(p, len(p), options.method)
     order = np.argsort(-np.abs(z_scores(found, pairs, units)), kind="stable")
     order = order[q[order] < alpha]
     is_together = tables.both[order] > tables.expected[order]
@@ -82,7 +79,7 @@ def correlate_named(
         not_comparable="" if is_large.any() else why,
         found=len(together) + len(apart),
         alpha=alpha,
-        method=method,
+        method=options.method,
         min_support=min_support,
         removed={},
         results=listed(together[:limit]),

@@ -25,6 +25,7 @@ from saeindex.analysis.correlate.results import (
 )
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import TriggerOptions
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
-    from saeindex.types import LevelName
 
 EXAMPLES = 5
 # The probability from which a record counts as having the behaviour.
@@ -50,26 +49,21 @@ def find_triggers(
     behaviour: NamedConcept | int,
     *,
     encoder: TextEncoder | None = None,
-    level: LevelName = "typical",
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 10,
+    options: TriggerOptions = TriggerOptions(unit=None),
 ) -> Triggers:
     """Return the concepts of prompts that are associated with a behaviour of the responses.
 
     ``behaviour`` is a feature or a :class:`NamedConcept` (its ``field`` does not count). Concepts that are
     the behaviour's own features, or of their family, are left out: a prompt's topic comes back in its
-    response. Concepts of fewer than ``min_support`` prompts are not tested. Responses to the same
-    prompt count together as one, or those with the same value of the metadata field ``unit``.
+    response. Responses to the same prompt count together as one, or those of the same unit.
     """
+    alpha, method, min_support = options.alpha, options.method, options.min_support
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     shown = ConceptReader(responses, encoder).membership(named).take(kept)
-    present = prompts.listed_at(level)[kept]
-    units = units_of(prompts, responses, kept, unit)
+    present = prompts.listed_at(options.level)[kept]
+    units = units_of(prompts, responses, kept, options.unit)
     tables, removed = _tables(present, shown.weights, named, prompts, units, min_support)
     is_counted = shown.is_exact and units.are_records
     p = tables.p_values() if is_counted else _p_of_weights(present, shown, tables, units)
@@ -78,7 +72,7 @@ def find_triggers(
     is_weak = prompts.space.has_weak_label[tables.a[findings]]
     ordered = findings[np.lexsort((-tables.evidence[findings], is_weak))]
     finder = _Finder(prompts, responses, kept, present, shown, named, units)
-    distinct = finder.distinct(tables, ordered, limit)
+    distinct = finder.distinct(tables, ordered, options.limit)
     chosen = np.array(list(distinct), np.int64)
     pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
     why = "" if len(tables) else f"no concept of the prompts is in {min_support} of them or more"
