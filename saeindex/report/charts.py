@@ -1,4 +1,4 @@
-"""Charts of a result: what all share, where labels stand, and one file of them (a page or an image)."""
+"""Charts of a result: what all share, and one file of them (a page or an image)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ WIDTH, LABEL_PIXELS = 620, 270
 # Characters to a line of a caption inside an image.
 CAPTION_CHARS = 108
 NOTHING = "Nothing was found, so there is nothing to draw."
-# Pixels: the height of a label, the width of a letter, and how far a label is from its mark.
-LINE, LETTER, GAP = 13.0, 6.2, 7.0
 # The width and height of a drawing.
 SVG_SIZE = re.compile(r'\b(?:width|height)="([\d.]+)"')
 # Draws every chart of a page, by its specification.
@@ -201,30 +199,3 @@ def rule_at(value: float, colour: str = INK, dash: Sequence[int] = (3, 3)) -> An
     """Return a vertical line at a value of the x axis."""
     chart = alt.Chart(inline([{"at": value}]))
     return chart.mark_rule(color=colour, strokeDash=list(dash)).encode(x="at:Q")
-
-
-def free_sides(
-    spots: Sequence[tuple[float, float]], labels: Sequence[str], order: Sequence[int], width: float
-) -> list[str]:
-    """Return for each mark the side where its label covers nothing: right, left, above, or "" for nowhere.
-
-    ``spots`` are pixels in a frame of this ``width``, from its top left; marks first in ``order`` choose
-    first.
-    """
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
-    sides = [""] * len(spots)
-    for place in order:
-        (x, y), wide = spots[place], LETTER * len(labels[place])
-        corners = {
-            "right": (x + GAP, y - LINE / 2),
-            "left": (x - GAP - wide, y - LINE / 2),
-            "above": (x - wide / 2, y - GAP - LINE),
-        }
-        for side, (left, top) in corners.items():
-            right, down = left + wide, top + LINE
-            covers = any(a < right and left < c and b < down and top < d for a, b, c, d in taken)
-            if left >= 0 and right <= width and not covers:
-                sides[place] = side
-                taken.append((left, top, right, down))
-                break
-    return sides

@@ -175,11 +175,11 @@ def _watched(
 
 def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
     """Return what the process needs to know of an index."""
-    store = whole.state.store
+    store, revision = whole.state.store, whole.state.revision
     if isinstance(store, IsolatedStore):
         manifest = whole.state.manifest.model_dump_json()
-        return [hosted.name, str(hosted.folder), None, whole.state.revision, store.layout, manifest]
-    return [hosted.name, hosted.place, hosted.url, whole.state.revision, None, ""]
+        return [hosted.name, str(hosted.folder), None, revision, store.layout, manifest]
+    return [hosted.name, hosted.place, hosted.url, revision, None, ""]
 
 
 def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:

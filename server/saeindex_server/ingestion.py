@@ -158,7 +158,9 @@ class Ingestion:
                 self._jobs.stopped(job.id, asdict(stopped.report))
             except RejectedError as error:
                 self._failures.pop(job.id, None)
-                self._jobs.finish(job.id, "failed", _told(job, error.report), _named(job, error))
+                do = "The others are written. Mend these and send them again, or give allow_rejects=true."
+                ours = RejectedError(f"add records to {job.index}", _by_line(job, error.found), do)
+                self._jobs.finish(job.id, "failed", _told(job, error.report), ours)
             except BaseException as error:
                 self._failed(job, error)
             else:
@@ -220,13 +222,7 @@ class Ingestion:
 
 def _told(job: Job, report: IndexingReport) -> dict[str, Any]:
     """Return a report as JSON, with the numbers of lines in place of the spooled file."""
-    return asdict(report) | {"reasons": [one.replace(f"{_spooled(job)}:", LINE) for one in report.reasons]}
-
-
-def _named(job: Job, error: RejectedError) -> RejectedError:
-    found = error.found.replace(f"{_spooled(job)}:", LINE)
-    do = "The others are written. Mend these and send them again, or give allow_rejects=true."
-    return RejectedError(f"add records to {job.index}", found, do)
+    return asdict(report) | {"reasons": [_by_line(job, one) for one in report.reasons]}
 
 
 def _has_room(place: Path) -> bool:
@@ -238,10 +234,11 @@ def _has_room(place: Path) -> bool:
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:
     """Yield the lines of the records that a job could not index, as NDJSON."""
-    for found in rejects_in(index.state.rejects_path, _spooled(job)):
-        found["position"] = found["position"].replace(f"{_spooled(job)}:", LINE)
+    for found in rejects_in(index.state.rejects_path, f"{job.id}.jsonl"):
+        found["position"] = _by_line(job, found["position"])
         yield (json.dumps(found) + "\n").encode()
 
 
-def _spooled(job: Job) -> str:
-    return f"{job.id}.jsonl"
+def _by_line(job: Job, text: str) -> str:
+    """Return what is said of records with the numbers of their lines, in place of the spooled file."""
+    return text.replace(f"{job.id}.jsonl:", LINE)

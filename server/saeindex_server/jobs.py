@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
-from saeindex.errors import NotFoundError, SaeIndexError, StorageError
+from saeindex.errors import SaeIndexError, StorageError
 from saeindex_server.keys import LOCAL
 from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
@@ -157,10 +157,6 @@ class Jobs:
         """Return a job."""
         row = self._database.row("SELECT * FROM jobs WHERE id = ?", identity)
         return None if row is None else self._read(row)
-
-    def unknown(self, identity: str) -> NotFoundError:
-        """Return the error of a job that is not there, or not for the key that asks."""
-        return NotFoundError(f"job {identity!r:.80}", "no job has this id, for this key", "See GET /v1/jobs.")
 
     def newest(self, key: str | None, limit: int, before: str | None, state: str | None) -> list[Job]:
         """Return the newest jobs of a key (None: of all), before that of an id."""
@@ -311,8 +307,7 @@ class Jobs:
         if changed.rowcount:
             self._cancelled.discard(job.id)
             self.spooled_file(job.id).unlink(missing_ok=True)
-        found = self.get(job.id)
-        return job if found is None else found
+        return self.get(job.id) or job
 
     @property
     def is_closed(self) -> bool:

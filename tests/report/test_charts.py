@@ -8,24 +8,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from html import unescape
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from saeindex.analysis.cluster.report import neighbour_layout
 from saeindex.errors import InvalidInputError
 from saeindex.report.charts import (
-    GAP,
-    LETTER,
-    LINE,
     charts_of,
-    free_sides,
     save_charts,
     unique_labels,
 )
@@ -138,23 +131,6 @@ def test_the_map_keeps_neighbours_together() -> None:
     squared_distances = ((positions[:, None] - positions) ** 2).sum(-1)
     np.fill_diagonal(squared_distances, np.inf)
     assert (found.codes[squared_distances.argmin(1)] == found.codes).mean() > 0.95
-
-
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
-def test_labels_next_to_marks_overlap_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
-    spots, labels = [(x, y) for x, y, _ in marks], [label for *_, label in marks]
-    sides = free_sides(spots, labels, range(len(marks)), 300)
-    boxes = []
-    for (x, y), label, side in zip(spots, labels, sides, strict=True):
-        wide = LETTER * len(label)
-        left = {"right": x + GAP, "left": x - GAP - wide, "above": x - wide / 2}.get(side)
-        top = y - GAP - LINE if side == "above" else y - LINE / 2
-        if left is not None:
-            boxes.append((left, top, left + wide, top + LINE))
-    for a, b in combinations(boxes, 2):
-        assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
-    for left, top, right, bottom in boxes:
-        assert not any(left < x < right and top < y < bottom for x, y in spots)
 
 
 def test_duplicate_labels_become_unique() -> None:

@@ -321,11 +321,9 @@ SHOWN = 15
 HEIGHT = 340
 # Smaller values of q are drawn as this one: they differ by rounding.
 SMALLEST_Q = 1e-300
-# Letters of a label beside a mark.
-LETTERS = 26
+# Letters of a label beside a mark, and marks of a side that have one.
+LETTERS, LABELLED = 26, 6
 SHAPES = ("circle", "triangle-up", "square", "diamond")
-# Sides of a mark: how its label is aligned there, and by how many pixels it is moved.
-SIDES = (("right", "left", 7, 0), ("left", "right", -7, 0), ("above", "center", 0, -13))
 
 
 def volcano(diff: Diff) -> Chart:
@@ -334,12 +332,16 @@ def volcano(diff: Diff) -> Chart:
     found = [one for one in diff if one.q <= diff.alpha]
     rows = [_row(each) for one in found for each in (one, *one.related)]
     families = [FAMILY[family] for family in diff.findings if any(one.family == family for one in found)]
-    across = _ends([row["points"] for row in rows], 0.0)
-    up = _ends([row["sure"] for row in rows], -log10(diff.alpha))
-    _place_labels(rows, across, up)
+    line = max([row["sure"] for row in rows]) * 14 / HEIGHT
+    for way in (1, -1):  # the largest and surest of each side have their names beside them, one to a line
+        named: list[float] = []
+        for row in sorted(rows, key=lambda row: -abs(row["points"]) * row["sure"]):
+            is_apart = all(abs(row["sure"] - other) > line for other in named)
+            if way * row["points"] > 0 and is_apart and len(named) < LABELLED:
+                named.append(row["sure"])
+                row["side"] = way
     base = alt.Chart(inline(rows), width=WIDTH, height=HEIGHT).encode(
-        x=alt.X("points:Q", title=_difference(groups), scale=alt.Scale(domain=across, nice=False)),
-        y=alt.Y("sure:Q", title="−log₁₀ q", scale=alt.Scale(domain=up, nice=False)),
+        x=alt.X("points:Q", title=_difference(groups)), y=alt.Y("sure:Q", title="−log₁₀ q")
     )
     shapes = alt.Scale(domain=families, range=SHAPES[: len(families)])
     dots = base.mark_point(filled=True, size=46, opacity=0.75).encode(
@@ -348,10 +350,10 @@ def volcano(diff: Diff) -> Chart:
         tooltip=_tooltip(groups),
     )
     labels = [
-        base.transform_filter(alt.datum.side == side)
-        .mark_text(fontSize=10.5, color=INK, align=align, dx=dx, dy=dy)
+        base.transform_filter(alt.datum.side == way)
+        .mark_text(fontSize=10.5, color=INK, align=align, dx=-7 * way)
         .encode(text="short:N")
-        for side, align, dx, dy in SIDES
+        for way, align in ((1, "right"), (-1, "left"))
     ]
     caption = (
         f"Each mark is a finding (q ≤ {diff.alpha:g}) or one related to it: the further from 0 the larger "
@@ -402,23 +404,6 @@ def _tooltip(groups: Sequence[str]) -> list[Any]:
     difference = ("points:Q", "difference (points)", "+.1f"), ("low:Q", "95 % from", "+.1f")
     names = ("label:N", "finding"), ("group:N", "more in")
     return charts.tooltip(*names, *shares, *difference, ("high:Q", "to", "+.1f"), ("q:Q", "q", ".2g"))
-
-
-def _ends(values: Sequence[float], inside: float) -> list[float]:
-    """Return the ends of an axis: all values and one that is to be ``inside``, with room."""
-    low, high = min(inside, *values), max(inside, *values)
-    room = 0.09 * (high - low) or 1.0
-    return [low - room, high + room]
-
-
-def _place_labels(rows: list[dict[str, Any]], x: list[float], y: list[float]) -> None:
-    """Choose the marks that get their label: the largest and surest first, where there is room."""
-    across, down = WIDTH / (x[1] - x[0]), HEIGHT / (y[1] - y[0])
-    spots = [((row["points"] - x[0]) * across, (y[1] - row["sure"]) * down) for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["points"]) * rows[place]["sure"])
-    sides = charts.free_sides(spots, [row["short"] for row in rows], order, WIDTH)
-    for row, side in zip(rows, sides, strict=True):
-        row["side"] = side
 
 
 @describe.register(Alert)
