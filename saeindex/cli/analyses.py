@@ -244,10 +244,6 @@ def cluster(
         list[str] | None,
         typer.Option(metavar="VALUE=ID", help="The id of a record that has a value. Repeatable."),
     ] = None,
-    assign_to: Annotated[
-        Path | None,
-        typer.Option(callback=ending("table"), help="Write the cluster of every record to this CSV file."),
-    ] = None,
 ) -> None:
     """Cluster records along one axis. Exits with 1 if the space cannot express the axis.
 
@@ -256,8 +252,6 @@ def cluster(
     found: Clustering = delivery.asked(
         index, "cluster", options, examples=read_examples(example or []) or None
     )
-    if assign_to is not None:
-        write_assignments(found, assign_to)
     delivery.deliver(found)
     if not found.verdict.expressible:
         raise typer.Exit(1)
@@ -270,13 +264,3 @@ def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
         value, record = _pair(text, f"--example {text!r}", "not VALUE=ID", "Write --example angry=doc-17.")
         found.setdefault(value, []).append(record)
     return found
-
-
-def write_assignments(found: Clustering, path: Path) -> None:
-    """Write a CSV file with the id, the cluster and the confidence of every record."""
-    from saeindex.files import replacing
-    from saeindex.report.result import write_csv
-
-    rows = found.tables()["assignments"]
-    with replacing(path) as draft:
-        write_csv({name: [row[name] for row in rows] for name in ("id", "cluster", "confidence")}, draft)
