@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.feedback import feature_ids
 from saeindex.cli.output import Json, Url, console, open_index, print_json, say
+from saeindex.cli.search import feature_ids
 from saeindex.errors import InvalidInputError, MismatchError
 
 if TYPE_CHECKING:

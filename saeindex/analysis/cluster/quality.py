@@ -140,7 +140,14 @@ def described_clusters(
     for value, name in enumerate(names):
         inside = np.flatnonzero(codes == value)
         lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
-        central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
+        edge, is_unsure = (
+            inside[np.argsort(lead, kind="stable")],
+            lead < (np.median(lead) if len(lead) else 0),
+        )
+        # The surest first, among them those nearest to their mean.
+        x = sample.rows.x[inside].astype(np.float64)
+        toward = x[~is_unsure].mean(0) if len(inside) else np.zeros(x.shape[1])
+        central = inside[np.lexsort((-(x @ toward), is_unsure))]
         concepts = key_concepts(snapshot.space, over[value], lift[value], lift[value] * usual)
         found.append(
             Cluster(
@@ -161,14 +168,6 @@ def _examples(
     snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[KeyConcept], shown: int
 ) -> tuple[Example, ...]:
     return examples_of(snapshot, rows[rows >= 0][:shown].tolist(), [one.feature for one in concepts])
-
-
-def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:
-    """Return the order of a cluster's records: the surest first, among them those nearest to their mean."""
-    x = sample.rows.x[inside].astype(np.float64)
-    mean = x[lead >= np.median(lead)].mean(0) if len(inside) else np.zeros(sample.rows.x.shape[1])
-    nearness = x @ mean
-    return np.lexsort((-nearness, lead < (np.median(lead) if len(lead) else 0.0)))
 
 
 def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubles) -> tuple[KeyConcept, ...]:

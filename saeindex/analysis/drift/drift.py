@@ -237,17 +237,16 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
             places = np.array([read(one) for one in column.values], np.float64)
         except (TypeError, ValueError):
             continue
-        return places, f"unit of {over}" if read is float and not _are_years(places) else "year"
+        known = places[np.isfinite(places)]
+        are_years = (
+            len(known) and (known % 1 == 0).all() and YEARS[0] <= known.min() <= known.max() <= YEARS[1]
+        )
+        return places, f"unit of {over}" if read is float and not are_years else "year"
     shown = ", ".join(str(one) for one in column.values[:5])
     raise InvalidInputError(
         f"a trend over {over}", f"values that have no order: {shown}",
         "Use a field of numbers or ISO dates, or give the order of its values.",
     )  # fmt: skip
-
-
-def _are_years(places: Doubles) -> bool:
-    known = places[np.isfinite(places)]
-    return bool(len(known) and (known % 1 == 0).all() and known.min() >= YEARS[0] and known.max() <= YEARS[1])
 
 
 def _compact_years(value: Any) -> float:
