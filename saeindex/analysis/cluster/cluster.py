@@ -60,7 +60,7 @@ SEED = 0
 
 
 def cluster(
-    collection: IndexState,
+    state: IndexState,
     snapshot: Snapshot,
     axis: Axis | str | Mapping[str, object],
     rows: NDArray[np.int64] | None = None,
@@ -88,12 +88,12 @@ def cluster(
     taken, known = _taken(asked, snapshot, rows)
     sample = axis_evidence(snapshot, taken, cache)
     if not asked.values:
-        asked = with_values(asked, sample, collection)
-    grouped = _grouped(collection, sample, asked, known, method)
+        asked = with_values(asked, sample, state)
+    grouped = _grouped(state, sample, asked, known, method)
     clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
     codes: list[int] = []
     if assign:
-        x = collection.encoder.encode_document(list(assign))
+        x = state.encoder.encode_document(list(assign))
         codes = grouped.placer.new(x, assign).tolist()
     assigned = tuple(clustering.names[code] for code in codes)
     return replace(clustering, left_out=len(given) - len(rows), assigned=assigned)

@@ -311,8 +311,8 @@ def confirmed(
     units = groups.pooled if design.units is None else design.units
     # All records of a unit are in the same half.
     in_first = (np.random.default_rng(options.seed).random(int(units.max(initial=0)) + 1) < 0.5)[units]
-    halves, least = (in_first, ~in_first), len(groups.names)
-    sizes = [np.bincount(groups.codes[side], minlength=least).min() for side in halves]
+    halves = in_first, ~in_first
+    sizes = [np.bincount(groups.codes[side], minlength=len(groups.names)).min() for side in halves]
     if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
     found, confirmed_by_family = [], {}
@@ -321,9 +321,8 @@ def confirmed(
             continue
         first, second = (_tested_on(side, test, groups, design, options) for side in halves)
         at, again = first.comparison, second.comparison
-        places = {
-            pair: at for at, pair in enumerate(zip(again.column.tolist(), again.group.tolist(), strict=True))
-        }
+        pairs = zip(again.column.tolist(), again.group.tolist(), strict=True)
+        places = {pair: place for place, pair in enumerate(pairs)}
         verdicts: dict[int | str, bool] = {}
         for place in first.found(options.alpha).tolist():
             column, group = int(at.column[place]), int(at.group[place])
