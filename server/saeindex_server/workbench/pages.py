@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
@@ -43,19 +42,13 @@ if TYPE_CHECKING:
 COOKIE, SECONDS, MOST = "saeindex-session", 12 * 3_600, 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
-    key: str
-    end: float
-
-
 class Sessions:
     """The sessions of a service, in memory: a restart ends them all."""
 
     def __init__(self, service: Service) -> None:
         """Begin without any."""
         self.service = service
-        self._known: OrderedDict[str, _Session] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     async def begin(self, key: str) -> str:
         """Return the token of a new session for a key; 401 if it is not valid."""
@@ -65,7 +58,7 @@ class Sessions:
         while len(self._known) >= MOST:
             self._known.popitem(last=False)
         token = secrets.token_urlsafe(32)
-        self._known[token] = _Session(key, time.monotonic() + SECONDS)
+        self._known[token] = key, time.monotonic() + SECONDS
         return token
 
     def end(self, token: str) -> None:
@@ -77,10 +70,8 @@ class Sessions:
         identity = uuid4().hex[:16]
         if not await self.service.needs_keys():
             return Access(self.service, LOCAL, identity)
-        session = self._known.get(token)
-        key = None
-        if session is not None and session.end > time.monotonic():
-            key = await self.service.verified(session.key)
+        text, end = self._known.get(token, ("", 0.0))
+        key = await self.service.verified(text) if end > time.monotonic() else None
         if key is None:
             self.end(token)
             raise Refusal(401, "a page", "no session, or one that has ended", "Log in with a key.")
@@ -175,22 +166,20 @@ def _frame(names: list[str], name: str, with_logout: bool, can_write: bool = Fal
         with ui.element("h1").classes("brand"):
             ui.link("saeindex", "/").classes("brand")
         if name:
-            ui.select(
-                names, value=name, on_change=lambda event: ui.navigate.to(f"/{quote(event.value)}")
-            ).props('dense borderless dark options-dense aria-label="index"')
+            chosen = ui.select(
+                names, value=name, on_change=lambda one: ui.navigate.to(f"/{quote(one.value)}")
+            )
+            chosen.props('dense borderless dark options-dense aria-label="index"')
             with ui.row().classes("no-wrap tabs"):
                 for said, path in {**TABS, **({"Add records": "add"} if can_write else {})}.items():
                     ui.link(said, f"/{quote(name)}/{path}".rstrip("/")).classes("tab")
         ui.space()
         dark = ui.dark_mode(None)
-        ui.button(icon="contrast", on_click=dark.toggle).props(
-            'flat dense round color=white aria-label="light or dark"'
-        )
+        toggle = ui.button(icon="contrast", on_click=dark.toggle)
+        toggle.props('flat dense round color=white aria-label="light or dark"')
         if with_logout:
-            ui.html(
-                '<form method="post" action="/logout"><button class="logout">Log out</button></form>',
-                sanitize=False,
-            )
+            form = '<form method="post" action="/logout"><button class="logout">Log out</button></form>'
+            ui.html(form, sanitize=False)
 
 
 @ui.page("/login")

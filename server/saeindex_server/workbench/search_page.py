@@ -173,17 +173,15 @@ class SearchPage:
                     ui.label(shortened(target, 18)).classes("target")
                     slider = ui.slider(min=-STRONGEST, max=STRONGEST, step=STEP, value=strength)
                     slider.props(f'aria-label="less or more {_safe(target)}"').classes("col")
-                    slider.on(
+                    moved = (
                         "update:model-value",
                         lambda event, one=target: self._steer(one, float(event.args)),
-                        throttle=THROTTLE,
                     )
-                    ui.label().bind_text_from(slider, "value", lambda value: f"{value:+g}").classes(
-                        "strength"
-                    )
-                    ui.button(icon="close", on_click=lambda _, one=target: self._remove(one)).props(
-                        'flat dense round size=sm aria-label="remove"'
-                    )
+                    slider.on(*moved, throttle=THROTTLE)
+                    shown = ui.label().classes("strength")
+                    shown.bind_text_from(slider, "value", lambda value: f"{value:+g}")
+                    close = ui.button(icon="close", on_click=partial(self._remove, target))
+                    close.props('flat dense round size=sm aria-label="remove"')
             added = ui.input(placeholder="a concept, and Enter").classes("w-full").props("dense")
 
             async def add() -> None:
