@@ -102,6 +102,11 @@ class SaeIndexError(Exception):
         self.asked, self.found, self.do = asked, found, do
         super().__init__(asked, found, do)
 
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """The name of its class and its three parts, of which :func:`rebuilt` makes it again."""
+        return type(self).__name__, self.asked, self.found, self.do
+
     def __str__(self) -> str:
         return f"{self.asked}: {self.found.rstrip('.')}. {self.do.rstrip('.')}."
 

@@ -24,7 +24,7 @@ def adapter(name: str) -> object:
 
 
 EXTRAS = {
-    "report": ("altair", "vl_convert", "jinja2", "networkx"),
+    "report": ("altair", "vl_convert", "jinja2"),
     "parquet": ("pyarrow",),
     "pandas": ("pandas",),
     "zstd": ("zstandard",),

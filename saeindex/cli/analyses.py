@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Delivery, ending
 from saeindex.cli.options import asks
-from saeindex.cli.output import Index, print_json, say
+from saeindex.cli.output import Index, Json, Url, answer, console, print_json
 from saeindex.errors import InvalidInputError
 from saeindex.operations.associations import ClusterAlong, Correlate, FindTriggers
 from saeindex.operations.differences import Describe, DiffGroups, DriftOver, Monitor
@@ -18,12 +19,91 @@ from saeindex.operations.differences import Describe, DiffGroups, DriftOver, Mon
 if TYPE_CHECKING:
     from saeindex.analysis.cluster.results import Clustering
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
+    from saeindex.report.result import AnalysisResult
+
+# Nothing could be compared, as asked: wrong use, as an empty group is.
+NOT_COMPARABLE = 2
+Options = dict[str, Any]
+
+
+def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
+    """Return an option callback that refuses files that cannot be written, or do not end in one of ``known``.
+
+    Any ending is accepted if none is given.
+    """
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            from saeindex.files import checked_suffix, writable
+
+            if known:
+                checked_suffix(path, known, what)
+            writable(path)
+        return path
+
+    return checked
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The options of every analysis: where the index is, and what is made of the result."""
+
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            callback=ending("table", ".csv", ".parquet"),
+            help="Write the tables: t.csv (or .parquet) makes t-concepts.csv, t-words.csv and so on.",
+        ),
+    ] = None
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            callback=ending("chart", ".html", ".png"),
+            help="Write the charts: .html (one file, works offline) or .png.",
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            callback=ending("report", ".html"), help="Write a page (.html) with method, findings and limits."
+        ),
+    ] = None
+    url: Url = None
+    as_json: Json = False
+
+    def asked(self, index: str, method: str, options: Options, **more: Any) -> Any:
+        """Return the result of an analysis of an index."""
+        from saeindex.index import FeatureIndex
+
+        with FeatureIndex.open(index, url=self.url) as opened:
+            return getattr(opened, method)(**options, **more)
+
+    def deliver(self, result: AnalysisResult, question: str = "", fails_empty: bool = True) -> None:
+        """Print a result and write the requested files; exit with 1 if nothing was found.
+
+        Where nothing could be compared the exit is 2. With ``fails_empty`` off, an empty result does not
+        exit: the caller decides.
+        """
+        files: list[Path] = [] if self.table is None else result.write_tables(self.table)
+        files += [] if self.plot is None else [result.write_charts(self.plot)]
+        files += [] if self.report is None else [result.write_report(self.report, question)]
+        written = [str(path) for path in files]
+        if self.as_json:
+            print_json(result.to_json() | ({"written": written} if written else {}))
+        else:
+            console().print(str(result), markup=False, soft_wrap=True)
+            for path in written:
+                console().print(f"wrote {path}", style="dim", markup=False)
+        if result.not_comparable and not len(result):
+            raise typer.Exit(NOT_COMPARABLE)
+        if fails_empty and not result.has_findings:
+            raise typer.Exit(1)
 
 
 @asks(DiffGroups, without=("groups", "other"))
 def diff(
     index: Index,
-    options: dict[str, Any],
+    options: Options,
     delivery: Delivery,
     group: Annotated[
         list[str] | None,
@@ -49,42 +129,29 @@ def diff(
     if other is not None and delivery.url is None and Path(other).resolve() == Path(index).resolve():
         do = "Name another index, or compare groups of this one with --a, --group or --by."
         raise InvalidInputError(f"--other {other}", "the index itself", do)
-    groups = dict(_group(text) for text in group) if group else None
+    do = "For example: --group old='metadata.year < 1990'."
+    groups = dict(_pair(text, f"--group {text}", "not NAME=CONDITION", do) for text in group or ()) or None
     writer = _writer(hypotheses, base_url, max_tokens)
     with ExitStack() as stack:
-        opened = stack.enter_context(FeatureIndex.open(index, url=delivery.url))
         second = stack.enter_context(FeatureIndex.open(other, url=delivery.url)) if other else None
-        found = opened.diff(**options, groups=groups, other=second, writer=writer)
+        found = delivery.asked(index, "diff", options, groups=groups, other=second, writer=writer)
     a, b, by = (options.get(name) for name in ("a", "b", "by"))
     compared = f"{a} against {b or 'all others'}" if a else by or other or ", ".join(groups or ())
     delivery.deliver(found, f"What differs: {compared}?")
 
 
-@asks(Describe, without=("records",))
-def describe(
-    index: Index,
-    options: dict[str, Any],
-    delivery: Delivery,
-    where: Annotated[str | None, typer.Option(help="Condition of the set: 'metadata.year >= 2015'.")] = None,
-    ids: Annotated[
-        list[str] | None, typer.Option("--id", help="Id of a record of the set. Repeatable.")
-    ] = None,
-) -> None:
-    """Show the distinctive concepts, words and themes of a set, and its central and odd records."""
-    from saeindex.index import FeatureIndex
-
-    chosen = where if where is not None else ids
-    if not chosen or (where is not None and ids):
-        raise InvalidInputError("a set to describe", "none, or two", "Give --where, or --id.")
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        found = opened.describe(chosen, **options)
-    delivery.deliver(found, f"What is distinctive of {where or 'this set'}?")
+def _pair(text: str, asked: str, found: str, do: str) -> tuple[str, str]:
+    """Return the two sides of NAME=VALUE."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or not value:
+        raise InvalidInputError(asked, found, do)
+    return name, value
 
 
 def _writer(model: str | None, base_url: str | None, max_tokens: int) -> HypothesisWriter | None:
+    if model is None and base_url is not None:
+        raise InvalidInputError(f"--base-url {base_url}", "no --hypotheses", "Give both, or neither.")
     if model is None:
-        if base_url is not None:
-            raise InvalidInputError(f"--base-url {base_url}", "no --hypotheses", "Give both, or neither.")
         return None
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.encoders.cache import EmbeddingCache
@@ -93,33 +160,34 @@ def _writer(model: str | None, base_url: str | None, max_tokens: int) -> Hypothe
     return HypothesisWriter(model, base_url=base_url, max_tokens=max_tokens, cache=replies)
 
 
-def _group(text: str) -> tuple[str, str]:
-    name, equals, condition = text.partition("=")
-    if not equals or not name.strip() or not condition.strip():
-        raise InvalidInputError(
-            f"--group {text}", "not NAME=CONDITION", "For example: --group old='metadata.year < 1990'."
-        )
-    return name.strip(), condition.strip()
+@asks(Describe, without=("records",))
+def describe(
+    index: Index,
+    options: Options,
+    delivery: Delivery,
+    where: Annotated[str | None, typer.Option(help="Condition of the set: 'metadata.year >= 2015'.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="Id of a record of the set. Repeatable.")
+    ] = None,
+) -> None:
+    """Show the distinctive concepts, words and themes of a set, and its central and odd records."""
+    chosen = where if where is not None else ids
+    if not chosen or (where is not None and ids):
+        raise InvalidInputError("a set to describe", "none, or two", "Give --where, or --id.")
+    found = delivery.asked(index, "describe", options, records=chosen)
+    delivery.deliver(found, f"What is distinctive of {where or 'this set'}?")
 
 
 @asks(DriftOver)
-def drift(
-    index: Index,
-    options: dict[str, Any],
-    delivery: Delivery,
-) -> None:
+def drift(index: Index, options: Options, delivery: Delivery) -> None:
     """Test which concepts and words drift over an ordered field. Exits with 1 if none does."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        found = opened.drift(**options)
-    delivery.deliver(found, f"What drifts over {options['over']}?")
+    delivery.deliver(delivery.asked(index, "drift", options), f"What drifts over {options['over']}?")
 
 
 @asks(Monitor, without=("reference", "window"))
 def monitor(
     index: Index,
-    options: dict[str, Any],
+    options: Options,
     delivery: Delivery,
     window: Annotated[
         str | None, typer.Option(help="Condition of the records to check: 'metadata.year >= 2015'.")
@@ -134,86 +202,56 @@ def monitor(
     ] = None,
 ) -> None:
     """Compare a window of records with a reference. Exits with 0 if unchanged, 1 with an alert."""
-    from saeindex.index import FeatureIndex
-
     if (reference is None) == (baseline is None) or (window is None and save_baseline is None):
         found = "two references" if reference and baseline else "no reference or no window"
         raise InvalidInputError("monitor", found, "Give --window, and --reference or --baseline.")
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        if save_baseline is not None and reference is not None:
-            kept = {name: one for name, one in options.items() if name in ("field", "level", "unit")}
-            opened.baseline(reference, **kept).save(save_baseline)
-        if window is None:
-            written = str(save_baseline)
-            print_json({"written": [written]}) if delivery.as_json else say(f"wrote {written}")
-            return
-        against: Any = baseline or reference
-        alert = opened.monitor(against, window, **options)
+    if save_baseline is not None and reference is not None:
+        kept = {name: one for name, one in options.items() if name in ("field", "level", "unit")}
+        delivery.asked(index, "baseline", kept, where=reference).save(save_baseline)
+    if window is None:
+        answer({"written": [str(save_baseline)]}, f"wrote {save_baseline}", delivery.as_json)
+        return
+    alert = delivery.asked(index, "monitor", options, reference=baseline or reference, window=window)
     delivery.deliver(alert, "What has changed?", fails_empty=False)
     if len(alert):
         raise typer.Exit(1)
 
 
 @asks(Correlate, concepts="concept", with_concepts="with_concept")
-def correlate(
-    index: Index,
-    options: dict[str, Any],
-    delivery: Delivery,
-) -> None:
+def correlate(index: Index, options: Options, delivery: Delivery) -> None:
     """Find concepts that occur together more often, or less often, than by chance.
 
     A concept is NAME=DESCRIPTION (further parts after semicolons: against: TEXT; share: 0.05),
     NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE.
     """
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        found = opened.correlate(**options)
     named = ", ".join(options.get("concepts", ()))
-    delivery.deliver(found, f"Which concepts occur with {named}?" if named else "")
+    question = f"Which concepts occur with {named}?" if named else ""
+    delivery.deliver(delivery.asked(index, "correlate", options), question)
 
 
 @asks(FindTriggers, arguments=("behaviour",))
-def triggers(
-    index: Index,
-    options: dict[str, Any],
-    delivery: Delivery,
-) -> None:
+def triggers(index: Index, options: Options, delivery: Delivery) -> None:
     """Find concepts of prompts that trigger a behaviour of the responses, with examples."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        found = opened.triggers(**options)
-    delivery.deliver(found)
-
-
-Examples = Annotated[
-    list[str] | None,
-    typer.Option("--example", metavar="VALUE=ID", help="The id of a record that has a value. Repeatable."),
-]
+    delivery.deliver(delivery.asked(index, "triggers", options))
 
 
 @asks(ClusterAlong, without=("examples",))
 def cluster(
     index: Index,
-    options: dict[str, Any],
+    options: Options,
     delivery: Delivery,
-    example: Examples = None,
-    assign_to: Annotated[
-        Path | None,
-        typer.Option(callback=ending("table"), help="Write the cluster of every record to this CSV file."),
+    example: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=ID", help="The id of a record that has a value. Repeatable."),
     ] = None,
 ) -> None:
     """Cluster records along one axis. Exits with 1 if the space cannot express the axis.
 
     Values can have descriptions: 'tone: angry = furious; calm = at ease'. With a name only, they are found.
     """
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=delivery.url) as opened:
-        found = opened.cluster(**options, examples=read_examples(example or ()) or None)
-    if assign_to is not None:
-        write_assignments(found, assign_to)
+    found: Clustering = delivery.asked(
+        index, "cluster", options, examples=read_examples(example or []) or None
+    )
     delivery.deliver(found)
     if not found.verdict.expressible:
         raise typer.Exit(1)
@@ -223,18 +261,6 @@ def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
     """Return record ids by value; InvalidInputError for a text that is not VALUE=ID."""
     found: dict[str, list[str]] = {}
     for text in given:
-        value, equals, record = text.partition("=")
-        if not equals or not value.strip() or not record.strip():
-            raise InvalidInputError(f"--example {text!r}", "not VALUE=ID", "Write --example angry=doc-17.")
-        found.setdefault(value.strip(), []).append(record.strip())
+        value, record = _pair(text, f"--example {text!r}", "not VALUE=ID", "Write --example angry=doc-17.")
+        found.setdefault(value, []).append(record)
     return found
-
-
-def write_assignments(found: Clustering, path: Path) -> None:
-    """Write a CSV file with the id, the cluster and the confidence of every record."""
-    from saeindex.files import replacing
-    from saeindex.report.result import write_csv
-
-    rows = found.tables()["assignments"]
-    with replacing(path) as draft:
-        write_csv({name: [row[name] for row in rows] for name in ("id", "cluster", "confidence")}, draft)

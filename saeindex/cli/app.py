@@ -180,12 +180,7 @@ def _warn(message: Any, category: type[Warning], *place: Any, **more: Any) -> No
 
 def _report(error: SaeIndexError) -> None:
     if "--json" in sys.argv:
-        described: dict[str, Any] = {
-            "error": type(error).__name__,
-            "asked": error.asked,
-            "found": error.found,
-            "do": error.do,
-        }
+        described = dict(zip(("error", "asked", "found", "do"), error.parts, strict=True))
         say(json.dumps(described), is_error=True)
     else:
         say(visible(f"Error: {error}"), is_error=True)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from saeindex.errors import InvalidInputError
 
@@ -17,16 +19,17 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, Record
 
-
-# The path that means standard input.
-STDIN = "-"
+Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random numbers.")]
 
 
 @contextmanager
 def files(paths: Sequence[str]) -> Iterator[str | list[str]]:
     """Yield one path or several, with standard input (``-``) as a file: JSON, JSON Lines or CSV."""
     with TemporaryDirectory(prefix="saeindex-") as folder:
-        found = [str(_stdin_in(Path(folder))) if path == STDIN else path for path in paths]
+        found = [str(_stdin_in(Path(folder))) if path == "-" else path for path in paths]
         yield found[0] if len(found) == 1 else found
 
 
@@ -54,9 +57,8 @@ def read_records(paths: list[str], text_field: str | None, limit: int | None) ->
         source = open_source(what, columns=Columns(text=text_field))
         records = list(islice((entry for entry in source if isinstance(entry, Record)), limit))
     if not records:
-        raise InvalidInputError(
-            f"texts in {', '.join(paths)}", "no records", "Give files that contain texts."
-        )
+        asked = f"texts in {', '.join(paths)}"
+        raise InvalidInputError(asked, "no records", "Give files that contain texts.")
     return records
 
 
@@ -68,10 +70,16 @@ def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> l
 def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
     """Return the embeddings (m, d) of texts, from the cache where possible, with a progress bar."""
     from saeindex.encoders.cache import EmbeddingCache
+
+    with followed("encoding", "docs", len(texts)) as bar:
+        return EmbeddingCache().embed(texts, encoder, bar.update)
+
+
+def followed(what: str, unit: str, total: int) -> Any:
+    """Return the progress bar of a step."""
     from saeindex.indexing.pipeline import progress_bar
 
-    with progress_bar("encoding", "docs", len(texts)) as bar:
-        return EmbeddingCache().embed(texts, encoder, bar.update)
+    return progress_bar(what, unit, total)
 
 
 def is_embeddings(paths: list[str]) -> bool:
@@ -86,13 +94,16 @@ def read_embeddings(path: str, limit: int | None = None) -> FloatArray:
     try:
         vectors: FloatArray = np.load(Path(path), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"embeddings in {path}", str(error), "Give a .npy file of numbers, one row per text."
-        ) from error
+        do = "Give a .npy file of numbers, one row per text."
+        raise InvalidInputError(f"embeddings in {path}", str(error), do) from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or not len(vectors):
-        raise InvalidInputError(
-            f"embeddings in {path}",
-            f"shape {vectors.shape} of {vectors.dtype}",
-            "Give a float array with one row per text.",
-        )
+        found = f"shape {vectors.shape} of {vectors.dtype}"
+        raise InvalidInputError(f"embeddings in {path}", found, "Give a float array with one row per text.")
     return vectors[:limit]
+
+
+def check_target(into: Path, is_space: bool) -> None:
+    """Raise InvalidInputError for a directory with other files; a space may replace a space."""
+    is_replaced = is_space and (into / "space.json").is_file()
+    if not is_replaced and into.exists() and not (into.is_dir() and not any(into.iterdir())):
+        raise InvalidInputError(f"--into {into}", "it contains other files", "Name a new directory.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,17 +59,20 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check this installation and, if given, every record of an index. Exits with 1 if anything is wrong."""
-    checks = list(_installation())
-    if index is not None:
-        checks += _index(index, url)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    checks = [
+        Check("packages", True, f"Python {platform.python_version()}, {versions}"),
+        _checked("encoder", _check_encoder),
+        _checked("store", _check_store),
+        *([] if index is None else _index(index, url)),
+    ]
+    is_well = all(check.is_well for check in checks)
     if as_json:
-        print_json({"well": all(c.is_well for c in checks), "checks": [asdict(c) for c in checks]})
-    else:
-        out = console()
-        for check in checks:
-            out.print("[green]ok[/]  " if check.is_well else "[red]BAD[/] ", end="")
-            out.print(f"{check.name:<10} {check.seen}", markup=False)
-    if not all(check.is_well for check in checks):
+        print_json({"well": is_well, "checks": [asdict(check) for check in checks]})
+    for check in [] if as_json else checks:
+        console().print("[green]ok[/]  " if check.is_well else "[red]BAD[/] ", end="")
+        console().print(f"{check.name:<10} {check.seen}", markup=False)
+    if not is_well:
         raise typer.Exit(1)
 
 
@@ -78,36 +81,22 @@ def _named(records: Sequence[str]) -> str:
     return ", ".join(repr(one) for one in records[:NAMED]) + more
 
 
-def _installation() -> Iterator[Check]:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    yield Check("packages", True, f"Python {platform.python_version()}, {versions}")
-    yield from _guarded("encoder", _check_encoder)
-    yield from _guarded("store", _check_store)
-
-
 def _index(name: str, url: str | None) -> list[Check]:
     from saeindex.index import FeatureIndex
 
+    parts = {"counts": _check_counts, "records": _check_records, "codes": _check_codes}
     try:
         with FeatureIndex.open(name, url=url, isolated=url is None) as index:
-            return [
-                check
-                for part, examine in (
-                    ("counts", _check_counts),
-                    ("records", _check_records),
-                    ("codes", _check_codes),
-                )
-                for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
-            ]
+            return [_checked(part, examine, index) for part, examine in parts.items()]
     except SaeIndexError as error:
         return [Check("index", False, str(error))]
 
 
-def _guarded(name: str, examine: Callable[[], tuple[bool, str]]) -> Iterator[Check]:
+def _checked(name: str, examine: Callable[..., tuple[bool, str]], *given: Any) -> Check:
     try:
-        yield Check(name, *examine())
+        return Check(name, *examine(*given))
     except SaeIndexError as error:
-        yield Check(name, False, str(error))
+        return Check(name, False, str(error))
 
 
 def _check_encoder() -> tuple[bool, str]:
@@ -164,14 +153,13 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
             elif mark := point.payload.get(DOCUMENT_HASH):
                 documents[point.payload[DOCUMENT], mark] += 1
     if unfit:
-        again = "Index them again, or delete these points"
-        return False, f"{len(unfit):,} points lack a part of a record: {_named(unfit)}. {again}"
+        lacking = f"{len(unfit):,} points lack a part of a record: {_named(unfit)}"
+        return False, f"{lacking}. Index them again, or delete these points"
     incomplete = list(dict.fromkeys(one for (one, mark), has in documents.items() if has != count_in(mark)))
     if incomplete:
-        why = "records of it were deleted, or a write was interrupted"
-        again = "`saeindex index` of the text writes all of it again"
         found_of = f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}"
-        return False, f"{found_of}: {why}. {again}"
+        why = "records of it were deleted, or a write was interrupted"
+        return False, f"{found_of}: {why}. `saeindex index` of the text writes all of it again"
     return True, f"all {counted(index.state.store.count(), 'record')} are complete"
 
 
@@ -183,11 +171,8 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored records again: vectors, codes and levels must come out the same."""
     import numpy as np
 
-    points = [
-        one
-        for one in index.state.store.scroll(limit=SAMPLE, with_vectors=[DENSE, SAE]).points
-        if _is_whole(one)
-    ]
+    scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=[DENSE, SAE]).points
+    points = [one for one in scrolled if _is_whole(one)]
     if not points:
         return True, "no records yet"
     stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])
@@ -209,11 +194,8 @@ def _coded_again(index: FeatureIndex, points: Sequence[Point]) -> list[dict[str,
     sentences = None
     if index.state.manifest.sentences != "off":
         spans = [spans_from(point.payload.get(SPANS, ())) for point in points]
-        texts = [
-            one
-            for point, own in zip(points, spans, strict=True)
-            for one in sentences_in(point.payload[TEXT], own)
-        ]
+        parts = [sentences_in(point.payload[TEXT], own) for point, own in zip(points, spans, strict=True)]
+        texts = [one for own in parts for one in own]
         vectors, rows = encode_distinct(index.encoder, texts)
         sentences = Sentences.of_texts(texts, vectors[rows], spans, is_stored=False)
     coded = Coded.of(index.space, dense, code, sentences)
@@ -228,13 +210,11 @@ def _differs(point: Point, again: Mapping[str, Any]) -> bool:
 
 def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
     """Return the evidence of concepts in percent, and 100 of each level of other features."""
-    named = [code // LEVEL_STRIDE for code in payload[CONCEPTS] if code % LEVEL_STRIDE == POSSIBLE]
-    free = {
-        divmod(code, LEVEL_STRIDE): 100 for code in payload[CONCEPTS] if code // LEVEL_STRIDE not in {*named}
-    }
-    return free | {
-        (feature, POSSIBLE): p for feature, p in zip(named, payload.get(EVIDENCE, ()), strict=False)
-    }
+    codes = payload[CONCEPTS]
+    named = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
+    free = (divmod(code, LEVEL_STRIDE) for code in codes if code // LEVEL_STRIDE not in {*named})
+    said = zip(((feature, POSSIBLE) for feature in named), payload.get(EVIDENCE, ()), strict=False)
+    return dict.fromkeys(free, 100) | dict(said)
 
 
 def _are_spans(point: Point, field: str) -> bool:

@@ -6,29 +6,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.output import Json, Url, answer, console, print_json, say
+from saeindex.cli.output import Json, Url, answer, console, open_index, print_json, say
 from saeindex.report.numbers import counted
-from saeindex.types import one_line, shortened, shown_label, visible
+from saeindex.types import one_line, shown_label, visible
 
 if TYPE_CHECKING:
     from saeindex.collection.records import MetadataField
-    from saeindex.index import FeatureIndex
 
 # Characters of an example of a field, and of a feature.
 EXAMPLE_CHARS, TEXT_CHARS = 40, 60
-INDEX = typer.Argument(help="The index.")
+Index = Annotated[str, typer.Argument(help="The index.")]
+Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
 
 
 def features(
-    index: Annotated[str, INDEX],
+    index: Index,
     phrase: Annotated[str, typer.Argument(help="A word or a phrase.")],
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Number of features.")] = 10,
     unnamed: Annotated[
@@ -38,16 +37,15 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Find the features that match a phrase."""
-    from saeindex.index import FeatureIndex
+    from saeindex.collection.records import EngineCounts
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         matches = opened.concepts.find(phrase, limit, unnamed=unnamed)
-        records = _records(opened, [match.id for match in matches])
+        engine = EngineCounts(opened.state.store, opened.space.n_features)
+        records = engine.frequencies(None, "present")[1].tolist()
         kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
-        found = [
-            {**asdict(match), "kind": kinds[match.id], "records": records[match.id]} for match in matches
-        ]
+        found = [{**asdict(one), "kind": kinds[one.id], "records": records[one.id]} for one in matches]
         print_json({"phrase": phrase, "features": found})
     else:
         from rich.table import Column, Table
@@ -59,51 +57,33 @@ def features(
             shown = Text(shown_label(match.label, match.is_weak))
             if match.description:
                 shown.append(f"\n{one_line(match.description, TEXT_CHARS)}", style="dim")
-            scores = f"{match.score:.2f}", _score(match.trust)
-            table.add_row(f"#{match.id}", shown, *scores, f"{records[match.id]:,}")
+            trust = "unknown" if match.trust is None else f"{match.trust:.2f}"
+            table.add_row(f"#{match.id}", shown, f"{match.score:.2f}", trust, f"{records[match.id]:,}")
         console().print(table)
     if not matches:
         raise typer.Exit(1)
 
 
 def feature(
-    index: Annotated[str, INDEX],
-    feature_id: Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")],
+    index: Index,
+    feature_id: Feature,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
-    from saeindex.index import FeatureIndex
+    from saeindex.concepts.feature_card import card_description
+    from saeindex.report.text import text_of
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         card = opened.concepts.card(feature_id)
     if as_json:
         print_json(card.to_json())
         return
-    present, typical, strong, possible = card.records_at_level
-    width = shutil.get_terminal_size().columns
-    say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
-    if card.description:
-        say(shortened(f"  {one_line(card.description, width)}", width))
-    for note in card.notes:
-        say(f"  {note}")
-    say(f"  {card.origin}")
-    say(
-        f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}, "
-        f"possible in {possible:,}"
-    )
-    say("  strongest in", dim=True)
-    for one in card.strongest:
-        strength = f"{one.activation:.3f}" if one.proof is None else f"{one.proof.evidence:.0%}"
-        text = one.text if one.proof is None else one.proof.sentence
-        say(shortened(f"    {strength}  {one.id}  {one_line(text, width)}", width))
-    say("  similar", dim=True)
-    for other in card.similar:
-        say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
+    console().print(text_of(card_description(card)), markup=False, soft_wrap=True)
 
 
 def info(
-    index: Annotated[str, INDEX],
+    index: Index,
     fields: Annotated[
         bool, typer.Option("--fields", help="Show the metadata fields: what they hold, and how many records.")
     ] = False,
@@ -111,9 +91,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show the contents and settings of an index."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         described = opened.info()
         found = opened.metadata_fields() if fields else None
     if found is not None:
@@ -149,39 +127,19 @@ def _print_fields(found: Sequence[MetadataField]) -> None:
     table = Table(named, "holds", "for example", "records", box=None, header_style="dim")
     for one in found:
         about = "about " if one.is_estimated else ""
-        examples = ", ".join(
-            json.dumps(value, ensure_ascii=False) for value in one.values[:3] or [one.example]
-        )
-        shown = one_line(examples, EXAMPLE_CHARS)
+        values = [json.dumps(value, ensure_ascii=False) for value in one.values[:3] or [one.example]]
+        shown = one_line(", ".join(values), EXAMPLE_CHARS)
         table.add_row(visible(one.field), " and ".join(one.kinds), shown, f"{about}{one.records:,}")
     console().print(table if found else "  no metadata")
-
-
-def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
-    """Return the number of records that have each feature."""
-    from saeindex.collection.records import EngineCounts
-
-    _, counts = EngineCounts(index.state.store, index.space.n_features).frequencies(None, "present")
-    return {feature: int(counts[feature]) for feature in features}
-
-
-def _score(score: float | None) -> str:
-    return "unknown" if score is None else f"{score:.2f}"
 
 
 app = typer.Typer(help="Rename and hide features in an index, here and nowhere else.", no_args_is_help=True)
 
 
-Index = Annotated[str, typer.Argument(help="The index.")]
-Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
-
-
 @app.command("list")
 def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
     """List what was renamed and hidden, the latest last."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         history = opened.concepts.history()
     if as_json:
         print_json({"history": [one.model_dump() for one in history]})
@@ -201,23 +159,19 @@ def rename(
     as_json: Json = False,
 ) -> None:
     """Give a feature a name of your own."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
-        opened.concepts.rename(feature, name)
-        _print(opened, feature, as_json)
+    _change(index, feature, url, as_json, "rename", name)
 
 
 @app.command()
 def hide(index: Index, feature: Feature, url: Url = None, as_json: Json = False) -> None:
     """Show a feature last, as one without a trusted name."""
-    _set_hidden(index, feature, True, url, as_json)
+    _change(index, feature, url, as_json, "hide", True)
 
 
 @app.command()
 def show(index: Index, feature: Feature, url: Url = None, as_json: Json = False) -> None:
     """Take back that a feature is hidden."""
-    _set_hidden(index, feature, False, url, as_json)
+    _change(index, feature, url, as_json, "hide", False)
 
 
 @app.command("export")
@@ -228,9 +182,7 @@ def export_names(
     as_json: Json = False,
 ) -> None:
     """Write your own names and hidden features to a file."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         opened.concepts.export(file)
     answer({"file": str(file)}, f"Wrote {file}.", as_json)
 
@@ -243,24 +195,17 @@ def import_names(
     as_json: Json = False,
 ) -> None:
     """Take over names and hidden features from a file; your other names stay."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         count = opened.concepts.import_names(file)
     text = f"{count:,} features have the names of {file}."
     answer({"file": str(file), "features": count}, text, as_json)
 
 
-def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_json: bool) -> None:
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
-        opened.concepts.hide(feature, is_hidden)
-        _print(opened, feature, as_json)
-
-
-def _print(opened: FeatureIndex, feature: str, as_json: bool) -> None:
-    number = opened.space.number(feature)
-    label = opened.space.labels[number]
+def _change(index: str, feature: str, url: str | None, as_json: bool, method: str, value: Any) -> None:
+    """Change a feature by a method of an index's concepts, and print what it is then."""
+    with open_index(index, url) as opened:
+        getattr(opened.concepts, method)(feature, value)
+        number = opened.space.number(feature)
+        label = opened.space.labels[number]
     described = {"feature": number, "label": label.text, "kind": label.kind, "is_weak": label.is_weak}
     answer(described, f"#{number} {shown_label(label.text, label.is_weak)}", as_json)

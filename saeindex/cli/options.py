@@ -83,7 +83,9 @@ def asks(
             for one in signature(command).parameters.values()
             if one.name != "options" and one.name not in bundles
         ]
-        own += [one for kind in bundles.values() for one in _parameters(kind)]
+        for kind in bundles.values():
+            typed = get_type_hints(kind, include_extras=True)
+            own += [one.replace(annotation=typed[one.name]) for one in signature(kind).parameters.values()]
         added = [one.parameter(one.name in arguments) for one in listed]
 
         @wraps(command)
@@ -106,12 +108,6 @@ def asks(
         return called  # type: ignore[return-value]
 
     return made
-
-
-def _parameters(kind: type) -> list[Parameter]:
-    """Return the fields of a data class as parameters."""
-    hints = get_type_hints(kind, include_extras=True)
-    return [one.replace(annotation=hints[one.name]) for one in signature(kind).parameters.values()]
 
 
 def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> Iterator[_Option]:
@@ -137,15 +133,13 @@ def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> 
 
 def _help(about: Any) -> str:
     """Return what an option does, what may be chosen, and its default."""
-    choices = [value for one in _leaves(about.annotation) for value in _literals(one)]
+    kinds = [
+        kind for one in _leaves(about.annotation) for kind in ([*get_args(one)] if _is_list(one) else [one])
+    ]
+    choices = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
     default = about.default if isinstance(about.default, PLAIN) else None
     said = f" [{', '.join(choices)}]" if choices else ""
     return f"{about.description}{said}" + ("" if default in (None, "", False) else f" [default: {default}]")
-
-
-def _literals(kind: Any) -> tuple[str, ...]:
-    kinds = [*get_args(kind)] if _is_list(kind) else [kind]
-    return tuple(value for one in kinds if get_origin(one) is Literal for value in get_args(one))
 
 
 def _nested_in(about: Any) -> Any:
@@ -210,8 +204,13 @@ def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, 
     for option, value in values.items():
         if value is None or value == [] or (value == "" and not option.is_required):
             continue
-        is_json = option.is_json or (option.may_be_json and value.lstrip().startswith(("{", "[")))
-        read = _json_of(option, value) if is_json else value
+        read = value
+        if option.is_json or (option.may_be_json and value.lstrip().startswith(("{", "["))):
+            try:
+                read = json.loads(value)
+            except ValueError as error:
+                do = 'Give JSON such as {"must": [{"key": "metadata.year", "range": {"gte": 2015}}]}.'
+                raise InvalidInputError(option.flag, f"it is not JSON: {error}", do) from None
         if len(option.place) == 1:
             found[option.place[0]] = read
             continue
@@ -223,22 +222,10 @@ def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, 
             wanted = option.flag.removesuffix(f"-{inner.replace('_', '-')}")
             do = f"Give {wanted}, or leave {option.flag} out."
             raise InvalidInputError(f"{option.flag} {value}", f"no {wanted}", do)
-        found[field] = _with(found[field], option, inner, read)
+        whole = found[field]
+        known = {} if option.first is None else {option.first: whole}
+        found[field] = {**(whole if isinstance(whole, dict) else known), inner: read}
     return found
-
-
-def _with(whole: Any, option: _Option, inner: str, value: Any) -> dict[str, Any]:
-    """Return an option as an object with a further field."""
-    known = whole if isinstance(whole, dict) else {} if option.first is None else {option.first: whole}
-    return {**known, inner: value}
-
-
-def _json_of(option: _Option, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        do = 'Give JSON such as {"must": [{"key": "metadata.year", "range": {"gte": 2015}}]}.'
-        raise InvalidInputError(option.flag, f"it is not JSON: {error}", do) from None
 
 
 def _as_typed(error: SaeIndexError, options: Sequence[_Option]) -> SaeIndexError:

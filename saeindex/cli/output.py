@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from saeindex.search.explain import Comparison, Difference, Explanation
-    from saeindex.search.facets import ConceptFacet, Exclusion
+    from saeindex.index import FeatureIndex
+    from saeindex.search.explain import Explanation
     from saeindex.search.hits import Hit, Hits
     from saeindex.types import Part
 
@@ -51,6 +51,13 @@ SMALL = 0.01  # the share of a score below which a part is not shown by itself
 
 # A value, its name, and the colour of its bar.
 Row = tuple[float, str, str]
+
+
+def open_index(index: str, url: str | None) -> FeatureIndex:
+    """Open an index; the library is loaded by the commands that need it."""
+    from saeindex.index import FeatureIndex
+
+    return FeatureIndex.open(index, url=url)
 
 
 def console() -> Console:
@@ -109,7 +116,12 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
     title, _, rest = readable(hit.text).partition("\n")
     scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
     _print_line(out, Text.assemble(*scored, (shortened(title, 88), "bold")))
-    details = " · ".join([shortened(hit.id, 96), *_scalars(hit), *_steered(hit)])
+    fields = [f"{key}={value}" for key, value in hit.metadata.items() if isinstance(value, str | int | float)]
+    details = " · ".join([shortened(hit.id, 96), *(shortened(one, 60) for one in fields)])
+    if hit.steered is not None:
+        rank_before = hit.steered.rank_before
+        was = "beyond 1,000" if rank_before is None else rank_before
+        details += f" · rank {hit.steered.rank_after}, unsteered {was}"
     _print_line(out, Text(f"            {details}", "dim"))
     if rest.strip() and hit.explanation is None:
         _print_line(out, Text(f"            {one_line(rest, 96)}"))
@@ -131,39 +143,13 @@ def _print_line(out: Console, line: Text) -> None:
     out.print(line, no_wrap=True, overflow=overflow, crop=out.is_terminal)
 
 
-def print_facets(out: Console, facets: Sequence[ConceptFacet]) -> None:
-    """Print the concepts that are more frequent in the results than in the index."""
-    out.print("\nMore frequent in these results than in the index", style="bold")
-    for facet in facets:
-        also = f"  (with {', '.join(f'#{i}' for i in facet.features[1:])})" if facet.features[1:] else ""
-        share = f"{facet.count:>5,}  {facet.share:>4.0%} against {facet.index_share:.1%}"
-        out.print(f"  {share}  {facet.shown}{also}", markup=False, no_wrap=True, overflow="ellipsis")
-    if not facets:
+def print_listed(out: Console, title: str, lines: Sequence[str]) -> None:
+    """Print a title and what there is under it, a line each."""
+    out.print(f"\n{title}", style="bold")
+    for line in lines:
+        out.print(f"  {line}", markup=False, no_wrap=True, overflow="ellipsis")
+    if not lines:
         out.print("  no concept", style="dim")
-
-
-def print_suggestions(out: Console, suggestions: Sequence[Exclusion]) -> None:
-    """Print the concepts that a --where could exclude."""
-    out.print("\nIn a part of the results, but not in the query", style="bold")
-    for each in suggestions:
-        line = f"  --where '{each.clause}'  removes {each.removes:,}: {each.facet.shown}"
-        out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
-    if not suggestions:
-        out.print("  no concept", style="dim")
-
-
-def _steered(hit: Hit) -> list[str]:
-    """Return the ranks of the hit with and without steering, as text."""
-    if hit.steered is None:
-        return []
-    before = hit.steered.rank_before
-    return [f"rank {hit.steered.rank_after}, unsteered {'beyond 1,000' if before is None else before}"]
-
-
-def _scalars(hit: Hit) -> list[str]:
-    """Return the metadata fields that are no lists or objects, each shortened."""
-    fields = [f"{key}={value}" for key, value in hit.metadata.items() if isinstance(value, str | int | float)]
-    return [shortened(shown, 60) for shown in fields]
 
 
 def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -> None:
@@ -176,36 +162,11 @@ def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -
         if source.explanation is not None:
             out.print(Text(f"{' ' * indent}{source.name}, rank {source.rank}", "bold"))
             print_explanation(out, source.explanation, indent + 2)
-    if explanation.clauses:
-        print_clauses(out, explanation, indent)
-
-
-def print_clauses(out: Console, explanation: Explanation, indent: int = 7) -> None:
-    """Print the clauses of the where expression, each marked as matched or not."""
-    from rich.text import Text
-
     for clause in explanation.clauses:
         mark, style = ("✓", "green") if clause.matched else ("✗", "dim")
         by = ", ".join(f"#{feature}" for feature in clause.features)
         shown = f"{' ' * indent}{mark} {clause.text}" + (f"  ({by})" if by else "")
         out.print(Text(shown, style), no_wrap=True, overflow="ellipsis")
-
-
-def print_comparison(out: Console, comparison: Comparison, indent: int = 2) -> None:
-    """Print why one hit ranks above another: one bar per difference, positive if it favours the first."""
-    from rich.text import Text
-
-    header = f"{comparison.a} {comparison.score_a:.4f}  against  {comparison.b} {comparison.score_b:.4f}"
-    out.print(Text(f"{' ' * indent}{header}", "bold"))
-    shown, rest = comparison.differences[:SHOWN_PARTS], comparison.differences[SHOWN_PARTS:]
-    rows = [(part.value, f"{part.shown}  {_both(part)}", "green") for part in shown]
-    if rest:
-        rows.append((sum(part.value for part in rest), f"{len(rest)} further parts", "dim"))
-    print_bars(out, rows, indent)
-    out.print(Text(f"{' ' * (indent - 1)}={comparison.total:+.4f}", "bold"))
-    for name, source in comparison.sources.items():
-        out.print(Text(f"{' ' * indent}{name}", "bold"))
-        print_comparison(out, source, indent + 2)
 
 
 def print_bars(out: Console, rows: Sequence[Row], indent: int) -> None:
@@ -244,7 +205,3 @@ def _row(part: Part) -> Row:
     is_plain = part.kind in ("source", "unnamed")
     name = part.label if is_plain else f"{part.kind}: {part.label}"
     return part.value, name, "cyan" if part.kind == "source" else "dim"
-
-
-def _both(part: Difference) -> str:
-    return f"{part.a:+.4f} | {part.b:+.4f}"

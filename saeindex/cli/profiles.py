@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.feedback import feature_ids
-from saeindex.cli.output import Json, Url, console, print_json, say
+from saeindex.cli.output import Json, Url, console, open_index, print_json, say
+from saeindex.cli.search import feature_ids
 from saeindex.errors import InvalidInputError, MismatchError
 
 if TYPE_CHECKING:
@@ -31,18 +31,14 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a profile on records and save it. Apply it with --steer '+profile:NAME:0.5'."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         _print(opened, opened.profiles.fit(name, like or (), unlike or (), describe), as_json)
 
 
 @app.command("list")
 def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
     """List the profiles of an index."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         found = [_summary(opened, name) for name in opened.profiles.names()]
     if as_json:
         print_json({"profiles": found})
@@ -57,9 +53,7 @@ def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
 @app.command()
 def show(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
     """Show a profile as the concepts of its direction."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         _print(opened, opened.profiles.get(name), as_json)
 
 
@@ -77,19 +71,15 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Set weights of concepts in a profile."""
-    from saeindex.index import FeatureIndex
-
     edits = dict(_edit(change) for change in changes)
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         _print(opened, opened.profiles.edit(name, edits), as_json)
 
 
 @app.command()
 def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
     """Delete a profile."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         opened.profiles.delete(name)
         left = opened.profiles.names()
     if as_json:

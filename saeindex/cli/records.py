@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import SENTENCE_CHARS, Json, Sentences, Url, answer, print_json, say
+from saeindex.cli.output import SENTENCE_CHARS, Json, Sentences, Url, answer, open_index, print_json, say
 from saeindex.errors import InvalidInputError
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -17,7 +17,6 @@ from saeindex.types import one_line, shown_label, visible
 if TYPE_CHECKING:
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
-
 INDEX = typer.Argument(help="The index.")
 Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.year >= 2015'.")]
 SHOWN_CONCEPTS, SHOWN_EXAMPLES = 12, 3
@@ -33,17 +32,14 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Show records: text, metadata and concepts. Exits with 1 if an id is absent."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         found = opened.get(ids, documents=documents, include=["concepts"])
     missing = _missing(found, ids, documents)
     if as_json:
         print_json({"records": [record.to_json(["concepts"]) for record in found], "missing": missing})
-    else:
-        for record in found:
-            _print(record)
-        _say_missing(missing)
+    for record in () if as_json else found:
+        _print(record)
+    _say_missing(() if as_json else missing)
     if missing:
         raise typer.Exit(1)
 
@@ -62,12 +58,10 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete records by id or document, or all that match. Exits with 1 if there is nothing to delete."""
-    from saeindex.index import FeatureIndex
-
     if sum(given is not None for given in (ids, documents, where)) != 1:
         raise InvalidInputError("delete", "no or several ways to select", "Give --id, --document or --where.")
     missing: list[str] = []
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         if where is not None:
             count = opened.count(where)
             if not as_json:
@@ -82,7 +76,7 @@ def delete(
         _warn(opened, where, count)
     text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
     answer({"deleted": deleted, "missing": missing}, text, as_json)
-    _say_missing(missing if not as_json else ())
+    _say_missing(() if as_json else missing)
     if not deleted:
         raise typer.Exit(1)
 
@@ -99,17 +93,13 @@ def export(
 ) -> None:
     """Write records to a file. Exits with 1 if no record matches."""
     from saeindex.collection.stored import checked_parts
-    from saeindex.index import FeatureIndex
 
     parts = checked_parts([name.strip() for name in include.split(",") if name.strip()])
-    with FeatureIndex.open(index, url=url) as opened:
+    with open_index(index, url) as opened:
         count = opened.export(to, where, include=parts)
         _warn(opened, where, count)
-    text = (
-        f"{visible(str(to))}: {counted(count, 'record')}"
-        if count
-        else "Nothing was written: no record matches."
-    )
+    text = f"{visible(str(to))}: {counted(count, 'record')}"
+    text = text if count else "Nothing was written: no record matches."
     answer({"exported": count, "file": str(to) if count else None}, text, as_json)
     if not count:
         raise typer.Exit(1)

@@ -1,31 +1,117 @@
-"""``saeindex search``."""
+"""``saeindex search``, and feedback of a property search: printed, read, accepted and rejected."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.feedback import Accept, FeedbackFile, Reject, judged, print_feedback, read_feedback
 from saeindex.cli.options import asks
 from saeindex.cli.output import (
     Index,
     Json,
     Url,
     console,
-    print_comparison,
-    print_facets,
+    open_index,
     print_hits,
     print_json,
-    print_suggestions,
+    print_listed,
 )
 from saeindex.config import DOCUMENT
+from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.operations.operation import written
 from saeindex.search.query import GroupBy, Query
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saeindex.concepts.feedback import Feedback
     from saeindex.index import FeatureIndex
     from saeindex.search.hits import Hits
+    from saeindex.search.query import Query
+
+
+SHOWN_CONCEPTS, SHOWN_WORDS = 6, 8
+MAX_FEEDBACK_CHARS = 10_000_000
+
+FeedbackFile = Annotated[
+    str | None,
+    typer.Option("--feedback", metavar="FILE", help="An earlier search, of its --json output; - is stdin."),
+]
+Ids = list[str] | None
+Accept = Annotated[Ids, typer.Option(metavar="ID", help="Inferred concept to keep; searches again.")]
+Reject = Annotated[Ids, typer.Option(metavar="ID", help="Inferred concept to drop; searches again.")]
+
+
+def read_feedback(path: str | None) -> Feedback | None:
+    """Return the feedback of a JSON file: feedback alone, or the output of a search with ``--json``."""
+    if path is None:
+        return None
+    from saeindex.concepts.feedback import Feedback
+
+    asked = f"--feedback {path}"
+    if path != "-" and not Path(path).is_file():
+        raise NotFoundError(asked, "no such file", "Give a JSON file, or - for stdin.")
+    text = ""
+    try:
+        with sys.stdin if path == "-" else Path(path).open(encoding="utf-8") as file:
+            text = file.read(MAX_FEEDBACK_CHARS + 1)
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        found = "the file is too large" if len(text) > MAX_FEEDBACK_CHARS else f"not JSON: {error}"
+        raise InvalidInputError(asked, found, "Give the output of a search with --json.") from error
+    if isinstance(given, dict) and "hits" in given:
+        given = given.get("feedback")
+    return Feedback.read(given)
+
+
+def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Sequence[str]) -> Query:
+    """Return ``query`` without its page, with verdicts on the concepts that it infers."""
+    accepted, rejected = (feature_ids(given) for given in (accept, reject))
+    if both := sorted({*accepted} & {*rejected}):
+        raise InvalidInputError(f"--accept and --reject #{both[0]}", "both", "Use only one of them.")
+    feedback = index.plan(query).feedback
+    if feedback is None:
+        do = "Give --property, --like or --feedback."
+        raise InvalidInputError("--accept and --reject", "no property search", do)
+    # If examples are given beside a text alone, the inferred feedback contains the text already.
+    is_described = query.property is not None or query.feedback is not None
+    return replace(
+        query, text=query.text if is_described else "", property=None, against=(), like=(), unlike=(),
+        feedback=feedback.accept(*accepted).reject(*rejected),
+    )  # fmt: skip
+
+
+def feature_ids(given: Sequence[str]) -> list[int]:
+    """Return the feature ids of texts such as ``1041`` or ``#1041``."""
+    digits = [text.removeprefix("#") for text in given]
+    for text in digits:
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise InvalidInputError(f"feature {text!r}", "not a number", "Find one with `saeindex features`.")
+    return [int(text) for text in digits]
+
+
+def print_feedback(out: Console, feedback: Feedback) -> None:
+    """Print the concepts and words of the largest weights, in two lines."""
+    from rich.text import Text
+
+    concepts = [
+        f"#{c.id} {shown_label(c.label, c.is_weak)} {c.weight:+.2f}"
+        + (f" ({c.verdict})" if c.verdict else "")
+        for c in feedback.concepts[:SHOWN_CONCEPTS]
+    ]
+    words = [f"{word.word} {word.weight:+.2f}" for word in feedback.words[:SHOWN_WORDS]]
+    for name, shown in (("concepts", "; ".join(concepts)), ("words", ", ".join(words))):
+        if shown:
+            line = Text.assemble((f"Inferred {name}: ", "bold"), shown, style="dim")
+            out.print(line, no_wrap=True, overflow="ellipsis")
+
 
 Compare = Annotated[
     tuple[str, str] | None,
@@ -53,13 +139,23 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search an index: by text, filtered and steered by concept, each score explained."""
-    from saeindex.index import FeatureIndex
-
-    with FeatureIndex.open(index, url=url) as opened:
-        query = Query(**_grouped(opened, options), feedback=read_feedback(feedback_file))
+    with open_index(index, url) as opened:
+        # The best record of each document, unless they are grouped otherwise.
+        by = options.pop("group_by", None)
+        if by == DOCUMENT or (by is None and opened.state.has_documents):
+            options["group_by"] = GroupBy(DOCUMENT, size=1)
+        elif by not in (None, "none"):
+            options["group_by"] = by
+        query = Query(**options, feedback=read_feedback(feedback_file))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         hits = opened.search(query)
-        further = _further(opened, query, facets, suggest, compare)
+        further: dict[str, Any] = {}  # by their names in the JSON
+        if facets:
+            further["facets"] = opened.concepts.facets(query)
+        if suggest:
+            further["suggestions"] = opened.concepts.exclusions(query)
+        if compare is not None:
+            further["comparison"] = opened.compare(query, *compare)
         if analyze:
             further["analysis"] = opened.plan(query, analyze=True)
     if as_json:
@@ -68,28 +164,6 @@ def search(
         _print(hits, further, plan)
     if not hits:
         raise typer.Exit(1)
-
-
-def _grouped(index: FeatureIndex, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a query for the best record of each document, unless they group otherwise."""
-    given = options.get("group_by")
-    if (given is None and index.state.has_documents) or given == DOCUMENT:
-        return {**options, "group_by": GroupBy(DOCUMENT, size=1)}
-    return {name: value for name, value in options.items() if value != "none" or name != "group_by"}
-
-
-def _further(
-    index: FeatureIndex, query: Any, facets: bool, suggest: bool, compare: tuple[str, str] | None
-) -> dict[str, Any]:
-    """Return the requested results besides hits, by their names in the JSON output."""
-    further: dict[str, Any] = {}
-    if facets:
-        further["facets"] = index.concepts.facets(query)
-    if suggest:
-        further["suggestions"] = index.concepts.exclusions(query)
-    if compare is not None:
-        further["comparison"] = index.compare(query, *compare)
-    return further
 
 
 def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
@@ -104,30 +178,33 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     if not hits:
         out.print(_why_none(hits.plan.query), markup=False)
     if "facets" in further:
-        print_facets(out, further["facets"])
+        facets = [
+            f"{one.count:>5,}  {one.share:>4.0%} against {one.index_share:.1%}  {one.shown}"
+            + (f"  (with {', '.join(f'#{i}' for i in one.features[1:])})" if one.features[1:] else "")
+            for one in further["facets"]
+        ]
+        print_listed(out, "More frequent in these results than in the index", facets)
     if "suggestions" in further:
-        print_suggestions(out, further["suggestions"])
+        found = [
+            f"--where '{one.clause}'  removes {one.removes:,}: {one.facet.shown}"
+            for one in further["suggestions"]
+        ]
+        print_listed(out, "In a part of the results, but not in the query", found)
     if "comparison" in further:
-        out.print()
-        print_comparison(out, further["comparison"])
+        out.print(f"\n{further['comparison']}", markup=False, soft_wrap=True)
 
 
 def _why_none(query: Query) -> str:
     """Return why a search has no hits, as far as its options say."""
     groups = query.grouping
-    needed = [
-        text
-        for is_asked, text in (
-            (query.where is not None, "matches --where (try a wider one, or see --plan)"),
-            (query.query_filter is not None, "matches --filter"),
-            (bool(query.exclude), "is left by --exclude"),
-            (groups is not None and groups.field != DOCUMENT, f"has {groups and groups.field} (--group-by)"),
-            (
-                query.score_threshold is not None,
-                f"scores {query.score_threshold} or more (--score-threshold)",
-            ),
-            (query.offset > 0, f"comes after the first {query.offset:,} (--offset)"),
-        )
-        if is_asked
-    ]
+    where, threshold, offset = query.where, query.score_threshold, query.offset
+    reasons = {
+        "matches --where (try a wider one, or see --plan)": where is not None,
+        "matches --filter": query.query_filter is not None,
+        "is left by --exclude": bool(query.exclude),
+        f"has {groups and groups.field} (--group-by)": groups is not None and groups.field != DOCUMENT,
+        f"scores {threshold} or more (--score-threshold)": threshold is not None,
+        f"comes after the first {offset:,} (--offset)": offset > 0,
+    }
+    needed = [text for text, is_asked in reasons.items() if is_asked]
     return f"No record {' and '.join(needed)}." if needed else "The index has no records."

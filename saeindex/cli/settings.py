@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
@@ -35,8 +34,7 @@ MAX_BYTES = 100_000
 COMMANDS = {"space": {"index"}, "limit": {"search"}, "where_level": {"search"}}
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A setting: its value (None if nothing sets it), where that comes from, and what it does."""
 
     name: str
@@ -44,18 +42,26 @@ class Setting:
     source: str
     help: str
 
+    @property
+    def shown(self) -> Any:
+        """The value without a password in a URL."""
+        if self.name != "url" or self.value is None:
+            return self.value
+        parts = urlsplit(self.value)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
 
 def settings(as_json: Json = False) -> None:
     """Print the settings that are in force, and where each comes from."""
     found = settings_in_force()
     if as_json:
-        print_json({one.name: {"value": _shown(one), "source": one.source} for one in found})
+        print_json({one.name: {"value": one.shown, "source": one.source} for one in found})
         return
     from rich.table import Table
 
     table = Table("setting", "value", "from", "what it does", box=None)
     for one in found:
-        table.add_row(one.name, str(_shown(one) if one.value is not None else ""), one.source, one.help)
+        table.add_row(one.name, "" if one.value is None else str(one.shown), one.source, one.help)
     console().print(table)
 
 
@@ -67,19 +73,15 @@ def default_map(commands: Mapping[str, Any]) -> dict[str, Any]:
     for name, variable in (("cache", CACHE_VARIABLE), ("precision", PRECISION_VARIABLE)):
         if value := known.pop(name, None):
             os.environ[variable] = value
-    return _defaults(commands, known)
+    return {name: _defaults(name, command, known) for name, command in commands.items()}
 
 
-def _defaults(commands: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, command in commands.items():
-        if hasattr(command, "commands"):
-            found[name] = _defaults(command.commands, known)
-        else:
-            options = {one.name for one in command.params if one.param_type_name == "option"}
-            own = {key: value for key, value in known.items() if name in COMMANDS.get(key, {name})}
-            found[name] = {key: value for key, value in own.items() if key in options}
-    return found
+def _defaults(name: str, command: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    if hasattr(command, "commands"):
+        return {inner: _defaults(inner, one, known) for inner, one in command.commands.items()}
+    options = {one.name for one in command.params if one.param_type_name == "option"}
+    meant = {key for key in options & known.keys() if name in COMMANDS.get(key, {name})}
+    return {key: value for key, value in known.items() if key in meant}
 
 
 def settings_file() -> Path | None:
@@ -101,20 +103,19 @@ def settings_in_force() -> list[Setting]:
     from pydantic import ValidationError
 
     model, file = _model(), settings_file()
-    variables = {one[len(PREFIX) :].lower(): os.environ[one] for one in _variables()}
+    variables = {one.removeprefix(PREFIX).lower(): os.environ[one] for one in _variables()}
     given: dict[str, tuple[Any, str]] = {}
-    for values, place, prefix in (
-        (_in_file(file), f"settings file {str(file)!r}", ""),
-        (variables, "the environment", PREFIX),
+    spelled: Callable[[str], str]
+    source: Callable[[str], str]
+    for values, place, spelled, source in (
+        (_in_file(file), f"settings file {str(file)!r}", str, lambda name: f"file {file}"),
+        (variables, "the environment", _variable, lambda name: f"variable {_variable(name)}"),
     ):
-        spelled = {
-            name: f"{prefix}{name}".upper() if prefix else name for name in (*model.model_fields, *values)
-        }
         for name, value in values.items():
             if name not in model.model_fields:
-                known = ", ".join(spelled[one] for one in model.model_fields)
-                raise InvalidInputError(place, f"no setting has the name {spelled[name]}", f"Use: {known}.")
-            given[name] = value, f"variable {spelled[name]}" if prefix else f"file {file}"
+                known = ", ".join(map(spelled, model.model_fields))
+                raise InvalidInputError(place, f"no setting has the name {spelled(name)}", f"Use: {known}.")
+            given[name] = value, source(name)
     try:
         read = model.model_validate({name: value for name, (value, _) in given.items()})
     except ValidationError as error:
@@ -125,6 +126,10 @@ def settings_in_force() -> list[Setting]:
         Setting(name, getattr(read, name), given[name][1] if name in given else "", field.description or "")
         for name, field in model.model_fields.items()
     ]
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name}".upper()
 
 
 def _model() -> type[BaseModel]:
@@ -165,11 +170,3 @@ def _in_file(file: Path | None) -> dict[str, Any]:
 def _variables() -> list[str]:
     own = (name for name in os.environ if name.startswith(PREFIX) and name not in OTHERS)
     return [name for name in own if not name.startswith(SERVER_PREFIX)]
-
-
-def _shown(setting: Setting) -> Any:
-    """Return a value without a password in a URL."""
-    if setting.name != "url" or setting.value is None:
-        return setting.value
-    parts = urlsplit(setting.value)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

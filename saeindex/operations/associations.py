@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from saeindex.analysis.stats.options import (
-    LISTED,
-    LISTED_NAMED,
-    CorrelateOptions,
-    Tested,
-    TriggerOptions,
-)
+from saeindex.analysis.stats.options import CorrelateOptions, Tested, TriggerOptions
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.search import searcher_of
-from saeindex.schema import ANY_OBJECT, ANY_TEXT, Number, Texts, Whole, check_options, request
+from saeindex.schema import ANY_OBJECT, ANY_TEXT, Number, Texts, Whole, check_options, narrowed, request
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -171,22 +165,17 @@ class Correlate(CorrelateOptions, Analysis["Correlations"], results="saeindex.an
         rows = records.rows(snapshot, self.where)
         records.end()
         common: dict[str, Any] = {
-            "other": other, "rows": rows, "unit": self.unit, "alpha": self.alpha, "method": self.method,
-            "min_support": self.min_support,
+            "other": other, "rows": rows, "options": narrowed(CorrelateOptions, self),
         }  # fmt: skip
         if not self.concepts:
-            limit = LISTED if self.limit is None else self.limit
-            return correlate_open(
-                snapshot, **common, level=self.level, limit=limit, with_trivial=self.with_trivial
-            )
+            return correlate_open(snapshot, **common)
         named, against = (
             cast("list[NamedConcept]", self.concepts),
             cast("list[NamedConcept]", self.with_concepts),
         )
         is_described = any(one.description for one in (*named, *against))
         encoder = records.state.encoder if is_described else None
-        limit = LISTED_NAMED if self.limit is None else self.limit
-        return correlate_named(snapshot, named, against, **common, encoder=encoder, limit=limit)
+        return correlate_named(snapshot, named, against, **common, encoder=encoder)
 
 
 @request
@@ -218,9 +207,8 @@ class FindTriggers(TriggerOptions, Analysis["Triggers"], results="saeindex.analy
         rows = records.rows(responses, self.where)
         records.end()
         return find_triggers(
-            prompts, responses, named, encoder=encoder, rows=rows, level=self.level, unit=self.unit,
-            alpha=self.alpha, method=self.method, min_support=self.min_support, limit=self.limit,
-        )  # fmt: skip
+            prompts, responses, named, encoder=encoder, rows=rows, options=narrowed(TriggerOptions, self)
+        )
 
 
 @request

@@ -1,4 +1,4 @@
-"""Charts of a result: what all share, where labels stand, and one file of them (a page or an image)."""
+"""Charts of a result: what all share, and one file of them (a page or an image)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing, writable
 from saeindex.report.html import data_uri, page_html
-from saeindex.report.model import Block, Figure, Section, describe
+from saeindex.report.model import Figure, Section, describe
 from saeindex.types import visible
 
 FORMATS = (".html", ".png")
@@ -35,10 +32,6 @@ WIDTH, LABEL_PIXELS = 620, 270
 # Characters to a line of a caption inside an image.
 CAPTION_CHARS = 108
 NOTHING = "Nothing was found, so there is nothing to draw."
-# Pixels: the height of a label, the width of a letter, and how far a label is from its mark.
-LINE, LETTER, GAP = 13.0, 6.2, 7.0
-# Rounds in which boxes step apart, and how much of their overlap each of two goes in one.
-ROUNDS, STEP = 600, 0.3
 # The width and height of a drawing.
 SVG_SIZE = re.compile(r'\b(?:width|height)="([\d.]+)"')
 # Draws every chart of a page, by its specification.
@@ -148,11 +141,9 @@ def png_of(charts: Sequence[Chart]) -> bytes:
     return bytes(vl_convert.svg_to_png(whole, scale=SCALE))
 
 
-def page_of(
-    charts: Sequence[Chart], title: str, summary: Sequence[str] = (), details: Sequence[Block] = ()
-) -> str:
-    """Return a page with a summary, blocks, and all charts with the program that draws them."""
-    sections = [Section("", details), *(Section(chart.title, [Figure(copy, chart)]) for chart in charts)]
+def page_of(charts: Sequence[Chart], title: str, summary: Sequence[str] = ()) -> str:
+    """Return a page with a summary, and all charts with the program that draws them."""
+    sections = [Section(chart.title, [Figure(copy, chart)]) for chart in charts]
     return page_html(title, summary, sections, "", drawing_program())
 
 
@@ -208,51 +199,3 @@ def rule_at(value: float, colour: str = INK, dash: Sequence[int] = (3, 3)) -> An
     """Return a vertical line at a value of the x axis."""
     chart = alt.Chart(inline([{"at": value}]))
     return chart.mark_rule(color=colour, strokeDash=list(dash)).encode(x="at:Q")
-
-
-def free_sides(
-    spots: Sequence[tuple[float, float]], labels: Sequence[str], order: Sequence[int], width: float
-) -> list[str]:
-    """Return for each mark the side where its label covers nothing: right, left, above, or "" for nowhere.
-
-    ``spots`` are pixels in a frame of this ``width``, from its top left; marks first in ``order`` choose
-    first.
-    """
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
-    sides = [""] * len(spots)
-    for place in order:
-        (x, y), wide = spots[place], LETTER * len(labels[place])
-        corners = {
-            "right": (x + GAP, y - LINE / 2),
-            "left": (x - GAP - wide, y - LINE / 2),
-            "above": (x - wide / 2, y - GAP - LINE),
-        }
-        for side, (left, top) in corners.items():
-            right, down = left + wide, top + LINE
-            covers = any(a < right and left < c and b < down and top < d for a, b, c, d in taken)
-            if left >= 0 and right <= width and not covers:
-                sides[place] = side
-                taken.append((left, top, right, down))
-                break
-    return sides
-
-
-def spread(places: NDArray[np.float64], widths: NDArray[np.float64], height: float) -> NDArray[np.float64]:
-    """Return places (n, 2) moved as little as boxes of these ``widths`` (n,) and ``height`` need to part.
-
-    Boxes that overlap step apart along the way that is shorter, all at once, until none does.
-    """
-    found = places.astype(np.float64)
-    order = np.arange(len(found))
-    room = np.stack([(widths[:, None] + widths) / 2, np.full((len(found),) * 2, height)], axis=-1)
-    for _ in range(ROUNDS):
-        apart = found[:, None] - found
-        overlap = room - np.abs(apart)
-        meets = (overlap > 0).all(-1) & (order[:, None] != order)
-        if not meets.any():
-            break
-        # Two in one place part by their order.
-        way = np.where(apart == 0, np.sign(order[:, None] - order)[..., None], np.sign(apart))
-        is_shorter = overlap == overlap.min(-1, keepdims=True)
-        found += STEP * (way * overlap * is_shorter * meets[..., None]).sum(1)
-    return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import anyio
 from fastapi import Depends, Request
 
-from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.schema import to_json, unknown_option
 from saeindex_server.analysis_process import OTHER
 from saeindex_server.hosts import HostedIndex, no_such_index
@@ -70,7 +70,8 @@ class Access:
         """Return a job of this key; of any key for the scope admin. 404 for all others."""
         job = await self.service.read(lambda: self.service.jobs.get(identity))
         if job is None or not (job.key == self.key.id or self.key.may("admin")):
-            raise self.service.jobs.unknown(identity)
+            do = "See GET /v1/jobs."
+            raise NotFoundError(f"job {identity!r:.80}", "no job has this id, for this key", do)
         return job
 
     async def followed(self, job: Job, seconds: float = math.inf) -> AsyncIterator[Job]:
@@ -160,7 +161,10 @@ async def caller(request: Request) -> Access:
     service: Service = request.app.state.service
     request_id = request_id_of(request)
     _check_parameters(request)
-    text = _presented(request)
+    given = request.headers.get("authorization")
+    text = request.headers.get("api-key") or request.headers.get("x-api-key")
+    if given is not None:
+        text = given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
     if not await service.needs_keys():  # a key is ignored: some clients always send one
         return Access(service, LOCAL, request_id)
     if text is None:
@@ -186,10 +190,3 @@ def _check_parameters(request: Request) -> None:
 
 
 Caller = Annotated[Access, Depends(caller)]
-
-
-def _presented(request: Request) -> str | None:
-    given = request.headers.get("authorization")
-    if given is not None:
-        return given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
-    return request.headers.get("api-key") or request.headers.get("x-api-key")

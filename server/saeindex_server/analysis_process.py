@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -79,22 +80,20 @@ class AnalysisProcess:
         """
         with self._running:
             process = self._started()
-            watch = _Watch(process, seconds, is_stopped)
-            try:
-                found = self._asked(process, method, arguments, indexes, condition)
-            except (EOFError, OSError) as error:
-                self._process = None
-                code = process.wait()
-                if watch.reason:
-                    raise AnalysisStopped(f"the analysis {method!r}", watch.reason, "Ask for less.") from None
-                ended = f"its process ended with code {code}; its memory may be used up"
-                do = "Ask for less: fewer records, or fewer pairs."
-                if code == -signal.SIGBUS:  # a file that is mapped had no room to grow
-                    ended, do = "the disk of the index is full", "Ask again when there is room."
-                raise StorageError(f"the analysis {method!r}", ended, do) from error
-            finally:
-                watch.end()
-            return found
+            with _watched(process, seconds, is_stopped) as reasons:
+                try:
+                    return self._asked(process, method, arguments, indexes, condition)
+                except (EOFError, OSError) as error:
+                    self._process = None
+                    code = process.wait()
+                    if reasons:
+                        asked = f"the analysis {method!r}"
+                        raise AnalysisStopped(asked, reasons[0], "Ask for less.") from None
+                    ended = f"its process ended with code {code}; its memory may be used up"
+                    do = "Ask for less: fewer records, or fewer pairs."
+                    if code == -signal.SIGBUS:  # a file that is mapped had no room to grow
+                        ended, do = "the disk of the index is full", "Ask again when there is room."
+                    raise StorageError(f"the analysis {method!r}", ended, do) from error
 
     def close(self) -> None:
         """End the process."""
@@ -131,7 +130,7 @@ class AnalysisProcess:
                 try:
                     answer = [False, _answered(kind, wholes[number], asked)]
                 except SaeIndexError as error:
-                    answer = [True, [type(error).__name__, error.asked, error.found, error.do]]
+                    answer = [True, list(error.parts)]
                     if isinstance(error, EngineDiedError):
                         process.kill()
                         raise
@@ -148,42 +147,39 @@ class AnalysisProcess:
         return self._process
 
 
-class _Watch:
-    """Kills the process of an analysis that is stopped or takes too long, and knows why."""
+@contextmanager
+def _watched(
+    process: subprocess.Popen[bytes], seconds: float, is_stopped: Callable[[], bool]
+) -> Iterator[list[str]]:
+    """Kill the process of an analysis that is stopped or takes too long; what is yielded says why."""
+    reasons: list[str] = []
+    done, end = threading.Event(), time.monotonic() + seconds
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], seconds: float, is_stopped: Callable[[], bool]
-    ) -> None:
-        self.reason = ""
-        self._process, self._seconds, self._is_stopped = process, seconds, is_stopped
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+    def watch() -> None:
+        while not reasons and not done.wait(0.2):
+            if is_stopped():
+                reasons.append("it was stopped")
+            elif time.monotonic() > end:
+                reasons.append(f"it took longer than {seconds:g} s")
+        if reasons:
+            process.kill()
 
-    def _run(self) -> None:
-        waited, step = 0.0, 0.2
-        while not self._done.wait(step):
-            waited += step
-            if self._is_stopped():
-                self.reason = "it was stopped"
-            elif waited > self._seconds:
-                self.reason = f"it took longer than {self._seconds:g} s"
-            if self.reason:
-                self._process.kill()
-                return
-
-    def end(self) -> None:
-        self._done.set()
-        self._thread.join()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield reasons
+    finally:
+        done.set()
+        thread.join()
 
 
 def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
     """Return what the process needs to know of an index."""
-    store = whole.state.store
+    store, revision = whole.state.store, whole.state.revision
     if isinstance(store, IsolatedStore):
         manifest = whole.state.manifest.model_dump_json()
-        return [hosted.name, str(hosted.folder), None, whole.state.revision, store.layout, manifest]
-    return [hosted.name, hosted.place, hosted.url, whole.state.revision, None, ""]
+        return [hosted.name, str(hosted.folder), None, revision, store.layout, manifest]
+    return [hosted.name, hosted.place, hosted.url, revision, None, ""]
 
 
 def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
@@ -229,13 +225,13 @@ class _Analyst:
                 found = self._found(method, json.loads(arguments), places, condition)
                 answer = ["done", 0, found]
             except SaeIndexError as error:
-                answer = ["failed", 0, type(error).__name__, error.asked, error.found, error.do]
+                answer = ["failed", 0, *error.parts]
             except MemoryError:
                 do = "Ask for less: fewer records, or fewer pairs."
                 answer = ["failed", 0, "StorageError", f"the analysis {method!r}", "no memory is left", do]
             except Exception as error:
                 ours = failure_of("an analysis", f"the analysis {method!r}", error)
-                answer = ["failed", 0, type(ours).__name__, ours.asked, ours.found, ours.do]
+                answer = ["failed", 0, *ours.parts]
             send(self._answers, packed(answer))
 
     def _found(
@@ -258,9 +254,8 @@ class _Analyst:
         if key not in self._kept:
             whole = self._whole(number, name, where, url, layout, manifest)
             part = whole if condition is None else whole.part(query_filter=filter_of(condition))
-            self._kept = OrderedDict(
-                (k, v) for k, v in self._kept.items() if k[1] != name or k[2] == revision
-            )
+            for old in [old for old in self._kept if old[1] == name and old[2] != revision]:
+                del self._kept[old]
             self._kept[key] = part
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
@@ -276,9 +271,8 @@ class _Analyst:
             engine = RelayedEngine(lambda request: self._ask(["store", number, request]))
             store = IsolatedStore(Path(where), layout, engine)
             store.turns = self._turns
-            kept = Manifest.model_validate_json(
-                manifest
-            )  # what a write in progress has stored is not its state
+            # What a write in progress has stored is not its state.
+            kept = Manifest.model_validate_json(manifest)
             index = index_of(name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])

@@ -104,21 +104,19 @@ def described(app: FastAPI) -> dict[str, Any]:
     )  # fmt: skip
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for model in (Problem, EmbeddingsBody, RecordsBody, VectorStoreBody):
-        own = model.model_json_schema(ref_template=REFERENCE)
-        schemas |= own.pop("$defs", {})
-        schemas[model.__name__] = own
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    models = (Problem, EmbeddingsBody, RecordsBody, VectorStoreBody)
+    added = {model.__name__: model.model_json_schema(ref_template=REFERENCE) for model in models}
     for kind in OPERATIONS.values():
-        for name, wanted in ((schema_name(kind), kind), (schema_name(kind, "Result"), kind.returns())):
-            own = json_schema(wanted, REFERENCE)
-            schemas |= own.pop("$defs", {})
-            schemas[name] = own
-        if kind.name in EXAMPLES:
-            schemas[schema_name(kind)]["examples"] = [EXAMPLES[kind.name]]
-    for name in ("RecordsBody", "EmbeddingsBody", "VectorStoreBody"):
-        schemas[name]["examples"] = [EXAMPLES[name]]
+        added[schema_name(kind)] = json_schema(kind, REFERENCE)
+        added[schema_name(kind, "Result")] = json_schema(kind.returns(), REFERENCE)
+    examples = EXAMPLES | {schema_name(kind): EXAMPLES.get(kind.name) for kind in OPERATIONS.values()}
+    for name, own in added.items():
+        schemas |= own.pop("$defs", {})
+        schemas[name] = own
+        if examples.get(name) is not None:
+            own["examples"] = [examples[name]]
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in found["paths"].items():
         for method in methods.values():

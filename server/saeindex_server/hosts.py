@@ -77,8 +77,7 @@ class HostedIndex:
         """Return the whole index; it is opened if it is not."""
         with self._lock:
             if self._whole is None:
-                is_embedded = self.url is None
-                opened = FeatureIndex.open(self.place, url=self.url, isolated=is_embedded)
+                opened = FeatureIndex.open(self.place, url=self.url, isolated=self.url is None)
                 opened.encoder = self._encoder_of(opened.space)
                 self._whole = opened
             return self._whole
@@ -97,7 +96,7 @@ class HostedIndex:
         with self._lock:
             part = self._parts.setdefault(condition, _Part())
             self._parts.move_to_end(condition)
-            while len(self._parts) > PARTS:
+            if len(self._parts) > PARTS:
                 self._parts.popitem(last=False)
             index = part.usable(LAG)
             is_wanted = part.replaced is not None and not part.is_asked_for and part.failed != revision

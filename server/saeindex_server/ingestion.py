@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,16 +44,8 @@ BATCH = 128
 LINE = "line "
 
 
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """What came in: how many bytes and lines."""
-
-    size: int
-    lines: int
-
-
-async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> Spooled:
-    """Write what comes in to a file, and return when it is safe on the disk.
+async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> tuple[int, int]:
+    """Write what comes in to a file; return its bytes and lines when it is safe on the disk.
 
     The sender waits for the disk, and the event loop does not. 413 for more than ``limit`` bytes, 503 for
     more than ``room``, or where the disk would be full.
@@ -91,14 +83,14 @@ class _Draft:
         self._lines, self._last = self._lines + block.count(b"\n"), block[-1:]
         self._file.write(block)
 
-    def keep(self) -> Spooled:
+    def keep(self) -> tuple[int, int]:
         """Sync the file and give it its name."""
         with self._file:
             self._file.flush()
             os.fsync(self._file.fileno())
         self._draft.replace(self._path)
         sync(self._path.parent)
-        return Spooled(self._size, self._lines + (self._last != b"\n"))
+        return self._size, self._lines + (self._last != b"\n")
 
     def drop(self) -> None:
         with suppress(OSError):  # a full disk: what is still to be written is not needed
@@ -166,7 +158,9 @@ class Ingestion:
                 self._jobs.stopped(job.id, asdict(stopped.report))
             except RejectedError as error:
                 self._failures.pop(job.id, None)
-                self._jobs.finish(job.id, "failed", _told(job, error.report), _named(job, error))
+                do = "The others are written. Mend these and send them again, or give allow_rejects=true."
+                ours = RejectedError(f"add records to {job.index}", _by_line(job, error.found), do)
+                self._jobs.finish(job.id, "failed", _told(job, error.report), ours)
             except BaseException as error:
                 self._failed(job, error)
             else:
@@ -228,13 +222,7 @@ class Ingestion:
 
 def _told(job: Job, report: IndexingReport) -> dict[str, Any]:
     """Return a report as JSON, with the numbers of lines in place of the spooled file."""
-    return asdict(report) | {"reasons": [one.replace(f"{_spooled(job)}:", LINE) for one in report.reasons]}
-
-
-def _named(job: Job, error: RejectedError) -> RejectedError:
-    found = error.found.replace(f"{_spooled(job)}:", LINE)
-    do = "The others are written. Mend these and send them again, or give allow_rejects=true."
-    return RejectedError(f"add records to {job.index}", found, do)
+    return asdict(report) | {"reasons": [_by_line(job, one) for one in report.reasons]}
 
 
 def _has_room(place: Path) -> bool:
@@ -246,10 +234,11 @@ def _has_room(place: Path) -> bool:
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:
     """Yield the lines of the records that a job could not index, as NDJSON."""
-    for found in rejects_in(index.state.rejects_path, _spooled(job)):
-        found["position"] = found["position"].replace(f"{_spooled(job)}:", LINE)
+    for found in rejects_in(index.state.rejects_path, f"{job.id}.jsonl"):
+        found["position"] = _by_line(job, found["position"])
         yield (json.dumps(found) + "\n").encode()
 
 
-def _spooled(job: Job) -> str:
-    return f"{job.id}.jsonl"
+def _by_line(job: Job, text: str) -> str:
+    """Return what is said of records with the numbers of their lines, in place of the spooled file."""
+    return text.replace(f"{job.id}.jsonl:", LINE)

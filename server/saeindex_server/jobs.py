@@ -7,13 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
-from saeindex.errors import NotFoundError, SaeIndexError, StorageError
+from saeindex.errors import SaeIndexError, StorageError
 from saeindex_server.keys import LOCAL
 from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
@@ -72,21 +72,9 @@ class Job:
             links["rejects"] = f"/v1/jobs/{self.id}/rejects"
         elif self.state == "done":
             links["result"] = f"/v1/jobs/{self.id}/result"
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "state": self.state,
-            "index": self.index,
-            "read": self.read,
-            "total": self.total,
-            "report": self.report,
-            "error": self.error,
-            "created": self.created,
-            "started": self.started,
-            "finished": self.finished,
-            "kept_bytes": self.kept_bytes,
-            "waits_for": self.waits_for,
-            "links": links,
+        hidden = ("key", "condition", "asked")
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in hidden} | {
+            "links": links
         }
 
 
@@ -169,10 +157,6 @@ class Jobs:
         """Return a job."""
         row = self._database.row("SELECT * FROM jobs WHERE id = ?", identity)
         return None if row is None else self._read(row)
-
-    def unknown(self, identity: str) -> NotFoundError:
-        """Return the error of a job that is not there, or not for the key that asks."""
-        return NotFoundError(f"job {identity!r:.80}", "no job has this id, for this key", "See GET /v1/jobs.")
 
     def newest(self, key: str | None, limit: int, before: str | None, state: str | None) -> list[Job]:
         """Return the newest jobs of a key (None: of all), before that of an id."""
@@ -274,11 +258,11 @@ class Jobs:
         keeps_upload: bool = False,
     ) -> None:
         """End a job, and forget the oldest finished ones; its upload is deleted unless it is kept."""
-        fault = None
-        if error is not None:
-            fault = {"type": type(error).__name__, "asked": error.asked, "found": error.found, "do": error.do}
+        fault = (
+            None if error is None else dict(zip(("type", "asked", "found", "do"), error.parts, strict=True))
+        )
         what = "state = ?, report = ?, error = ?, finished = ?" + ("" if keeps_upload else ", bytes = 0")
-        if not self._change(what, identity, state, _text(report), _text(fault), now()):
+        if not self._change(what, identity, state, json.dumps(report), json.dumps(fault), now()):
             return
         self._cancelled.discard(identity)
         if not keeps_upload:
@@ -323,8 +307,7 @@ class Jobs:
         if changed.rowcount:
             self._cancelled.discard(job.id)
             self.spooled_file(job.id).unlink(missing_ok=True)
-        found = self.get(job.id)
-        return job if found is None else found
+        return self.get(job.id) or job
 
     @property
     def is_closed(self) -> bool:
@@ -338,8 +321,13 @@ class Jobs:
             self._changed.notify_all()
 
     def _read(self, row: sqlite3.Row) -> Job:
-        is_waiting = row["kind"] == "records" and row["state"] == "queued"
-        return _job(row, self.indexes.get(row["index_name"], NOT_SERVED) if is_waiting else None)
+        kept = dict(row)
+        index, size = kept.pop("index_name"), kept.pop("bytes")
+        is_waiting = kept["kind"] == "records" and kept["state"] == "queued"
+        waits_for = self.indexes.get(index, NOT_SERVED) if is_waiting else None
+        told: Any = {name: json.loads(kept.pop(name) or "null") for name in ("asked", "report", "error")}
+        del kept["number"]
+        return Job(**kept, **told, index=index, kept_bytes=size, waits_for=waits_for)
 
     def spooled_file(self, identity: str) -> Path:
         """Return the file of the records that a job adds."""
@@ -358,20 +346,3 @@ def new_id() -> str:
 def now(days: float = 0.0) -> str:
     """Return the time as it is kept and shown, so many days later."""
     return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds")
-
-
-def _text(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(value)
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
-def _job(row: sqlite3.Row, waits_for: str | None) -> Job:
-    return Job(
-        id=row["id"], kind=row["kind"], state=row["state"], index=row["index_name"],
-        key=row["key"], condition=row["condition"], asked=json.loads(row["asked"]), read=row["read"],
-        total=row["total"], report=_value(row["report"]), error=_value(row["error"]), created=row["created"],
-        started=row["started"], finished=row["finished"], kept_bytes=row["bytes"], waits_for=waits_for,
-    )  # fmt: skip

@@ -65,16 +65,9 @@ class Key:
 
     def to_json(self) -> dict[str, Any]:
         """Return what may be shown of the key: never the key itself."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "scopes": sorted(self.scopes),
-            "indexes": sorted(self.indexes),
-            "filter": None if self.condition is None else json.loads(self.condition),
-            "created": self.created,
-            "expires": self.expires,
-            "revoked": self.revoked,
-        }
+        plain = {name: getattr(self, name) for name in ("id", "name", "created", "expires", "revoked")}
+        condition = json.loads(self.condition or "null")
+        return {**plain, "scopes": sorted(self.scopes), "indexes": sorted(self.indexes), "filter": condition}
 
 
 # The caller of a server on loopback without keys.
@@ -152,9 +145,9 @@ class KeyStore:
 
     def verified(self, text: str) -> Key | None:
         """Return the key of a text, or None if it is not one, not right, revoked or at its end."""
-        if (found := _parts(text)) is None:
+        if len(text) > MAX_CHARS or (found := _KEY.fullmatch(text)) is None:
             return None
-        identity, secret = found
+        identity, secret = found.groups()
         row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
         salt, digest = (NO_SALT, b"") if row is None else (row["salt"], row["digest"])
         is_right = hmac.compare_digest(_hashed(secret, salt), digest)  # an unknown id takes as long
@@ -211,29 +204,15 @@ def _checked_scopes(scopes: Collection[str]) -> set[Scope]:
     return wanted
 
 
-def _parts(text: str) -> tuple[str, str] | None:
-    """Return the id and the secret of a key's text; None if it is not one."""
-    found = _KEY.fullmatch(text) if len(text) <= MAX_CHARS else None
-    return None if found is None else (found[1], found[2])
-
-
 def _hashed(secret: str, salt: bytes) -> bytes:
     """Return the hash of a secret; it is 256 random bits, so that a slow hash would protect nothing more."""
     return hashlib.sha256(salt + secret.encode()).digest()
 
 
 def _read(row: sqlite3.Row) -> Key:
-    scopes, indexes = frozenset(json.loads(row["scopes"])), frozenset(json.loads(row["indexes"]))
-    return Key(
-        row["id"],
-        row["name"],
-        scopes,
-        indexes,
-        row["condition"],
-        row["created"],
-        row["expires"],
-        row["revoked"],
-    )
+    kept = {name: row[name] for name in row.keys() if name not in ("salt", "digest")}  # noqa: SIM118
+    kept |= {name: frozenset(json.loads(kept[name])) for name in ("scopes", "indexes")}
+    return Key(**kept)
 
 
 def _now() -> str:

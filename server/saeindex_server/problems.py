@@ -95,20 +95,16 @@ def status_of(error: SaeIndexError) -> int:
 
 def problem_response(error: SaeIndexError, request_id: str, path: str) -> Response:
     """Return the response of an error; on paths of OpenAI's form it has an ``error``, too."""
-    code, is_refusal = status_of(error), isinstance(error, Refusal)
+    code = status_of(error)
     headers = dict(error.headers) if isinstance(error, Refusal) else {}
     if code in (429, 503):
         headers.setdefault("Retry-After", RETRY_SECONDS)
+    kind, asked, found, do = error.parts
     body = {
-        "type": "about:blank" if is_refusal else type(error).__name__,
-        "title": TITLES.get(code, "The request failed"),
-        "status": code,
-        "detail": str(error),
-        "asked": error.asked,
-        "found": error.found,
-        "do": error.do,
-        "request_id": request_id,
-    }
+        "type": "about:blank" if isinstance(error, Refusal) else kind,
+        "title": TITLES.get(code, "The request failed"), "status": code, "detail": str(error),
+        "asked": asked, "found": found, "do": do, "request_id": request_id,
+    }  # fmt: skip
     if path.startswith(OPENAI):
         body["error"] = {"message": str(error), "type": body["type"], "param": None, "code": str(code)}
     return JSONResponse(body, code, headers, MEDIA_TYPE)
@@ -121,41 +117,28 @@ def request_id_of(request: Request) -> str:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Turn every error of a route into a problem."""
+    """Turn every error of a route into a problem; those of the server are logged."""
 
-    async def of_ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, SaeIndexError)  # noqa: S101
-        if status_of(error) >= 500 and not isinstance(error, Refusal):
-            log_failure(request_id_of(request), error)
-        return problem_response(error, request_id_of(request), request.url.path)
+    async def answer(request: Request, error: Exception) -> Response:
+        ours, identity = _ours(f"{request.method} {request.url.path}", error), request_id_of(request)
+        if status_of(ours) >= 500 and not isinstance(error, Refusal | HTTPException):
+            log_failure(identity, error)
+        return problem_response(ours, identity, request.url.path)
 
-    async def of_models(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
-        return problem_response(_refused(error.errors()[0]), request_id_of(request), request.url.path)
+    for kind in (SaeIndexError, RequestValidationError, HTTPException, OSError, Exception):
+        app.add_exception_handler(kind, answer)
 
-    async def of_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101
-        asked = f"{request.method} {request.url.path}"
+
+def _ours(asked: str, error: Exception) -> SaeIndexError:
+    """Return an error of a route as one of ours."""
+    if isinstance(error, SaeIndexError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _refused(error.errors()[0])
+    if isinstance(error, HTTPException):
         found, do = HTTP_PROBLEMS.get(error.status_code, (str(error.detail), "See /openapi.json."))
-        headers = error.headers or {}
-        refusal = Refusal(error.status_code, asked, found, do, headers)
-        return problem_response(refusal, request_id_of(request), request.url.path)
-
-    async def of_disks(request: Request, error: Exception) -> Response:
-        ours = full_disk(f"{request.method} {request.url.path}", error)
-        return await (unexpected(request, error) if ours is None else of_ours(request, ours))
-
-    async def unexpected(request: Request, error: Exception) -> Response:
-        log_failure(request_id_of(request), error)
-        asked = f"{request.method} {request.url.path}"
-        refusal = Refusal(500, asked, UNKNOWN, "Report it with the request id.")
-        return problem_response(refusal, request_id_of(request), request.url.path)
-
-    app.add_exception_handler(SaeIndexError, of_ours)
-    app.add_exception_handler(RequestValidationError, of_models)
-    app.add_exception_handler(HTTPException, of_http)
-    app.add_exception_handler(OSError, of_disks)
-    app.add_exception_handler(Exception, unexpected)
+        return Refusal(error.status_code, asked, found, do, error.headers)
+    return full_disk(asked, error) or Refusal(500, asked, UNKNOWN, "Report it with the request id.")
 
 
 HTTP_PROBLEMS = {
@@ -201,11 +184,9 @@ def _refused(fault: Any) -> SaeIndexError:
     place = [str(part) for part in fault["loc"]]
     where = ".".join(place[1:]) or place[0]
     if fault["type"] == "json_invalid":
-        return Refusal(
-            422, "the body", f"it is not JSON: {fault.get('ctx', {}).get('error', '')}", "Correct it."
-        )
+        found = f"it is not JSON: {fault.get('ctx', {}).get('error', '')}"
+        return Refusal(422, "the body", found, "Correct it.")
     if fault["type"] == "extra_forbidden":
-        return errors.InvalidInputError(
-            where, "no option has this name", "See /openapi.json for its options."
-        )
+        do = "See /openapi.json for its options."
+        return errors.InvalidInputError(where, "no option has this name", do)
     return errors.InvalidInputError(where, fault["msg"].lower(), "See /openapi.json for what it takes.")

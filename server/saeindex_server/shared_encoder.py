@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,27 +24,18 @@ if TYPE_CHECKING:
 SECONDS_TO_END = 30
 # Threads of torch for small batches: as many as there are cores take 25 times as long beside other work.
 ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)
-# The most texts of a batch where the encoder has no rows, and those of one caller that wait at a time.
+# The most texts of a batch, and those of one caller that wait at a time.
 MAX_BATCH, MAX_ASKED = 64, 32
 # Is set when nobody waits any more for what a thread computes: it encodes no further queries. What is derived
 # of records is of use to the next ones that ask.
 ABANDONED: ContextVar[threading.Event | None] = ContextVar("saeindex_abandoned", default=None)
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    text: str
-    # What the encoder takes: a row of tokens, or the text.
-    row: Any
-    found: Future[FloatArray] = field(default_factory=Future)
-
-
 class SharedEncoder:
     """A :class:`~saeindex.protocols.TextEncoder` for threads: what they ask meanwhile is encoded together.
 
-    What waits longest is encoded next, with what waits and has the same length, and answered while the rest
-    is encoded; an idle encoder starts at once. Where the encoder has ``encode_rows``, a vector does not
-    depend on those that it is encoded with.
+    What waits is encoded together, the longest first; an idle encoder starts at once. Where the encoder knows
+    rows, a vector does not depend on those that it is encoded with.
     """
 
     def __init__(
@@ -55,15 +45,10 @@ class SharedEncoder:
     ) -> None:
         """``on_batch`` is told the size and seconds of each batch."""
         self._encoder, self._on_batch = encoder, on_batch
-        self._by_row = encoder if isinstance(encoder, RowEncoder) else None
-        self._at_once = 0 if self._by_row is None else self._by_row.rows_at_once
-        self._encode: Callable[[list[Any]], FloatArray] = (
-            self._by_row.encode_rows if self._by_row is not None and self._at_once else encoder.encode_query
-        )
+        self._in_rows = encoder if isinstance(encoder, RowEncoder) else None
         self._local = threading.local()
         self._changed = threading.Condition()
-        # What waits, by padded length; the length that waits longest is first.
-        self._waiting: dict[int, deque[_Waiting]] = {}
+        self._waiting: deque[tuple[str, Future[FloatArray]]] = deque()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="saeindex-encoder", daemon=True)
         self._thread.start()
@@ -76,8 +61,7 @@ class SharedEncoder:
     @property
     def waiting(self) -> int:
         """The number of queries that wait to be encoded."""
-        with self._changed:
-            return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     @contextmanager
     def indexing(self, before_batch: Callable[[], None]) -> Iterator[None]:
@@ -97,18 +81,21 @@ class SharedEncoder:
             before_batch()
             self._use_threads(os.cpu_count() or 1)
             return self._encoder.encode_document(texts)
-        own = self._by_row
-        encode = self._encoder.encode_document if own is None else own.encode_document_in_rows
-        return self._in_parts(encode, texts)
+        own = self._in_rows
+        return self._in_parts(
+            self._encoder.encode_document if own is None else own.encode_document_in_rows, texts
+        )
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many short texts, such as words.
 
         They are those of queries, bit for bit, so that what is learned of the same records is the same.
         """
-        own = self._by_row
-        encode = self._encoder.encode_query if own is None else own.encode_query_in_rows
-        return self._in_parts(encode, texts)
+        return self._in_parts(self._encode_queries, texts)
+
+    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        own = self._in_rows
+        return self._encoder.encode_query(texts) if own is None else own.encode_query_in_rows(texts)
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
         self._use_threads(ROW_THREADS)
@@ -129,8 +116,19 @@ class SharedEncoder:
         known: dict[str, FloatArray] = {}
         fresh = list(dict.fromkeys(texts))
         for at in range(0, len(fresh), MAX_ASKED):  # others have their turn between
-            _check_wanted()
-            known |= {one.text: one.found.result() for one in self._asked(fresh[at : at + MAX_ASKED])}
+            abandoned = ABANDONED.get()
+            if abandoned is not None and abandoned.is_set():
+                found = "nobody waits for them any more"
+                raise StorageError("texts to encode", found, "Ask for fewer.")
+            asked: list[tuple[str, Future[FloatArray]]]
+            asked = [(text, Future()) for text in fresh[at : at + MAX_ASKED]]
+            with self._changed:
+                if self._is_closed:
+                    do = "Ask again, of another or later."
+                    raise StorageError("encode a query", "the server ends", do)
+                self._waiting.extend(asked)
+                self._changed.notify()
+            known |= {text: vector.result() for text, vector in asked}
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         return np.stack([known[text] for text in texts])
@@ -142,62 +140,31 @@ class SharedEncoder:
             self._changed.notify()
         self._thread.join(SECONDS_TO_END)
 
-    def _asked(self, texts: list[str]) -> list[_Waiting]:
-        if self._by_row is not None and self._at_once:
-            rows = self._by_row.query_rows(texts)
-            asked = [(_Waiting(text, row), row.length) for text, row in zip(texts, rows, strict=True)]
-        else:
-            asked = [(_Waiting(text, text), 0) for text in texts]
-        with self._changed:
-            if self._is_closed:
-                raise StorageError("encode a query", "the server ends", "Ask again, of another or later.")
-            for one, length in asked:
-                self._waiting.setdefault(length, deque()).append(one)
-            self._changed.notify()
-        return [one for one, _ in asked]
-
     def _run(self) -> None:
-        while batch := self._next():
-            self._answer(batch)
-
-    def _next(self) -> list[_Waiting]:
-        """Wait for something to encode; nothing at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            if not self._waiting:
-                return []
-            length = next(iter(self._waiting))
-            same = self._waiting.pop(length)
-            batch = [same.popleft() for _ in range(min(len(same), self._at_once or MAX_BATCH))]
-            if same:  # the other lengths come first
-                self._waiting[length] = same
-            return batch
-
-    def _answer(self, batch: list[_Waiting]) -> None:
-        started = time.perf_counter()
-        try:
-            self._use_threads(ROW_THREADS)
-            found = self._encode([one.row for one in batch])
-        except BaseException as error:
-            for one in batch:
-                one.found.set_exception(error)
-            return
-        self._on_batch(len(batch), time.perf_counter() - started)
-        for one, vector in zip(batch, found, strict=True):
-            one.found.set_result(vector)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+            if not batch:
+                return
+            started = time.perf_counter()
+            try:
+                self._use_threads(ROW_THREADS)
+                found = self._encode_queries([text for text, _ in batch])
+            except BaseException as error:
+                for _, asked in batch:
+                    asked.set_exception(error)
+                continue
+            self._on_batch(len(batch), time.perf_counter() - started)
+            for (_, asked), vector in zip(batch, found, strict=True):
+                asked.set_result(vector)
 
     def _use_threads(self, count: int) -> None:
         """Let torch use so many threads for what this thread asks; the last bits of a result depend on it."""
-        if self._at_once:
+        if self._in_rows is not None:
             import torch
 
             torch.set_num_threads(count)
-
-
-def _check_wanted() -> None:
-    abandoned = ABANDONED.get()
-    if abandoned is not None and abandoned.is_set():
-        raise StorageError("texts to encode", "nobody waits for them any more", "Ask for fewer.")
 
 
 def for_records(encoder: TextEncoder, before_batch: Callable[[], None]) -> AbstractContextManager[None]:

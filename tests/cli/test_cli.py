@@ -203,15 +203,15 @@ def test_groups_are_printed_under_their_value(index: str) -> None:
     assert f"metadata.length = {found['groups'][0]['value']}" in call(*command).stdout
 
 
-def test_two_records_are_compared_with_bars(index: str) -> None:
+def test_two_records_are_compared(index: str) -> None:
     command = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
     comparison = called(*command)["comparison"]
     assert (comparison["a"], comparison["b"]) == ("dark-matter", "sad")
     total = sum(part["a"] - part["b"] for part in comparison["differences"])
     assert total == pytest.approx(comparison["score_a"] - comparison["score_b"], abs=1e-5)
     shown = call(*command).stdout
-    assert "against  sad" in shown
-    assert "█" in shown
+    assert f"dark-matter is {abs(total):.4f} above sad" in shown
+    assert shown.count("|") >= 2
     assert call("search", index, "galaxies", "--compare", "dark-matter", "nobody").returncode == 2
 
 

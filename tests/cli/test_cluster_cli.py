@@ -37,10 +37,10 @@ def app() -> typer.Typer:
 
 def test_clusters_are_printed_and_written(index_folder: Path, app: typer.Typer, tmp_path: Path) -> None:
     target = tmp_path / "clusters.csv"
-    run = CliRunner().invoke(app, [str(index_folder), "--axis", AXIS, "--assign-to", str(target)])
+    run = CliRunner().invoke(app, [str(index_folder), "--axis", AXIS, "--table", str(target)])
     assert run.exit_code == 0
     assert "160 records by topic, anchored" in run.stdout and "astronomy: " in run.stdout
-    with target.open() as file:
+    with target.with_name("clusters-assignments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 160 and {row["cluster"] for row in rows} <= set(AXIS[7:].split(", "))
 

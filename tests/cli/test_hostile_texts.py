@@ -110,7 +110,7 @@ def test_json_keeps_texts_whole(folder: Path) -> None:
 
 def test_no_table_has_a_formula(folder: Path) -> None:
     call("diff", "hostile.idx", "--by", "metadata.group", "--table", "found.csv", cwd=folder)
-    axis = ["--axis", "food: coffee, pizza", "--assign-to", "assigned.csv", "--table", "clusters.csv"]
+    axis = ["--axis", "food: coffee, pizza", "--table", "clusters.csv"]
     call("cluster", "hostile.idx", *axis, cwd=folder)
     files = sorted(folder.glob("*.csv"))
     cells = []

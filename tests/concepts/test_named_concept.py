@@ -14,6 +14,7 @@ from benchmarks.snapshots import snapshot_of
 from saeindex import FeatureSpace, Record
 from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, pair_tables, z_scores
 from saeindex.analysis.correlate.pair_tests import Units
+from saeindex.analysis.stats.options import CorrelateOptions
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
@@ -212,8 +213,17 @@ def test_topics_avoid_each_other_and_a_universal_tag_correlates_with_none(
     assert found.tested == 3
     assert found.results[0].a.label == "music"
     assert {pair.a.label for pair in found.avoided} <= {"cooking", "weather"}
-    assert len(correlate_named(topics_snapshot, topics, min_support=3).avoided) == 3
-    assert not correlate_named(topics_snapshot, topics, min_support=200).found
+    assert (
+        len(
+            correlate_named(
+                topics_snapshot, topics, options=CorrelateOptions(min_support=3, unit=None)
+            ).avoided
+        )
+        == 3
+    )
+    assert not correlate_named(
+        topics_snapshot, topics, options=CorrelateOptions(min_support=200, unit=None)
+    ).found
     json.dumps(found.to_json())
 
 

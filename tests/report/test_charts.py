@@ -8,26 +8,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from html import unescape
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from saeindex.analysis.cluster.report import neighbour_layout
 from saeindex.errors import InvalidInputError
 from saeindex.report.charts import (
-    GAP,
-    LETTER,
-    LINE,
     charts_of,
-    free_sides,
     save_charts,
-    spread,
     unique_labels,
 )
 from tests.report.html_page import Page
@@ -36,7 +28,7 @@ from tests.report.sample_results import EVIL, clustering, diff, drift, empty_res
 RESULTS = results()
 N_CHARTS = {
     "diff": 3,
-    "correlations": 2,
+    "correlations": 1,
     "triggers": 1,
     "clustering": 1,
     "drift": 1,
@@ -139,34 +131,6 @@ def test_the_map_keeps_neighbours_together() -> None:
     squared_distances = ((positions[:, None] - positions) ** 2).sum(-1)
     np.fill_diagonal(squared_distances, np.inf)
     assert (found.codes[squared_distances.argmin(1)] == found.codes).mean() > 0.95
-
-
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
-def test_labels_next_to_marks_overlap_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
-    spots, labels = [(x, y) for x, y, _ in marks], [label for *_, label in marks]
-    sides = free_sides(spots, labels, range(len(marks)), 300)
-    boxes = []
-    for (x, y), label, side in zip(spots, labels, sides, strict=True):
-        wide = LETTER * len(label)
-        left = {"right": x + GAP, "left": x - GAP - wide, "above": x - wide / 2}.get(side)
-        top = y - GAP - LINE if side == "above" else y - LINE / 2
-        if left is not None:
-            boxes.append((left, top, left + wide, top + LINE))
-    for a, b in combinations(boxes, 2):
-        assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
-    for left, top, right, bottom in boxes:
-        assert not any(left < x < right and top < y < bottom for x, y in spots)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 2**16))
-def test_nodes_are_spread_until_no_labels_overlap(count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    widths = rng.uniform(20, 150, count)
-    positions = spread(rng.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
-    for a, b in combinations(range(count), 2):
-        across = abs(positions[a, 0] - positions[b, 0]) - (widths[a] + widths[b]) / 2
-        assert max(across, abs(positions[a, 1] - positions[b, 1]) - 27.0) > -0.5
 
 
 def test_duplicate_labels_become_unique() -> None:

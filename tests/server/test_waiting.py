@@ -6,7 +6,7 @@ import io
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -98,13 +98,13 @@ def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    asked_of = SharedEncoder._asked
+    asked_of = SharedEncoder._encode_queries
 
-    def counting(shared: SharedEncoder, texts: list[str]) -> Any:
+    def counting(shared: SharedEncoder, texts: Sequence[str]) -> Any:
         encoded.extend(texts)
         return asked_of(shared, texts)
 
-    monkeypatch.setattr(SharedEncoder, "_asked", counting)
+    monkeypatch.setattr(SharedEncoder, "_encode_queries", counting)
     queries = [f"text number {n}" for n in range(4_000)]
     with served(tmp_path, timeout=0.5) as client:
         service = service_of(client)

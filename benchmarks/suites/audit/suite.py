@@ -31,7 +31,7 @@ from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.options import DiffOptions, DriftOptions
+from saeindex.analysis.stats.options import CorrelateOptions, DiffOptions, DriftOptions, TriggerOptions
 from saeindex.analysis.stats.unit_totals import run_tests
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
@@ -277,7 +277,7 @@ def named_pairs(
 
 def all_pairs(name: str, snapshot: Snapshot, count: int) -> Iterator[Checked]:
     """Check the listed pairs of features of independent records."""
-    found = correlate_open(snapshot, with_trivial=True)
+    found = correlate_open(snapshot, options=CorrelateOptions(with_trivial=True, unit=None))
     every = [*found.results, *found.avoided]
     has = snapshot.at("typical")
     frequency = np.asarray(has.sum(0), np.float64).ravel()
@@ -295,7 +295,9 @@ def triggers(
     name: str, asked: Snapshot, answers: Snapshot, behaviour: NamedConcept, unit: str, count: int
 ) -> Iterator[Checked]:
     """Check the triggers of a behaviour, by permutations of whole prompts."""
-    found = find_triggers(asked, answers, behaviour, encoder=encoder(), unit=unit, limit=1_000)
+    found = find_triggers(
+        asked, answers, behaviour, encoder=encoder(), options=TriggerOptions(unit=unit, limit=1_000)
+    )
     units = units_of(asked, answers, np.arange(len(answers)), unit)
     weights = ConceptReader(answers, encoder()).membership(behaviour).weights
     every = [one.pair for one in found.results]

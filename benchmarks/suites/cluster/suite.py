@@ -117,7 +117,7 @@ def anchored(
 ) -> float:
     """Cluster once; return the ARI of the records that are not examples."""
     known = None if draw is None else task.draw(EXAMPLES, draw)
-    evidence = gather(texts, task.sample, axis, known, task.views)
+    evidence = gather(texts, task.sample, axis, known, task.views)  # type: ignore[arg-type]
     settled = settle(evidence.whitened, evidence.start, known)
     signs = signs_of(evidence.whitened, settled, evidence.literal)
     ari = measured.add(name, task, settled.codes, None if known is None else known < 0)

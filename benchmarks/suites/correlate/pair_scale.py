@@ -14,6 +14,7 @@ import psutil
 from benchmarks.snapshots import levels_reached
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
+from saeindex.analysis.stats.options import CorrelateOptions
 from saeindex.collection.snapshot import Snapshot
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration, FeatureLabel
@@ -47,7 +48,7 @@ def _measure(records: int) -> tuple[float, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.perf_counter()
-    correlate_open(snapshot, level="present")
+    correlate_open(snapshot, options=CorrelateOptions(level="present", unit=None))
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()

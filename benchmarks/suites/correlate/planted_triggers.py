@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.snapshots import as_indexed
 from saeindex.analysis.correlate.triggers import find_triggers
+from saeindex.analysis.stats.options import TriggerOptions
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def trigger_rank(
     prompt_records = as_indexed([text for _, text in prompts], space=space, field="prompt")
     responses = as_indexed(response_texts(shows, rng), space=space)
     behaviour = described() if kind == "described" else by_examples(responses, shows, rng)
-    found = find_triggers(prompt_records, responses, behaviour, encoder=encoder, limit=LISTED)
+    found = find_triggers(
+        prompt_records, responses, behaviour, encoder=encoder, options=TriggerOptions(limit=LISTED, unit=None)
+    )
     features = set(classes.features[label].tolist())
     for rank, trigger in enumerate(found.results, 1):
         if {trigger.pair.a.feature, *(one.feature for one in trigger.same)} & features:

@@ -25,7 +25,7 @@ from benchmarks.suites.correlate.planted_triggers import trigger_rank
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import z_scores
 from saeindex.analysis.correlate.pair_tests import PairTables, units_of
-from saeindex.analysis.stats.options import AUTO
+from saeindex.analysis.stats.options import AUTO, CorrelateOptions
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def open_ranks(classes: Classes, repeats: int, space: FeatureSpace) -> Ranks:
 
 def our_rank(planted: Planted, truth: set[frozenset[int]]) -> float:
     """Return the rank of the row with a true pair, or the number of all pairs if no listed row has one."""
-    listed = correlate_open(planted.snapshot, limit=LISTED)
+    listed = correlate_open(planted.snapshot, options=CorrelateOptions(limit=LISTED, unit=None))
     for rank, pair in enumerate(listed.results, 1):
         if any(frozenset((one.a.feature or 0, one.b.feature or 0)) in truth for one in (pair, *pair.related)):
             return float(rank)

@@ -214,8 +214,7 @@ class Views:
     def __call__(self, rows: Rows) -> Doubles:
         """Return what they show of records (m, c)."""
         joined = np.hstack([units(rows.x - self.mean), self.words(rows.words), self.concepts(rows.concepts)])
-        seen: Doubles = joined @ self.axes - self.centre
-        return seen
+        return joined @ self.axes - self.centre
 
 
 def common_words(words: csr_matrix, min_records: int, limit: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Doubles
-    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
 MAX_VALUES = 200
@@ -193,11 +193,11 @@ def _check(axis: Axis) -> None:
 # Where only the name of an axis is known, the weakest way to ask: the words and concept labels nearest in
 # meaning to the name are grouped, and each group's most central one becomes a value. They are shown, so that
 # a person can do better.
-def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Axis:
+def with_values(axis: Axis, sample: CollectionSample, state: IndexState) -> Axis:
     """Return the axis with values inferred from a sample; InvalidInputError if it has too few names."""
     from sklearn.cluster import KMeans
 
-    texts, vectors = _candidates(axis.name, sample, collection)
+    texts, vectors = _candidates(axis.name, sample, state)
     if len(texts) < 2 * VALUES:
         raise InvalidInputError(
             f"values of {axis.name!r}", f"{len(texts)} names to choose from", "Give the values yourself."
@@ -211,15 +211,15 @@ def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Ax
     return Axis(axis.name, tuple(values), is_inferred=True)
 
 
-def _candidates(name: str, sample: CollectionSample, collection: Encodes) -> tuple[list[str], Doubles]:
+def _candidates(name: str, sample: CollectionSample, state: IndexState) -> tuple[list[str], Doubles]:
     """Return the names nearest in meaning, and where they lie beside all names (n, d)."""
-    space, words = sample.space, sample.named_words(collection.encoder)
+    space, words = sample.space, sample.named_words(state.encoder)
     in_use = np.flatnonzero((sample.concept_share >= MIN_SHARE) & space.is_named)
     texts = [sample.words[column] for column in words.columns.tolist()]
     texts += [space.labels[feature].text for feature in in_use.tolist()]
     labels = units(space.label_vectors[in_use] - sample.background)
     every = np.concatenate([np.asarray(words.vectors, np.float64).reshape(len(words.columns), -1), labels])
-    asked = collection.encode(name)
+    asked = state.encode(name)
     near = np.concatenate(
         [words.vectors @ units(asked - words.mean), labels @ units(asked - sample.background)]
     )
@@ -229,19 +229,6 @@ def _candidates(name: str, sample: CollectionSample, collection: Encodes) -> tup
         if text and text != name.strip().lower() and text not in kept and len(kept) < CANDIDATES:
             kept[text] = place
     return list(kept), every[list(kept.values())]
-
-
-class Encodes(Protocol):
-    """What a collection gives for texts."""
-
-    def encode(self, text: str) -> FloatArray:
-        """Return the embedding (d,) of a query."""
-        ...
-
-    @property
-    def encoder(self) -> TextEncoder:
-        """The space's encoder."""
-        ...
 
 
 # What examples alone say is whitened more: few of them lie together by chance.
@@ -286,7 +273,7 @@ def axis_evidence(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | Non
 
 
 def gather(
-    collection: Encodes,
+    state: IndexState,
     sample: CollectionSample,
     axis: Axis,
     known: NDArray[np.int64] | None = None,
@@ -297,20 +284,20 @@ def gather(
     ``viewed`` are the views of the sample's rows, if known from another axis.
     """
     views, seen = viewed or Views.of(sample.rows)
-    vectors = text_vectors(collection, axis) if axis.has_texts else None
+    vectors = text_vectors(state, axis) if axis.has_texts else None
     start = np.zeros((len(seen), len(axis.values)))
     if vectors is not None:
-        start += described_scores(collection, sample, vectors)
+        start += described_scores(state, sample, vectors)
     if known is not None:
         wide = Whitened.of(seen, views, EXAMPLE_RIDGE)
         start += EXAMPLES * example_scores(wide, known, len(axis.values), sample.neighbours)
     return AxisEvidence(sample, views, seen, Whitened.of(seen, views), standardised(start), vectors, known)
 
 
-def described_scores(collection: Encodes, sample: CollectionSample, vectors: FloatArray) -> Doubles:
+def described_scores(state: IndexState, sample: CollectionSample, vectors: FloatArray) -> Doubles:
     """Return standardised scores (m, J) by descriptions (J, d), as a property search with siblings does."""
     recipe = Recipe()
-    inferred = infer(sample, pool_of(sample), Asked(vectors), collection.encoder, recipe)
+    inferred = infer(sample, pool_of(sample), Asked(vectors), state.encoder, recipe)
     scorer = Scorer(inferred, sample, recipe.neighbours)
     own = scorer.sampled
     if sample.neighbours.shape[1]:
@@ -319,9 +306,9 @@ def described_scores(collection: Encodes, sample: CollectionSample, vectors: Flo
     return standardised(own)
 
 
-def text_vectors(collection: Encodes, axis: Axis) -> FloatArray:
+def text_vectors(state: IndexState, axis: Axis) -> FloatArray:
     """Return the mean direction of each value's texts (J, d)."""
-    means = [np.mean([collection.encode(text) for text in value.texts], axis=0) for value in axis.values]
+    means = [np.mean([state.encode(text) for text in value.texts], axis=0) for value in axis.values]
     return units(np.array(means)).astype(np.float32)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
 from saeindex.analysis.cluster.axis import (
     Axis,
-    AxisEvidence,
     axis_evidence,
     gather,
     known_values,
@@ -38,17 +37,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.cluster.anchored_em import Settled
-    from saeindex.analysis.cluster.axis import Encodes
     from saeindex.analysis.cluster.results import Verdict
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
 Method: TypeAlias = Literal["anchored", "interpembed"]
-METHODS: tuple[Method, ...] = ("anchored", "interpembed")
 # The maximum and minimum number of records that are clustered together; the others are placed afterwards.
 MAX_RECORDS = 12_000
 MIN_RECORDS = 10
@@ -63,7 +60,7 @@ SEED = 0
 
 
 def cluster(
-    collection: Encodes,
+    state: IndexState,
     snapshot: Snapshot,
     axis: Axis | str | Mapping[str, object],
     rows: NDArray[np.int64] | None = None,
@@ -80,8 +77,6 @@ def cluster(
     are texts whose clusters are found, too. ``cache`` is the folder that remembers embeddings.
     InvalidInputError where records are too few.
     """
-    if method not in METHODS:
-        raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
     asked = Axis.of(axis)
     asked = asked.with_examples(examples) if examples else asked
     asked.check_described()
@@ -90,35 +85,32 @@ def cluster(
     if len(rows) < max(MIN_RECORDS, 2 * len(asked.values)):
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
-    taken = _Taken.of(asked, snapshot, rows)
-    sample = axis_evidence(snapshot, taken.rows, cache)
+    taken, known = _taken(asked, snapshot, rows)
+    sample = axis_evidence(snapshot, taken, cache)
     if not asked.values:
-        asked = with_values(asked, sample, collection)
-    grouped = METHOD[method](collection, sample, asked, taken)
+        asked = with_values(asked, sample, state)
+    grouped = _grouped(state, sample, asked, known, method)
     clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
-    clustering = replace(clustering, left_out=len(given) - len(rows))
-    if not assign:
-        return clustering
-    codes = grouped.placer.new(collection.encoder.encode_document(list(assign)), assign)
-    return replace(clustering, assigned=tuple(clustering.names[code] for code in codes.tolist()))
+    codes: list[int] = []
+    if assign:
+        x = state.encoder.encode_document(list(assign))
+        codes = grouped.placer.new(x, assign).tolist()
+    assigned = tuple(clustering.names[code] for code in codes)
+    return replace(clustering, left_out=len(given) - len(rows), assigned=assigned)
 
 
-@dataclass(frozen=True, eq=False)
-class _Taken:
-    """The ``rows`` that are clustered together; ``known`` (m,) is the value of an example, else -1."""
+def _taken(
+    axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Return the rows to cluster, all examples and the first others, which are in random order.
 
-    rows: NDArray[np.int64]
-    known: NDArray[np.int64] | None
-
-    @classmethod
-    def of(cls, axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]) -> _Taken:
-        """Return all examples and the first of the rows, which are in random order."""
-        if not any(value.examples for value in axis.values):
-            return cls(rows[:MAX_RECORDS], None)
-        examples, values = known_values(axis, snapshot)
-        others = rows[~np.isin(rows, examples)][:MAX_RECORDS]
-        known = np.concatenate([values, np.full(len(others), -1)])
-        return cls(np.concatenate([examples, others]), known)
+    And for each the value of an example, else -1; None without examples.
+    """
+    if not any(value.examples for value in axis.values):
+        return rows[:MAX_RECORDS], None
+    examples, values = known_values(axis, snapshot)
+    others = rows[~np.isin(rows, examples)][:MAX_RECORDS]
+    return np.concatenate([examples, others]), np.concatenate([values, np.full(len(others), -1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,34 +122,27 @@ class _Grouped:
     placer: Placer
 
 
-def _anchored(collection: Encodes, sample: CollectionSample, axis: Axis, taken: _Taken) -> _Grouped:
-    evidence: AxisEvidence = gather(collection, sample, axis, taken.known)
-    settled: Settled = settle(evidence.whitened, evidence.start, taken.known)
-    verdict = judge(signs_of(evidence.whitened, settled, evidence.literal))
-    placer = Placer.of(evidence.views, evidence.seen, settled.logits, sample)
-    return _Grouped(settled.shares, verdict, placer)
-
-
-def _interpembed(collection: Encodes, sample: CollectionSample, axis: Axis, taken: _Taken) -> _Grouped:
+def _grouped(
+    state: IndexState, sample: CollectionSample, axis: Axis, known: NDArray[np.int64] | None, method: Method
+) -> _Grouped:
+    if method == "anchored":
+        evidence = gather(state, sample, axis, known)
+        settled = settle(evidence.whitened, evidence.start, known)
+        verdict = judge(signs_of(evidence.whitened, settled, evidence.literal))
+        placer = Placer.of(evidence.views, evidence.seen, settled.logits, sample)
+        return _Grouped(settled.shares, verdict, placer)
     if not axis.has_texts:
         raise InvalidInputError("method 'interpembed'", "values without texts", "Describe every value.")
-    vectors = text_vectors(collection, axis)
-    codes = interpembed_clusters(sample.present, sample.space, vectors, len(axis.values))
-    return _grouped(codes, sample, len(axis.values))
-
-
-METHOD = {"anchored": _anchored, "interpembed": _interpembed}
-
-
-def _grouped(codes: NDArray[np.int64], sample: CollectionSample, count: int) -> _Grouped:
-    scores = memberships(codes, count)
-    return _Grouped(scores, UNJUDGED, Placer.fitted(sample, scores))
+    vectors, count = text_vectors(state, axis), len(axis.values)
+    scores = memberships(interpembed_clusters(sample.present, sample.space, vectors, count), count)
+    views, seen = Views.of(sample.rows)
+    return _Grouped(scores, UNJUDGED, Placer.of(views, seen, scores, sample))
 
 
 def _reported(
     snapshot: Snapshot,
     rows: NDArray[np.int64],
-    taken: _Taken,
+    taken: NDArray[np.int64],
     axis: Axis,
     method: Method,
     grouped: _Grouped,
@@ -167,12 +152,12 @@ def _reported(
     sample_codes = grouped.scores.argmax(1)
     count = len(axis.values)
     is_named = method == "anchored"
-    names = axis.names if is_named else group_names(snapshot, taken.rows, one_hot(sample_codes, count))
-    asked = np.where(np.isin(taken.rows, rows), taken.rows, -1)
+    names = axis.names if is_named else group_names(snapshot, taken, one_hot(sample_codes, count))
+    asked = np.where(np.isin(taken, rows), taken, -1)
     clusters = described_clusters(snapshot, grouped.placer.sample, asked, grouped.scores, names, shown)
-    rest = rows[~np.isin(rows, taken.rows)]
+    rest = rows[~np.isin(rows, taken)]
     shares = np.concatenate([grouped.scores, grouped.placer.of_snapshot(snapshot, rest)])
-    place = {row: number for number, row in enumerate([*taken.rows.tolist(), *rest.tolist()])}
+    place = {row: number for number, row in enumerate([*taken.tolist(), *rest.tolist()])}
     shares = shares[[place[row] for row in rows.tolist()]]
     codes = shares.argmax(1).astype(np.int64)
     return Clustering(
@@ -180,7 +165,7 @@ def _reported(
         method,
         grouped.verdict,
         sized(clusters, codes),
-        leaks(snapshot, taken.rows, grouped.placer.sample, sample_codes, len(names)),
+        leaks(snapshot, taken, grouped.placer.sample, sample_codes, len(names)),
         [snapshot.ids[row] for row in rows.tolist()],
         codes,
         shares.max(1),
@@ -209,16 +194,9 @@ class Placer:
         scale = np.where(scores.std(0) > 0, scores.std(0), 1.0)
         return cls(sample, views, readout * scale, scores.mean(0))
 
-    @classmethod
-    def fitted(cls, sample: CollectionSample, scores: Doubles) -> Placer:
-        """Fit ``scores`` (m, J) of a sample whose views are not known yet."""
-        views, seen = Views.of(sample.rows)
-        return cls.of(views, seen, scores, sample)
-
     def scores(self, rows: Rows) -> Doubles:
         """Return the scores of records (m, J)."""
-        found: Doubles = self.views(rows) @ self.readout + self.offset
-        return found
+        return self.views(rows) @ self.readout + self.offset
 
     def new(self, x: FloatArray, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the cluster of each text, with its unit embedding (m, d)."""

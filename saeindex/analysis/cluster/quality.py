@@ -54,8 +54,7 @@ def conductances(graph: csr_matrix, codes: NDArray[np.int64], count: int) -> Dou
     inside = (belongs * (graph @ belongs)).sum(0)
     volume = degree @ belongs
     smaller = np.minimum(volume, degree.sum() - volume)
-    found: Doubles = np.where(smaller > 0, (volume - inside) / np.maximum(smaller, TINY), 1.0)
-    return found
+    return np.where(smaller > 0, (volume - inside) / np.maximum(smaller, TINY), 1.0)
 
 
 def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
@@ -71,8 +70,7 @@ def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
     np.put_along_axis(apart, codes[:, None], np.inf, axis=1)
     other = apart.min(1)
     nearest = np.where(np.isfinite(other), other, own)
-    found: Doubles = (nearest - own) / np.maximum(np.maximum(nearest, own), TINY)
-    return found
+    return (nearest - own) / np.maximum(np.maximum(nearest, own), TINY)
 
 
 def distinctive(present: csr_matrix, codes: NDArray[np.int64], count: int) -> tuple[Doubles, Doubles]:
@@ -105,12 +103,11 @@ def agreement(a: NDArray[np.integer], b: NDArray[np.integer]) -> dict[str, float
     return {"nmi": float(normalized_mutual_info_score(a, b)), "ari": float(adjusted_rand_score(a, b))}
 
 
-def free_clusters(x: FloatArray, count: int, seed: int = 0) -> NDArray[np.int64]:
+def free_clusters(x: FloatArray, count: int) -> NDArray[np.int64]:
     """Return what k-means finds in the embeddings when nothing is asked (m,)."""
     from sklearn.cluster import KMeans
 
-    codes: NDArray[np.int64] = KMeans(count, n_init=3, random_state=seed).fit_predict(x).astype(np.int64)
-    return codes
+    return np.asarray(KMeans(count, n_init=3, random_state=0).fit_predict(x), np.int64)
 
 
 FREE = "(free)"
@@ -143,7 +140,14 @@ def described_clusters(
     for value, name in enumerate(names):
         inside = np.flatnonzero(codes == value)
         lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
-        central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
+        edge, is_unsure = (
+            inside[np.argsort(lead, kind="stable")],
+            lead < (np.median(lead) if len(lead) else 0),
+        )
+        # The surest first, among them those nearest to their mean.
+        x = sample.rows.x[inside].astype(np.float64)
+        toward = x[~is_unsure].mean(0) if len(inside) else np.zeros(x.shape[1])
+        central = inside[np.lexsort((-(x @ toward), is_unsure))]
         concepts = key_concepts(snapshot.space, over[value], lift[value], lift[value] * usual)
         found.append(
             Cluster(
@@ -164,14 +168,6 @@ def _examples(
     snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[KeyConcept], shown: int
 ) -> tuple[Example, ...]:
     return examples_of(snapshot, rows[rows >= 0][:shown].tolist(), [one.feature for one in concepts])
-
-
-def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:
-    """Return the order of a cluster's records: the surest first, among them those nearest to their mean."""
-    x = sample.rows.x[inside].astype(np.float64)
-    mean = x[lead >= np.median(lead)].mean(0) if len(inside) else np.zeros(sample.rows.x.shape[1])
-    nearness = x @ mean
-    return np.lexsort((-nearness, lead < (np.median(lead) if len(lead) else 0.0)))
 
 
 def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubles) -> tuple[KeyConcept, ...]:

@@ -110,7 +110,7 @@ def _leakage(found: Clustering) -> list[Block]:
 
 
 # Settings of t-SNE (van der Maaten and Hinton 2008).
-COMPONENTS, PERPLEXITY, STEPS = 50, 30, 500
+PERPLEXITY, STEPS = 30, 500
 # Pixels of the map.
 MAP_HEIGHT = 520
 # How the records of a cluster are drawn.
@@ -123,16 +123,11 @@ MARKS: dict[str, dict[str, Any]] = {
 
 def neighbour_layout(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return positions (m, 2) of embeddings (m, d) that preserve neighbourhoods (t-SNE)."""
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    count, dimension = vectors.shape
-    components = min(COMPONENTS, count - 1, dimension)
-    reduced = PCA(components, random_state=0).fit_transform(np.asarray(vectors, np.float32))
-    perplexity = min(PERPLEXITY, (count - 1) / 3)
-    initial = "pca" if components >= 2 else "random"
-    layout = TSNE(2, init=initial, perplexity=perplexity, max_iter=STEPS, random_state=0, n_jobs=1)
-    return np.asarray(layout.fit_transform(reduced), np.float64)
+    perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
+    layout = TSNE(2, init="pca", perplexity=perplexity, max_iter=STEPS, random_state=0, n_jobs=1)
+    return np.asarray(layout.fit_transform(np.asarray(vectors, np.float32)), np.float64)
 
 
 def map_of_records(found: Clustering) -> Chart:

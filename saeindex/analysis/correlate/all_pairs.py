@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables, aligned_rows, corrected, count_pairs, units_of
-from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
+from saeindex.analysis.correlate.results import (
+    ConceptPair,
+    Correlations,
+    PairedConcept,
+    concept_of,
+    described,
+)
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import LISTED, CorrelateOptions
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
 from saeindex.schema import Result
@@ -24,9 +31,8 @@ from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csc_matrix, csr_matrix
+    from scipy.sparse import csc_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
@@ -44,34 +50,33 @@ MIN_SUPPORT = 5
 def correlate_open(
     snapshot: Snapshot,
     other: Snapshot | None = None,
-    *,
-    level: LevelName = "typical",
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 100,
-    with_trivial: bool = False,
+    options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test all pairs of features of a text field, or of one field with those of ``other``.
 
-    ``rows`` selects records. Those with the same value of the metadata field ``unit`` count together as
-    one, and so do, across two fields, those with the same prompt. A feature counts in a record from
-    ``level`` on. Pairs need ``min_support`` records, observed or expected. The error rate ``alpha`` is the
-    false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
-    are listed each way, those with a weak label last; pairs that go together in mostly the same records as
-    a listed one are its ``related``. ``with_trivial`` keeps those that say nothing. InvalidInputError for
-    two snapshots of different records, or too few of them.
+    ``rows`` selects records. Those of one unit count together as one, and so do, across two fields, those
+    with the same prompt. The error rate is the false discovery rate over all pairs of features that have
+    enough records each. Pairs with a weak label come last; pairs that go together in mostly the same records
+    as a listed one are its ``related``. InvalidInputError for two snapshots of different records, or too few
+    of them.
     """
-    kept, of_a, of_b = _presence(snapshot, other, level, rows)
+    level, limit, alpha, method = options.level, options.limit or LISTED, options.alpha, options.method
+    min_support, with_trivial = options.min_support, options.with_trivial
+    kept = aligned_rows(snapshot, other, rows)
+    of_a = snapshot.listed_at(level)[kept]
+    of_b = None if other is None else other.listed_at(level)[kept]
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
-    units = units_of(snapshot, other, kept, unit)
+    units = units_of(snapshot, other, kept, options.unit)
     tables, tested, removed = count_pairs(of_a, of_b, min_support, alpha, known, REASONS, units)
-    found, p, q = _findings(tables, tested, alpha, method)
+    p = tables.p_values()
+    q = corrected(p, tested, method)
+    chosen = np.flatnonzero(q < alpha)
+    found, p, q = tables.take(chosen), p[chosen], q[chosen]
     columns = of_a.tocsc(), (of_a if of_b is None else of_b).tocsc()
     seen = None if with_trivial else SeenTrivial(snapshot, kept, *columns)
-    order = _order(found, snapshot.space)
+    is_weak = snapshot.space.has_weak_label
+    order = np.lexsort((-np.abs(found.evidence), is_weak[found.a] | is_weak[found.b]))
     together, seen_removed = _together(found, order, columns, seen, limit)
     apart = order[found.evidence[order] < 0][:limit]
     describe = _Describer(snapshot, other, kept, *columns)
@@ -101,62 +106,27 @@ def correlate_open(
     )
 
 
-def _findings(
-    tables: PairTables, tested: int, alpha: float, method: Correction
-) -> tuple[PairTables, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the tables that are findings, with their p and q."""
-    p = tables.p_values()
-    q = corrected(p, tested, method)
-    findings = np.flatnonzero(q < alpha)
-    return tables.take(findings), p[findings], q[findings]
-
-
+@dataclass(frozen=True)
 class _Describer:
     """Names the features of a pair, and finds records that have both."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        other: Snapshot | None,
-        kept: NDArray[np.int64],
-        of_a: csc_matrix,
-        of_b: csc_matrix,
-    ) -> None:
-        self._snapshot, self._other, self._kept, self._a, self._b = snapshot, other, kept, of_a, of_b
+    snapshot: Snapshot
+    other: Snapshot | None
+    kept: NDArray[np.int64]
+    a: csc_matrix
+    b: csc_matrix
 
     def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
-        of_a, of_b = rows_with(self._a, a), rows_with(self._b, b)
-        both = self._kept[np.intersect1d(of_a, of_b, assume_unique=True)[:COMPARED]]
-        first, second = self._snapshot, self._other or self._snapshot
+        of_a, of_b = rows_with(self.a, a), rows_with(self.b, b)
+        both = self.kept[np.intersect1d(of_a, of_b, assume_unique=True)[:COMPARED]]
+        first, second = self.snapshot, self.other or self.snapshot
         strength = first.strength(both, a) * second.strength(both, b)
         rows = both[np.argsort(-strength, kind="stable")[:EXAMPLES]].tolist()
-        if self._other is None:
+        if self.other is None:
             examples = examples_of(first, rows, (a, b))
         else:
             examples = beside(examples_of(first, rows, (a,)), examples_of(second, rows, (b,)))
-        return self._concept(a, first.field), self._concept(b, second.field), examples
-
-    def _concept(self, feature: int, field: str) -> PairedConcept:
-        label = self._snapshot.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.text, label.is_weak), field)
-
-
-def _presence(
-    snapshot: Snapshot, other: Snapshot | None, level: LevelName, rows: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], csr_matrix, csr_matrix | None]:
-    kept = aligned_rows(snapshot, other, rows)
-    is_all = len(kept) == len(snapshot)
-    of_a = snapshot.listed_at(level) if is_all else snapshot.listed_at(level)[kept]
-    if other is None:
-        return kept, of_a, None
-    return kept, of_a, other.listed_at(level) if is_all else other.listed_at(level)[kept]
-
-
-def _order(tables: PairTables, space: FeatureSpace) -> NDArray[np.int64]:
-    """Return the order of pairs: by the size of their evidence, those with a weak label last."""
-    is_weak = space.has_weak_label
-    order = np.lexsort((-np.abs(tables.evidence), is_weak[tables.a] | is_weak[tables.b]))
-    return order.astype(np.int64)
+        return concept_of(first, a), concept_of(second, b), examples
 
 
 def _together(
@@ -169,7 +139,7 @@ def _together(
     """Return the tables to list, each with the related ones, and the number of trivial pairs by reason."""
     removed: Counter[str] = Counter()
     listed: dict[int, list[int]] = {}
-    distinct = Distinct(columns[0].shape[0])
+    distinct = Distinct()
     for row in order[tables.evidence[order] > 0][: limit * LOOKED_AT].tolist():
         a, b = int(tables.a[row]), int(tables.b[row])
         of_a, of_b = rows_with(columns[0], a), rows_with(columns[1], b)
@@ -181,8 +151,7 @@ def _together(
         elif seen is not None and (reason := seen.reason(a, b)) is not None:
             removed[reason] += 1
         else:
-            distinct.add(row, both)
-            listed[row] = []
+            distinct[row], listed[row] = both, []
     return listed, removed
 
 

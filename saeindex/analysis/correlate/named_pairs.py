@@ -12,6 +12,7 @@ from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import LISTED_NAMED, CorrelateOptions
 from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
@@ -39,35 +39,36 @@ def correlate_named(
     other: Snapshot | None = None,
     encoder: TextEncoder | None = None,
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 1_000,
+    options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
 
     A concept whose ``field`` is that of ``other`` is looked for there. Where both of a pair are exact, the
     test is that of open pairs; else it is of Σ a b over the units that hold no example of either concept,
     against the sums if the weights b were assigned to units at random. No pair is left out as trivial,
-    because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`.
+    because the caller named them. ``rows`` are those of :func:`correlate_open`.
     """
+    limit, alpha, min_support = options.limit or LISTED_NAMED, options.alpha, options.min_support
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)
     found = [_of(readers, concept, kept) for concept in named]
-    units = units_of(snapshot, other, kept, unit)
+    units = units_of(snapshot, other, kept, options.unit)
     tables, p = pair_tables(found, pairs, units)
     # Pairs with few records are tested too: leaving them out would depend on the counts.
     is_large = np.maximum(tables.both, tables.expected) >= min_support
     p = np.where(is_large, p, 1.0)
-    q = corrected(p, len(p), method)
-    together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
+    q = corrected(p, len(p), options.method)
+    order = np.argsort(-np.abs(z_scores(found, pairs, units)), kind="stable")
+    order = order[q[order] < alpha]
+    is_together = tables.both[order] > tables.expected[order]
+    together, apart = order[is_together], order[~is_together]
     describe = _Describer(snapshot, other, kept, named, found)
 
     def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
 
+    why = f"no pair is in {min_support} records, nor would be by chance"
     return Correlations(
         field=snapshot.field,
         other_field=snapshot.field if other is None else other.field,
@@ -75,12 +76,10 @@ def correlate_named(
         units=len(units),
         level="named",
         tested=len(pairs) if is_large.any() else 0,
-        not_comparable=""
-        if is_large.any()
-        else f"no pair is in {min_support} records, nor would be by chance",
+        not_comparable="" if is_large.any() else why,
         found=len(together) + len(apart),
         alpha=alpha,
-        method=method,
+        method=options.method,
         min_support=min_support,
         removed={},
         results=listed(together[:limit]),
@@ -93,27 +92,13 @@ def correlate_named(
     )
 
 
-def _ordered(
-    tables: PairTables, is_found: NDArray[np.bool_], z: Doubles
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the findings that occur together and those that avoid each other, best evidence first."""
-    order = np.argsort(-np.abs(z), kind="stable")
-    order = order[is_found[order]]
-    is_together = tables.both[order] > tables.expected[order]
-    return order[is_together], order[~is_together]
-
-
 class _Describer:
     """Names the concepts of a pair, and finds records that have both."""
 
     def __init__(
-        self,
-        snapshot: Snapshot,
-        other: Snapshot | None,
-        kept: NDArray[np.int64],
-        named: Sequence[NamedConcept],
-        found: Sequence[Membership],
-    ) -> None:
+        self, snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64],
+        named: Sequence[NamedConcept], found: Sequence[Membership],
+    ) -> None:  # fmt: skip
         self._snapshots = [one for one in (snapshot, other) if one is not None]
         self._kept, self._named, self._found = kept, named, found
 
@@ -179,10 +164,7 @@ def _pairs(
 ) -> tuple[list[NamedConcept], list[tuple[int, int]]]:
     named = [*concepts, *with_concepts]
     first = len(concepts)
-    if with_concepts:
-        pairs = list(product(range(first), range(first, len(named))))
-    else:
-        pairs = list(combinations(range(first), 2))
+    pairs = list(product(range(first), range(first, len(named)))) or list(combinations(range(first), 2))
     if not pairs:
         raise InvalidInputError("correlate", f"{len(named)} named concepts", "Name two or more.")
     return named, pairs

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 BLOCK = 256
 # A pair is kept for an exact test where the likelihood ratio's p is below so many alphas.
 SCREEN = 4.0
+# The fields of tables that have an entry for each pair.
+COLUMNS = ("a", "b", "both", "of_a", "of_b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +58,7 @@ class PairTables:
 
     def take(self, rows: NDArray[np.int64]) -> PairTables:
         """Return the tables at these positions, in this order."""
-        return PairTables(
-            self.a[rows], self.b[rows], self.both[rows], self.of_a[rows], self.of_b[rows], self.records
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
     @cached_property
     def expected(self) -> Doubles:
@@ -132,26 +132,40 @@ def count_pairs(
     of at least ``min_support`` records each that ``trivial`` gives no reason to leave out. Of these, those
     with fewer than ``min_support`` records, expected or observed, count as tested and are no findings.
     """
+    from scipy.special import erfc
+
     m = int(of_a.shape[0]) if units is None else len(units)
     weights = np.ones(of_a.shape[0]) if units is None else units.weights
     against = of_a if of_b is None else of_b
-    first, second = _frequent(of_a, weights, min_support), _frequent(against, weights, min_support)
-    right = against[:, second.ids].tocsr()
-    left = of_a[:, first.ids].tocsc()
+    (ids_a, counts_a), (ids_b, counts_b) = (_frequent(has, weights, min_support) for has in (of_a, against))
+    left, right = of_a[:, ids_a].tocsc(), against[:, ids_b].tocsr()
     if units is not None and not units.are_records:
         left = left.multiply(weights[:, None]).tocsc()
-    tested, removed, found = 0, Counter[str](), []
-    for start in range(0, len(first.ids), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(first.ids)))
-        wanted = (second.ids[None] > first.ids[rows, None]) | (of_b is not None)
-        why = trivial(first.ids[rows], second.ids)
+    tested, removed, found = 0, Counter[str](), list[PairTables]()
+    for start in range(0, max(1, len(ids_a)), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(ids_a)))
+        wanted = (ids_b[None] > ids_a[rows, None]) | (of_b is not None)
+        why = trivial(ids_a[rows], ids_b)
         for number, reason in enumerate(reasons, 1):
             removed[reason] += int(((why == number) & wanted).sum())
         wanted &= why == 0
         tested += int(wanted.sum())
         both = np.asarray((left[:, rows].T @ right).toarray(), np.float32)
-        found.append(_screened(both, wanted, first, second, rows, m, min_support, alpha))
-    return _joined(found, m), tested, {reason: count for reason, count in removed.items() if count}
+        expected = np.outer(counts_a[rows], counts_b / m)
+        i, j = np.nonzero(wanted & ((both >= min_support) | (expected >= min_support)))
+        a, own = rows[i], both[i, j].astype(np.float64)
+        tables = PairTables(ids_a[a], ids_b[j], own, counts_a[a], counts_b[j], m)
+        # Only what is far enough from chance is tested exactly.
+        found.append(tables.take(np.flatnonzero(erfc(np.sqrt(np.abs(tables.g2) / 2.0)) < SCREEN * alpha)))
+    joined: Any = {name: np.concatenate([getattr(one, name) for one in found]) for name in COLUMNS}
+    return PairTables(**joined, records=m), tested, +removed
+
+
+def _frequent(has: csr_matrix, weights: Doubles, min_support: int) -> tuple[NDArray[np.int64], Doubles]:
+    """Return the concepts of at least so many records, and how many have each."""
+    counts = np.asarray(has.T @ weights, np.float64).ravel()
+    ids = np.flatnonzero(counts >= min_support)
+    return ids, counts[ids]
 
 
 def corrected(p: Doubles, tests: int, method: Correction = "bh") -> Doubles:
@@ -164,55 +178,6 @@ def corrected(p: Doubles, tests: int, method: Correction = "bh") -> Doubles:
     q = np.empty_like(p)
     q[order] = np.minimum(1.0, np.minimum.accumulate(raw[::-1])[::-1])
     return q
-
-
-@dataclass(frozen=True, eq=False)
-class _Frequent:
-    """Concepts of at least so many records, and how many have each."""
-
-    ids: NDArray[np.int64]
-    counts: Doubles
-
-
-def _frequent(matrix: csr_matrix, weights: Doubles, min_support: int) -> _Frequent:
-    counts = np.asarray(matrix.T @ weights, np.float64).ravel()
-    ids = np.flatnonzero(counts >= min_support)
-    return _Frequent(ids, counts[ids])
-
-
-def _screened(
-    both: NDArray[np.float32],
-    wanted: NDArray[np.bool_],
-    first: _Frequent,
-    second: _Frequent,
-    rows: NDArray[np.int64],
-    records: int,
-    min_support: int,
-    alpha: float,
-) -> PairTables:
-    """Return a block's pairs that are large enough, and far enough from chance to be tested exactly."""
-    from scipy.special import erfc
-
-    expected = np.outer(first.counts[rows], second.counts / records)
-    i, j = np.nonzero(wanted & ((both >= min_support) | (expected >= min_support)))
-    a, b = rows[i], j
-    tables = PairTables(
-        first.ids[a],
-        second.ids[b],
-        both[i, j].astype(np.float64),
-        first.counts[a],
-        second.counts[b],
-        records,
-    )
-    return tables.take(np.flatnonzero(erfc(np.sqrt(np.abs(tables.g2) / 2.0)) < SCREEN * alpha))
-
-
-def _joined(blocks: Sequence[PairTables], records: int) -> PairTables:
-    def together(name: str) -> NDArray[np.float64]:
-        return np.concatenate([np.zeros(0), *(getattr(block, name) for block in blocks)])
-
-    a, b = together("a").astype(np.int64), together("b").astype(np.int64)
-    return PairTables(a, b, together("both"), together("of_a"), together("of_b"), records)
 
 
 # Equal texts are known by so many components of their embeddings, equal to so many decimals.
@@ -237,8 +202,7 @@ class Units:
     @property
     def weights(self) -> Doubles:
         """The weight of each record (m,)."""
-        weights: Doubles = 1.0 / self.sizes[self.codes]
-        return weights
+        return 1.0 / self.sizes[self.codes]
 
     def count(self, which: NDArray[np.bool_]) -> int:
         """Return the number of units with one of these records (m,)."""
@@ -248,8 +212,7 @@ class Units:
         """Return the mean of values (m,) over each unit (u,)."""
         if self.are_records:
             return values
-        means: Doubles = np.bincount(self.codes, values, len(self.sizes)) / self.sizes
-        return means
+        return np.bincount(self.codes, values, len(self.sizes)) / self.sizes
 
     def means(self, matrix: csr_matrix) -> csr_matrix:
         """Return the mean of rows (m, n) over each unit (u, n)."""

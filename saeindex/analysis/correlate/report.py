@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Triggers
-from saeindex.errors import installed
 from saeindex.report import charts, model
-from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, alt, inline
+from saeindex.report.charts import BLUE, GREY, ORANGE, WIDTH, Chart, alt, inline
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, chance, counted, number, percent, ratios
-from saeindex.types import shortened
 
 # The number of findings in the summary, of rows of a table before the others are folded, and of pairs with
 # example records.
@@ -101,7 +95,7 @@ def _pair_method(found: Correlations) -> list[str]:
 
 
 def _pairs(found: Correlations) -> list[Block]:
-    blocks: list[Block] = [Figure(heat_map, found), Figure(graph_of_pairs, found)] if len(found) else []
+    blocks: list[Block] = [Figure(heat_map, found)] if len(found) else []
     for name, pairs in (("Go together", found.results), ("Avoid each other", found.avoided)):
         caption = f"{name}, the surest first"
         rows = table(caption, pairs, PAIR_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)
@@ -175,16 +169,8 @@ def _trigger_sections(found: Triggers) -> Iterator[Section]:
     yield Section("Records to read", records)
 
 
-# Maximum number of concepts on a side of the heat map, and of pairs in the graph.
-MAX_CONCEPTS, MAX_EDGES = 22, 48
-# Pixels of a graph before its nodes are moved apart for the labels, and of the height of a node with a label.
-GRAPH_SIZE, NODE_HEIGHT = (620, 520), 27.0
-# Pixels around the nodes of a graph: half the width of a label, and the height of a node.
-MARGINS = (90, 24)
-# Maximum number of letters of a node's label.
-LETTERS = 24
-KINDS = ("go together", "avoid each other")
-MEASURES = ("npmi", "support", "expected", "lift", "q")
+# Maximum number of concepts on a side of the heat map.
+MAX_CONCEPTS = 22
 
 
 def heat_map(found: Correlations) -> Chart:
@@ -192,7 +178,12 @@ def heat_map(found: Correlations) -> Chart:
     pairs = [*found.results, *found.avoided]
     is_across = found.other_field != found.field
     kept_a, kept_b = _first_concepts(pairs, is_across)
-    rows = [_cell(pair, pair.a, pair.b) for pair in pairs if pair.a in kept_a and pair.b in kept_b]
+    measures = ("npmi", "support", "expected", "lift", "q")
+    rows = [
+        {"a": str(pair.a), "b": str(pair.b), **{name: getattr(pair, name) for name in measures}}
+        for pair in pairs
+        if pair.a in kept_a and pair.b in kept_b
+    ]
     if not is_across:
         rows += [row | {"a": row["b"], "b": row["a"]} for row in rows]
     largest = max(abs(row["npmi"]) for row in rows)
@@ -205,8 +196,12 @@ def heat_map(found: Correlations) -> Chart:
         x=alt.X("b:N", sort=names_b, scale=alt.Scale(domain=names_b), axis=x_axis),
         y=alt.Y("a:N", sort=names_a, scale=alt.Scale(domain=names_a), axis=charts.name_axis()),
         color=alt.Color("npmi:Q", scale=colours, legend=legend),
-        tooltip=_tooltip(),
-    )
+        tooltip=charts.tooltip(
+            ("a:N", "concept"), ("b:N", "with"), ("support:Q", "records with both", ",.0f"),
+            ("expected:Q", "by chance", ",.1f"), ("lift:Q", "lift", ".2f"), ("npmi:Q", "NPMI", ".2f"),
+            ("q:Q", "q", ".2g"),
+        ),
+    )  # fmt: skip
     caption = (
         f"Findings (q ≤ {found.alpha:g}) among the concepts of the surest pairs; "
         "an empty cell is no finding or a pair that was left out."
@@ -222,79 +217,6 @@ def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> list[list[
         if max(len(first | {pair.a: None}), len(second | {pair.b: None})) <= MAX_CONCEPTS:
             first[pair.a] = second[pair.b] = None
     return [list(first)[:MAX_CONCEPTS], list(second)[:MAX_CONCEPTS]]
-
-
-def _cell(pair: ConceptPair, a: PairedConcept, b: PairedConcept) -> dict[str, Any]:
-    return {"a": str(a), "b": str(b), **{name: getattr(pair, name) for name in MEASURES}}
-
-
-def _tooltip() -> list[Any]:
-    return charts.tooltip(
-        ("a:N", "concept"),
-        ("b:N", "with"),
-        ("support:Q", "records with both", ",.0f"),
-        ("expected:Q", "by chance", ",.1f"),
-        ("lift:Q", "lift", ".2f"),
-        ("npmi:Q", "NPMI", ".2f"),
-        ("q:Q", "q", ".2g"),
-    )
-
-
-def graph_of_pairs(found: Correlations) -> Chart:
-    """Return a graph of the most certain pairs."""
-    pairs = [*found.results[:MAX_EDGES], *found.avoided[: MAX_EDGES // 4]]
-    positions = _layout(pairs)
-    ends = [(*positions[pair.a], *positions[pair.b]) for pair in pairs]
-    edges = [
-        {
-            **_cell(pair, pair.a, pair.b), "x": x, "y": y, "x2": x2, "y2": y2,
-            "kind": KINDS[pair.npmi < 0], "wide": min(4.0, 0.8 + 6 * abs(pair.npmi)),
-        }
-        for pair, (x, y, x2, y2) in zip(pairs, ends, strict=True)
-    ]  # fmt: skip
-    degree = Counter(concept for pair in pairs for concept in (pair.a, pair.b))
-    nodes = [
-        {"label": str(one), "short": _short(one), "x": x, "y": y, "pairs": degree[one]}
-        for one, (x, y) in positions.items()
-    ]
-    width, height = (
-        max(values) + margin
-        for values, margin in zip(zip(*positions.values(), strict=True), MARGINS, strict=True)
-    )
-    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, width], nice=False))
-    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], nice=False))
-    legend = charts.top_legend(KINDS if found.avoided else ())
-    kinds = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=["#9db8cf", ORANGE]), legend=legend)
-    stroke = alt.StrokeWidth("wide:Q", scale=None)
-    lines = alt.Chart(inline(edges), width=width, height=height).mark_rule(opacity=0.8)
-    lines = lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=kinds, tooltip=_tooltip(), strokeWidth=stroke)
-    base = alt.Chart(inline(nodes)).encode(x=x, y=y)
-    dots = base.mark_circle(color=BLUE, opacity=1, stroke="white").encode(
-        size=alt.Size("pairs:Q", scale=alt.Scale(range=[40, 260]), legend=None),
-        tooltip=charts.tooltip(("label:N", "concept"), ("pairs:Q", "pairs shown")),
-    )
-    base = base.encode(text="short:N")
-    halo = base.mark_text(dy=-11, fontSize=9.5, stroke="white", strokeWidth=3.5)
-    names = base.mark_text(dy=-11, fontSize=9.5, color=INK)
-    caption = f"The {len(found.results[:MAX_EDGES])} surest pairs; wider lines are stronger ties (NPMI)."
-    return Chart("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
-
-
-def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
-    """Return the positions of concepts in pixels: near if they occur together, without overlapping labels."""
-    networkx = installed("networkx", "a chart of pairs", "report")
-    graph = networkx.Graph([(pair.a, pair.b) for pair in pairs])
-    found = networkx.kamada_kawai_layout(graph)
-    positions = np.array([found[one] for one in graph], np.float64)
-    positions = (positions - positions.min(0)) / np.maximum(np.ptp(positions, axis=0), 1e-9) * GRAPH_SIZE
-    widths = np.array([LETTER * len(_short(one)) + 4 for one in graph])
-    positions = charts.spread(positions, widths, NODE_HEIGHT)
-    positions += MARGINS - positions.min(0)
-    return dict(zip(graph, map(tuple, positions.tolist()), strict=True))
-
-
-def _short(concept: PairedConcept) -> str:
-    return shortened(concept.label, LETTERS)
 
 
 def trigger_bars(found: Triggers) -> Chart:

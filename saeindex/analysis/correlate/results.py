@@ -13,9 +13,12 @@ from saeindex.analysis.stats.options import Correction
 from saeindex.analysis.stats.stratified import agreeing
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from saeindex.collection.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +72,17 @@ class ConceptPair:
             for side, concept in (("a", self.a), ("b", self.b))
             for name, value in asdict(concept).items()
         }
-        low, high = self.ci
-        return {**sides, **self._numbers(), "log_odds_low": low, "log_odds_high": high}
+        names = (
+            "support", "expected", "lift", "npmi", "g2", "log_odds", "p", "q", "p_b_given_a", "p_a_given_b",
+            "evidence",
+        )  # fmt: skip
+        numbers = {name: getattr(self, name) for name in names}
+        return {**sides, **numbers, "log_odds_low": self.ci[0], "log_odds_high": self.ci[1]}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return this pair and its related ones, which name it in ``related_to``, as rows of a table."""
         related = [pair.row() | {"related_to": str(self)} for pair in self.related]
         return [self.row() | {"related_to": None}, *related]
-
-    def _numbers(self) -> dict[str, float]:
-        names = (
-            "support", "expected", "lift", "npmi", "g2", "log_odds", "p", "q", "p_b_given_a", "p_a_given_b",
-            "evidence",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -187,6 +187,12 @@ class Triggers(AnalysisResult):
         }
 
 
+def concept_of(snapshot: Snapshot, feature: int) -> PairedConcept:
+    """Return a feature as a concept of a text field."""
+    label = snapshot.space.labels[feature]
+    return PairedConcept(feature, shown_label(label.text, label.is_weak), snapshot.field)
+
+
 def described(
     tables: PairTables,
     p: NDArray[np.float64],
@@ -196,19 +202,15 @@ def described(
     """Return pairs with all their statistics; ``sides`` returns the two concepts of a pair and examples."""
     value, low, high = tables.log_odds()
     low, high = agreeing(p, value, low, high)
-    columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
-    given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
+    columns = {name: getattr(tables, name) for name in ("expected", "lift", "npmi", "g2", "evidence")} | {
+        "support": tables.both, "log_odds": value, "p": p, "q": q,
+        "p_b_given_a": tables.both / np.maximum(tables.of_a, 1e-12),
+        "p_a_given_b": tables.both / np.maximum(tables.of_b, 1e-12),
+    }  # fmt: skip
     pairs = []
     for row in range(len(tables)):
         a, b, examples = sides(int(tables.a[row]), int(tables.b[row]))
-        support, expected, lift, npmi, g2, evidence = (float(column[row]) for column in columns)
-        pairs.append(
-            ConceptPair(
-                a, b, support, expected, lift, npmi, g2,
-                log_odds=float(value[row]), ci=(float(low[row]), float(high[row])),
-                p=float(p[row]), q=float(q[row]),
-                p_b_given_a=float(given[0][row]), p_a_given_b=float(given[1][row]),
-                evidence=evidence, examples=examples,
-            )
-        )  # fmt: skip
+        numbers: dict[str, Any] = {name: float(column[row]) for name, column in columns.items()}
+        ci = float(low[row]), float(high[row])
+        pairs.append(ConceptPair(a, b, **numbers, ci=ci, examples=examples))
     return pairs

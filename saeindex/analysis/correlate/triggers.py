@@ -15,9 +15,17 @@ import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
-from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
+from saeindex.analysis.correlate.results import (
+    ConceptPair,
+    PairedConcept,
+    Trigger,
+    Triggers,
+    concept_of,
+    described,
+)
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
+from saeindex.analysis.stats.options import TriggerOptions
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
@@ -26,11 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.options import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
-    from saeindex.types import LevelName
 
 EXAMPLES = 5
 # The probability from which a record counts as having the behaviour.
@@ -43,26 +49,21 @@ def find_triggers(
     behaviour: NamedConcept | int,
     *,
     encoder: TextEncoder | None = None,
-    level: LevelName = "typical",
     rows: NDArray[np.int64] | None = None,
-    unit: str | None = None,
-    alpha: float = 0.05,
-    method: Correction = "bh",
-    min_support: int = 5,
-    limit: int = 10,
+    options: TriggerOptions = TriggerOptions(unit=None),
 ) -> Triggers:
     """Return the concepts of prompts that are associated with a behaviour of the responses.
 
     ``behaviour`` is a feature or a :class:`NamedConcept` (its ``field`` does not count). Concepts that are
     the behaviour's own features, or of their family, are left out: a prompt's topic comes back in its
-    response. Concepts of fewer than ``min_support`` prompts are not tested. Responses to the same
-    prompt count together as one, or those with the same value of the metadata field ``unit``.
+    response. Responses to the same prompt count together as one, or those of the same unit.
     """
+    alpha, method, min_support = options.alpha, options.method, options.min_support
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     shown = ConceptReader(responses, encoder).membership(named).take(kept)
-    present = prompts.listed_at(level)[kept]
-    units = units_of(prompts, responses, kept, unit)
+    present = prompts.listed_at(options.level)[kept]
+    units = units_of(prompts, responses, kept, options.unit)
     tables, removed = _tables(present, shown.weights, named, prompts, units, min_support)
     is_counted = shown.is_exact and units.are_records
     p = tables.p_values() if is_counted else _p_of_weights(present, shown, tables, units)
@@ -71,9 +72,11 @@ def find_triggers(
     is_weak = prompts.space.has_weak_label[tables.a[findings]]
     ordered = findings[np.lexsort((-tables.evidence[findings], is_weak))]
     finder = _Finder(prompts, responses, kept, present, shown, named, units)
-    distinct = finder.distinct(tables, ordered, limit)
+    distinct = finder.distinct(tables, ordered, options.limit)
     chosen = np.array(list(distinct), np.int64)
     pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
+    why = "" if len(tables) else f"no concept of the prompts is in {min_support} of them or more"
+    why = why if shown.weights.any() else "no record has the behaviour"
     return Triggers(
         behaviour=finder.behaviour,
         prompt_field=prompts.field,
@@ -86,17 +89,11 @@ def find_triggers(
         alpha=alpha,
         method=method,
         removed=removed,
-        not_comparable=_nothing_tested(len(tables), float(shown.weights.sum()), min_support),
+        not_comparable=why,
         results=tuple(
             finder.trigger(pair, same) for pair, same in zip(pairs, distinct.values(), strict=True)
         ),
     )
-
-
-def _nothing_tested(tested: int, having: float, min_support: int) -> str:
-    if not having:
-        return "no record has the behaviour"
-    return "" if tested else f"no concept of the prompts is in {min_support} of them or more"
 
 
 def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
@@ -150,15 +147,9 @@ class _Finder:
     """Finds the records of triggers, and triggers of the same records."""
 
     def __init__(
-        self,
-        prompts: Snapshot,
-        responses: Snapshot,
-        kept: NDArray[np.int64],
-        present: csr_matrix,
-        shown: Membership,
-        named: NamedConcept,
-        units: Units,
-    ) -> None:
+        self, prompts: Snapshot, responses: Snapshot, kept: NDArray[np.int64], present: csr_matrix,
+        shown: Membership, named: NamedConcept, units: Units,
+    ) -> None:  # fmt: skip
         self._prompts, self._responses, self._kept = prompts, responses, kept
         self._shown, self._units, self._behaviour = shown, units, named.features
         self._columns = present.tocsc()
@@ -167,21 +158,20 @@ class _Finder:
 
     def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         """Return the trigger and the behaviour; examples are in the trigger."""
-        return self._concept(a), self.behaviour, ()
+        return concept_of(self._prompts, a), self.behaviour, ()
 
     def distinct(
         self, tables: PairTables, ordered: NDArray[np.int64], limit: int
     ) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
         found: dict[int, tuple[PairedConcept, ...]] = {}
-        distinct = Distinct(len(self._kept))
+        distinct = Distinct()
         for row in ordered.tolist():
             rows = rows_with(self._columns, int(tables.a[row]))
             if (twin := distinct.first_like(rows)) is not None:
-                found[twin] = (*found[twin], self._concept(int(tables.a[row])))
+                found[twin] = (*found[twin], concept_of(self._prompts, int(tables.a[row])))
             elif len(found) < limit:
-                distinct.add(row, rows)
-                found[row] = ()
+                distinct[row], found[row] = rows, ()
             else:
                 break
         return found
@@ -215,7 +205,3 @@ class _Finder:
         chosen = self._kept[rows[first]].tolist()
         prompts = examples_of(self._prompts, chosen, () if trigger is None else (trigger,))
         return beside(prompts, examples_of(self._responses, chosen, self._behaviour))
-
-    def _concept(self, feature: int) -> PairedConcept:
-        label = self._prompts.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)

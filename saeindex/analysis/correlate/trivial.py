@@ -37,10 +37,9 @@ WORD = "one word stands in both"
 DECODER_COSINE, LABEL_COSINE, ALIKE_COSINE = 0.2, 0.5, 0.2
 # The minimum share of a common word in the records of each concept, and its maximum share in all records.
 WORD_SHARE, COMMON_WORD = 0.4, 0.1
-# With fewer records that have only one of the concepts, all its records are used; the maximum number of them.
-FEW, MAX_SAMPLED = 3, 1_000
-# The size of the sample of all records, as a multiple of that maximum.
-SAMPLED = 20
+# With fewer records that have only one of the concepts, all its records are used; the maximum number of them,
+# and of a sample of all records.
+FEW, MAX_SAMPLED, SAMPLED = 3, 1_000, 20_000
 # Two sets of records are the same if they have more than this share in common, of their mean size.
 SAME_RECORDS = 0.5
 # The number of first letters by which words of labels are equal; the minimum length of a content word.
@@ -92,34 +91,23 @@ def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
 def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
     """Return the rows that have a concept, ascending."""
     span = slice(columns.indptr[concept], columns.indptr[concept + 1])
-    rows: NDArray[np.int64] = np.sort(columns.indices[span]).astype(np.int64)
-    return rows
+    return np.sort(columns.indices[span]).astype(np.int64)
 
 
-class Distinct:
-    """Finds for sets of rows whether nearly the same rows were seen before."""
-
-    def __init__(self, records: int) -> None:
-        """Begin with no set; rows are below ``records``."""
-        self._sets: dict[int, NDArray[np.int64]] = {}
-        self._inside = np.zeros(records, bool)
+class Distinct(dict[int, "NDArray[np.int64]"]):
+    """Sets of rows by key; finds whether nearly the same rows were seen before."""
 
     def first_like(self, rows: NDArray[np.int64]) -> int | None:
         """Return the key of the first set with mostly the same rows, or None."""
-        self._inside[rows] = True
-        needed = SAME_RECORDS / 2
-        twin = None
-        for key, seen in self._sets.items():
-            least = needed * (len(rows) + len(seen))
-            if min(len(rows), len(seen)) > least and np.count_nonzero(self._inside[seen]) > least:
-                twin = key
-                break
-        self._inside[rows] = False
-        return twin
-
-    def add(self, key: int, rows: NDArray[np.int64]) -> None:
-        """Keep a set of rows."""
-        self._sets[key] = rows
+        inside = np.zeros(int(rows.max(initial=0)) + 1, bool)
+        inside[rows] = True
+        for key, seen in self.items():
+            least = SAME_RECORDS / 2 * (len(rows) + len(seen))
+            if min(len(rows), len(seen)) > least:
+                known = seen[: np.searchsorted(seen, len(inside))]
+                if np.count_nonzero(inside[known]) > least:
+                    return key
+        return None
 
 
 class SeenTrivial:
@@ -134,40 +122,25 @@ class SeenTrivial:
 
     def reason(self, a: int, b: int) -> str | None:
         """Return the reason why the pair is trivial, or None."""
-        of_a, of_b = self.rows(a, b)
-        only_a, only_b = (
-            self._kept[self._alone(rows, other)] for rows, other in ((of_a, of_b), (of_b, of_a))
-        )
-        x = self._snapshot.vectors
-        toward_a, toward_b = (
-            np.asarray(x[rows], np.float64).mean(0) - self._mean for rows in (only_a, only_b)
-        )
+        of_a, of_b = rows_with(self._a, a), rows_with(self._b, b)
+        only = self._alone(of_a, of_b), self._alone(of_b, of_a)
+        x, words = self._snapshot.vectors, self._snapshot.words
+        toward_a, toward_b = (np.asarray(x[rows], np.float64).mean(0) - self._mean for rows in only)
         lengths = float(np.linalg.norm(toward_a) * np.linalg.norm(toward_b))
         if float(toward_a @ toward_b) >= ALIKE_COSINE * max(lengths, 1e-12):
             return ALIKE
-        words = self._snapshot.words
-        share = np.minimum(words[only_a].mean(0), words[only_b].mean(0))
-        is_shared = np.asarray(share).ravel() >= WORD_SHARE
-        return WORD if bool((is_shared & (self._usual < COMMON_WORD)).any()) else None
-
-    def rows(self, a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows that have a, and those that have b."""
-        return rows_with(self._a, a), rows_with(self._b, b)
-
-    @property
-    def _sampled(self) -> NDArray[np.int64]:
-        return self._kept[: SAMPLED * MAX_SAMPLED]
+        share = np.asarray(np.minimum(*(words[rows].mean(0) for rows in only))).ravel()
+        return WORD if bool(((share >= WORD_SHARE) & (self._usual < COMMON_WORD)).any()) else None
 
     @cached_property
     def _mean(self) -> NDArray[np.float64]:
-        return np.asarray(self._snapshot.vectors[self._sampled].mean(0), np.float64)
+        return np.asarray(self._snapshot.vectors[self._kept[:SAMPLED]].mean(0), np.float64)
 
     @cached_property
     def _usual(self) -> NDArray[np.float64]:
-        return np.asarray(self._snapshot.words[self._sampled].mean(0), np.float64).ravel()
+        return np.asarray(self._snapshot.words[self._kept[:SAMPLED]].mean(0), np.float64).ravel()
 
-    @staticmethod
-    def _alone(rows: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _alone(self, rows: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return records with one concept alone; rows are in random order, the first ones a sample."""
         alone = np.setdiff1d(rows, other, assume_unique=True)
-        # Rows are in random order: the first rows are a sample.
-        return (alone if len(alone) >= FEW else rows)[:MAX_SAMPLED]
+        return self._kept[(alone if len(alone) >= FEW else rows)[:MAX_SAMPLED]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -52,8 +53,7 @@ class Standings:
     def oddity(self) -> FloatArray:
         """From 0 to 1: the mean rank of being far from the others, and of having concepts that they lack."""
         far, strange = (np.argsort(np.argsort(key, kind="stable")) for key in (-self.density, self.surprise))
-        oddity: FloatArray = ((far + strange) / (2 * max(1, len(far) - 1))).astype(np.float32)
-        return oddity
+        return ((far + strange) / (2 * max(1, len(far) - 1))).astype(np.float32)
 
 
 def describe_set(
@@ -147,11 +147,14 @@ def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...
     if len(rows) < THEMED:
         return ()
     from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
 
     x = np.asarray(snapshot.vectors[rows])
     max_themes = min(MAX_THEMES, len(rows) // PER_THEME)
     models = [KMeans(k, n_init=2, random_state=seed).fit(x) for k in range(2, max_themes + 1)]
-    model = max(models, key=lambda one: _silhouette(x, one.labels_, seed))
+    size = JUDGED if len(x) > JUDGED else None
+    judged: Any = partial(silhouette_score, metric="cosine", sample_size=size, random_state=seed)
+    model = max(models, key=lambda one: float(judged(x, one.labels_)))
     codes = model.labels_.astype(np.int64)
     names = group_names(snapshot, rows, one_hot(codes, model.n_clusters))
     sizes = np.bincount(codes, minlength=model.n_clusters)
@@ -162,10 +165,3 @@ def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...
         central = examples_of(snapshot, rows[inside[order[:CENTRAL_OF_THEME]]].tolist())
         found.append(Theme(names[cluster], len(inside), len(inside) / len(rows), central))
     return tuple(found)
-
-
-def _silhouette(x: FloatArray, codes: Ints, seed: int) -> float:
-    from sklearn.metrics import silhouette_score
-
-    size = JUDGED if len(x) > JUDGED else None
-    return float(silhouette_score(x, codes, metric="cosine", sample_size=size, random_state=seed))

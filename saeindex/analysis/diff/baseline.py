@@ -25,7 +25,6 @@ from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups, disjoint
 from saeindex.analysis.stats.options import AUTO, Family, MonitorOptions
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
-from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_totals import FamilyTest
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing, writable
@@ -164,6 +163,9 @@ def against_baseline(
         changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space, snapshot)
         tested[family] = len(test)
     lengths = binned(np.asarray(snapshot.lengths)[window], baseline.edges)
+    units = FEW_UNITS if design.units is None else len(np.unique(design.units))
+    note = f"the window has {units} units only: compare with records, not with a baseline"
+    few = [note] if units < FEW_UNITS else []
     why = nothing_tested(tested, options.min_support)
     if not np.array(baseline.sizes)[lengths].any():
         why, tested = "no record of the window is as long as one of the baseline", dict.fromkeys(tested, 0)
@@ -176,7 +178,7 @@ def against_baseline(
         method="Mantel-Haenszel test against a kept baseline, small counts by mid-p",
         strata=(f"length ({len(baseline.sizes)} bins)",),
         unit=design.unit,
-        notes=(*design.notes, *_few(design.units)),
+        notes=(*design.notes, *few),
         field=snapshot.field,
         not_comparable=why,
     )
@@ -200,38 +202,23 @@ def _tested(
     support = k.sum((0, 1))
     kept = np.flatnonzero((support >= options.min_support) & (support <= n.sum() - options.min_support))
     counts, effects = StratifiedCounts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
-    found = compared(counts, effects)
-    q = adjusted(found.tested.p, options.method)
-    return FamilyTest(evidence.take(kept), counts.shares, counts.support, found, q, effects)
-
-
-def _few(units: NDArray[np.int32] | None) -> list[str]:
-    if units is None or len(np.unique(units)) >= FEW_UNITS:
-        return []
-    return [f"the window has {len(np.unique(units))} units only: compare with records, not with a baseline"]
+    return FamilyTest.of(evidence.take(kept), counts, compared(counts, effects), effects, options.method)
 
 
 def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> None:
-    if baseline.fingerprint != snapshot.space.fingerprint:
-        raise InvalidInputError(
-            f"a baseline of the feature space {baseline.fingerprint[:12]}",
-            f"the window has {snapshot.space.fingerprint[:12]}",
-            "Save it again; or move it with the copy: `saeindex copy INDEX NEW --baseline FILE`.",
-        )
-    found: dict[str, tuple[object, object]] = {
+    found: dict[str, tuple[str | None, str | None]] = {
+        "the feature space": (baseline.fingerprint[:12], snapshot.space.fingerprint[:12]),
         "the unit": (baseline.unit, baseline.unit if options.unit == AUTO else options.unit),
         "the text field": (baseline.field, snapshot.field),
         "the level": (baseline.level, options.level),
     }
     for what, (kept, own) in found.items():
         if kept != own:
-            raise InvalidInputError(
-                f"a baseline of {what} {kept!r}", f"the window has {own!r}", "Save the baseline again."
-            )
+            asked, do = f"a baseline of {what} {kept!r}", "Save the baseline again."
+            raise InvalidInputError(asked, f"the window has {own!r}", do)
     if options.strata:
-        raise InvalidInputError(
-            "strata against a baseline", "a baseline has only lengths", "Compare with records."
-        )
+        found_strata = "a baseline has only lengths"
+        raise InvalidInputError("strata against a baseline", found_strata, "Compare with records.")
 
 
 def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
@@ -255,16 +242,14 @@ def _aligned(
     own = {str(key) for key in evidence.keys}
     gone = [key for key in baseline.counts[family] if key not in own]
     keys = (*evidence.keys, *(int(key) if family == "concepts" else key for key in gone))
-    labels = (*evidence.labels, *(_label(snapshot, family, key) for key in gone))
+    names = snapshot.space.labels
+    named = (names[int(key)].text if family == "concepts" else key for key in gone)
+    labels = (*evidence.labels, *named)
     has = hstack([evidence.has, csr_matrix((len(rows), len(gone)), dtype=np.float32)], "csr")
     whole = Evidence(family, keys, labels, has)
     nothing = [0] * len(baseline.sizes)
     kept = np.array([baseline.counts[family].get(str(key), nothing) for key in keys], np.float64)
     return whole, np.stack([_by_bin(whole, bins, len(baseline.sizes)), kept.T], axis=1)
-
-
-def _label(snapshot: Snapshot, family: Family, key: str) -> str:
-    return snapshot.space.labels[int(key)].text if family == "concepts" else key
 
 
 def monitor(

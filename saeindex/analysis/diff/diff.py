@@ -24,7 +24,7 @@ from saeindex.analysis.diff.findings import (
     small_groups,
 )
 from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.design import Design, design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.options import DiffOptions, Family
@@ -38,10 +38,10 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qdrant_client.models import Filter
-    from scipy.sparse import csr_matrix
 
+    from saeindex.analysis.diff.findings import Held
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
-    from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.diff.results import Detectable
     from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
@@ -73,60 +73,78 @@ def diff(
     why, codes, count = design.not_comparable(groups), groups.codes, len(groups.names)
     tests: dict[Family, FamilyTest] = {}
     for family in [] if why else families:
-        own = (
-            named_evidence(snapshot, groups.pooled, named, encoder)
-            if family == "named"
-            else evidence_of(
-                snapshot, groups.pooled, family, options.level, options.min_support, options.seed
-            )
-        )
+        if family == "named":
+            own = named_evidence(snapshot, groups.pooled, named, encoder)
+        else:
+            asked = family, options.level, options.min_support, options.seed
+            own = evidence_of(snapshot, groups.pooled, *asked)
         tests[family] = run_tests(own, codes, count, design, options.method)
-    why = why or nothing_tested({family: len(test) for family, test in tests.items()}, options.min_support)
-    found = _with_findings(snapshot, groups, design, tests, options)
-    tested = dict.fromkeys(families, 0) | {family: len(test) for family, test in tests.items()}
-    found = replace(found, tested=tested, not_comparable=why)
-    return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
-
-
-def _with_findings(
-    snapshot: Snapshot,
-    groups: Groups,
-    design: Design,
-    tests: Mapping[Family, FamilyTest],
-    options: DiffOptions,
-) -> Diff:
-    """Return the findings of the tests, with confirmation, examples and power."""
+    several = {
+        family: run_any(test.evidence, codes, count, design, options.method)
+        for family, test in tests.items()
+        if count > 2
+    }
     confirmations, replicated = confirmed(groups, design, tests, options)
-    findings: dict[Family, tuple[Finding, ...]] = dict.fromkeys(options.families, ())
-    several: dict[Family, tuple[Finding, ...]] = {}
-    sizes = compared_sizes(groups, design)
-    for family, test in tests.items():
-        alpha = 1.0 if family == "named" else options.alpha
-        if len(groups.names) > 2:
-            any_ = run_any(test.evidence, groups.codes, len(groups.names), design, options.method)
-            several[family] = headlines(findings_of(groups.names, any_, alpha, {}), snapshot.space, snapshot)
-        own = findings_of(groups.names, test, alpha, replicated.get(family, {}))
-        rows = headlines(own, snapshot.space, snapshot)
-        findings[family] = illustrated(snapshot, groups, test.evidence, rows, options.examples)
-    return Diff(
-        groups=groups.sizes,
-        alpha=options.alpha,
-        method=method_of(design, len(groups.names), options),
-        level=options.level,
-        tested={},
-        findings=findings,
-        any_difference=several,
-        hints=hints_of(groups.sizes, tests, options),
-        power=tuple(one for test in tests.values() for one in power_of(test, sizes, options)),
+    found = _found(groups.sizes, tests, several, design, options, snapshot.space, snapshot, replicated)
+    one_test = next(iter(tests.values()), None)
+    found = replace(
+        found,
+        tested=dict.fromkeys(families, 0) | dict(found.tested),
+        not_comparable=why or found.not_comparable,
+        findings={
+            family: illustrated(snapshot, groups, tests[family].evidence, rows, options.examples)
+            if family in tests
+            else rows
+            for family, rows in found.findings.items()
+        },
+        power=_power(tests, compared_sizes(groups, design), options),
         confirmation=confirmations,
         changes=changes_of(groups, design, tests, options),
         strata=design.by,
         unit=design.unit,
-        pairs=next((test.pairs for test in tests.values() if test.pairs is not None), None),
-        units=next((dict(zip(groups.names, test.units or (), strict=False)) for test in tests.values()), {}),
+        pairs=None if one_test is None else one_test.pairs,
+        units={} if one_test is None else dict(zip(groups.names, one_test.units or (), strict=False)),
         notes=(*groups.notes, *design.notes, *small_groups(groups.sizes), *overlap_of(groups, design)),
         field=snapshot.field,
     )
+    return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
+
+
+def _found(
+    sizes: Mapping[str, int],
+    tests: Mapping[Family, FamilyTest],
+    several: Mapping[Family, FamilyTest],
+    design: Design,
+    options: DiffOptions,
+    space: FeatureSpace,
+    snapshot: Snapshot | None = None,
+    replicated: Held | None = None,
+) -> Diff:
+    """Return what tests find, and those of ``several`` groups for any difference."""
+
+    def rows(family: Family, test: FamilyTest, held: Mapping[int | str, bool]) -> tuple[Finding, ...]:
+        alpha = 1.0 if family == "named" else options.alpha
+        return headlines(findings_of(tuple(sizes), test, alpha, held), space, snapshot)
+
+    found = {family: rows(family, test, (replicated or {}).get(family, {})) for family, test in tests.items()}
+    tested = {family: len(test) for family, test in tests.items()}
+    return Diff(
+        groups=sizes,
+        alpha=options.alpha,
+        method=method_of(design, len(sizes), options),
+        level=options.level,
+        tested=tested,
+        findings=dict.fromkeys(options.families, ()) | found,
+        any_difference={family: rows(family, test, {}) for family, test in several.items()},
+        hints=hints_of(sizes, tests, options),
+        not_comparable=nothing_tested(tested, options.min_support),
+    )
+
+
+def _power(
+    tests: Mapping[Family, FamilyTest], sizes: Mapping[str, int], options: DiffOptions
+) -> tuple[Detectable, ...]:
+    return tuple(one for test in tests.values() for one in power_of(test, sizes, options))
 
 
 def is_countable(options: DiffOptions) -> bool:
@@ -139,15 +157,15 @@ def counted_diff(
     engine: EngineCounts, space: FeatureSpace, conditions: dict[str, Filter], options: DiffOptions
 ) -> Diff:
     """Compare groups by two requests for each; findings have no examples."""
-    from saeindex.analysis.stats.design import Design
+    from scipy.sparse import csr_matrix
 
     counted = {name: engine.frequencies(own, options.level) for name, own in apart(conditions).items()}
-    for name, (size, _) in counted.items():
+    sizes = {name: size for name, (size, _) in counted.items()}
+    for name, size in sizes.items():
         if not size:
             raise InvalidInputError(
                 f"the group {name!r}", "no record is in it alone", "Correct its condition."
             )
-    sizes = {name: size for name, (size, _) in counted.items()}
     k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
     support, total = k.sum(0), sum(sizes.values())
     is_kept = (support >= options.min_support) & (support <= total - options.min_support)
@@ -155,35 +173,19 @@ def counted_diff(
     counts = StratifiedCounts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
     labels = [space.labels[i] for i in kept.tolist()]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
-    evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))
-    test = run_counted(evidence, counts, options.method)
-    several: dict[Family, tuple[Finding, ...]] = {}
+    evidence = Evidence("concepts", tuple(kept.tolist()), shown, csr_matrix((0, len(kept))))
+    tests: dict[Family, FamilyTest] = {"concepts": run_counted(evidence, counts, options.method)}
+    several: dict[Family, FamilyTest] = {}
     if len(sizes) > 2:
         each = [run_counted(evidence, counts.against_others(g), options.method) for g in range(len(sizes))]
-        any_ = findings_of(tuple(sizes), merged_tests(each, counts, options.method), options.alpha, {})
-        several["concepts"] = headlines(any_, space)
-    design = Design(np.zeros(0, np.int32))
-    return Diff(
-        not_comparable=nothing_tested({"concepts": len(test)}, options.min_support),
-        groups=sizes,
-        alpha=options.alpha,
-        method=method_of(design, len(sizes), options),
-        level=options.level,
-        tested={"concepts": len(test)},
-        findings={"concepts": headlines(findings_of(tuple(sizes), test, options.alpha, {}), space)},
-        any_difference=several,
-        hints=hints_of(sizes, {"concepts": test}, options),
-        power=tuple(power_of(test, sizes, options)),
+        several["concepts"] = merged_tests(each, counts, options.method)
+    return replace(
+        _found(sizes, tests, several, Design(np.zeros(0, np.int32)), options, space),
+        power=_power(tests, sizes, options),
         notes=("records are taken as independent, and texts as equally long",),
         counted_by=f"facets ({2 * len(sizes)} requests)",
         field=engine.field,
     )
-
-
-def _nothing(width: int) -> csr_matrix:
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((0, width), dtype=np.float32)
 
 
 def named_evidence(
@@ -215,8 +217,7 @@ def without_examples(groups: Groups, snapshot: Snapshot, concepts: Sequence[Name
 
 def _having(reader: ConceptReader, concept: NamedConcept, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     if concept.metadata is not None or concept.features:
-        exact: NDArray[np.bool_] = reader.membership(concept).weights[rows] > 0
-        return exact
+        return reader.membership(concept).weights[rows] > 0
     scores = reader.scores(concept)[rows]
     count = max(1, round((concept.share or TAIL) * len(rows)))
     among: NDArray[np.bool_] = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
@@ -229,7 +230,7 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     The records' ids get the name of their group before them: both indexes may have the same ids. They are
     compared without the terms of either collection.
     """
-    from scipy.sparse import vstack
+    from scipy.sparse import csr_matrix, vstack
 
     first, second = first.without_terms(), second.without_terms()
     ours, theirs = (one.space.fingerprint for one in (first, second))
@@ -242,8 +243,10 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     place = {word: column for column, word in enumerate(first.vocabulary)}
     for word in second.vocabulary:
         place.setdefault(word, len(place))
-    moved = np.array([place[word] for word in second.vocabulary], np.int64)
-    words = [_widened(first.words, None, len(place)), _widened(second.words, moved, len(place))]
+    words = []
+    for one in (first, second):
+        moved = np.array([place[word] for word in one.vocabulary], np.int64)[one.words.indices]
+        words.append(csr_matrix((one.words.data, moved, one.words.indptr), shape=(len(one), len(place))))
     both = replace(
         first,
         ids=tuple(mark + one for mark, each in zip(MARKS, (first, second), strict=True) for one in each.ids),
@@ -274,12 +277,3 @@ def _texts(snapshots: tuple[Snapshot, Snapshot], wanted: Sequence[str]) -> list[
         own = [one for one in wanted if one.startswith(mark)]
         found |= dict(zip(own, each.read_texts([one[len(mark) :] for one in own]), strict=True))
     return [found[one] for one in wanted]
-
-
-def _widened(
-    words: csr_matrix, moved: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None, width: int
-) -> csr_matrix:
-    from scipy.sparse import csr_matrix
-
-    indices = words.indices if moved is None else moved[words.indices]
-    return csr_matrix((words.data, indices, words.indptr), shape=(words.shape[0], width))

@@ -246,18 +246,12 @@ def illustrated(
         examples = {}
         for name in (one.group, one.against):
             own = groups.pooled[holders[codes[holders] == groups.names.index(name)]]
-            chosen = _strongest(snapshot, one, own)[:count]
-            features = [int(one.key)] if one.family == "concepts" else ()
-            examples[name] = examples_of(snapshot, chosen, features, _words(one))
+            features = [int(one.key)] if one.family == "concepts" else []
+            if features and len(own):  # else as they are, at random
+                own = own[np.argsort(-snapshot.strength(own, features[0]), kind="stable")]
+            examples[name] = examples_of(snapshot, own[:count].tolist(), features, _words(one))
         with_examples.append(replace(one, examples=examples))
     return (*with_examples, *found[ILLUSTRATED:])
-
-
-def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> list[int]:
-    """Return rows in the order of examples: by evidence or activation, otherwise as they are (at random)."""
-    if one.family != "concepts" or not len(rows):
-        return [int(row) for row in rows]
-    return [int(row) for row in rows[np.argsort(-snapshot.strength(rows, int(one.key)), kind="stable")]]
 
 
 def _words(one: Finding) -> tuple[str, ...]:
@@ -314,62 +308,42 @@ def confirmed(
     options: DiffOptions,
 ) -> tuple[tuple[Confirmation, ...], Held]:
     """Return the number of findings of a random half of the units that hold in the other, and which."""
-    codes, n_groups = groups.codes, len(groups.names)
-    in_first = _half(design, groups.pooled, options.seed)
-    sizes = [np.bincount(codes[side], minlength=n_groups).min() for side in (in_first, ~in_first)]
+    units = groups.pooled if design.units is None else design.units
+    # All records of a unit are in the same half.
+    in_first = (np.random.default_rng(options.seed).random(int(units.max(initial=0)) + 1) < 0.5)[units]
+    halves = in_first, ~in_first
+    sizes = [np.bincount(groups.codes[side], minlength=len(groups.names)).min() for side in halves]
     if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
     found, confirmed_by_family = [], {}
     for family, test in tests.items():
         if not len(test.found(options.alpha)):
             continue
-        halves = [_tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)]
-        discovered = halves[0].found(options.alpha)
-        second = {
-            (int(column), int(group)): place
-            for place, (column, group) in enumerate(
-                zip(halves[1].comparison.column, halves[1].comparison.group, strict=True)
-            )
-        }
+        first, second = (_tested_on(side, test, groups, design, options) for side in halves)
+        at, again = first.comparison, second.comparison
+        pairs = zip(again.column.tolist(), again.group.tolist(), strict=True)
+        places = {pair: place for place, pair in enumerate(pairs)}
         verdicts: dict[int | str, bool] = {}
-        for place in discovered.tolist():
-            at = halves[0].comparison
-            again = second.get((int(at.column[place]), int(at.group[place])))
-            verdicts[test.evidence.keys[int(at.column[place])]] = again is not None and _holds(
-                halves[1], again, float(at.tested.effect[place])
+        for place in first.found(options.alpha).tolist():
+            column, group = int(at.column[place]), int(at.group[place])
+            known, tested = places.get((column, group)), again.tested
+            tails = tested.more if at.tested.effect[place] > 0 else tested.less
+            verdicts[test.evidence.keys[column]] = known is not None and bool(
+                max(tails[known], tested.p[known] / 2) <= HOLDS
             )
         found.append(Confirmation(family, len(verdicts), sum(verdicts.values())))
         confirmed_by_family[family] = verdicts
     return tuple(found), confirmed_by_family
 
 
-def _half(design: Design, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return which of ``rows`` (m,) are in the first half; all records of a unit are in the same half."""
-    units = rows if design.units is None else design.units
-    chosen = np.random.default_rng(seed).random(int(units.max(initial=0)) + 1) < 0.5
-    half: NDArray[np.bool_] = chosen[units]
-    return half
-
-
 def _tested_on(
-    side: NDArray[np.bool_],
-    test: FamilyTest,
-    codes: NDArray[np.int32],
-    n_groups: int,
-    design: Design,
-    options: DiffOptions,
+    side: NDArray[np.bool_], test: FamilyTest, groups: Groups, design: Design, options: DiffOptions
 ) -> FamilyTest:
     rows = np.flatnonzero(side)
     evidence = replace(test.evidence, has=test.evidence.has[rows])
     units = None if design.units is None else design.units[rows]
     own = replace(design, strata=design.strata[rows], units=units)
-    return run_tests(evidence, codes[rows], n_groups, own, options.method)
-
-
-def _holds(test: FamilyTest, place: int, effect: float) -> bool:
-    tested = test.comparison.tested
-    tail = tested.more[place] if effect > 0 else tested.less[place]
-    return bool(max(tail, tested.p[place] / 2) <= HOLDS)
+    return run_tests(evidence, groups.codes[rows], len(groups.names), own, options.method)
 
 
 def changes_of(
@@ -379,32 +353,28 @@ def changes_of(
     options: DiffOptions,
 ) -> tuple[StratumChange, ...]:
     """Return, for each family and each stratum field, the findings that disappear with it."""
+
+    def found(test: FamilyTest) -> dict[tuple[int, int], str]:
+        """Return the findings by column and group, with their labels."""
+        at, labels = test.comparison, test.evidence.labels
+        places = test.found(options.alpha).tolist()
+        return {(int(at.column[i]), int(at.group[i])): labels[int(at.column[i])] for i in places}
+
+    def tested(test: FamilyTest, strata: NDArray[np.int32]) -> FamilyTest:
+        own = replace(design, strata=strata)
+        return run_tests(test.evidence, groups.codes, len(groups.names), own, options.method)
+
     changes = []
     for family, test in tests.items() if design.by else ():
         if family == "named":
             continue
-        whole = replace(design, strata=np.zeros_like(design.strata))
-        plain = _keys(_retested(test, groups, whole, options), options)
+        plain = found(tested(test, np.zeros_like(design.strata)))
         for field, strata in design.fields.items():
-            by_field = replace(design, strata=strata - strata.min(initial=0))
-            own = test if len(design.fields) == 1 else _retested(test, groups, by_field, options)
-            alone = _keys(own, options)
+            own = test if len(design.fields) == 1 else tested(test, strata - strata.min(initial=0))
+            alone = found(own)
             gone = [label for key, label in plain.items() if key not in alone]
             changes.append(StratumChange(family, field, len(plain), len(alone), tuple(gone[:NAMED])))
     return tuple(changes)
-
-
-def _retested(test: FamilyTest, groups: Groups, design: Design, options: DiffOptions) -> FamilyTest:
-    return run_tests(test.evidence, groups.codes, len(groups.names), design, options.method)
-
-
-def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:
-    """Return the findings by column and group, with their labels."""
-    columns, group = test.comparison.column, test.comparison.group
-    return {
-        (int(columns[place]), int(group[place])): test.evidence.labels[int(columns[place])]
-        for place in test.found(options.alpha).tolist()
-    }
 
 
 def power(
@@ -459,25 +429,17 @@ def hints_of(
         if not len(test) or family == "named":
             continue
         known = set(test.comparison.column[test.found(options.alpha)].tolist())
-        support = test.support
-        sizes = np.array(list(groups.values()), np.float64)[:, None]
-        counts = test.shares * sizes
-        z, log_odds = _log_odds(counts, sizes, support)
+        sizes, own = np.array(list(groups.values()), np.float64)[:, None], test.evidence
+        z, log_odds = _log_odds(test.shares * sizes, sizes, test.support)
+        of_family: list[Hint] = []
         for place in np.argsort(-z, axis=None, kind="stable")[: 4 * options.hints + len(known)].tolist():
-            group, column = divmod(place, z.shape[1])
-            if z[group, column] < MIN_Z or sum(one.family == family for one in found) >= options.hints:
+            at = group, column = divmod(place, z.shape[1])
+            if z[at] < MIN_Z or len(of_family) >= options.hints:
                 break
             if column not in known:
-                found.append(
-                    Hint(
-                        family,
-                        test.evidence.keys[column],
-                        test.evidence.labels[column],
-                        names[group],
-                        float(log_odds[group, column]),
-                        int(support[column]),
-                    )
-                )
+                named = own.keys[column], own.labels[column], names[group]
+                of_family.append(Hint(family, *named, float(log_odds[at]), int(test.support[column])))
+        found += of_family
     return tuple(found)
 
 

@@ -106,16 +106,12 @@ class HypothesisWriter:
         ).hypotheses
         rng = np.random.default_rng(seed)
         used = {one.id for finding in shown for each in finding.examples.values() for one in each}
-        samples = [self._sample(snapshot, rows, used, rng) for rows in groups.rows]
+        samples = []
+        for rows in groups.rows:
+            fresh = [row for row in rng.permutation(rows).tolist() if snapshot.ids[row] not in used]
+            samples.append(snapshot.texts(fresh[: self.records]))
         counts = np.array([[self._shows(one.hypothesis, texts) for texts in samples] for one in written])
         return _hypotheses(written, counts, [len(texts) for texts in samples], groups.names, found.alpha)
-
-    def _sample(
-        self, snapshot: Snapshot, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]], used: set[str],
-        rng: np.random.Generator,
-    ) -> list[str]:  # fmt: skip
-        fresh = [row for row in rng.permutation(rows).tolist() if snapshot.ids[row] not in used]
-        return snapshot.texts(fresh[: self.records])
 
     def _shows(self, hypothesis: str, texts: Sequence[str]) -> int:
         """Return the number of texts that fit a hypothesis."""

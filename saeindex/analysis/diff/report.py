@@ -68,9 +68,8 @@ def _summary(diff: Diff) -> list[str]:
         name: f" (from {counted(units, 'document' if diff.unit == DOCUMENT else 'unit')})"
         for name, units in diff.units.items()
     }
-    sizes = series(
-        [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
-    )
+    named = [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
+    sizes = series(named)
     if diff.not_comparable:
         return [f"Not comparable: {diff.not_comparable}.", f"Asked were {sizes}."]
     if not len(diff):
@@ -95,11 +94,10 @@ def _none_found(diff: Diff, sizes: str) -> list[str]:
         for family, found in diff.any_difference.items()
     }
     differ = series([f"{number:,} {name}" for name, number in several.items() if number])
+    some = f"Between some of the groups differ: {differ}."
     return [
         f"No concept, word or cluster sets one group apart from every other, of {sizes}.",
-        f"Between some of the groups differ: {differ}."
-        if differ
-        else "Nor was any difference found between some.",
+        some if differ else "Nor was any difference found between some.",
     ]
 
 
@@ -323,11 +321,9 @@ SHOWN = 15
 HEIGHT = 340
 # Smaller values of q are drawn as this one: they differ by rounding.
 SMALLEST_Q = 1e-300
-# Letters of a label beside a mark.
-LETTERS = 26
+# Letters of a label beside a mark, and marks of a side that have one.
+LETTERS, LABELLED = 26, 6
 SHAPES = ("circle", "triangle-up", "square", "diamond")
-# Sides of a mark: how its label is aligned there, and by how many pixels it is moved.
-SIDES = (("right", "left", 7, 0), ("left", "right", -7, 0), ("above", "center", 0, -13))
 
 
 def volcano(diff: Diff) -> Chart:
@@ -336,12 +332,16 @@ def volcano(diff: Diff) -> Chart:
     found = [one for one in diff if one.q <= diff.alpha]
     rows = [_row(each) for one in found for each in (one, *one.related)]
     families = [FAMILY[family] for family in diff.findings if any(one.family == family for one in found)]
-    across = _ends([row["points"] for row in rows], 0.0)
-    up = _ends([row["sure"] for row in rows], -log10(diff.alpha))
-    _place_labels(rows, across, up)
+    line = max([row["sure"] for row in rows]) * 14 / HEIGHT
+    for way in (1, -1):  # the largest and surest of each side have their names beside them, one to a line
+        named: list[float] = []
+        for row in sorted(rows, key=lambda row: -abs(row["points"]) * row["sure"]):
+            is_apart = all(abs(row["sure"] - other) > line for other in named)
+            if way * row["points"] > 0 and is_apart and len(named) < LABELLED:
+                named.append(row["sure"])
+                row["side"] = way
     base = alt.Chart(inline(rows), width=WIDTH, height=HEIGHT).encode(
-        x=alt.X("points:Q", title=_difference(groups), scale=alt.Scale(domain=across, nice=False)),
-        y=alt.Y("sure:Q", title="−log₁₀ q", scale=alt.Scale(domain=up, nice=False)),
+        x=alt.X("points:Q", title=_difference(groups)), y=alt.Y("sure:Q", title="−log₁₀ q")
     )
     shapes = alt.Scale(domain=families, range=SHAPES[: len(families)])
     dots = base.mark_point(filled=True, size=46, opacity=0.75).encode(
@@ -350,10 +350,10 @@ def volcano(diff: Diff) -> Chart:
         tooltip=_tooltip(groups),
     )
     labels = [
-        base.transform_filter(alt.datum.side == side)
-        .mark_text(fontSize=10.5, color=INK, align=align, dx=dx, dy=dy)
+        base.transform_filter(alt.datum.side == way)
+        .mark_text(fontSize=10.5, color=INK, align=align, dx=-7 * way)
         .encode(text="short:N")
-        for side, align, dx, dy in SIDES
+        for way, align in ((1, "right"), (-1, "left"))
     ]
     caption = (
         f"Each mark is a finding (q ≤ {diff.alpha:g}) or one related to it: the further from 0 the larger "
@@ -406,23 +406,6 @@ def _tooltip(groups: Sequence[str]) -> list[Any]:
     return charts.tooltip(*names, *shares, *difference, ("high:Q", "to", "+.1f"), ("q:Q", "q", ".2g"))
 
 
-def _ends(values: Sequence[float], inside: float) -> list[float]:
-    """Return the ends of an axis: all values and one that is to be ``inside``, with room."""
-    low, high = min(inside, *values), max(inside, *values)
-    room = 0.09 * (high - low) or 1.0
-    return [low - room, high + room]
-
-
-def _place_labels(rows: list[dict[str, Any]], x: list[float], y: list[float]) -> None:
-    """Choose the marks that get their label: the largest and surest first, where there is room."""
-    across, down = WIDTH / (x[1] - x[0]), HEIGHT / (y[1] - y[0])
-    spots = [((row["points"] - x[0]) * across, (y[1] - row["sure"]) * down) for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: -abs(rows[place]["points"]) * rows[place]["sure"])
-    sides = charts.free_sides(spots, [row["short"] for row in rows], order, WIDTH)
-    for row, side in zip(rows, sides, strict=True):
-        row["side"] = side
-
-
 @describe.register(Alert)
 def _(alert: Alert) -> Description:
     sizes = f"{alert.window:,} records against {alert.reference:,}."
@@ -432,22 +415,18 @@ def _(alert: Alert) -> Description:
     looks = f" over {options.looks:,} looks together" if options.looks > 1 else ""
     test = f"{alert.method}. " if alert.method else ""
     findings = findings_by_group(alert.changed, alert.tested, (WINDOW, REFERENCE))
+    sections = [Section("Changes", findings), *evidence(alert.changed, more_in)]
+    summary = changes if len(alert) else [f"No change, {sizes}"]
     return Description(
         question="Has anything changed?",
-        summary=[f"Not comparable: {alert.not_comparable}.", sizes]
-        if alert.not_comparable
-        else changes
-        if len(alert)
-        else [f"No change, {sizes}"],
+        summary=[f"Not comparable: {alert.not_comparable}.", sizes] if alert.not_comparable else summary,
         method=[
             f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
             f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
             f"{options.min_odds_ratio:g}.",
             f"{unit_sentence(alert.unit)} {strata_sentence(alert.strata)}",
         ],
-        sections=[]
-        if alert.not_comparable
-        else [Section("Changes", findings), *evidence(alert.changed, more_in)],
+        sections=[] if alert.not_comparable else sections,
         notes=alert.notes,
         limits=LIMITS,
     )

@@ -55,8 +55,29 @@ class FoundByFamily(AnalysisResult):
         return super().from_json({**others, "tested": tested, "findings": findings})
 
 
+class OfFamily:
+    """A finding of a family of evidence, by the ``key`` of a concept, word or cluster."""
+
+    __slots__ = ()
+    family: Family
+    key: int | str
+    label: str
+
+    def __post_init__(self) -> None:
+        """Note the feature of a concept."""
+        if self.family == "concepts":
+            object.__setattr__(self, "feature", self.key)
+
+    @property
+    def shown(self) -> str:
+        """The name of the finding in reports."""
+        if self.family == "concepts":
+            return f"#{self.key} {self.label}"
+        return f"“{self.label}”" if self.family in ("words", "style", "named") else self.label
+
+
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(OfFamily):
     """A concept, word or cluster that is more frequent in ``group`` than in ``against``.
 
     ``freq`` is the share of records in each group. ``effect`` is the difference between the first group and
@@ -86,39 +107,16 @@ class Finding:
     related: tuple[Finding, ...] = ()
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Note the feature of a concept."""
-        if self.family == "concepts":
-            object.__setattr__(self, "feature", self.key)
-
-    @property
-    def shown(self) -> str:
-        """The name of the finding in reports."""
-        if self.family == "concepts":
-            return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family in ("words", "style", "named") else self.label
-
     def row(self) -> dict[str, Any]:
         """Return the finding as one row of a table."""
         shares = {f"freq {name}": share for name, share in self.freq.items()}
+        names = ("key", "label", "group", "against"), ("p", "q", "support", "design_effect", "replicated")
+        first, last = ({name: getattr(self, name) for name in part} for part in names)
+        low, high = self.log_odds_ci
         return {
-            "key": self.key,
-            "label": self.label,
-            "group": self.group,
-            "against": self.against,
-            **shares,
-            "effect": self.effect,
-            "ci_low": self.ci[0],
-            "ci_high": self.ci[1],
-            "log_odds": self.log_odds,
-            "log_odds_low": self.log_odds_ci[0],
-            "log_odds_high": self.log_odds_ci[1],
-            "p": self.p,
-            "q": self.q,
-            "support": self.support,
-            "design_effect": self.design_effect,
-            "replicated": self.replicated,
-        }
+            **first, **shares, "effect": self.effect, "ci_low": self.ci[0], "ci_high": self.ci[1],
+            "log_odds": self.log_odds, "log_odds_low": low, "log_odds_high": high, **last,
+        }  # fmt: skip
 
     def rows(self) -> list[dict[str, Any]]:
         """Return this finding and its related ones, which name it in ``related_to``, as rows of a table."""

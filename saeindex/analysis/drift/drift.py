@@ -186,7 +186,8 @@ def periods_of(
     inside = [known[gathered == period] for period in np.unique(gathered)]
     found = _periods(column, placed, inside)
     rows_of = tuple(np.sort(every[own]) for own in inside)
-    notes = _left_out(len(every) - len(known), over)
+    left = len(every) - len(known)
+    notes = (f"{left:,} records have no {over} in the order, and count in no period",) if left else ()
     groups = Groups(tuple(one.name for one in found), rows_of, notes)
     scores = np.array([placed[own].mean() for own in inside])
     return Periods(over, found, scores, per, groups, len(distinct))
@@ -200,9 +201,8 @@ def _periods(column: Column, placed: Doubles, inside: Sequence[NDArray[np.int64]
     for digits in DIGITS:
         shown = [[_written(value, digits) for value in pair] for pair in values]
         names = [" to ".join(dict.fromkeys(pair)) for pair in shown]
-        if len(set(names)) == len(names) and all(
-            (a == b) == (x == y) for (a, b), (x, y) in zip(shown, values, strict=True)
-        ):
+        are_apart = [(a == b) == (x == y) for (a, b), (x, y) in zip(shown, values, strict=True)]
+        if len(set(names)) == len(names) and all(are_apart):
             break
     sizes = map(len, inside)
     return tuple(
@@ -215,10 +215,6 @@ def _written(value: Any, digits: int) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if value.is_integer() else f"{value:.{digits}g}"
-
-
-def _left_out(count: int, over: str) -> tuple[str, ...]:
-    return (f"{count:,} records have no {over} in the order, and count in no period",) if count else ()
 
 
 def _gathered(placed: Doubles, distinct: Doubles, max_periods: int) -> NDArray[np.int64]:
@@ -241,17 +237,16 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
             places = np.array([read(one) for one in column.values], np.float64)
         except (TypeError, ValueError):
             continue
-        return places, f"unit of {over}" if read is float and not _are_years(places) else "year"
+        known = places[np.isfinite(places)]
+        are_years = (
+            len(known) and (known % 1 == 0).all() and YEARS[0] <= known.min() <= known.max() <= YEARS[1]
+        )
+        return places, f"unit of {over}" if read is float and not are_years else "year"
     shown = ", ".join(str(one) for one in column.values[:5])
     raise InvalidInputError(
         f"a trend over {over}", f"values that have no order: {shown}",
         "Use a field of numbers or ISO dates, or give the order of its values.",
     )  # fmt: skip
-
-
-def _are_years(places: Doubles) -> bool:
-    known = places[np.isfinite(places)]
-    return bool(len(known) and (known % 1 == 0).all() and known.min() >= YEARS[0] and known.max() <= YEARS[1])
 
 
 def _compact_years(value: Any) -> float:
@@ -300,12 +295,12 @@ def trends_of(
     found = sorted(every.values(), key=lambda one: -abs(one.effect))
     reported = headlines([_as_finding(one) for one in found], snapshot.space, snapshot)
     shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, reported, examples)
-    return tuple(_with(every, one) for one in shown)
-
-
-def _with(every: dict[int | str, Trend], one: Finding) -> Trend:
-    related = tuple(every[other.key] for other in one.related)
-    return replace(every[one.key], related=related, examples=one.examples)
+    return tuple(
+        replace(
+            every[one.key], related=tuple(every[other.key] for other in one.related), examples=one.examples
+        )
+        for one in shown
+    )
 
 
 def _as_finding(one: Trend) -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from saeindex.analysis.diff import report as shared
 from saeindex.analysis.drift.results import Drift, Trend
@@ -105,18 +104,14 @@ def panels(found: Drift, family: Family) -> Chart:
         f"Share of records by {found.over}, each panel on its own scale; {count} findings "
         f"(q ≤ {found.alpha:g}). Blue rises, orange falls; a grey line marks where a change begins."
     )
-    return Chart(f"{FAMILY[family]} that drift", caption, _panels(found, shown))
-
-
-def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     periods = unique_labels([one.name for one in found.periods])
-    labels = unique_labels([shortened(one.shown, LETTERS) for one in trends])
+    labels = unique_labels([shortened(one.shown, LETTERS) for one in shown])
     rows = [
         {
             "panel": label, "label": one.shown, "period": period, "share": share, "records": interval.records,
             "way": "rises" if one.effect > 0 else "falls", "starts": interval.name == one.at,
         }
-        for label, one in zip(labels, trends, strict=True)
+        for label, one in zip(labels, shown, strict=True)
         for period, interval, share in zip(periods, found.periods, one.shares, strict=True)
     ]  # fmt: skip
     named = periods[:: max(1, -(-len(periods) // NAMED))]
@@ -135,4 +130,5 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     header = alt.Header(title=None, labelLimit=PANEL_WIDTH + 25, labelAnchor="start", labelPadding=4)
     facet = alt.Facet("panel:N", sort=labels, header=header)
     chart = alt.layer(rule, lines, dots, data=inline(rows)).facet(facet=facet, columns=COLUMNS, spacing=22)
-    return chart.resolve_scale(y="independent").resolve_axis(x="independent")
+    chart = chart.resolve_scale(y="independent").resolve_axis(x="independent")
+    return Chart(f"{FAMILY[family]} that drift", caption, chart)

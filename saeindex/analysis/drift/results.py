@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from saeindex.analysis.diff.results import FoundByFamily
+from saeindex.analysis.diff.results import FoundByFamily, OfFamily
 from saeindex.analysis.stats.options import Family
 from saeindex.report.model import Example
 
@@ -24,7 +24,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(OfFamily):
     """A concept, word or cluster whose share of the records drifts.
 
     ``shares`` (P,) are the counted shares of the periods. ``fitted`` (P,) are those of a logistic line for a
@@ -58,22 +58,10 @@ class Trend:
     related: tuple[Trend, ...] = ()
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Note the feature of a concept."""
-        if self.family == "concepts":
-            object.__setattr__(self, "feature", self.key)
-
     @property
     def direction(self) -> str:
         """Whether the share rises ("up") or falls ("down")."""
         return "up" if self.effect > 0 else "down"
-
-    @property
-    def shown(self) -> str:
-        """The name of the finding in reports."""
-        if self.family == "concepts":
-            return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family in ("words", "style") else self.label
 
     def row(self) -> dict[str, Any]:
         """Return the scalar cells, without the shares."""

@@ -79,15 +79,6 @@ class TrendTest:
         """The change of the share with a score of 1, within strata (f,)."""
         return self.trend.total / max(self.trend.width, 1e-12)
 
-    @property
-    def slope_error(self) -> Doubles:
-        """The standard error of the slope (f,), half a record added."""
-        k, n = self.counts.support, float(self.counts.n.sum())
-        share = (k + 0.5) / (n + 1)
-        min_variance = share * (1 - share) * self.trend.width * self.design
-        error: Doubles = np.sqrt(np.maximum(self.trend.variance, min_variance)) / max(self.trend.width, 1e-12)
-        return error
-
     def found(self, alpha: float) -> Ints:
         """Return the columns that are findings, the largest fitted change first."""
         chosen = np.flatnonzero(self.q <= alpha)
@@ -316,8 +307,7 @@ def split_tails(counts: StratifiedCounts, design: Doubles) -> list[Tails]:
 
 def split_scores(n_periods: int) -> Doubles:
     """Return the scores (P - 1, P) that are 1 from the second period on, from the third, and so on."""
-    scores: Doubles = (np.arange(n_periods) >= np.arange(1, n_periods)[:, None]).astype(np.float64)
-    return scores
+    return (np.arange(n_periods) >= np.arange(1, n_periods)[:, None]).astype(np.float64)
 
 
 def searched(p: Doubles, records: Doubles) -> Doubles:

@@ -58,8 +58,7 @@ class Design:
         _, cells = np.unique(cells, return_inverse=True)
         present = np.zeros((int(cells.max(initial=0)) + 1, len(groups.names)), np.int64)
         present[cells, groups.codes] = 1
-        shared: NDArray[np.bool_] = present.T @ present > 0
-        return shared
+        return present.T @ present > 0
 
     def not_comparable(self, groups: Groups) -> str:
         """Return why no two groups can be compared; "" if some can."""
@@ -112,7 +111,8 @@ def design_of(
     fields = {field: snapshot.column(field).take(rows).codes for field in strata}
     bins = _bins(snapshot, rows, codes, length_bins)
     if bins > 1:
-        fields[f"length ({bins} bins)"] = _length_codes(np.asarray(snapshot.lengths)[rows], bins)
+        lengths = np.asarray(snapshot.lengths)[rows]
+        fields[f"length ({bins} bins)"] = binned(lengths, length_edges(lengths, bins))
     stacked = _combined(list(fields.values()), len(rows))
     if is_paired:
         notes.append(f"paired by {unit}: records of a unit are compared with each other only")
@@ -156,11 +156,6 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
     by_group = [lengths[codes == group] for group in np.unique(codes)]
     is_constant = lengths.min() == lengths.max()
     return LENGTH_BINS if not is_constant and kruskal(*by_group).pvalue < 0.05 else 0
-
-
-def _length_codes(lengths: NDArray[np.int32], bins: int) -> NDArray[np.int32]:
-    """Return the quantile of each length among all lengths (m,)."""
-    return binned(lengths, length_edges(lengths, bins))
 
 
 def length_edges(lengths: NDArray[np.int32], bins: int) -> NDArray[np.float64]:
@@ -241,7 +236,10 @@ def detected_unit(
         values = len(np.unique(present))
         if len(present) <= len(rows) / 2 or not MIN_VALUES <= values <= len(present) / SHARED:
             continue
-        effect = _effect(snapshot, rows, codes, column)
+        # Records of a unit that is in both groups are alike across groups.
+        spans = shared_between(column.codes, codes) >= PAIRED
+        within = np.zeros_like(codes) if spans else codes
+        effect = mean_design_effect(snapshot, rows, within, column.codes)
         if effect < MATTERS:
             continue
         reason = _unfit(field, column, codes, len(present) / values)
@@ -257,12 +255,6 @@ def detected_unit(
     also = f"; {', '.join(sorted(found.keys() - {chosen}))} would be too" if len(found) > 1 else ""
     why = f"records of one {chosen} are alike (design effect {found[chosen]:.1f}): it is the unit{also}"
     return Detected(chosen, _ORIGIN.search(chosen) is not None, (why, *notes))
-
-
-def _effect(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], column: Column) -> float:
-    # Records of a unit that is in both groups are alike across groups.
-    spans = shared_between(column.codes, codes) >= PAIRED
-    return mean_design_effect(snapshot, rows, np.zeros_like(codes) if spans else codes, column.codes)
 
 
 def _unfit(field: str, column: Column, codes: NDArray[np.int32], records: float) -> str:

@@ -85,7 +85,7 @@ class Selector:
         if isinstance(selection, list | tuple | set | frozenset | np.ndarray):
             return np.unique(self.snapshot.rows_of(selection))
         where = cast("str | Expression | Mapping[str, Any]", selection)
-        return np.flatnonzero(self._mask(parse_where(where)))
+        return np.flatnonzero(folded(parse_where(where), self._of_leaf, np.logical_not, _at_least))
 
     def others(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows that are not among ``rows``."""
@@ -107,9 +107,6 @@ class Selector:
             for name, value in zip(names, values, strict=True)
         ]
         return disjoint({names[i]: np.sort(columns[:, i].indices.astype(np.int64)) for i in order})
-
-    def _mask(self, node: Expression) -> NDArray[np.bool_]:
-        return folded(node, self._of_leaf, np.logical_not, _at_least)
 
     def _of_leaf(self, leaf: Leaf) -> NDArray[np.bool_]:
         if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):

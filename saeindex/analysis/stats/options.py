@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from saeindex.schema import Flag, Number, Texts, Whole, listed, request
+from saeindex.schema import Flag, Number, Texts, Whole, listed, option_names, request
 from saeindex.types import LevelName
 
 # "style" are the words that say little of what a text is about, and "named" properties that the caller names.
@@ -141,20 +141,8 @@ class MonitorOptions(Compared):
 
     def comparing(self) -> DiffOptions:
         """Return the options of the comparison."""
-        return DiffOptions(
-            families=self.families,
-            level=self.level,
-            unit=self.unit,
-            strata=self.strata,
-            length_bins=self.length_bins,
-            paired=False,
-            alpha=self.spent,
-            method=self.method,
-            min_support=self.min_support,
-            confirm=False,
-            examples=self.examples,
-            seed=self.seed,
-        )
+        shared = {name: getattr(self, name) for name in option_names(Compared)} | {"alpha": self.spent}
+        return DiffOptions(**shared, paired=False, confirm=False)
 
 
 # The maximum number of listed pairs for each sign of the association: of all features, of named concepts.

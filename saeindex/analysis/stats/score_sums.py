@@ -47,8 +47,7 @@ def drawn_tail(
     tail = ndtr(-w) + density * (1 / np.maximum(u, 1e-12) - 1 / w)
     # At the end of the range the saddlepoint is infinitely steep; half of what lies there counts.
     tail = np.where(t >= STEEPEST * 0.9, np.exp(-gap) / 2, tail)
-    bounded: Doubles = np.clip(tail, 1e-300, 0.5)
-    return bounded
+    return np.clip(tail, 1e-300, 0.5)
 
 
 def product_p(a: Doubles, b: Doubles) -> float:

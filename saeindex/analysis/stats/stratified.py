@@ -7,7 +7,8 @@ and Scott 1992), measured for each piece of evidence with both groups pooled, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -89,6 +90,16 @@ class Tested:
     log_odds: Doubles
     log_odds_low: Doubles
     log_odds_high: Doubles
+
+    @classmethod
+    def picked(cls, each: Sequence[Tested], which: Ints, columns: Ints) -> Tested:
+        """Return for each of ``columns`` (c,) the test of the one of ``each`` that ``which`` (c,) says."""
+        place = which, np.arange(len(columns))
+        parts = {
+            name: np.stack([getattr(one, name)[columns] for one in each])
+            for name in Tested.__dataclass_fields__
+        }
+        return cls(**{name: part[place] for name, part in parts.items()})
 
 
 class UnitTails(Protocol):
@@ -243,8 +254,7 @@ def _difference(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Dou
 
 def _variance(k: Doubles, n: Doubles) -> Doubles:
     share = (k + 0.5) / (n + 1)
-    variance: Doubles = share * (1 - share) / n
-    return variance
+    return share * (1 - share) / n
 
 
 def _log_odds(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:
@@ -288,10 +298,8 @@ def compared(counts: StratifiedCounts, design: Doubles, tails: UnitTails | None 
     if counts.n.shape[1] == 2:
         return GroupComparison.of_two(compare_groups(counts.pair(0, 1), design, tails))
     parts = [_above_others(counts, design, group, tails) for group in range(counts.n.shape[1])]
-    tested = {
-        name: np.concatenate([getattr(part.tested, name) for part in parts])
-        for name in Tested.__dataclass_fields__
-    }
+    names = Tested.__dataclass_fields__
+    tested = {name: np.concatenate([getattr(part.tested, name) for part in parts]) for name in names}
     column, group, against = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("column", "group", "against")
     )
@@ -315,10 +323,6 @@ def _above_others(
     each = [
         compare_groups(counts.pair(group, other), design, tails, (group, other)) for other in others.tolist()
     ]
-    rows = {
-        name: np.stack([getattr(one, name)[columns] for one in each])[picked, np.arange(len(columns))]
-        for name in Tested.__dataclass_fields__
-    }
     weakest = np.max([one.more[columns] for one in each], axis=0)
-    tested = Tested(**{**rows, "p": np.minimum(1.0, 2 * weakest)})
+    tested = replace(Tested.picked(each, picked, columns), p=np.minimum(1.0, 2 * weakest))
     return GroupComparison(columns, np.full(len(columns), group), others[picked], tested)

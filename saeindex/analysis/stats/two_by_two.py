@@ -49,8 +49,7 @@ def adjusted(p: ArrayLike, method: Correction = "bh") -> Doubles:
     from scipy.stats import false_discovery_control
 
     values = np.asarray(p, np.float64)
-    q: Doubles = false_discovery_control(values, method=method) if values.size else values
-    return q
+    return false_discovery_control(values, method=method) if values.size else values
 
 
 def two_sided(k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike) -> Doubles:
@@ -118,8 +117,7 @@ def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
         np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(trials - x + 1, 1e-9), chance))
         for x in (own, own + 1)
     )
-    tail: Doubles = (at_least + np.where(own >= trials, 0.0, beyond)) / 2
-    return tail
+    return (at_least + np.where(own >= trials, 0.0, beyond)) / 2
 
 
 # The log odds ratio is within these bounds, and steps towards it are no longer than this.
@@ -177,8 +175,7 @@ def _corrected_root(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Dou
     spread = np.where(null.informative > 0, here.informative / np.maximum(null.informative, TINY), 1.0)
     log_u = np.log(np.maximum(2.0 * np.tanh(np.abs(theta) / 2.0), TINY))
     log_u += 0.5 * (np.log(np.maximum(spread, TINY)).sum(0) + np.log(np.maximum(here.variance, TINY)))
-    corrected: Doubles = np.sign(theta) * (r + (log_u - np.log(r)) / r)
-    return corrected
+    return np.sign(theta) * (r + (log_u - np.log(r)) / r)
 
 
 class _Fit:
@@ -211,8 +208,7 @@ class _Fit:
 
 
 def _share(x: Doubles, n: Doubles) -> Doubles:
-    share: Doubles = np.clip(x / np.maximum(n, TINY), TINY, 1 - 1e-16)
-    return share
+    return np.clip(x / np.maximum(n, TINY), TINY, 1 - 1e-16)
 
 
 def _expected(theta: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:
@@ -227,8 +223,7 @@ def _expected(theta: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubl
     from_product = c / np.where(half == 0, -TINY, half)
     x = np.where((b >= 0) | (a < 1e-12), from_product, half / np.maximum(a, 1e-12))
     x = np.clip(x, np.maximum(0.0, total - other), np.minimum(total, own))
-    found: Doubles = np.where(is_swapped, total - x, x)
-    return found
+    return np.where(is_swapped, total - x, x)
 
 
 def _fitted_theta(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:

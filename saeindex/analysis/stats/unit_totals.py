@@ -6,8 +6,8 @@ The tests of Mantel and Haenszel assign whole units to groups.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -175,6 +175,15 @@ class FamilyTest:
     pairs: int | None = None
     units: tuple[int, ...] | None = None
 
+    @classmethod
+    def of(
+        cls, evidence: Evidence, counts: StratifiedCounts, found: GroupComparison, design: Doubles,
+        method: Correction, **sizes: Any,
+    ) -> FamilyTest:  # fmt: skip
+        """Correct the p-values of a family for their number."""
+        q = adjusted(found.tested.p, method)
+        return cls(evidence, counts.shares, counts.support, found, q, design, **sizes)
+
     def __len__(self) -> int:
         return len(self.q)
 
@@ -200,15 +209,13 @@ def run_tests(
     if n_groups == 2 and design.is_paired and design.units is not None:
         tested, pairs = compare_pairs(evidence.has, codes, design.strata, design.units)
         counts = StratifiedCounts.of(evidence.has, codes, design.strata, 2)
-        alone = np.ones(len(evidence.keys))
-        found, q = GroupComparison.of_two(tested), adjusted(tested.p, method)
-        return FamilyTest(evidence, counts.shares, counts.support, found, q, alone, pairs)
+        alone, found = np.ones(len(evidence.keys)), GroupComparison.of_two(tested)
+        return FamilyTest.of(evidence, counts, found, alone, method, pairs=pairs)
     totals = UnitTotals.of(evidence.has, codes, design, n_groups)
     counts, effects = totals.counted(totals.groups)
     found = compared(counts, effects, totals.tails if totals.has_units else None)
-    q = adjusted(found.tested.p, method)
     units = tuple(np.bincount(totals.groups, minlength=n_groups).tolist()) if totals.has_units else None
-    return FamilyTest(evidence, counts.shares, counts.support, found, q, effects, units=units)
+    return FamilyTest.of(evidence, counts, found, effects, method, units=units)
 
 
 def run_any(
@@ -225,23 +232,19 @@ def run_any(
 
 def merged_tests(each: Sequence[FamilyTest], counts: StratifiedCounts, method: Correction) -> FamilyTest:
     """Return the tests of each group against all others as one of any difference between the groups."""
-    p = np.stack([one.comparison.tested.p for one in each])
-    best, column = p.argmin(0), np.arange(p.shape[1])
-    rows = {
-        name: np.stack([getattr(one.comparison.tested, name) for one in each])[best, column]
-        for name in Tested.__dataclass_fields__
-    }
-    tested = Tested(**{**rows, "p": np.minimum(1.0, len(each) * rows["p"])})
+    tests = [one.comparison.tested for one in each]
+    best = np.stack([one.p for one in tests]).argmin(0)
+    column = np.arange(len(best))
+    tested = Tested.picked(tests, best, column)
+    tested = replace(tested, p=np.minimum(1.0, len(each) * tested.p))
     found = GroupComparison(column, best, np.full(len(best), len(each)), tested)
-    q = adjusted(tested.p, method)
-    return FamilyTest(each[0].evidence, counts.shares, counts.support, found, q, each[0].design)
+    return FamilyTest.of(each[0].evidence, counts, found, each[0].design, method)
 
 
 def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:
     """Test the engine's counts of independent records."""
     alone = np.ones(len(evidence.keys))
-    found = compared(counts, alone)
-    return FamilyTest(evidence, counts.shares, counts.support, found, adjusted(found.tested.p, method), alone)
+    return FamilyTest.of(evidence, counts, compared(counts, alone), alone, method)
 
 
 def compare_pairs(
@@ -283,5 +286,4 @@ def _differences(
     sizes = np.bincount(cells, minlength=2 * len(both)).astype(np.float64)
     signs = np.where(groups[rows] == 0, 1.0, -1.0) / sizes[cells]
     shape = (len(both), has.shape[0])
-    difference: csr_matrix = (csr_matrix((signs, (place, rows)), shape=shape) @ has).tocsr()
-    return difference
+    return (csr_matrix((signs, (place, rows)), shape=shape) @ has).tocsr()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_records
+from saeindex.cli.corpus import (
+    Limit,
+    Seed,
+    TextField,
+    check_target,
+    embed,
+    followed,
+    is_embeddings,
+    read_embeddings,
+    read_records,
+)
 from saeindex.cli.output import Json, print_json, say
-from saeindex.cli.sae.transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
 from saeindex.features.labels import TRUST_FLOOR
@@ -19,77 +28,64 @@ from saeindex.types import one_line, visible
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import TextEncoder
     from saeindex.sae.train import TrainingStatus
-    from saeindex.types import FloatArray
 
 # Concepts that are shown for each kind of problem, and characters of their names.
 SHOWN_CONCEPTS, NAME_CHARS = 10, 60
 # How much larger the error on other texts may be than on fitted ones, before it is remarked on.
 PARTED = 1.25
-Corpus = Annotated[
-    list[str],
-    typer.Argument(help="Files or folders, as for `index`; or one .npy file of embeddings."),
-]
-Into = Annotated[Path, typer.Option(help="The directory of the new space.")]
-Features = Annotated[int, typer.Option(min=2, help="Number of features.")]
-Active = Annotated[int, typer.Option("--k", min=1, help="Active features per text.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Training steps. Default: by the size of the corpus.")]
-Views = Annotated[
-    str, typer.Option(help="Views of texts to train on, comma-separated: whole, sentence, window, title.")
-]
-Prefixes = Annotated[
-    str, typer.Option(help="Matryoshka prefix sizes, such as 256,1024: general features come first.")
-]
-Selection = Annotated[str, typer.Option(help="topk: exactly k per text. batchtopk: k on average.")]
-Contrastive = Annotated[float, typer.Option(min=0.0, help="Weight of the contrastive term.")]
-InputNoise = Annotated[float, typer.Option(min=0.0, help="Noise on the input, for generalisation.")]
-ConceptPhrases = Annotated[
-    list[str] | None, typer.Option("--concept", help="A phrase that becomes a feature. Repeatable.")
-]
-ConceptFile = Annotated[
-    Path | None,
-    typer.Option(help="Concepts that become features: CSV, JSON or SKOS with names, descriptions, examples."),
-]
-Free = Annotated[
-    bool, typer.Option("--free", help="No named features: all are learnt from the corpus and then named.")
-]
-Faithful = Annotated[
-    bool, typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable.")
-]
-LabelsFrom = Annotated[
-    Path | None,
-    typer.Option(
-        help="An earlier space, whose manual labels move to the matching features. Default: that at --into."
-    ),
-]
-Encoder = Annotated[str, typer.Option(help="Encoder: a name, a path or openai:MODEL.")]
-TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
-Device = Annotated[str, typer.Option(help="Device to train on: auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(help="Seed of the random number generator.")]
 
 
 def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
-    corpus: Corpus,
-    into: Into,
-    features: Features = 4_096,
-    k: Active = 32,
-    steps: Steps = None,
-    views: Views = "whole",
-    prefixes: Prefixes = "",
-    selection: Selection = "topk",
-    contrastive: Contrastive = 0.0,
-    input_noise: InputNoise = 0.3,
-    concepts: ConceptFile = None,
-    concept: ConceptPhrases = None,
-    free: Free = False,
-    faithful: Faithful = False,
-    labels_from: LabelsFrom = None,
-    encoder: Encoder = DEFAULT_ENCODER,
+    corpus: Annotated[
+        list[str], typer.Argument(help="Files or folders, as for `index`; or one .npy file of embeddings.")
+    ],
+    into: Annotated[Path, typer.Option(help="The directory of the new space.")],
+    features: Annotated[int, typer.Option(min=2, help="Number of features.")] = 4_096,
+    k: Annotated[int, typer.Option(min=1, help="Active features per text.")] = 32,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps. Default: by the size of the corpus.")
+    ] = None,
+    views: Annotated[
+        str, typer.Option(help="Views of texts to train on, comma-separated: whole, sentence, window, title.")
+    ] = "whole",
+    prefixes: Annotated[
+        str, typer.Option(help="Matryoshka prefix sizes, such as 256,1024: general features come first.")
+    ] = "",
+    selection: Annotated[
+        str, typer.Option(help="topk: exactly k per text. batchtopk: k on average.")
+    ] = "topk",
+    contrastive: Annotated[float, typer.Option(min=0.0, help="Weight of the contrastive term.")] = 0.0,
+    input_noise: Annotated[
+        float, typer.Option(min=0.0, help="Noise on the input, for generalisation.")
+    ] = 0.3,
+    concepts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Concepts that become features: CSV, JSON or SKOS with names, descriptions, examples."
+        ),
+    ] = None,
+    concept: Annotated[
+        list[str] | None, typer.Option(help="A phrase that becomes a feature. Repeatable.")
+    ] = None,
+    free: Annotated[
+        bool,
+        typer.Option("--free", help="No named features: all are learnt from the corpus and then named."),
+    ] = False,
+    faithful: Annotated[
+        bool,
+        typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable."),
+    ] = False,
+    labels_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier space, whose manual labels move to matching features. Default: that at --into."
+        ),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="Encoder: a name, a path or openai:MODEL.")] = DEFAULT_ENCODER,
     text_field: TextField = None,
     limit: Limit = None,
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help="Device to train on: auto, cpu or cuda.")] = "auto",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -100,30 +96,39 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     from saeindex.devices import choose_device
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
+    from saeindex.features.fitting import ANNOTATED_TEXTS, HELD_OUT_SHARE, draw_views, train_and_measure
     from saeindex.features.taxonomy import read_taxonomy
+    from saeindex.sae.batches import sample
+    from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
     check_target(into, is_space=True)
-    options = {
-        "n_features": features,
-        "k": k,
-        "steps": steps,
-        "prefixes": tuple(_numbers(prefixes)),
-        "selection": selection,
-        "contrastive_weight": contrastive,
-        "input_noise": input_noise,
-        "device": choose_device(device),
+    options: dict[str, Any] = {
+        "n_features": features, "k": k, "prefixes": tuple(_numbers(prefixes)), "selection": selection,
+        "contrastive_weight": contrastive, "input_noise": input_noise, "device": choose_device(device),
         "seed": seed,
-    }
-    opened = open_encoder(encoder)
-    extras = {"faithful": faithful, "checkpoint": into.with_name(f".{into.name}.checkpoint.safetensors")}
+    }  # fmt: skip
+
+    def config_of(texts: int) -> TrainingConfig:
+        config = TrainingConfig(**options, steps=steps or suitable_steps(texts))
+        config.check(texts - int(texts * HELD_OUT_SHARE))
+        return config
+
+    opened, name = open_encoder(encoder), into.name
+    extras: Any = {"faithful": faithful, "checkpoint": into.with_name(f".{name}.checkpoint.safetensors")}
     if is_embeddings(corpus):
         if concepts or concept or labels_from or views != "whole":
-            raise InvalidInputError(
-                "concepts, labels or views of embeddings",
-                f"no texts in {corpus[0]}",
-                "Give the texts of the corpus.",
-            )
-        space = _fit_embeddings(read_embeddings(corpus[0], limit), opened, options, extras, into.name)
+            asked, do = "concepts, labels or views of embeddings", "Give the texts of the corpus."
+            raise InvalidInputError(asked, f"no texts in {corpus[0]}", do)
+        x, identity = read_embeddings(corpus[0], limit), opened.identity
+        if x.shape[1] != identity.dimension:
+            found = f"encoder {identity.model!r} has dimension {identity.dimension}"
+            do = "Name the encoder of these embeddings with --encoder."
+            raise InvalidInputError(f"embeddings of dimension {x.shape[1]}", found, do)
+        config = config_of(len(x))
+        with _training(config) as bar:
+            sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
+        vectors = sample(x, ANNOTATED_TEXTS, seed)
+        space = FeatureSpace.unlabelled(sae, identity, name=name, report=report, vectors=vectors)
     else:
         records = read_records(corpus, text_field, limit)
         if labels_from is None and (into / "space.json").is_file():
@@ -133,69 +138,23 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         if free and wanted:
             do = "Leave out --free: what the concepts leave is learnt by free features."
             raise InvalidInputError("--free with concepts", "they exclude each other", do)
-        named = [] if free else wanted or None
-        extras |= {"views": tuple(views.split(",")), "concepts": named, "labels_from": earlier}
-        space = _fit_texts(records, opened, options, extras, into.name)
+        texts, groups = draw_views(records, tuple(views.split(",")), seed)
+        config = config_of(len(texts))
+        x = embed(texts, opened)
+        with _training(config) as bar:
+            space = FeatureSpace.fit(
+                texts, groups=groups, encoder=opened, embeddings=x, config=config, name=name,
+                progress=_follow(bar), concepts=[] if free else wanted or None, labels_from=earlier, **extras,
+            )  # fmt: skip
     space.save(into)
     _report(space, into, as_json)
 
 
-def _fit_texts(
-    records: list[Any], encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
-) -> FeatureSpace:
-    from saeindex.features import FeatureSpace
-    from saeindex.features.fitting import draw_views
-
-    texts, groups = draw_views(records, extras.pop("views"), options["seed"])
-    config = _config(options, len(texts))
-    embeddings = embed(texts, encoder)
-    from saeindex.indexing.pipeline import progress_bar
-
-    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
-        return FeatureSpace.fit(
-            texts,
-            groups=groups,
-            encoder=encoder,
-            embeddings=embeddings,
-            config=config,
-            name=name,
-            progress=_follow(bar),
-            **extras,
-        )
+def _training(config: Any) -> Any:
+    return followed("training", "steps", config.steps + config.refined_steps)
 
 
-def _fit_embeddings(
-    x: FloatArray, encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
-) -> FeatureSpace:
-    from saeindex.features import FeatureSpace
-    from saeindex.features.fitting import ANNOTATED_TEXTS, train_and_measure
-    from saeindex.sae.batches import sample
-
-    if x.shape[1] != encoder.identity.dimension:
-        raise InvalidInputError(
-            f"embeddings of dimension {x.shape[1]}",
-            f"encoder {encoder.identity.model!r} has dimension {encoder.identity.dimension}",
-            "Name the encoder of these embeddings with --encoder.",
-        )
-    config = _config(options, len(x))
-    from saeindex.indexing.pipeline import progress_bar
-
-    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
-        sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
-    vectors = sample(x, ANNOTATED_TEXTS, config.seed)
-    return FeatureSpace.unlabelled(sae, encoder.identity, name=name, report=report, vectors=vectors)
-
-
-def _config(options: dict[str, Any], texts: int) -> Any:
-    from saeindex.features.fitting import HELD_OUT_SHARE
-    from saeindex.sae.training_config import TrainingConfig, suitable_steps
-
-    config = TrainingConfig(**options | {"steps": options["steps"] or suitable_steps(texts)})
-    config.check(texts - int(texts * HELD_OUT_SHARE))
-    return config
-
-
-def _follow(bar: Any) -> Callable[[TrainingStatus], None]:
+def _follow(bar: Any) -> Any:
     def follow(status: TrainingStatus) -> None:
         held_out = "" if status.held_out is None else f"{status.held_out:.3f}"
         seen = {"nmse": f"{status.error:.3f}", "held_out": held_out, "dead": f"{status.dead_share:.1%}"}

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.corpus import embed, read_texts
+from saeindex.cli.corpus import Limit, Seed, Space, TextField, check_target, embed, followed, read_texts
 from saeindex.cli.output import Json, print_json, say
-from saeindex.cli.sae.transfer import check_target
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 
@@ -23,39 +22,6 @@ if TYPE_CHECKING:
     from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LLMLabeler
 
 LEXICAL, LLM, MANUAL = METHODS = "lexical", "llm", "manual"
-Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")]
-Corpus = Annotated[
-    list[str] | None, typer.Argument(metavar="[CORPUS]...", help="Texts, as for `index`; 70 % make labels.")
-]
-Method = Annotated[
-    str | None,
-    typer.Option(help="lexical, llm or manual. Default: manual with --set or --from, else lexical."),
-]
-Named = Annotated[
-    list[str] | None, typer.Option("--set", metavar="ID=TEXT", help="A manual label. Repeatable.")
-]
-NamesFile = Annotated[
-    Path | None,
-    typer.Option("--from", help='File of manual labels: lines of {"id": 1041, "label": "dark matter"}.'),
-]
-Features = Annotated[str | None, typer.Option(help="Label only these features: 1,2,5-9.")]
-Url = Annotated[
-    str | None,
-    typer.Option(help="URL of an OpenAI-compatible service (env: OPENAI_BASE_URL; key: OPENAI_API_KEY)."),
-]
-Model = Annotated[str | None, typer.Option(help="Model that writes labels.")]
-Predictor = Annotated[str | None, typer.Option(help="Model that tests labels. Default: --model.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Maximum tokens, input and output.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Concurrent requests.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(help="Directory of cached replies. Default: $SAEINDEX_CACHE or ~/.cache/saeindex."),
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Start without asking for confirmation of the cost.")]
-Into = Annotated[Path | None, typer.Option(help="Directory of the labelled space. Default: change SPACE.")]
-TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
-Seed = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
 SHOWN = 10
 NAMED_BY_HAND = "named by hand"
 NAMED_BY_CONCEPT = "named by a concept: give its number with --features to replace the name"
@@ -63,19 +29,40 @@ NAMED_BY_CONCEPT = "named by a concept: give its number with --features to repla
 
 def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     space: Space,
-    corpus: Corpus = None,
-    method: Method = None,
-    named: Named = None,
-    names_file: NamesFile = None,
-    features: Features = None,
-    url: Url = None,
-    model: Model = None,
-    predictor_model: Predictor = None,
-    max_tokens: MaxTokens = None,
-    concurrency: Concurrency = 4,
-    cache: Cache = None,
-    yes: Yes = False,
-    into: Into = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CORPUS]...", help="Texts, as for `index`; 70 % make labels."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="lexical, llm or manual. Default: manual with --set or --from, else lexical."),
+    ] = None,
+    named: Annotated[
+        list[str] | None, typer.Option("--set", metavar="ID=TEXT", help="A manual label. Repeatable.")
+    ] = None,
+    names_file: Annotated[
+        Path | None,
+        typer.Option("--from", help='File of manual labels: lines of {"id": 1041, "label": "dark matter"}.'),
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Label only these features: 1,2,5-9.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible service (env: OPENAI_BASE_URL, OPENAI_API_KEY)."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model that writes labels.")] = None,
+    predictor_model: Annotated[
+        str | None, typer.Option(help="Model that tests labels. Default: --model.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens, input and output.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Concurrent requests.")] = 4,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Directory of cached replies. Default: $SAEINDEX_CACHE or ~/.cache/saeindex."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking for consent to the cost.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Directory of the labelled space. Default: change SPACE.")
+    ] = None,
     text_field: TextField = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -88,43 +75,51 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     prints its cost and asks before it starts. Replies are cached, so an interrupted run can be continued.
     Without a corpus, the LLM reads the definitions of the concepts that the space has.
     """
+    from saeindex.encoders.cache import EmbeddingCache
     from saeindex.features import FeatureSpace
-    from saeindex.features.labelers import LexicalLabeler, ManualLabeler
+    from saeindex.features.labelers import LexicalLabeler, LLMLabeler, ManualLabeler
 
-    names = read_names(named or [], names_file)
+    names = _names(named or [], names_file)
     chosen = _checked_method(method, bool(names), bool(corpus), features)
-    target = labels_target(space, into)
+    target = _target(space, into)
     before = FeatureSpace.load(space)
-    wanted = sorted(names) if chosen == MANUAL else read_features(features, before)
-    labeler: Labeler
+    wanted = sorted(names) if chosen == MANUAL else _features(features, before)
+    labeler: Labeler = ManualLabeler(names) if chosen == MANUAL else LexicalLabeler()
     if chosen == LLM:
-        labeler = _llm(model, predictor_model, url, cache, concurrency, max_tokens)
-    else:
-        labeler = ManualLabeler(names) if chosen == MANUAL else LexicalLabeler()
-    texts = (
-        read_texts(corpus or [], text_field, limit) if corpus or chosen != LLM else _glosses(before, limit)
-    )
-    after, done = relabelled(before, texts, labeler, wanted, seed, is_agreed=yes, may_ask=not as_json)
+        if not model:
+            do = "Name one of the service's models with --model."
+            raise InvalidInputError("--method llm", "no model", do)
+        labeler = LLMLabeler(
+            model, predictor_model=predictor_model, base_url=url, concurrency=concurrency,
+            cache=cache or EmbeddingCache().folder.with_name("labels"), max_tokens=max_tokens,
+        )  # fmt: skip
+    has_texts = corpus or chosen != LLM
+    texts = read_texts(corpus or [], text_field, limit) if has_texts else _glosses(before, limit)
+    after, done = _relabelled(before, texts, labeler, wanted, seed, yes, as_json)
     after.save(target)
-    show(before, after, done, target, as_json)
-    if not changed_features(before, after):
+    pairs = enumerate(zip(before.labels, after.labels, strict=True))
+    changed = [i for i, (old, new) in pairs if (old.text, old.method) != (new.text, new.method)]
+    if as_json:
+        print_json(_described(before, after, changed, done, target))
+    else:
+        _show(before, after, changed, done, target)
+    if not changed:
         raise typer.Exit(1)
 
 
 def _checked_method(method: str | None, has_names: bool, has_corpus: bool, features: str | None) -> str:
     """Return the method of the options; InvalidInputError if the options contradict each other."""
     chosen = method or (MANUAL if has_names else LEXICAL)
+    asked = f"--method {chosen}"
     if chosen not in METHODS:
-        raise InvalidInputError(f"--method {chosen}", "no such method", f"Use {', '.join(METHODS)}.")
+        raise InvalidInputError(asked, "no such method", f"Use {', '.join(METHODS)}.")
     if (chosen == MANUAL) != has_names:
         found = "manual labels" if has_names else "neither --set nor --from"
-        raise InvalidInputError(
-            f"--method {chosen}", found, "Give --set or --from with --method manual, and only with it."
-        )
+        raise InvalidInputError(asked, found, "Give --set or --from with --method manual, and only with it.")
     if chosen == MANUAL and features:
         raise InvalidInputError("--features", "manual labels name their features", "Leave the option out.")
     if chosen == LEXICAL and not has_corpus:
-        raise InvalidInputError(f"--method {chosen}", "no texts", "Name a corpus after the space.")
+        raise InvalidInputError(asked, "no texts", "Name a corpus after the space.")
     return chosen
 
 
@@ -138,39 +133,15 @@ def _glosses(space: FeatureSpace, limit: int | None) -> list[str]:
     return found
 
 
-def _llm(
-    model: str | None,
-    predictor_model: str | None,
-    url: str | None,
-    cache: Path | None,
-    concurrency: int,
-    max_tokens: int | None,
-) -> Labeler:
-    from saeindex.encoders.cache import EmbeddingCache
-    from saeindex.features.labelers import LLMLabeler
-
-    if not model:
-        raise InvalidInputError("--method llm", "no model", "Name one of the service's models with --model.")
-    return LLMLabeler(
-        model,
-        predictor_model=predictor_model,
-        base_url=url,
-        cache=cache or EmbeddingCache().folder.with_name("labels"),
-        concurrency=concurrency,
-        max_tokens=max_tokens,
-    )
-
-
-def read_names(named: Sequence[str], file: Path | None) -> dict[int, str]:
+def _names(named: Sequence[str], file: Path | None) -> dict[int, str]:
     """Return labels by feature, from a file of JSON lines and from ``ID=TEXT``, which takes priority."""
     names = _names_in(file) if file is not None else {}
     for text in named:
         feature, is_there, label = text.partition("=")
         number = _number(feature)
         if number is None or not is_there:
-            raise InvalidInputError(
-                f"--set {text!r}", "not ID=TEXT", "For example: --set '1041=dark matter'."
-            )
+            do = "For example: --set '1041=dark matter'."
+            raise InvalidInputError(f"--set {text!r}", "not ID=TEXT", do)
         names[number] = label
     return names
 
@@ -182,42 +153,39 @@ def _names_in(file: Path) -> dict[int, str]:
         id: int
         label: str
 
-    names = {}
+    names, number = {}, 0
     try:
-        lines = file.read_text("utf-8-sig").split("\n")
+        for text in file.read_text("utf-8-sig").split("\n"):
+            number += 1
+            if text.strip():
+                line = Line.model_validate_json(text)
+                names[line.id] = line.label
+    except ValidationError as error:
+        found = f"line {number}: {error.errors()[0]['msg']}"
+        do = 'Write each line as {"id": 1041, "label": "dark matter"}.'
+        raise InvalidInputError(f"--from {file}", found, do) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"--from {file}", str(error), "Give a file of JSON lines.") from error
-    for number, text in enumerate(lines, 1):
-        if not text.strip():
-            continue
-        try:
-            line = Line.model_validate_json(text)
-        except ValidationError as error:
-            found = f"line {number}: {error.errors()[0]['msg']}"
-            do = 'Write each line as {"id": 1041, "label": "dark matter"}.'
-            raise InvalidInputError(f"--from {file}", found, do) from error
-        names[line.id] = line.label
     return names
 
 
-def read_features(listed: str | None, space: FeatureSpace) -> list[int] | None:
+def _features(listed: str | None, space: FeatureSpace) -> list[int] | None:
     """Return the ids in ``1,2,5-9``, None of nothing; UnknownConceptError if the space lacks a feature."""
     if listed is None:
         return None
-    wanted: list[int] = []
+    wanted = set[int]()
     for part in listed.split(","):
         first, is_range, last = part.partition("-")
         start, stop = _number(first), _number(last if is_range else first)
         if start is None or stop is None or stop < start:
-            raise InvalidInputError(
-                f"--features {listed}", f"{part!r} is not a feature or a range", "Write 1,2,5-9."
-            )
+            found = f"{part!r} is not a feature or a range"
+            raise InvalidInputError(f"--features {listed}", found, "Write 1,2,5-9.")
         space.label(stop)
-        wanted.extend(range(start, stop + 1))
-    return sorted(set(wanted))
+        wanted.update(range(start, stop + 1))
+    return sorted(wanted)
 
 
-def labels_target(space: str, into: Path | None) -> Path:
+def _target(space: str, into: Path | None) -> Path:
     """Return the directory of the labelled space; InvalidInputError if it is in the package."""
     from saeindex.features.space_io import find_space
 
@@ -225,35 +193,35 @@ def labels_target(space: str, into: Path | None) -> Path:
         check_target(into, is_space=True)
     target = (find_space(space) if into is None else into).resolve()
     if target.is_relative_to(Path(str(resources.files("saeindex"))).resolve()):
-        raise InvalidInputError(
-            f"label {space!r} in place", "it is part of the package", "Write a new space with --into NEW."
-        )
+        do = "Write a new space with --into NEW."
+        raise InvalidInputError(f"label {space!r} in place", "it is part of the package", do)
     return target
 
 
-def relabelled(
+def _relabelled(
     space: FeatureSpace,
     texts: list[str],
     labeler: Labeler,
     features: Sequence[int] | None,
     seed: int,
-    *,
     is_agreed: bool,
-    may_ask: bool,
+    as_json: bool,
 ) -> tuple[FeatureSpace, Labeling]:
     """Run a labeler on texts; an LLM labeler first prints its cost and asks, unless ``is_agreed``."""
     from saeindex.features.labelers import Labeling, LLMLabeler, ManualLabeler
     from saeindex.features.labelling import better, labeling_task, with_labeling
 
+    is_manual = isinstance(labeler, ManualLabeler)
     if isinstance(labeler, ManualLabeler) and not texts:
         return space.with_labels(labeler.names), Labeling(labeler.names)
     encoder = space.open_encoder()
     x = embed(texts, encoder)
-    is_manual = isinstance(labeler, ManualLabeler)
     task = labeling_task(space, texts, x, encoder, features=features, seed=seed, keeps_manual=not is_manual)
     if isinstance(labeler, LLMLabeler):
-        _agree(labeler, task, is_agreed, may_ask)
-        labeling = _followed(labeler, task)
+        _agree(labeler, task, is_agreed, as_json)
+        with followed("labelling", "features", len(task.features)) as bar:
+            labeler.progress = lambda done, _: bar.update(1)
+            labeling = labeler.label(task)
     else:
         labeling = labeler.label(task)
     labeling = better(space, task, labeling, labeler.method)
@@ -265,20 +233,12 @@ def relabelled(
     return with_labeling(space, task, done, labeler.method), done
 
 
-def changed_features(before: FeatureSpace, after: FeatureSpace) -> list[int]:
-    """Return the features whose label has another text or was made by another method."""
-    pairs = enumerate(zip(before.labels, after.labels, strict=True))
-    return [i for i, (old, new) in pairs if (old.text, old.method) != (new.text, new.method)]
-
-
-def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path, as_json: bool) -> None:
+def _show(
+    before: FeatureSpace, after: FeatureSpace, changed: Sequence[int], done: Labeling, target: Path
+) -> None:
     """Print the changed labels, the unchanged labels with reasons, and a summary of the trust in labels."""
     from saeindex.features.trust import describe_summary
 
-    changed = changed_features(before, after)
-    if as_json:
-        print_json(_described(before, after, changed, done, target))
-        return
     say(f"{target}: {len(changed):,} labels changed, {len(done.left):,} left as they were")
     for feature in changed[:SHOWN]:
         old, new = before.labels[feature], after.labels[feature]
@@ -288,8 +248,7 @@ def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path
     for reason, count in Counter(done.left.values()).most_common():
         say(f"  {count:,} left: {reason}")
     say(f"  {describe_summary(after.report['labels'])}")
-    spent = done.report.get("spent")
-    if spent:
+    if spent := done.report.get("spent"):
         tokens = f"{spent['input_tokens']:,} tokens in, {spent['output_tokens']:,} out"
         say(f"  {spent['requests']:,} requests: {tokens}")
 
@@ -297,46 +256,34 @@ def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path
 def _described(
     before: FeatureSpace, after: FeatureSpace, changed: Sequence[int], done: Labeling, target: Path
 ) -> dict[str, Any]:
-    def changes(feature: int) -> dict[str, Any]:
-        old, new = before.labels[feature], after.labels[feature]
-        return {
-            "id": feature,
-            "before": {**old.to_json(), "is_weak": old.is_weak},
-            **new.to_json(),
-            "is_weak": new.is_weak,
-            "evidence": done.evidence.get(feature),
-        }
+    def written(space: FeatureSpace, feature: int) -> dict[str, Any]:
+        label = space.labels[feature]
+        return {**label.to_json(), "is_weak": label.is_weak}
 
     return {
         "space": after.name,
         "into": str(target),
         "fingerprint": after.fingerprint,
-        "changed": [changes(feature) for feature in changed],
+        "changed": [
+            {"id": i, "before": written(before, i), **written(after, i), "evidence": done.evidence.get(i)}
+            for i in changed
+        ],
         "left": [{"id": feature, "reason": reason} for feature, reason in sorted(done.left.items())],
         "labels": after.report["labels"],
         "run": dict(done.report),
     }
 
 
-def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, may_ask: bool) -> None:
+def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, as_json: bool) -> None:
     """Print the cost of a run and ask for agreement, unless given; InvalidInputError if it cannot ask."""
     estimate = labeler.estimate(task)
     say(f"{labeler.model} at {labeler.host}: {estimate}", is_error=True)
     if is_agreed or not estimate.requests:
         return
-    if not (may_ask and sys.stdin.isatty()):
-        raise InvalidInputError(
-            "an LLM run", "no terminal to confirm the cost", "Pass --yes to agree to the cost."
-        )
+    if as_json or not sys.stdin.isatty():
+        do = "Pass --yes to agree to the cost."
+        raise InvalidInputError("an LLM run", "no terminal to confirm the cost", do)
     typer.confirm("Continue?", abort=True, err=True)
-
-
-def _followed(labeler: LLMLabeler, task: LabelingTask) -> Labeling:
-    from saeindex.indexing.pipeline import progress_bar
-
-    with progress_bar("labelling", "features", len(task.features)) as bar:
-        labeler.progress = lambda done, _: bar.update(1)
-        return labeler.label(task)
 
 
 def _number(text: str) -> int | None:

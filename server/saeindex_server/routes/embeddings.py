@@ -55,13 +55,12 @@ def _model(name: str) -> dict[str, Any]:
 async def embeddings(request: Request, access: Caller) -> Response:
     """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
     body = await _body(EmbeddingsBody, request, access)
-    given: list[Any] = [body.input] if isinstance(body.input, str) else body.input
-    texts = [one for one in given if isinstance(one, str)]
-    if len(texts) < len(given):
+    texts: list[Any] = [body.input] if isinstance(body.input, str) else body.input
+    if not all(isinstance(text, str) for text in texts):
         do = "Send texts: the tokens of another model are none of the encoder's."
         raise InvalidInputError("input", "token ids", do)
     if not texts or len(texts) > MAX_INPUTS or not all(texts):
-        found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"
+        found = f"{len(texts):,} texts" if len(texts) > MAX_INPUTS else "no text, or an empty one"
         raise InvalidInputError("input", found, f"Give 1 to {MAX_INPUTS:,} texts.")
 
     def found_in(index: FeatureIndex) -> dict[str, Any]:

@@ -45,8 +45,7 @@ class CallerIndexes:
                 found = bytes((await performed(authorised, operation)).body)
         except Exception as error:
             raise failure_of(access.request_id, f"{operation.name} of {index!r}", error) from error
-        result: R = await to_thread.run_sync(lambda: operation.result_of(json.loads(found)))
-        return result
+        return await to_thread.run_sync(lambda: operation.result_of(json.loads(found)))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from saeindex.indexing.split import check_split
 from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.bodies import media_type
-from saeindex_server.ingestion import Spooled, spool
+from saeindex_server.ingestion import spool
 from saeindex_server.jobs import Job, new_id
 from saeindex_server.problems import Refusal, refused_body
 from saeindex_server.replies import encoded, problems, reply
@@ -63,12 +63,10 @@ async def add_records(
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
     await access.service.read(lambda: jobs.check_room(access.key.id))
     columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
-    asked: dict[str, Any] = {"columns": {key: one for key, one in columns.items() if one is not None} or None}
+    columns = {key: one for key, one in columns.items() if one is not None}
+    asked: dict[str, Any] = {"columns": columns or None, "split": split, "allow_rejects": allow_rejects}
     if split is not None:
         await index.run(lambda own: check_split(split, lambda: own.encoder))
-        asked["split"] = split
-    if allow_rejects:
-        asked["allow_rejects"] = True
     bodies = access.service.bodies
     chunks = _lines(await bodies.json(request)) if kind == JSON else bodies.stream(request)
     async with spooled(index, chunks) as (identity, taken):
@@ -77,7 +75,9 @@ async def add_records(
 
 
 @asynccontextmanager
-async def spooled(index: AuthorisedIndex, chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, Spooled]]:
+async def spooled(
+    index: AuthorisedIndex, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[str, tuple[int, int]]]:
     """Take records safely, as the id of a job to queue, and what came in; what no job has then is deleted."""
     service, key = index.access.service, index.access.key.id
     jobs, identity = service.jobs, new_id()
@@ -90,13 +90,13 @@ async def spooled(index: AuthorisedIndex, chunks: AsyncIterator[bytes]) -> Async
             await service.write(lambda: jobs.forget(identity))
 
 
-def queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled) -> Job:
+def queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: tuple[int, int]) -> Job:
     """Queue the job that adds spooled records."""
-    access = index.access
+    access, (size, lines) = index.access, taken
     job: Job = access.service.jobs.add(
-        "records", index.name, access.key.id, asked, identity=identity, size=taken.size, total=taken.lines
+        "records", index.name, access.key.id, asked, identity=identity, size=size, total=lines
     )
-    index.note("add records", job=identity, bytes=taken.size)
+    index.note("add records", job=identity, bytes=size)
     return job
 
 

@@ -6,16 +6,18 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
+from saeindex.report.model import describe
 from saeindex.report.result import AnalysisResult
 from saeindex.search.query import Query
 from saeindex.types import shortened
-from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, show_error
+from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, flat, show_error
 from saeindex_server.workbench.hits import show_hit
 
 if TYPE_CHECKING:
@@ -78,9 +80,9 @@ class AnalysisPage(ABC, Generic[R]):
     def asked(self) -> Analysis[R]:
         """Return what is asked for."""
 
-    @abstractmethod
     def said(self, found: R) -> str:
         """Return what was found in a sentence or two."""
+        return " ".join(describe(found).summary)
 
     @abstractmethod
     def lists(self, found: R) -> list[tuple[str, list[Seen]]]:
@@ -140,14 +142,12 @@ class AnalysisPage(ABC, Generic[R]):
         try:
             asked = self.asked()
             found: R = asked.result_of(json.loads(await (await self._open()).analysed(asked)))
+            shown = partial(self._draw, found)
         except SaeIndexError as error:
-            self._results.clear()
-            with self._results:
-                show_error(error.asked, error.found, error.do)
-            return
+            shown = partial(show_error, error.asked, error.found, error.do)
         self._results.clear()
         with self._results:
-            self._draw(found)
+            shown()
 
     def _draw(self, found: R) -> None:
         if why := getattr(found, "not_comparable", ""):
@@ -165,9 +165,9 @@ class AnalysisPage(ABC, Generic[R]):
             return
         with ui.row().classes("w-full no-wrap columns"):
             with ui.column().classes("findings gap-2"):
-                ui.echart(self.chart(found, self._seen), on_point_click=self._clicked).classes(
-                    "w-full chart"
-                ).props('role="img" aria-label="the findings as a chart; the list below has them in words"')
+                chart = ui.echart(self.chart(found, self._seen), on_point_click=self._clicked)
+                said = "the findings as a chart; the list below has them in words"
+                chart.classes("w-full chart").props(f'role="img" aria-label="{said}"')
                 with ui.row().classes("w-full no-wrap columns"):
                     number = 0
                     for heading, seen in lists:
@@ -178,12 +178,9 @@ class AnalysisPage(ABC, Generic[R]):
                                 number += 1
                 for line in self.more(found):
                     ui.label(line).classes("text")
-                ui.button(
-                    "Download",
-                    on_click=lambda: ui.download.content(
-                        json.dumps(found.to_json()), f"{self.path}.json", "application/json"
-                    ),
-                ).props("flat dense no-caps")
+                content = partial(json.dumps, found.to_json())
+                file = f"{self.path}.json", "application/json"
+                flat("Download", lambda: ui.download.content(content(), *file))
             self._beside = ui.column().classes("beside gap-2")
         with self._beside:
             ui.label("Choose a finding to see its records.").classes("empty")
@@ -191,14 +188,11 @@ class AnalysisPage(ABC, Generic[R]):
     def _draw_finding(self, number: int, one: Seen) -> None:
         with ui.card().classes("w-full hit q-pa-sm").props("flat bordered"):
             with ui.row().classes("w-full items-baseline no-wrap gap-2"):
-                ui.button(shortened(one.label, 40), on_click=lambda _: self._choose(number)).props(
-                    "flat dense no-caps"
-                ).classes("finding")
+                flat(shortened(one.label, 40), lambda _: self._choose(number)).classes("finding")
                 ui.label(one.numbers).classes("fields")
                 if one.side:
-                    ui.label(one.side).classes("score").tooltip(
-                        "the share of chance findings among those up to this one"
-                    )
+                    tip = "the share of chance findings among those up to this one"
+                    ui.label(one.side).classes("score").tooltip(tip)
             if one.remark:
                 ui.label(shortened(one.remark, 160)).classes("understood")
             for example in one.examples[:1]:

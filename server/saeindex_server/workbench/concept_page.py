@@ -14,6 +14,7 @@ from saeindex.indexing.terms import Definition
 from saeindex.operations.concepts import Define, Hide, Rename
 from saeindex.search.query import Query
 from saeindex.types import shortened
+from saeindex_server.workbench.conditions import flat, show_bars
 from saeindex_server.workbench.hits import show_sentence
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ EXAMPLES, BORDERLINE, READ = 8, 6, 40
 HERE = "here"
 R = TypeVar("R")
 Judge: TypeAlias = Callable[[bool], Awaitable[None]]
-LEVELS = ("possible", "present", "typical", "strong")
 MEANING = {
     "possible": "perhaps speaks of it (evidence .2 and more)",
     "present": "speaks of it (.5 and more)",
@@ -164,29 +164,25 @@ class ConceptPage:
             await self._change(Rename(card.id, (named.value or "").strip()))
 
         named.on("keydown.enter", rename)
-        ui.button("Rename", on_click=rename).props("flat dense no-caps size=sm")
+        flat("Rename", rename, "size=sm")
         is_hidden = card.kind == "hidden"
 
         async def hide() -> None:
             await self._change(Hide(card.id, hidden=not is_hidden))
 
-        ui.button("Show again" if is_hidden else "Hide", on_click=hide).props(
-            "flat dense no-caps size=sm"
-        ).tooltip("a hidden concept comes last, as one without a name")
+        button = flat("Show again" if is_hidden else "Hide", hide, "size=sm")
+        button.tooltip("a hidden concept comes last, as one without a name")
 
     def _draw_levels(self, seen: Seen) -> None:
         present, typical, strong, possible = seen.card.records_at_level
-        counts = dict(zip(LEVELS, (possible, present, typical, strong), strict=True))
+        counts = dict(zip(MEANING, (possible, present, typical, strong), strict=True))
         ui.label("Records").classes("heading")
-        with ui.element("table").classes("bars"):
-            for level in LEVELS:
-                with ui.element("tr"):
-                    for classes, text in (("name", MEANING[level]), ("value", f"{counts[level]:,}")):
-                        with ui.element("td").classes(classes):
-                            ui.label(text)
-                    with ui.element("td").classes("bar"):
-                        share = 100 * counts[level] / max(1, seen.total)
-                        ui.element("div").classes("plus").style(f"width:{share:.1f}%")
+        show_bars(
+            [
+                (MEANING[level], f"{count:,}", 100 * count / max(1, seen.total), "plus")
+                for level, count in counts.items()
+            ]
+        )
 
     def _draw_sentence(
         self, identity: str, proof: Proof | None, text: str, judge: Judge | None = None
@@ -200,7 +196,7 @@ class ConceptPage:
             show_sentence(proof)
             if judge is not None:
                 for said, speaks in (("It does", True), ("It does not", False)):
-                    ui.button(said, on_click=partial(judge, speaks)).props("flat dense no-caps size=sm")
+                    flat(said, partial(judge, speaks), "size=sm")
 
     def _judged(self, seen: Seen, sentence: str) -> Judge | None:
         """Return what makes a sentence an example of a concept of this index, or what is unlike it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -32,6 +33,23 @@ def show_error(asked: str, found: str, do: str) -> None:
     with ui.column().classes("w-full items-center empty gap-1"):
         ui.label(shortened(f"{asked}: {found}", 400)).classes("text-center")
         ui.label(shortened(do, 400)).classes("text-center do")
+
+
+def flat(text: str, action: Callable[..., object], size: str = "") -> ui.button:
+    """Show a button that looks like a word."""
+    return ui.button(text, on_click=action).props(f"flat dense no-caps {size}")
+
+
+def show_bars(rows: Sequence[tuple[str, str, float, str]]) -> None:
+    """Show a table of names and values, each with a bar of so many percent and a class."""
+    with ui.element("table").classes("bars"):
+        for name, value, percent, kind in rows:
+            with ui.element("tr"):
+                for classes, text in (("name", name), ("value", value)):
+                    with ui.element("td").classes(classes):
+                        ui.label(text)
+                with ui.element("td").classes("bar"):
+                    ui.element("div").classes(kind).style(f"width:{percent:.1f}%")
 
 
 def literal(value: str | float) -> str:
@@ -100,10 +118,8 @@ class ConditionBlank:
         await self._submit()
 
     async def _know_fields(self) -> None:
-        try:
+        with suppress(SaeIndexError):  # the page says so where it is used
             self._fields = await (await self._open()).run(lambda opened: opened.metadata_fields())
-        except SaeIndexError:
-            return  # the page says so where it is used
         with self._menu:
             for field in self._fields:
                 with ui.menu_item(shortened(field.field, 60), auto_close=False), ui.menu() as values:
@@ -127,12 +143,10 @@ class ConditionBlank:
         await asyncio.sleep(PAUSE)
         if text != (self._input.value or ""):
             return  # more was written
-        if len(text) <= MOST_CHARS:
-            try:
+        with suppress(SaeIndexError):
+            if len(text) <= MOST_CHARS:
                 index = await self._open()
                 found = await index.run(lambda opened: completions(opened, self._fields, text))
-            except SaeIndexError:
-                found = []
         self._completions.clear()
         with self._completions:
             for shown, whole in found:

@@ -10,6 +10,7 @@ from nicegui import ui
 from saeindex.language.speech import masked
 from saeindex.search.hits import compare
 from saeindex.types import one_line, shortened
+from saeindex_server.workbench.conditions import show_bars
 
 if TYPE_CHECKING:
     from saeindex.search.hits import Hit
@@ -97,13 +98,10 @@ def _fill(more: ui.expansion, hit: Hit, below: Hit | None) -> None:
         _show_bars(hit.explanation.parts, hit.explanation.total)
         if below is not None and below.explanation is not None:
             found = compare(hit, below)
-            reasons = [
-                f"{part.value:+.3f} {UNNAMED.get(part.kind, part.label)}"
-                for part in found.differences[:REASONS]
-                if part.value
-            ]
-            rest = sum(part.value for part in found.differences[REASONS:])
-            parts = ", ".join([*reasons, f"{rest:+.3f} the rest"])
+            first, others = found.differences[:REASONS], found.differences[REASONS:]
+            shown = [(one.value, UNNAMED.get(one.kind, one.label)) for one in first if one.value]
+            shown.append((sum(one.value for one in others), "the rest"))
+            parts = ", ".join(f"{value:+.3f} {name}" for value, name in shown)
             ui.label(f"Why above the next one, by {found.total:.3f}: {parts}").classes("understood")
 
 
@@ -114,10 +112,8 @@ def _fields(hit: Hit) -> list[str]:
 
 def _by_sentence(evidence: Sequence[Proof]) -> list[list[Proof]]:
     """Return what is proved by each sentence, in the order of the evidence."""
-    found: dict[int, list[Proof]] = {}
-    for proof in evidence:
-        found.setdefault(proof.start, []).append(proof)
-    return list(found.values())
+    starts = dict.fromkeys(proof.start for proof in evidence)
+    return [[proof for proof in evidence if proof.start == start] for start in starts]
 
 
 def show_sentence(proof: Proof) -> None:
@@ -153,14 +149,8 @@ def _show_bars(parts: tuple[Part, ...], total: float) -> None:
         rows.append((f"{len(rest)} further concepts", sum(part.value for part in rest)))
     rows += [(UNNAMED.get(part.kind, part.label), part.value) for part in parts if part.kind != "feature"]
     largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
-    with ui.element("table").classes("bars"):
-        for name, value in [*rows, ("the score", total)]:
-            with ui.element("tr"):
-                with ui.element("td").classes("name"):
-                    ui.label(shortened(name, 32))
-                with ui.element("td").classes("value"):
-                    ui.label(f"{value:+.3f}")
-                with ui.element("td").classes("bar"):
-                    width = 0 if name == "the score" else 100 * abs(value) / largest
-                    sign = "minus" if value < 0 else "plus"
-                    ui.element("div").classes(sign).style(f"width:{width:.1f}%")
+    bars = [
+        (shortened(name, 32), f"{value:+.3f}", 100 * abs(value) / largest, "minus" if value < 0 else "plus")
+        for name, value in rows
+    ]
+    show_bars([*bars, ("the score", f"{total:+.3f}", 0, "plus")])

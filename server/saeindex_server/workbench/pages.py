@@ -1,10 +1,17 @@
-"""The pages, at ``/ui``: each asks who looks, and reaches an index only through what that one may do."""
+"""The pages, at ``/ui``: each asks who looks, and reaches an index only through what that one may do.
+
+A login turns a key into a cookie that ends, and each action asks for it again.
+"""
 
 from __future__ import annotations
 
+import secrets
+import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
+from uuid import uuid4
 
 from engineio.payload import Payload
 from fastapi import Request, Response
@@ -13,25 +20,68 @@ from nicegui import app as pages
 from nicegui import core, ui
 
 from saeindex.errors import SaeIndexError
+from saeindex_server.access import Access
+from saeindex_server.keys import LOCAL
 from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
+from saeindex_server.workbench.analyses import ClusterPage, ComparePage, CorrelatePage, DriftPage
 from saeindex_server.workbench.asked import Asked
-from saeindex_server.workbench.cluster_page import ClusterPage
-from saeindex_server.workbench.compare_page import ComparePage
 from saeindex_server.workbench.concept_page import ConceptPage
-from saeindex_server.workbench.correlate_page import CorrelatePage
-from saeindex_server.workbench.drift_page import DriftPage
 from saeindex_server.workbench.search_page import SearchPage
-from saeindex_server.workbench.sessions import COOKIE, SECONDS, Sessions, token_of
 from saeindex_server.workbench.upload_page import UploadPage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from saeindex_server.access import Access, AuthorisedIndex
+    from saeindex_server.access import AuthorisedIndex
     from saeindex_server.keys import Scope
     from saeindex_server.service import Service
     from saeindex_server.workbench.conditions import Opener
+
+
+COOKIE, SECONDS, MOST = "saeindex-session", 12 * 3_600, 1_000
+
+
+class Sessions:
+    """The sessions of a service, in memory: a restart ends them all."""
+
+    def __init__(self, service: Service) -> None:
+        """Begin without any."""
+        self.service = service
+        self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    async def begin(self, key: str) -> str:
+        """Return the token of a new session for a key; 401 if it is not valid."""
+        if await self.service.verified(key) is None:
+            do = "Check it, or ask who runs the server for another."
+            raise Refusal(401, "log in", "the key is wrong, revoked or at its end", do)
+        while len(self._known) >= MOST:
+            self._known.popitem(last=False)
+        token = secrets.token_urlsafe(32)
+        self._known[token] = key, time.monotonic() + SECONDS
+        return token
+
+    def end(self, token: str) -> None:
+        """End a session."""
+        self._known.pop(token, None)
+
+    async def access(self, token: str) -> Access:
+        """Return what the holder of a token may do now; 401 without a session, where keys are needed."""
+        identity = uuid4().hex[:16]
+        if not await self.service.needs_keys():
+            return Access(self.service, LOCAL, identity)
+        text, end = self._known.get(token, ("", 0.0))
+        key = await self.service.verified(text) if end > time.monotonic() else None
+        if key is None:
+            self.end(token)
+            raise Refusal(401, "a page", "no session, or one that has ended", "Log in with a key.")
+        return Access(self.service, key, identity)
+
+
+def token_of(request: Request) -> str:
+    """Return the token that a browser sent, "" for none."""
+    return request.cookies.get(COOKIE, "")
+
 
 PATH, PACKETS, FORM_BYTES = "/ui", 4_096, 4_096
 STYLE, PRIMARY = Path(__file__).with_name("style.css"), "#24609a"
@@ -116,22 +166,20 @@ def _frame(names: list[str], name: str, with_logout: bool, can_write: bool = Fal
         with ui.element("h1").classes("brand"):
             ui.link("saeindex", "/").classes("brand")
         if name:
-            ui.select(
-                names, value=name, on_change=lambda event: ui.navigate.to(f"/{quote(event.value)}")
-            ).props('dense borderless dark options-dense aria-label="index"')
+            chosen = ui.select(
+                names, value=name, on_change=lambda one: ui.navigate.to(f"/{quote(one.value)}")
+            )
+            chosen.props('dense borderless dark options-dense aria-label="index"')
             with ui.row().classes("no-wrap tabs"):
                 for said, path in {**TABS, **({"Add records": "add"} if can_write else {})}.items():
                     ui.link(said, f"/{quote(name)}/{path}".rstrip("/")).classes("tab")
         ui.space()
         dark = ui.dark_mode(None)
-        ui.button(icon="contrast", on_click=dark.toggle).props(
-            'flat dense round color=white aria-label="light or dark"'
-        )
+        toggle = ui.button(icon="contrast", on_click=dark.toggle)
+        toggle.props('flat dense round color=white aria-label="light or dark"')
         if with_logout:
-            ui.html(
-                '<form method="post" action="/logout"><button class="logout">Log out</button></form>',
-                sanitize=False,
-            )
+            form = '<form method="post" action="/logout"><button class="logout">Log out</button></form>'
+            ui.html(form, sanitize=False)
 
 
 @ui.page("/login")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
 from saeindex.operations.concepts import FitProfile
 from saeindex.types import shortened
-from saeindex_server.workbench.conditions import ConditionBlank, Opener, both
+from saeindex_server.workbench.conditions import ConditionBlank, Opener, both, flat
 from saeindex_server.workbench.hits import Doing, show_hit
 
 if TYPE_CHECKING:
@@ -63,11 +64,8 @@ class SearchPage:
         """Show the page."""
         with ui.row().classes("w-full no-wrap page"):
             with ui.column().classes("side gap-2"):
-                self._text = (
-                    ui.input("Search", value=self._asked.text)
-                    .classes("w-full")
-                    .props("outlined dense clearable autofocus")
-                )
+                self._text = ui.input("Search", value=self._asked.text).classes("w-full")
+                self._text.props("outlined dense clearable autofocus")
                 self._text.on("keydown.enter", self._submit)
                 self._where = ConditionBlank(
                     self._open, "Only records where", self._asked.where, '"crime" AND NOT "war"', self._submit
@@ -90,11 +88,15 @@ class SearchPage:
     async def _add(self, target: str) -> None:
         if target and target not in self._asked.steers:
             self._asked.steers[target] = 1.0
-            self._draw_sliders()
-            await self._search()
+            await self._again()
 
     async def _remove(self, target: str) -> None:
         self._asked.steers.pop(target, None)
+        await self._again()
+
+    async def _again(self, forgets: bool = False) -> None:
+        """Search for what is asked now; where thumbs changed, also for what no slider changes."""
+        self._unsteered = None if forgets else self._unsteered
         self._draw_sliders()
         await self._search()
 
@@ -106,15 +108,11 @@ class SearchPage:
         """Like or dislike a hit; a second time takes it back."""
         if self._asked.judged.pop(record, None) is not is_liked:
             self._asked.judged[record] = is_liked
-        self._unsteered = None  # its thumbs change
-        self._draw_sliders()
-        await self._search()
+        await self._again(forgets=True)
 
     async def _forget(self) -> None:
         self._asked.judged.clear()
-        self._unsteered = None
-        self._draw_sliders()
-        await self._search()
+        await self._again(forgets=True)
 
     async def _search(self) -> None:
         if self._is_busy:
@@ -150,12 +148,8 @@ class SearchPage:
 
     def _find(self, index: FeatureIndex, asked: Asked) -> tuple[Unsteered, Hits | None]:
         """Search, on a thread; what a slider does not change is searched for once."""
-        known = self._unsteered
-        if (
-            known is None
-            or known.asked != (asked.text, asked.where)
-            or known.plain.plan.revision != index.state.revision
-        ):
+        known, now = self._unsteered, ((asked.text, asked.where), index.state.revision)
+        if known is None or (known.asked, known.plain.plan.revision) != now:
             known = Unsteered.of(index, asked)
         return known, index.search(asked.query(is_steered=True)) if asked.all_steers else None
 
@@ -179,17 +173,15 @@ class SearchPage:
                     ui.label(shortened(target, 18)).classes("target")
                     slider = ui.slider(min=-STRONGEST, max=STRONGEST, step=STEP, value=strength)
                     slider.props(f'aria-label="less or more {_safe(target)}"').classes("col")
-                    slider.on(
+                    moved = (
                         "update:model-value",
                         lambda event, one=target: self._steer(one, float(event.args)),
-                        throttle=THROTTLE,
                     )
-                    ui.label().bind_text_from(slider, "value", lambda value: f"{value:+g}").classes(
-                        "strength"
-                    )
-                    ui.button(icon="close", on_click=lambda _, one=target: self._remove(one)).props(
-                        'flat dense round size=sm aria-label="remove"'
-                    )
+                    slider.on(*moved, throttle=THROTTLE)
+                    shown = ui.label().classes("strength")
+                    shown.bind_text_from(slider, "value", lambda value: f"{value:+g}")
+                    close = ui.button(icon="close", on_click=partial(self._remove, target))
+                    close.props('flat dense round size=sm aria-label="remove"')
             added = ui.input(placeholder="a concept, and Enter").classes("w-full").props("dense")
 
             async def add() -> None:
@@ -205,7 +197,7 @@ class SearchPage:
         with ui.row().classes("w-full items-center no-wrap gap-2"):
             said = f"{liked} liked, {disliked} disliked" + ("" if liked else ": like one, too")
             ui.label(said).classes("understood col")
-            ui.button("Forget", on_click=self._forget).props("flat dense no-caps size=sm")
+            flat("Forget", self._forget, "size=sm")
         if self._can_write and liked:
             with ui.row().classes("w-full items-center no-wrap gap-2"):
                 named = ui.input(placeholder="a name for it").classes("col").props("dense")
@@ -214,7 +206,7 @@ class SearchPage:
                     await self._save((named.value or "").strip())
 
                 named.on("keydown.enter", save)
-                ui.button("Save as profile", on_click=save).props("flat dense no-caps size=sm")
+                flat("Save as profile", save, "size=sm")
 
     async def _save(self, name: str) -> None:
         """Save what was liked as a profile, and steer by that."""
@@ -226,10 +218,8 @@ class SearchPage:
             ui.notify(f"{error.asked}: {error.found}", type="negative")
             return
         self._asked.judged.clear()
-        self._unsteered = None
         self._asked.steers[f"{PROFILE}{name}"] = 1.0
-        self._draw_sliders()
-        await self._search()
+        await self._again(forgets=True)
 
     def _draw_results(self, plain: Hits) -> None:
         """Show the results as asked, and room for those that are steered."""
@@ -275,12 +265,9 @@ class SearchPage:
         asked = self._asked
         self._same.clear()
         with self._same:
-            for text, language in (
-                (asked.as_python(self._name), "python"),
-                (asked.as_command(self._name), "bash"),
-                (asked.as_curl(self._name, self._server), "bash"),
-            ):
-                ui.code(text, language=language).classes("w-full")
+            ui.code(asked.as_python(self._name), language="python").classes("w-full")
+            for text in (asked.as_command(self._name), asked.as_curl(self._name, self._server)):
+                ui.code(text, language="bash").classes("w-full")
 
     def _draw_list(self, title: str, hits: Hits) -> None:
         doing = Doing(self._menu, self._judge, self._asked.judged.get)
@@ -319,18 +306,19 @@ class SearchPage:
             if found.facets:
                 ui.label("Frequent in these results").classes("heading")
                 with ui.row().classes("gap-1"):
-                    for facet in found.facets[:SUGGESTED]:
-                        text = f"{shortened(facet.label, 20)} {facet.count}"
-                        ui.chip(text, on_click=lambda _, one=facet.label: self._add(one)).props(
+                    for one in found.facets[:SUGGESTED]:
+                        chip = ui.chip(f"{shortened(one.label, 20)} {one.count}").props(
                             "clickable outline dense"
-                        ).tooltip(
-                            f"in {facet.share:.0%} of these, {facet.index_share:.1%} of all: steer by it"
+                        )
+                        chip.on_click(partial(self._add, one.label))
+                        chip.tooltip(
+                            f"in {one.share:.0%} of these, {one.index_share:.1%} of all: steer by it"
                         )
             if found.exclusions:
                 ui.label("Leave out").classes("heading")
                 with ui.row().classes("gap-1"):
-                    for one in found.exclusions[:SUGGESTED]:
-                        text = f"{shortened(one.facet.label, 20)} −{one.removes}"
-                        ui.chip(text, on_click=lambda _, clause=one.clause: self._restrict(clause)).props(
-                            "clickable outline dense color=negative"
-                        ).tooltip(f"{one.clause} removes {one.removes} of these")
+                    for each in found.exclusions[:SUGGESTED]:
+                        chip = ui.chip(f"{shortened(each.facet.label, 20)} −{each.removes}")
+                        chip.props("clickable outline dense color=negative")
+                        chip.on_click(partial(self._restrict, each.clause))
+                        chip.tooltip(f"{each.clause} removes {each.removes} of these")

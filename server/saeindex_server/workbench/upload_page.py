@@ -119,16 +119,10 @@ class UploadPage:
                 if text.value is None:
                     ui.notify("Say which column has the texts.", type="warning")
                     return
-                taken = {text.value, record.value}
-                await self._queue(
-                    path,
-                    Columns(
-                        text=text.value,
-                        id="" if record.value == MADE else record.value,
-                        source=self._name_of_file,
-                        metadata=tuple(one for one in more.value if one not in taken),
-                    ),
-                )
+                fields = tuple(one for one in more.value if one not in (text.value, record.value))
+                key = "" if record.value == MADE else record.value
+                chosen = Columns(text=text.value, id=key, source=self._name_of_file, metadata=fields)
+                await self._queue(path, chosen)
 
             ui.button("Index it", on_click=index).props("unelevated no-caps")
 
@@ -141,9 +135,8 @@ class UploadPage:
             await service.read(lambda: service.jobs.check_room(key))
             source = await to_thread.run_sync(lambda: open_source(path, columns=columns))
             async with spooled(index, _lines(iter(source), unread)) as (identity, taken):
-                job = await service.write(
-                    lambda: queued(index, identity, {"columns": {"text": "text"}}, taken)
-                )
+                asked = {"columns": {"text": "text"}}
+                job = await service.write(lambda: queued(index, identity, asked, taken))
         except SaeIndexError as error:
             self._chosen.clear()
             self._say(error)
@@ -167,11 +160,10 @@ class UploadPage:
         except SaeIndexError as error:
             self._say(error)
             return
-        running = [
-            job for job in jobs if job.kind == "records" and job.index == self._name and not job.is_finished
-        ]
-        if running:
-            await self._follow(running[0])
+        for job in jobs:
+            if job.kind == "records" and job.index == self._name and not job.is_finished:
+                await self._follow(job)
+                return
 
     async def _follow(self, job: Job) -> None:
         self._job.clear()
@@ -194,10 +186,9 @@ class UploadPage:
         ui.label("Done" if job.state == "done" else f"It is {job.state}").classes("heading")
         if job.error is not None:
             ui.label(shortened(f"{job.error.get('detail', job.error)}", 400)).classes("text")
-        counts = [
-            f"{report[name]:,} {name}" for name in ("indexed", "unchanged", "rejected") if report.get(name)
-        ]
-        ui.label(", ".join(counts) or "No record was new.").classes("text")
+        kinds = [name for name in ("indexed", "unchanged", "rejected") if report.get(name)]
+        counts = ", ".join(f"{report[name]:,} {name}" for name in kinds)
+        ui.label(counts or "No record was new.").classes("text")
         if report.get("rejected"):
             lines = await index.run(lambda opened: [json.loads(one) for one in rejects_of(opened, job)])
             ui.label("Not indexed").classes("heading")
@@ -219,9 +210,8 @@ async def _lines(records: Iterator[Any], unread: list[Rejected]) -> AsyncIterato
             if isinstance(one, Rejected):
                 unread.append(one)
                 continue
-            found.append(
-                json.dumps({"id": one.id, "text": one.text, "metadata": one.metadata}).encode() + b"\n"
-            )
+            written = json.dumps({"id": one.id, "text": one.text, "metadata": one.metadata})
+            found.append(written.encode() + b"\n")
             if len(found) == 1_000:
                 break
         return found

@@ -168,7 +168,6 @@ def test_results_are_plain_json_and_tables_of_cells(by_topic: Clustering) -> Non
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"axis": TOPICS, "method": "dense"}, InvalidInputError, "dense"),
         ({"axis": TOPICS, "rows": np.arange(12)}, InvalidInputError, "12 records for 8 values"),
         ({"axis": {"t": {"a": [], "b": []}}}, InvalidInputError, "'a' has neither texts"),
         ({"axis": "t: a, b", "examples": {"a": ["no such"], "b": ["doc-1"]}}, NotFoundError, "no such"),

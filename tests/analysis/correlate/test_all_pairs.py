@@ -135,7 +135,10 @@ def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
     metadata = [{"author": int(one)} for one in copies]
     repeated = made_snapshot(space, planted_presence[copies], features, metadata=metadata)
     once = correlate_open(made_snapshot(space, planted_presence, features))
-    naive, counted = correlate_open(repeated), correlate_open(repeated, unit="metadata.author")
+    naive, counted = (
+        correlate_open(repeated),
+        correlate_open(repeated, options=CorrelateOptions(unit="metadata.author")),
+    )
     assert (counted.records, counted.units, naive.units) == (times * M, M, times * M)
     assert naive.results[0].support == times * once.results[0].support
     assert counted.results[0].support == pytest.approx(once.results[0].support)
@@ -167,7 +170,9 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]
         separate = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
-        findings[1] += correlate_open(separate, responses, unit="metadata.record").found
+        findings[1] += correlate_open(
+            separate, responses, options=CorrelateOptions(unit="metadata.record")
+        ).found
     assert findings[0] <= 2
     assert findings[1] > 5
 
@@ -176,7 +181,10 @@ def test_stricter_corrections_find_no_more_pairs(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     snapshot = made_snapshot(space, planted_presence, features)
-    loose, strict = (correlate_open(snapshot, alpha=0.5, method=m) for m in ("bh", "by"))
+    loose, strict = (
+        correlate_open(snapshot, options=CorrelateOptions(alpha=0.5, method=m, unit=None))
+        for m in ("bh", "by")
+    )
     assert loose.found >= strict.found >= 2
     for one in strict.results:
         assert one.q >= next(o.q for o in loose.results if o.a == one.a and o.b == one.b)
@@ -217,7 +225,7 @@ def test_pairs_of_the_same_records_are_left_out(space: FeatureSpace, features: l
     found = correlate_open(snapshot)
     assert found.results == ()
     assert found.removed == {ALIKE: 1}
-    assert len(correlate_open(snapshot, with_trivial=True).results) == 1
+    assert len(correlate_open(snapshot, options=CorrelateOptions(with_trivial=True, unit=None)).results) == 1
 
 
 def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, features: list[int]) -> None:

@@ -13,6 +13,7 @@ from scipy.stats import binom
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.results import Triggers
 from saeindex.analysis.correlate.triggers import find_triggers
+from saeindex.analysis.stats.options import TriggerOptions
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import UnknownConceptError
@@ -173,7 +174,10 @@ def test_behaviour_shared_by_responses_has_no_trigger_by_chance(
         metadata = [{"refuses": bool(one)} for one in own]
         responses = made_snapshot(space, own[:, None], features[5:], metadata=metadata, seed=1)
         behaviour = NamedConcept("refuses", metadata="metadata.refuses", value=True)
-        found += len(find_triggers(prompts, responses, behaviour, unit="metadata.prompt")) > 0
+        found += (
+            len(find_triggers(prompts, responses, behaviour, options=TriggerOptions(unit="metadata.prompt")))
+            > 0
+        )
     assert binom.sf(found - 1, runs, 0.05) > 0.001
 
 
@@ -185,7 +189,7 @@ def test_prompts_are_counted_once(
     has = np.asarray(prompts.at("typical")[:, [unlike_features(space, 40)[3]]].todense()).ravel() > 0
     shows = has & (rng.random(len(has)) < 0.7)
     responses = made_snapshot(space, shows[:, None], features[5:], seed=1)
-    found = find_triggers(prompts, responses, features[5], unit="metadata.prompt")
+    found = find_triggers(prompts, responses, features[5], options=TriggerOptions(unit="metadata.prompt"))
     (trigger,) = found.results
     assert trigger.prompts == len(set(prompt[has].tolist()))
     assert trigger.prompts_showing == len(set(prompt[shows].tolist())) == found.units_having

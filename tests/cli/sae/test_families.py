@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureSpace
-from saeindex.cli.sae.families import families
+from saeindex.cli.sae.spaces import families
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family
 from tests.samples import RecordingEncoder

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from saeindex import FeatureSpace
+from saeindex.cli.sae import spaces
 from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureLabel
@@ -24,7 +25,7 @@ N, D, K = 32, 384, 4
 app = typer.Typer()
 app.command("import")(sae_transfer.import_)
 app.command("export")(sae_transfer.export)
-app.command("map")(sae_transfer.map_)
+app.command("map")(spaces.map_)
 
 
 def call(*arguments: object, code: int = 0) -> Result:
