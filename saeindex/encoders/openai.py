@@ -166,24 +166,8 @@ class OpenAIEncoder:
             )
         except (APIError, JSONDecodeError, UnicodeDecodeError) as error:
             # Not chained: services quote parts of the key in their messages, and tracebacks would print them.
-            raise self._failure(error, len(batch)) from None
+            raise self._error(len(batch), *failure(error, str(self._client.api_key))) from None
         return self._checked_vectors(response, len(batch))
-
-    def _failure(self, error: Any, size: int) -> EncoderError:
-        status = getattr(error, "status_code", None)
-        if status in (401, 403):
-            found = f"status {status}: the service refuses the key"
-            return self._error(size, found, "Check OPENAI_API_KEY and its access to the model.")
-        if status is None:
-            found = f"no usable answer ({type(error).__name__})"
-            return self._error(size, found, "Check the base URL, the network and the timeout.")
-        message = re.sub(r"\s+", " ", str(error.message))[:300]
-        key = str(self._client.api_key)
-        found = f"status {status}: {message.replace(key, '[key]') if key else message}"
-        do = (
-            "Try again later." if status == 429 or status >= 500 else "Check the model's name and its limits."
-        )
-        return self._error(size, found, do)
 
     def _checked_vectors(self, response: Any, size: int) -> FloatArray:
         items = getattr(response, "data", None)
@@ -216,6 +200,21 @@ class OpenAIEncoder:
 
     def _error(self, size: int, found: str, do: str) -> EncoderError:
         return EncoderError(f"embeddings of {size} texts by {self._model!r} at {self._host}", found, do)
+
+
+def failure(error: Any, key: str) -> tuple[str, str]:
+    """Return what a failed request of a service found, without the key, and what to do."""
+    status = getattr(error, "status_code", None)
+    if status in (401, 403):
+        do = "Check OPENAI_API_KEY and its access to the model."
+        return f"status {status}: the service refuses the key", do
+    if status is None:
+        do = "Check the base URL, the network and the timeout."
+        return f"no usable answer ({type(error).__name__})", do
+    message = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
+    is_passing = status == 429 or status >= 500
+    do = "Try again later." if is_passing else "Check the model's name and its limits."
+    return f"status {status}: {message.replace(key, '[key]') if key else message}", do
 
 
 def estimate_tokens(text: str) -> int:

@@ -143,7 +143,7 @@ class LLMLabeler:
         phrase, messages = EXPECTED_PHRASE, job.interpret()
         yield self.model, messages, PHRASE_REPLY
         if known := self._chat.cached(self.model, messages):
-            phrase = read_name(known.text).label
+            phrase = read_name(known).label
         for messages, count in job.predict(phrase, self._texts_per_request):
             yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
 
