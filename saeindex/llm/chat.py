@@ -253,16 +253,16 @@ class Chat:
         )
 
     def _failure(self, error: Any, model: str, messages: Messages) -> Exception:
-        found, do = failure(error, str(self._client.api_key))
-        message, sent = found.partition(": ")[2], messages[-1]["content"]
-        parts = (message[i : i + LONGEST_QUOTE] for i in range(len(message) - LONGEST_QUOTE + 1))
+        said, do = failure(error, str(self._client.api_key))
+        message, sent = said.partition(": ")[2], messages[-1]["content"]
         status = getattr(error, "status_code", None)
-        if any(part in sent for part in parts):
-            found = f"status {status}: a message that quotes the texts (withheld)"
+        parts = (message[i : i + LONGEST_QUOTE] for i in range(len(message) - LONGEST_QUOTE + 1))
+        quotes = f"status {status}: a message that quotes the texts (withheld)"
+        found = quotes if any(part in sent for part in parts) else said
         if status in REFUSALS:
             return RefusedError(found)
-        do = f"{do} Cached replies are not paid for twice."
-        return LabelerError(f"a reply of {model!r} at {self.host}", found, do)
+        asked = f"a reply of {model!r} at {self.host}"
+        return LabelerError(asked, found, f"{do} Cached replies are not paid for twice.")
 
 
 def count_tokens(messages: Messages) -> int:
