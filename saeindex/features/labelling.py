@@ -14,20 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import contrast_sets
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
-from saeindex.features.labels import (
-    CONCEPT,
-    LLM,
-    MANUAL,
-    MAX_ACTIVE,
-    SPELLING,
-    FeatureLabel,
-    label_aurocs,
-)
-from saeindex.features.trust import label_scores, label_summary
+from saeindex.features.labels import CONCEPT, LLM, MANUAL, SPELLING, FeatureLabel
+from saeindex.features.trust import MAX_ACTIVE, contrast_sets, label_aurocs, label_scores, label_summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.features.contrast_sets import Closeness
+from saeindex.features.trust import Closeness
 from saeindex.llm.prompts import Messages, interpreter_messages, predictor_messages
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import auroc
 from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
-from saeindex.features.trust import f1
+from saeindex.features.trust import auroc, f1
 from saeindex.llm.chat import (
     BudgetReachedError,
     Chat,
