@@ -1,12 +1,11 @@
 """Measures of the error of sparse codes, and of the stability of dictionaries between trainings.
 
-Plain functions on arrays: errors, neighbours, rankings, decoder directions. Similarities are
+Plain functions on arrays: errors, neighbours, decoder directions. Similarities are
 cosines, as in the store. All functions work in blocks: memory grows with the rows, not with their square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dic
     }
 
 
-# Neighbours and rankings ------------------------------------------------------------------------------
+# Neighbours -------------------------------------------------------------------------------------------
 
 
 def nearest(
@@ -67,8 +66,16 @@ def nearest(
     """
     if k > len(documents) - without_itself:
         raise InvalidInputError(f"the {k} nearest", f"{len(documents)} records", "Give more records.")
-    blocks = [_best(similarity, k) for similarity in _similarities(queries, documents, without_itself)]
-    return np.concatenate([np.zeros((0, k), np.int64), *blocks])
+    against, found = unit_rows(documents).T, np.zeros((len(queries), k), np.int64)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        similarity = unit_rows(queries[start : start + QUERY_BLOCK]) @ against
+        if without_itself:
+            rows = np.arange(len(similarity))
+            similarity[rows, start + rows] = -2  # below every cosine
+        some = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+        order = np.argsort(-np.take_along_axis(similarity, some, 1), axis=1, kind="stable")
+        found[start : start + QUERY_BLOCK] = np.take_along_axis(some, order, 1)
+    return found
 
 
 def neighbour_overlap(
@@ -82,51 +89,6 @@ def neighbour_overlap(
     searched = reconstructed if queries is None else queries
     found = nearest(searched, reconstructed, k, without_itself=True)
     return float((true[:, :, None] == found[:, None, :]).any(2).mean())
-
-
-def ndcg(gains: FloatArray, scores: FloatArray, k: int = 10) -> NDArray[np.float64]:
-    """Return nDCG@k (q,) of a ranking by ``scores`` (q, m), with linear ``gains`` (q, m) >= 0.
-
-    Discounts are 1 / log2(1 + rank) (Järvelin & Kekäläinen 2002); nDCG is 0 for a query without any gain.
-    """
-    k = min(k, gains.shape[1])
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    found = np.take_along_axis(gains, _best(scores, k), 1) @ discounts
-    ideal = -np.sort(-gains, axis=1)[:, :k] @ discounts
-    return np.divide(found, ideal, out=np.zeros(len(gains)), where=ideal > 0)
-
-
-def similarity_ndcg(
-    x: FloatArray, reconstructed: FloatArray, k: int = 10, queries: FloatArray | None = None
-) -> float:
-    """Return the mean nDCG@k of searching ``reconstructed`` (m, d), with the cosines in ``x`` as gains.
-
-    Each record is a query: in ``x`` with its embedding, in ``reconstructed`` with ``queries`` (m, d), else
-    with its reconstruction. A record is not its own hit, and a negative cosine counts as gain 0.
-    """
-    searched = reconstructed if queries is None else queries
-    true, found = _similarities(x, x, True), _similarities(searched, reconstructed, True)
-    parts = [ndcg(gains.clip(0), scores, k) for gains, scores in zip(true, found, strict=True)]
-    return float(np.concatenate(parts).mean())
-
-
-def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:
-    """Yield cosines (block, m); -2, below every cosine, for a record with itself."""
-    against = unit_rows(documents).T
-    for start in range(0, len(queries), QUERY_BLOCK):
-        similarity = unit_rows(queries[start : start + QUERY_BLOCK]) @ against
-        if without_itself:
-            rows = np.arange(len(similarity))
-            similarity[rows, start + rows] = -2
-        yield similarity
-
-
-def _best(scores: FloatArray, k: int) -> NDArray[np.int64]:
-    """Return the columns (q, k) of the highest scores, best first."""
-    some = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, some, 1), axis=1, kind="stable")
-    best: NDArray[np.int64] = np.take_along_axis(some, order, 1)
-    return best
 
 
 def unit_rows(x: FloatArray) -> FloatArray:

@@ -6,10 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
@@ -17,12 +14,10 @@ from saeindex.errors import InvalidInputError
 from saeindex.sae import metrics
 from saeindex.sae.metrics import (
     cosines,
-    ndcg,
     nearest,
     neighbour_overlap,
     nmse,
     seed_stability,
-    similarity_ndcg,
 )
 
 Floats = NDArray[np.float32]
@@ -95,32 +90,6 @@ def test_too_few_records_for_ten_neighbours_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match="10 records"):
         neighbour_overlap(vectors(0, 10), vectors(0, 10))
     assert neighbour_overlap(vectors(0, 11), vectors(0, 11)) == 1
-
-
-# Rankings ---------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), k=st.integers(1, 12), graded=st.booleans())
-def test_ndcg_equals_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
-    rng = np.random.default_rng(seed)
-    gains = rng.random((6, 9)) if graded else (rng.random((6, 9)) < 0.3).astype(float)
-    scores = rng.normal(size=(6, 9))
-    expected = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gains, scores, strict=True)]
-    np.testing.assert_allclose(ndcg(gains, scores, k), expected, atol=1e-9)  # type: ignore[arg-type]
-
-
-def test_similarity_ndcg_equals_sklearn_without_the_diagonal() -> None:
-    x = vectors(9)
-    reconstructed = noisy(x, 10)
-    others = ~np.eye(len(x), dtype=bool)
-    for queries in (None, x):
-        searched = reconstructed if queries is None else queries
-        gains = cosine_similarity(x, x)[others].reshape(len(x), -1).clip(0)
-        scores = cosine_similarity(searched, reconstructed)[others].reshape(len(x), -1)
-        expected = ndcg_score(gains, scores, k=10)
-        assert similarity_ndcg(x, reconstructed, queries=queries) == pytest.approx(expected, abs=1e-5)
-    assert similarity_ndcg(x, x) == pytest.approx(1)
 
 
 # Stability --------------------------------------------------------------------------------------------

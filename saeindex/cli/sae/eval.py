@@ -42,7 +42,7 @@ def eval_(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure a space: error, preserved neighbours and ranking, dead and recurring features."""
+    """Measure a space: error, preserved neighbours, dead and recurring features."""
     from saeindex.features import FeatureSpace
     from saeindex.features.fidelity import measure_fidelity
 
