@@ -100,7 +100,7 @@ def measure_fidelity(
         overlap=neighbour_overlap(compared, reconstructed, NEIGHBOURS),
         overlap_dense_queries=neighbour_overlap(compared, reconstructed, NEIGHBOURS, compared),
         stability={
-            name: seed_stability(space.sae.directions, directions).matched
+            name: seed_stability(space.sae.directions, directions)
             for name, directions in (against or {}).items()
         },
     )

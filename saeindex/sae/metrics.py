@@ -6,7 +6,6 @@ cosines, as in the store. All functions work in blocks: memory grows with the ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,43 +99,22 @@ def unit_rows(x: FloatArray) -> FloatArray:
 # Stability --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SeedStability:
-    """The share of a dictionary that another dictionary has too, by the cosine of decoder directions.
-
-    Of the first ``features``: ``recurring`` is the share whose nearest feature in the other dictionary has a
-    cosine above .7, ``matched`` the share above .7 in a one-to-one assignment, ``mean_cosine`` the mean
-    cosine of all these one-to-one pairs.
-    """
-
-    features: int
-    recurring: float
-    matched: float
-    mean_cosine: float
-
-
 def seed_stability(
     directions: FloatArray, other: FloatArray, prefix: int | None = None, threshold: float = RECURS
-) -> SeedStability:
-    """Return the stability of the first ``prefix`` (None: all) of ``directions`` (n, d) in ``other`` (o, d).
+) -> float:
+    """Return the share of the first ``prefix`` (None: all) of ``directions`` (n, d) that recur in ``other``.
 
-    The pairs maximise the summed cosine (the Hungarian algorithm). Raises InvalidInputError above 16,384
-    features.
+    They are matched one to one with directions (o, d), so that the summed cosine is largest (the Hungarian
+    algorithm), and recur at a cosine above ``threshold``. Raises InvalidInputError above 16,384 features.
     """
+    from scipy.optimize import linear_sum_assignment
+
     if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MAX_ASSIGNED:
         raise InvalidInputError(
             f"compare dictionaries of shape {directions.shape} and {other.shape}",
             f"different dimensions, or more than {MAX_ASSIGNED:,} features",
             "Give smaller autoencoders, or autoencoders over the same encoder.",
         )
-    from scipy.optimize import linear_sum_assignment
-
     cosine = unit_rows(directions[:prefix]) @ unit_rows(other).T
-    rows, columns = linear_sum_assignment(cosine, maximize=True)
-    pairs = cosine[rows, columns]
-    return SeedStability(
-        features=len(cosine),
-        recurring=float((cosine.max(1) > threshold).mean()),
-        matched=float((pairs > threshold).sum() / len(cosine)),
-        mean_cosine=float(pairs.mean()),
-    )
+    pairs = cosine[linear_sum_assignment(cosine, maximize=True)]
+    return float((pairs > threshold).sum() / len(cosine))

@@ -100,34 +100,23 @@ def test_pairs_are_the_optimal_assignment() -> None:
     cosine = cosine_similarity(a, b)
     best = max(permutations(range(6), 5), key=lambda p: sum(cosine[i, j] for i, j in enumerate(p)))
     pairs = np.array([cosine[i, j] for i, j in enumerate(best)])
-    found = seed_stability(a, b, threshold=0.4)
-    assert found.features == 5
-    assert found.mean_cosine == pytest.approx(pairs.mean(), abs=1e-6)
-    assert found.matched == pytest.approx((pairs > 0.4).mean())
-    assert found.recurring == pytest.approx((cosine.max(1) > 0.4).mean())
+    assert seed_stability(a, b, threshold=0.4) == pytest.approx((pairs > 0.4).mean())
 
 
 def test_a_permuted_and_scaled_dictionary_is_matched_completely() -> None:
     a = vectors(15, 60)
     shuffled = a[np.random.default_rng(1).permutation(60)] * 3
-    for prefix in (None, 10):
-        found = seed_stability(a, shuffled, prefix)
-        assert (found.recurring, found.matched) == (1, 1)
-        assert found.mean_cosine == pytest.approx(1, abs=1e-5)
-        assert found.features == (prefix or 60)
+    assert seed_stability(a, shuffled) == seed_stability(a, shuffled, 10) == 1
 
 
 def test_a_feature_matches_at_most_once() -> None:
     a = np.repeat(vectors(16, 1), 4, axis=0)
-    b = np.concatenate([a[:1], -vectors(17, 3)])
-    found = seed_stability(a, b)
-    assert found.recurring == 1
-    assert found.matched == 0.25
+    assert seed_stability(a, np.concatenate([a[:1], -vectors(17, 3)])) == 0.25
 
 
 def test_a_prefix_is_matched_with_the_whole_other_dictionary() -> None:
     a = vectors(18, 40)
-    assert seed_stability(a, a[::-1].copy(), 5).matched == 1
+    assert seed_stability(a, a[::-1].copy(), 5) == 1
 
 
 @pytest.mark.parametrize("other", [(10, 5), (20_000, 12)])

@@ -47,7 +47,7 @@ def _matching(space: FeatureSpace, phrase: str, limit: int) -> list[tuple[Family
 
     encoder = space.open_encoder()
     resolver = ConceptResolver(space, lambda text: encoder.encode_query([text])[0])
-    return [(match.family, match.score) for match in resolver.match_families(phrase, limit)]
+    return [*resolver.match_families(phrase, limit)]
 
 
 def _family_json(space: FeatureSpace, family: Family, score: float | None) -> dict[str, Any]:
