@@ -157,7 +157,7 @@ class OpenAIEncoder:
                 # The client asks for base64 by default, and then reads it.
                 encoding_format="float" if self._encoding_format == "float" else omit,
             )
-        except (APIError, ValueError) as error:
+        except (APIError, ValueError, AttributeError) as error:  # the last two of an answer that is none
             # Not chained: services quote parts of the key in their messages, and tracebacks would print them.
             raise self._error(len(batch), *failure(error, str(self._client.api_key))) from None
         return self._checked_vectors(response, len(batch))

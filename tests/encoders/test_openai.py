@@ -142,7 +142,7 @@ def test_an_unreachable_service_is_an_encoder_error(service: Service) -> None:
     ("change", "found"),
     [
         (lambda items: items[:1], "1 vectors"),
-        (lambda items: [], "0 vectors"),
+        (lambda items: [], "no usable answer"),
         (lambda items: [items[0], items[0]], "indices"),
         (lambda items: [items[0], items[1] | {"embedding": [1.0]}], "unequal length"),
         (lambda items: [item | {"embedding": "%%"} for item in items], "not numbers"),
