@@ -13,6 +13,8 @@ from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SP
 from saeindex.indexing.points import code_of
 from saeindex.indexing.proof import PROVING, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.report.html import Described
+from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted, number, percent
 from saeindex.schema import Result
 from saeindex.stores.base import first_points
@@ -20,7 +22,6 @@ from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.report.model import Description
 
 # Records of a level that are read for the surest.
 READ = 256
@@ -56,7 +57,7 @@ class SimilarFeature:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureCard(Result):
+class FeatureCard(Result, Described):
     """One feature in one index.
 
     ``records_at_level`` are the numbers of records in which it is present, typical, strong and, at least,
@@ -98,11 +99,6 @@ class FeatureCard(Result):
     def notes(self) -> list[str]:
         """What a reader of the label should know."""
         return [OF_SPELLING] if self.kind == SPELLING else []
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.html import notebook_html
-
-        return notebook_html(card_description(self))
 
     def __repr__(self) -> str:
         return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'record')})"
@@ -169,10 +165,8 @@ def _evidence(record: StrongRecord) -> float:
     return 0.0 if record.proof is None else record.proof.evidence
 
 
-def card_description(card: FeatureCard) -> Description:
-    """Return a card in words."""
-    from saeindex.report.model import Description, listing
-
+@describe.register(FeatureCard)
+def _(card: FeatureCard) -> Description:
     present, typical, strong, possible = (counted(count, "record") for count in card.records_at_level)
     strongest = {
         "Activation": lambda one: number(one.activation, 3),

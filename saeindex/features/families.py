@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from saeindex.features.labels import FeatureLabel, stems
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.labels import FeatureLabel
     from saeindex.types import SparseCode
 
     Ids: TypeAlias = NDArray[np.int64]
@@ -308,11 +309,11 @@ def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np
         return f"{labels[root].text}: {', '.join(labels[feature].text for feature in below)}"
     trusted = [feature for feature in tree if not labels[feature].is_weak] or list(tree)
     texts = [labels[feature].text for feature in sorted(trusted, key=lambda feature: -density[feature])]
-    votes = Counter(stem for text in texts for stem in _stems(text))
+    votes = Counter(stem for text in texts for stem in stems(text))
     terms = [term.strip() for text in texts for term in text.split(",") if term.strip()]
     named: list[str] = []
-    for term in sorted(terms, key=lambda term: -min(votes[stem] for stem in _stems(term))):
-        if all(_stems(term).isdisjoint(_stems(other)) for other in named[: 1 + NAMED]):
+    for term in sorted(terms, key=lambda term: -min(votes[stem] for stem in stems(term))):
+        if all(stems(term).isdisjoint(stems(other)) for other in named[: 1 + NAMED]):
             named.append(term)
     return f"{named[0]}: {', '.join(named[1 : 1 + NAMED])}" if named[1:] else named[0]
 
@@ -344,7 +345,3 @@ def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
         if family.id != position or len(known) != family.size or family.depths.count(0) != 1:
             raise ValueError(f"families.json: entry {position} is not a tree of the space's features")
     return families
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:5].casefold().rstrip("s") for word in text.replace(",", " ").split()}

@@ -234,18 +234,13 @@ class FeatureSpace(Space):
         return load_space(name_or_path, cls)
 
     def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        token: str | None = None,
-        revision: str | None = None,
-        commit_message: str | None = None,
+        self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any
     ) -> str:
         """Upload the space with its model card to ``repo_id`` as one commit; return the commit's address.
 
-        The repository is created if there is none. ``token`` defaults to that of huggingface_hub. Raises
-        InvalidInputError for an invalid name, StorageError where the hub refuses.
+        The repository is created if there is none. ``token`` defaults to that of huggingface_hub; ``options``
+        are those of its ``upload_folder``, such as ``revision``. Raises InvalidInputError for an invalid
+        name, StorageError where the hub refuses.
         """
         from huggingface_hub import HfApi
 
@@ -260,9 +255,8 @@ class FeatureSpace(Space):
                     repo_id=repo_id,
                     folder_path=folder,
                     repo_type="model",
-                    revision=revision,
-                    commit_message=commit_message or f"Feature space {self.name}",
                     allow_patterns=list(FILES),
+                    **{"commit_message": f"Feature space {self.name}", **options},
                 )
             return str(commit.commit_url)
 
@@ -276,14 +270,13 @@ class FeatureSpace(Space):
         *,
         revision: str | None = None,
         token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
+        **options: Any,
     ) -> Self:
         """Load a space from a folder, from the package by name, or from a repository of the hub.
 
-        The options are those of huggingface_hub's ``from_pretrained``. Raises NotFoundError where there is no
-        such folder or repository, MismatchError for files that are damaged or do not fit together.
+        ``options`` are those of huggingface_hub's ``snapshot_download``, such as ``cache_dir``. Raises
+        NotFoundError where there is no such folder or repository, MismatchError for files that are damaged or
+        do not fit together.
         """
         if revision is None:
             try:
@@ -300,10 +293,8 @@ class FeatureSpace(Space):
             repo_type="model",
             revision=revision,
             token=token,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
             allow_patterns=list(FILES),
+            **options,
         )
         folder = asked_of_hub(download, asked, NotFoundError, do)
         if not (Path(folder) / "space.json").is_file():

@@ -41,19 +41,14 @@ def relabel(
     labeler: Labeler,
     *,
     features: Iterable[int] | None = None,
-    groups: NDArray[np.int64] | None = None,
-    seed: int = 0,
 ) -> tuple[SpaceT, Labeling]:
     """Return the space with new labels for ``features``, and the labeler's result.
 
     The default is all features but those that a concept names; a manual labeler may name those, too.
-
-    ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
+    ``x`` (m, d) are the texts' embeddings.
     """
     keeps_manual = labeler.method != MANUAL
-    task = labeling_task(
-        space, texts, x, encoder, features=features, groups=groups, seed=seed, keeps_manual=keeps_manual
-    )
+    task = labeling_task(space, texts, x, encoder, features=features, keeps_manual=keeps_manual)
     labeling = better(space, task, labeler.label(task), labeler.method)
     return with_labeling(space, task, labeling, labeler.method), labeling
 

@@ -142,7 +142,7 @@ def test_the_requests_for_a_feature_do_not_depend_on_other_features() -> None:
     among, _ = plan_jobs(planted_task())
     (same,) = [job for job in among if job.feature == 2]
     assert alone[0].interpret() == same.interpret()
-    assert list(alone[0].predict("x", 10)) == list(same.predict("x", 10))
+    assert list(alone[0].predict("x")) == list(same.predict("x"))
 
 
 def test_dense_features_come_first() -> None:

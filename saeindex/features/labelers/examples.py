@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MIN_ACTIVE = 5
 NEAR_POOL = 8
+# Texts that are judged at once.
+PER_REQUEST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,10 @@ class Job:
         """Return the request for a phrase."""
         return interpreter_messages(self.strong, self.weak, self.absent)
 
-    def predict(self, phrase: str, texts_per_request: int) -> Iterator[tuple[Messages, int]]:
+    def predict(self, phrase: str) -> Iterator[tuple[Messages, int]]:
         """Yield the requests for the likelihood of a phrase, and the number of texts of each."""
-        for start in range(0, len(self.tested), texts_per_request):
-            texts = self.tested[start : start + texts_per_request]
+        for start in range(0, len(self.tested), PER_REQUEST):
+            texts = self.tested[start : start + PER_REQUEST]
             yield predictor_messages(phrase, texts), len(texts)
 
 

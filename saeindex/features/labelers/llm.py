@@ -68,7 +68,6 @@ class LLMLabeler:
         model: str,
         *,
         predictor_model: str | None = None,
-        texts_per_request: int = 10,
         concurrency: int = 4,
         progress: Callable[[int, int], None] | None = None,
         **service: Unpack[ServiceKeywords],
@@ -77,11 +76,10 @@ class LLMLabeler:
 
         ``progress`` is called with the number of finished features and the total.
         """
-        for name, value in (("texts_per_request", texts_per_request), ("concurrency", concurrency)):
-            if value < 1:
-                raise InvalidInputError(f"{name}={value}", "too few", "Use 1 or more.")
+        if concurrency < 1:
+            raise InvalidInputError(f"concurrency={concurrency}", "too few", "Use 1 or more.")
         self.model, self.predictor_model = model, predictor_model or model
-        self._texts_per_request, self._concurrency, self.progress = texts_per_request, concurrency, progress
+        self._concurrency, self.progress = concurrency, progress
         self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
         service.setdefault("max_retries", 6)
         service.setdefault("timeout", 600.0)
@@ -143,7 +141,7 @@ class LLMLabeler:
         yield self.model, messages, PHRASE_REPLY
         if known := self._chat.cached(self.model, messages):
             phrase = read_name(known).label
-        for messages, count in job.predict(phrase, self._texts_per_request):
+        for messages, count in job.predict(phrase):
             yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
@@ -165,7 +163,7 @@ class LLMLabeler:
             if phrase.casefold().strip(".") == NOTHING:
                 return _Outcome(job.feature, left="the model found nothing that its texts share")
             likelihood: list[float] = []
-            for messages, count in job.predict(phrase, self._texts_per_request):
+            for messages, count in job.predict(phrase):
                 longest = LONGEST_SCORE_REPLY * (count + 2)
                 read = partial(read_scores, count=count)
                 likelihood += self._chat.ask(self.predictor_model, messages, longest, read)
