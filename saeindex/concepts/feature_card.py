@@ -157,12 +157,8 @@ def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, 
             ]
         if len({one.id for one in found}) >= count:
             break
-    surest = {one.id: one for one in sorted(found, key=lambda one: -_evidence(one))}
-    return tuple(surest.values())[:count]
-
-
-def _evidence(record: StrongRecord) -> float:
-    return 0.0 if record.proof is None else record.proof.evidence
+    found.sort(key=lambda one: 0.0 if one.proof is None else -one.proof.evidence)
+    return tuple({one.id: one for one in found}.values())[:count]
 
 
 @describe.register(FeatureCard)

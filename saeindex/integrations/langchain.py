@@ -78,7 +78,9 @@ class SaeIndexVectorStore(VectorStore):
         :meth:`fit_space`. MismatchError if the index is of another encoder or space.
         """
         self._embedding = embedding
-        encoder = None if embedding is None else _encoder_of(embedding)
+        encoder: TextEncoder | None = None if embedding is None else EmbeddingsEncoder(embedding)
+        if isinstance(embedding, SaeIndexEmbeddings):
+            encoder = embedding.encoder
         if not isinstance(index, FeatureIndex):
             index = _opened(index, space, client, url, encoder)
         elif encoder is not None:
@@ -253,13 +255,9 @@ class SaeIndexVectorStore(VectorStore):
         """Return what LangChain asks as a query."""
         shared.check_options(options, "k")
         if given is not None:
-            options["query_filter"] = shared.all_of(options.get("query_filter"), self._filter(given))
+            own = shared.of_mapping(self.index, given) if isinstance(given, Mapping) else given
+            options["query_filter"] = shared.all_of(options.get("query_filter"), own)
         return Query(text, limit=limit, **options)
-
-    def _filter(self, given: Filter | Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
-        if not isinstance(given, Mapping):
-            return given
-        return shared.of_mapping(self.index, given)
 
     def _nearest(
         self,
@@ -387,10 +385,6 @@ class _Candidates(Operation["tuple[Hits, FloatArray, list[Any]]"]):
         hits = searcher.search(self.query, prepared)
         found = stored_of(state).get([hit.id for hit in hits], ["vectors"])
         return hits, prepared.vector, [one.dense for one in found]
-
-
-def _encoder_of(embedding: Embeddings) -> TextEncoder:
-    return embedding.encoder if isinstance(embedding, SaeIndexEmbeddings) else EmbeddingsEncoder(embedding)
 
 
 def _opened(

@@ -86,22 +86,19 @@ class SteerResolver:
             return decoder_direction(self._named(target, method), self._state.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
-        return self._cached(steer)
+        key = (target, *(tuple(given) for given in (steer.against, steer.like, steer.unlike)))
+
+        def made() -> Direction:
+            if target and not (steer.against or has_examples):
+                self._resolver.check_meaning(target)
+            return built_direction(self._state, steer, self._resolver.named(target))
+
+        return self._known.get(key, made)
 
     def _named(self, target: str, method: SteeringMethod) -> Concept:
         concept = self._resolver.resolve(target, "strict")
         is_single = method == "clamp" and not target.startswith(FAMILY)
         return replace(concept, features=concept.features[:1]) if is_single else concept
-
-    def _cached(self, steer: Steer) -> Direction:
-        evidence = (tuple(given) for given in (steer.against, steer.like, steer.unlike))
-        key = (steer.target, *evidence)
-        return self._known.get(key, lambda: self._made(steer))
-
-    def _made(self, steer: Steer) -> Direction:
-        if steer.target and not (steer.against or steer.like or steer.unlike):
-            self._resolver.check_meaning(steer.target)
-        return built_direction(self._state, steer, self._resolver.named(steer.target))
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
@@ -165,15 +162,16 @@ def within(
     """Return the steers scaled by the largest common factor, at most 1, within ``max_drift``."""
     if drift_of(vector, apply(vector, steers)) <= max_drift:
         return tuple(steers)
+
+    def scaled(factor: float) -> tuple[ResolvedSteer, ...]:
+        return tuple(replace(steer, strength=steer.strength * factor) for steer in steers)
+
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _drifts(vector, steers, middle) <= max_drift else (low, middle)
-    return tuple(replace(steer, strength=steer.strength * low) for steer in steers)
-
-
-def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) -> float:
-    return drift_of(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
+        is_within = drift_of(vector, apply(vector, scaled(middle))) <= max_drift
+        low, high = (middle, high) if is_within else (low, middle)
+    return scaled(low)
 
 
 def drift_of(before: FloatArray, after: FloatArray) -> float:
