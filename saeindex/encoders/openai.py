@@ -190,8 +190,7 @@ class OpenAIEncoder:
         if not np.isfinite(norms).all() or not (norms > 0).all():
             raise self._error(size, "a vector that is zero or not finite", "Check the service's model.")
         self._known_dimension = dimension
-        unit: FloatArray = (vectors / norms).astype(np.float32)
-        return unit
+        return np.asarray(vectors / norms, np.float32)
 
     def _error(self, size: int, found: str, do: str) -> EncoderError:
         return EncoderError(f"embeddings of {size} texts by {self._model!r} at {self._host}", found, do)

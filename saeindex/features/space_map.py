@@ -214,8 +214,7 @@ def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
     scale = np.sqrt(np.outer(*(s - m**2 for s, m in zip(squares, means, strict=True))).clip(0))
     covariance = (a.T @ b).toarray() / max(1, a.shape[0]) - np.outer(*means)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
-    clipped: FloatArray = np.clip(correlation, -1, 1).astype(np.float32)
-    return clipped
+    return np.asarray(np.clip(correlation, -1, 1), np.float32)
 
 
 def _unmatched(space: Space, similarity: FloatArray, matched: set[int]) -> tuple[UnmatchedFeature, ...]:

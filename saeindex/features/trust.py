@@ -56,8 +56,7 @@ class Closeness:
         """Return the closeness (m, c) of every text to each point (c, d)."""
         directions = points - self._mean
         closeness = self._vectors @ directions.T.astype(np.float32) - self._mean @ directions.T
-        seen: FloatArray = (closeness / self._distance).astype(np.float32)
-        return seen
+        return np.asarray(closeness / self._distance, np.float32)
 
 
 def contrast_sets(

@@ -369,8 +369,7 @@ class EmbeddingsEncoder:
         if not (np.isfinite(lengths).all() and lengths.all()):
             found = "a vector that is zero or not finite"
             raise EncoderError(f"embeddings of {len(given)} texts", found, "Check the model.")
-        units: FloatArray = (vectors / lengths).astype(np.float32)
-        return units
+        return np.asarray(vectors / lengths, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +134,7 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
         raise InvalidInputError(
             "steer this query", "the steps cancel the query out", "Use smaller strengths."
         )
-    steered: FloatArray = (moved / length).astype(np.float32)
-    return steered
+    return np.asarray(moved / length, np.float32)
 
 
 def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
@@ -152,8 +151,7 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
             code[match.id] = max(0.0, steer.strength) * steer.direction.typical
     atoms = space.directions[list(code)].astype(np.float64)
     decoded = np.array(list(code.values())) @ atoms + space.sae.weights["bias"].astype(np.float64)
-    steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
-    return steered
+    return np.asarray(decoded / np.linalg.norm(decoded), np.float32)
 
 
 def within(
@@ -292,10 +290,7 @@ class Direction:
             "target": self.target,
             "typical": self.typical,
             "residual": self.residual,
-            "parts": [
-                {"feature": p.feature, "label": p.label, "weight": p.weight, "is_weak": p.is_weak}
-                for p in self.parts
-            ],
+            "parts": [asdict(part) for part in self.parts],
         }
 
     def __str__(self) -> str:

@@ -91,12 +91,6 @@ class ReadConformance:
         for asked in product(FACETED, wanted, (1, 3, 1000)):
             assert store.facet(*asked) == reference.facet(*asked), asked
 
-    def test_facets_add_up_to_filtered_counts(self, make_store: MakeStore) -> None:
-        store, _ = store_and_reference(make_store, 32, 150)
-        for value, number in store.facet("concepts", limit=1000):
-            has = models.FieldCondition(key="concepts", match=models.MatchValue(value=value))
-            assert store.count(models.Filter(must=[has])) == number
-
     def test_a_facet_needs_an_index(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)
         for key in ("plain", "price", "day", "text"):

@@ -83,12 +83,6 @@ class WriteConformance:
         store.upsert([Point(same, {}, {"tag": "a"}), Point(same.upper(), {}, {"tag": "b"})])
         assert [(p.id, p.payload) for p in store.get([same])] == [(same, {"tag": "b"})]
 
-    def test_get_keeps_the_order_and_leaves_absent_ids_out(self, make_store: MakeStore) -> None:
-        store = make_store(LAYOUT)
-        store.upsert(sample_points(2, 6))
-        asked = [sample_id(n) for n in (5, 0, 99, 3, 0)]
-        assert [point.id for point in store.get(asked)] == [sample_id(n) for n in (5, 0, 3, 0)]
-
     def test_get_returns_the_parts_asked_for(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)
         store.upsert(
@@ -148,15 +142,6 @@ class WriteConformance:
         has = models.Filter(must=[models.HasVectorCondition(has_vector="sae")])
         assert [point.id for point in store.scroll(has).points] == [2]
         assert store.get([1], with_vectors=True)[0].vectors == {}
-
-    def test_delete_by_id_and_by_filter(self, make_store: MakeStore, reopen: Reopen) -> None:
-        store, reference = make_store(LAYOUT), ReferenceStore(LAYOUT)
-        wanted = models.Filter(must=[models.FieldCondition(key="flag", match=models.MatchValue(value=True))])
-        for target in (store, reference):
-            target.upsert(sample_points(3, 40))
-            target.delete([sample_id(n) for n in (0, 1, 2, 999)])
-            target.delete(query_filter=wanted)
-        assert_same_points(all_points(reopen(store)), all_points(reference))
 
     def test_a_delete_needs_ids_or_a_filter(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)
