@@ -6,7 +6,7 @@ neighbours every record is compared with every other; of more than 5,000 records
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.sae.metrics import cosines, neighbour_overlap, seed_stability
+from saeindex.sae.metrics import errors, neighbour_overlap, seed_stability
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NEIGHBOURS = 10
 MIN_RECORDS = NEIGHBOURS + 1
 MAX_COMPARED = 5_000
-BLOCK = 4_096
 # Bounds of NMSE, judged on the corpora of our own benchmark: the default space reaches the first, a space on
 # texts of another kind the second; above the third, steering and explanations say little about the text.
 JUDGED = ((0.2, "faithful"), (0.3, "usable"), (0.5, "rough"), (1.0, "too little to rely on"))
@@ -82,9 +81,8 @@ def measure_fidelity(
     _check(space, x)
     mean, mean_of = space.calibration.mean, "the calibration corpus"
     if mean is None:
-        total = np.sum([block.sum(0, dtype=np.float64) for block in _blocks(x)], axis=0)
-        mean, mean_of = (total / len(x)).astype(np.float32), "the evaluated records"
-    errors = _errors(space.sae, x, mean, progress)
+        mean, mean_of = np.asarray(np.mean(x, 0, np.float64), np.float32), "the evaluated records"
+    measured = errors(space.sae, x, mean, progress)
     sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAX_COMPARED])
     compared = np.asarray(x[sample], np.float32)
     reconstructed = space.sae.decode(space.sae.encode(compared))
@@ -95,7 +93,8 @@ def measure_fidelity(
         k=space.sae.k,
         records=len(x),
         mean_of=mean_of,
-        **errors,
+        nmse_unrefined=errors(one_shot(space.sae), x, mean)["nmse"],
+        **measured,
         compared=len(compared),
         overlap=neighbour_overlap(compared, reconstructed, NEIGHBOURS),
         overlap_dense_queries=neighbour_overlap(compared, reconstructed, NEIGHBOURS, compared),
@@ -152,46 +151,6 @@ def one_shot(sae: SparseAutoencoder) -> SparseAutoencoder:
     plain = copy(sae)
     plain.refine_steps = plain.support_rounds = 0
     return plain
-
-
-def _errors(
-    sae: SparseAutoencoder, x: FloatArray, mean: FloatArray, progress: Callable[[int], object]
-) -> dict[str, float]:
-    plain, present, variance = one_shot(sae), np.zeros(sae.n_features, np.int64), 0.0
-    squared = unrefined = 0.0
-    cosine: list[FloatArray] = []
-    for block in _blocks(x):
-        code = sae.encode(block)
-        reconstructed = sae.decode(code)
-        squared += float(np.square(block - reconstructed).sum(dtype=np.float64))
-        unrefined += float(np.square(block - plain.decode(plain.encode(block))).sum(dtype=np.float64))
-        cosine.append(cosines(block, reconstructed))
-        present += np.bincount(code.indices, minlength=sae.n_features)
-        variance += float(np.square(block - mean).sum(dtype=np.float64))
-        progress(len(block))
-    if variance <= 0:
-        raise InvalidInputError(f"a report on {len(x)} records", "all are the same", "Give other records.")
-    every = np.concatenate(cosine)
-    return {
-        "nmse": squared / variance,
-        "nmse_unrefined": unrefined / variance,
-        "cosine": float(every.mean(dtype=np.float64)),
-        "cosine_p5": float(np.quantile(every, 0.05)),
-        "active": float(present.sum() / len(x)),
-        "dead_share": float((present == 0).mean()),
-    }
-
-
-def _blocks(x: FloatArray) -> Iterator[FloatArray]:
-    for start in range(0, len(x), BLOCK):
-        block = np.asarray(x[start : start + BLOCK], np.float32)
-        is_finite = np.isfinite(block).all(1)
-        if not is_finite.all():
-            row = start + int(np.argmin(is_finite))
-            raise InvalidInputError(
-                f"a report on {len(x)} embeddings", f"NaN or infinity in row {row}", "Leave that row out."
-            )
-        yield block
 
 
 def _check(space: Space, x: FloatArray) -> None:

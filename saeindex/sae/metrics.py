@@ -6,6 +6,7 @@ cosines, as in the store. All functions work in blocks: memory grows with the ro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
-QUERY_BLOCK = 512
+QUERY_BLOCK, BLOCK = 512, 4_096
 # Decoder cosine from which a feature recurs in another dictionary; chance gives far lower cosines.
 RECURS = 0.7
 # Maximum number of features of an assignment, whose matrix of all pairs in double precision takes 2 GB.
@@ -42,15 +43,47 @@ def cosines(x: FloatArray, reconstructed: FloatArray) -> FloatArray:
     return cosine
 
 
+def errors(
+    sae: SparseAutoencoder,
+    x: FloatArray,
+    mean: FloatArray,
+    progress: Callable[[int], object] = lambda _: None,
+) -> dict[str, float]:
+    """Return the errors of the codes of embeddings (m, d), read block by block; ``mean`` (d,) is x̄ of NMSE.
+
+    ``nmse``, the mean and the 5th percentile of the cosine, the mean number of active features, and the share
+    of those that are never active. InvalidInputError for NaN, and where all embeddings are the mean.
+    """
+    squared = variance = 0.0
+    present, cosine = np.zeros(sae.n_features, np.int64), [np.zeros(0, np.float32)]
+    for start in range(0, len(x), BLOCK):
+        block = np.asarray(x[start : start + BLOCK], np.float32)
+        if not (is_finite := np.isfinite(block).all(1)).all():
+            found = f"NaN or infinity in row {start + int(np.argmin(is_finite))}"
+            raise InvalidInputError(f"a report on {len(x)} embeddings", found, "Leave that row out.")
+        code = sae.encode(block)
+        reconstructed = sae.decode(code)
+        squared += float(np.square(block - reconstructed).sum(dtype=np.float64))
+        variance += float(np.square(block - mean).sum(dtype=np.float64))
+        cosine.append(cosines(block, reconstructed))
+        present += np.bincount(code.indices, minlength=sae.n_features)
+        progress(len(block))
+    if variance <= 0:
+        raise InvalidInputError(f"a report on {len(x)} records", "all are the same", "Give other records.")
+    every = np.concatenate(cosine)
+    return {
+        "nmse": squared / variance,
+        "cosine": float(every.mean(dtype=np.float64)),
+        "cosine_p5": float(np.quantile(every, 0.05)),
+        "active": float(present.sum() / len(x)),
+        "dead_share": float((present == 0).mean()),
+    }
+
+
 def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dict[str, float]:
     """Return NMSE, mean cosine and the mean number of active features on held-out embeddings (m, d)."""
-    code = sae.encode(x)
-    reconstructed = sae.decode(code)
-    return {
-        "nmse": nmse(x, reconstructed, fit_mean),
-        "cosine": float(cosines(x, reconstructed).mean()),
-        "active": float(len(code.indices) / max(1, len(code))),
-    }
+    found = errors(sae, x, fit_mean)
+    return {name: found[name] for name in ("nmse", "cosine", "active")}
 
 
 # Neighbours -------------------------------------------------------------------------------------------

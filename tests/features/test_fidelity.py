@@ -16,7 +16,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel, fidelity
 from saeindex.features.fidelity import figures, measure_fidelity, one_shot, verdict
 from saeindex.protocols import EncoderIdentity
-from saeindex.sae import SparseAutoencoder
+from saeindex.sae import SparseAutoencoder, metrics
 from saeindex.sae.metrics import neighbour_overlap
 
 D, N, K = 24, 40, 6
@@ -67,7 +67,7 @@ def with_mean(space: FeatureSpace) -> FeatureSpace:
 def test_the_figures_equal_a_loop_over_the_records(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch, has_mean: bool, block: int
 ) -> None:
-    monkeypatch.setattr(fidelity, "BLOCK", block)
+    monkeypatch.setattr(metrics, "BLOCK", block)
     space = with_mean(space) if has_mean else space
     x = texts_like(200)
     mean = space.calibration.mean if has_mean else x.mean(0)
@@ -149,7 +149,7 @@ def test_a_mismatch_of_space_and_embeddings_is_reported(space: FeatureSpace) -> 
 def test_inputs_that_cannot_be_measured_are_refused(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity, "BLOCK", 50)
+    monkeypatch.setattr(metrics, "BLOCK", 50)
     x = texts_like(200)
     for wrong in (x[:, :-1], x[0], x[:10]):
         with pytest.raises(InvalidInputError, match="takes"):
