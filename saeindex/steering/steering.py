@@ -105,10 +105,7 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
     """Raise InvalidInputError if the direction would ignore given other values or examples."""
     target = steer.target
     evidence = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
-    for name, given in evidence.items():
-        if isinstance(given, str):
-            raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
-    check_sides(f"steer {target!r}", steer.like, steer.unlike)
+    check_sides(f"steer {target!r}", steer.like, steer.unlike, steer.against)
     is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
     if any(evidence.values()) and (is_fixed or method != "built"):
         found = (
