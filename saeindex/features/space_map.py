@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.features.labelling import refreshed
+from saeindex.features.labelling import refreshed, with_scores
 from saeindex.features.labels import MANUAL, FeatureLabel
 from saeindex.features.trust import label_scores
 
@@ -171,7 +171,8 @@ def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = No
     ours = tuple(match for match in mapping.matches if match.old in manual)
     carried = carry_labels(old, new, replace(mapping, matches=ours))
     if vectors is not None and len(vectors):
-        carried = _measured(carried, {match.new for match in ours}, vectors)
+        scores = label_scores(carried.label_vectors, vectors, carried.encode(vectors), carried.calibration)
+        carried = refreshed(with_scores(carried, scores, {match.new for match in ours}))
     lost = [
         {"id": f.id, "label": f.label, "nearest": f.nearest, "similarity": round(f.similarity, 4)}
         for f in mapping.lost
@@ -193,17 +194,6 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
         return None
     method = old.method if old.method.startswith(CARRIED) else f"{CARRIED} {old.method}"
     return replace(old, method=method, trust=trust, **of_feature)
-
-
-def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:
-    """Return the space with the trust of these labels measured on its own features."""
-    code = space.encode(vectors)
-    scores = label_scores(space.label_vectors, vectors, code, space.calibration)
-    labels = tuple(
-        replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
-        for i, label in enumerate(space.labels)
-    )
-    return refreshed(replace(space, labels=labels))
 
 
 def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
