@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from benchmarks import data, mixture, vocabulary
 from benchmarks.aims import aims
@@ -175,6 +176,21 @@ def trained(material: Material) -> tuple[SparseAutoencoder, dict[str, Any]]:
     return drawn(labelled(sae, report | {"concepts_taken": taken}, material), material)
 
 
+def begun_anew(sae: SparseAutoencoder, features: Sequence[int], directions: FloatArray) -> SparseAutoencoder:
+    """Return the autoencoder with new free features of unit ``directions`` (f, d) in these places.
+
+    They are as strong as a free feature is in the middle.
+    """
+    rows, weights = list(features), {name: tensor.clone() for name, tensor in sae.tensors().items()}
+    free = slice(sae.n_named, None)
+    towards = torch.from_numpy(directions).to(weights["decoder"])
+    weights["decoder"][rows] = towards
+    weights["encoder"][rows] = towards * weights["encoder"][free].norm(dim=1).median()
+    weights["encoder_bias"][rows] = weights["encoder_bias"][free].median()
+    settings: dict[str, Any] = {**weights, **sae.settings}
+    return SparseAutoencoder(**settings)
+
+
 def drawn(space: FeatureSpace, material: Material) -> tuple[SparseAutoencoder, dict[str, Any]]:
     """Train on with the free features drawn towards names that they may deserve; return also the report."""
     taken = space.report["concepts_taken"]
@@ -187,7 +203,7 @@ def drawn(space: FeatureSpace, material: Material) -> tuple[SparseAutoencoder, d
         groups=material.mixture.groups,
         anchors=anchors,
         aims=towards.directions[space.sae.n_named :],
-        start=space.sae.begun_anew(towards.anew, towards.directions[towards.anew]),
+        start=begun_anew(space.sae, towards.anew, towards.directions[towards.anew]),
         progress=show,
     )
     return sae, report | {"concepts_taken": taken, "begun_anew": len(towards.anew)}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
@@ -35,7 +35,7 @@ R = TypeVar("R")
 WORKERS = 4
 
 
-class AsyncFeatureIndex(AsyncSurface):
+class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureIndex"]):
     """A :class:`FeatureIndex` with async methods; ``async with`` closes it.
 
     Over a server with an ``AsyncQdrantClient``, the event loop that opened the index drives its queries:
@@ -179,12 +179,7 @@ class AsyncFeatureIndex(AsyncSurface):
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self.index.close)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *failed: object) -> None:
         await self.close()
 
 

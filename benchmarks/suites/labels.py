@@ -17,10 +17,9 @@ from benchmarks.data import has_value, properties
 from benchmarks.outcome import Figure, Outcome, at_least
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
-from saeindex.features.contrast_sets import auroc
 from saeindex.features.labelling import LABELLED_SHARE, split_texts
 from saeindex.features.labels import TRUST_FLOOR
-from saeindex.features.trust import LabelScores, label_scores
+from saeindex.features.trust import LabelScores, auroc, label_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

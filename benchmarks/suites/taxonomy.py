@@ -24,8 +24,8 @@ from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.features.contrast_sets import auroc
 from saeindex.features.taxonomy import DefinedConcept
+from saeindex.features.trust import auroc
 from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.sae.metrics import unit_rows
 

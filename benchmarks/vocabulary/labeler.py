@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from saeindex.features.contrast_sets import auroc, contrast_sets, predicts_alone
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
-from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR
+from saeindex.features.labels import TRUST_FLOOR
+from saeindex.features.trust import MAX_ACTIVE, auroc, contrast_sets, predicts_alone
 
 if TYPE_CHECKING:
-    from saeindex.features.contrast_sets import Contrast
+    from saeindex.features.trust import Contrast
     from saeindex.types import FloatArray
 
 # Names of the vocabulary that are tried for a feature, and the best of them that are tried as a second name.

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from saeindex.features import FeatureSpace
-from saeindex.features.contrast_sets import auroc, contrast_sets
 from saeindex.features.labelers import Labeling, LabelingTask
 from saeindex.features.labelling import refreshed, with_labeling, with_spelling
-from saeindex.features.labels import MAX_ACTIVE
+from saeindex.features.trust import MAX_ACTIVE, auroc, contrast_sets
 
 # The autoencoder whose features were read: numbers of another mean something else.
 READ_OF = "ba51f7dc5f49e9061088bb6b2a3221093f1d3b1b3b2b9406decdc3f0305f2af6"

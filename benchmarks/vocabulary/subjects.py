@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.vocabulary.concept import Concept
 from benchmarks.vocabulary.texts import EVERYDAY, MIN_LETTERS, SHOWING, Shown, context
 from benchmarks.vocabulary.wordnet import WordNet
-from saeindex.features.contrast_sets import auroc
+from saeindex.features.trust import auroc
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:

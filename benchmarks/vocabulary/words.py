@@ -14,7 +14,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 from benchmarks.vocabulary.concept import Concept
 from benchmarks.vocabulary.texts import EVERYDAY, MIN_LETTERS, SPECIAL, Shown, context, proper_words
 from benchmarks.vocabulary.wordnet import Lemmas, WordNet
-from saeindex.features.contrast_sets import auroc
+from saeindex.features.trust import auroc
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:

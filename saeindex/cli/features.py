@@ -71,7 +71,7 @@ def feature(
     as_json: Json = False,
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
-    from saeindex.concepts.feature_card import card_description
+    from saeindex.report.model import describe
     from saeindex.report.text import text_of
 
     with open_index(index, url) as opened:
@@ -79,7 +79,7 @@ def feature(
     if as_json:
         print_json(card.to_json())
         return
-    console().print(text_of(card_description(card)), markup=False, soft_wrap=True)
+    console().print(text_of(describe(card)), markup=False, soft_wrap=True)
 
 
 def info(

@@ -6,9 +6,9 @@ import asyncio
 import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial, wraps
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from saeindex.client.connection import Connection
 from saeindex.client.jobs import PAGE, Job, Jobs
@@ -25,7 +25,7 @@ Twin = TypeVar("Twin")
 WORKERS = 16
 
 
-class Client:
+class Client(AbstractContextManager["Client"]):
     """A saeindex server (``saeindex serve``); a context manager.
 
     ``Client("http://localhost:8000").index("papers").search("galaxies")``
@@ -56,12 +56,7 @@ class Client:
         """Close the connections."""
         self.connection.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failed: object) -> None:
         self.close()
 
 
@@ -78,7 +73,7 @@ def awaited_job(
     return call
 
 
-class AsyncClient:
+class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
     """A :class:`Client` with async methods; at most ``workers`` requests run at a time."""
 
     def __init__(
@@ -115,12 +110,7 @@ class AsyncClient:
         await asyncio.to_thread(self._threads.shutdown)
         self.client.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *failed: object) -> None:
         await self.close()
 
 

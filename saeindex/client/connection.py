@@ -73,8 +73,7 @@ class Connection:
 
     def text(self, method: str, path: str) -> str:
         """Return the lines that answer a request, as they came."""
-        found: str = self.ask(method, path)
-        return found
+        return str(self.ask(method, path))
 
     def close(self) -> None:
         """Close it."""

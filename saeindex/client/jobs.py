@@ -59,14 +59,12 @@ class Job:
     @property
     def id(self) -> str:
         """The id."""
-        found: str = self.described["id"]
-        return found
+        return str(self.described["id"])
 
     @property
     def state(self) -> str:
         """Queued, running, done, failed or cancelled."""
-        found: str = self.described["state"]
-        return found
+        return str(self.described["state"])
 
     @property
     def is_finished(self) -> bool:
@@ -125,8 +123,7 @@ class Job:
 
     def result_json(self) -> dict[str, Any]:
         """Return what an analysis found, as JSON."""
-        found: dict[str, Any] = self._jobs.connection.ask("GET", f"/v1/jobs/{self.id}/result")
-        return found
+        return dict(self._jobs.connection.ask("GET", f"/v1/jobs/{self.id}/result"))
 
     def cancel(self) -> Job:
         """Cancel it; what it has done stays."""

@@ -168,8 +168,7 @@ class RemoteIndex(Surface):
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""
-        found: dict[str, Any] = self.connection.ask("GET", self._path)
-        return found
+        return dict(self.connection.ask("GET", self._path))
 
     def __len__(self) -> int:
         return self.count()

@@ -12,6 +12,8 @@ from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
 from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING
 from saeindex.indexing.points import PROVING, code_of, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.report.html import Described
+from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted, number, percent
 from saeindex.schema import Result
 from saeindex.stores.base import first_points
@@ -19,7 +21,6 @@ from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.report.model import Description
 
 # Records of a level that are read for the surest.
 READ = 256
@@ -55,7 +56,7 @@ class SimilarFeature:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureCard(Result):
+class FeatureCard(Result, Described):
     """One feature in one index.
 
     ``records_at_level`` are the numbers of records in which it is present, typical, strong and, at least,
@@ -97,11 +98,6 @@ class FeatureCard(Result):
     def notes(self) -> list[str]:
         """What a reader of the label should know."""
         return [OF_SPELLING] if self.kind == SPELLING else []
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.html import notebook_html
-
-        return notebook_html(card_description(self))
 
     def __repr__(self) -> str:
         return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'record')})"
@@ -160,18 +156,12 @@ def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, 
             ]
         if len({one.id for one in found}) >= count:
             break
-    surest = {one.id: one for one in sorted(found, key=lambda one: -_evidence(one))}
-    return tuple(surest.values())[:count]
+    found.sort(key=lambda one: 0.0 if one.proof is None else -one.proof.evidence)
+    return tuple({one.id: one for one in found}.values())[:count]
 
 
-def _evidence(record: StrongRecord) -> float:
-    return 0.0 if record.proof is None else record.proof.evidence
-
-
-def card_description(card: FeatureCard) -> Description:
-    """Return a card in words."""
-    from saeindex.report.model import Description, listing
-
+@describe.register(FeatureCard)
+def _(card: FeatureCard) -> Description:
     present, typical, strong, possible = (counted(count, "record") for count in card.records_at_level)
     strongest = {
         "Activation": lambda one: number(one.activation, 3),

@@ -32,8 +32,11 @@ _Text: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS)]
 _Id: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS, coerce_numbers_to_str=True)]
 
 
-def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str]) -> None:
-    """Raise InvalidInputError for a record that is an example and a counter-example."""
+def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str], against: Iterable[str] = ()) -> None:
+    """Raise InvalidInputError for one text in place of a list, and for a record on both sides."""
+    for name, given in (("against", against), ("like", like), ("unlike", unlike)):
+        if isinstance(given, str):
+            raise InvalidInputError(f"{asked}, {name}={given!r}", "one text", "Give a list.")
     if both := sorted({str(one) for one in like} & {str(one) for one in unlike}):
         found = f"record {both[0]!r} both in like and in unlike"
         raise InvalidInputError(asked, found, "Name it on one side.")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -249,53 +250,40 @@ def parse_concept(text: str) -> NamedConcept:
     name = name.strip()
     if not equals or not name or not definition.strip():
         raise InvalidInputError(f"concept {text!r}", "no name or no definition", DO)
-    options: dict[str, Any] = {}
+    asked, options = f"concept {text!r}", dict[str, Any]()
     for part in filter(None, (part.strip() for part in definition.split(";"))):
-        found = _PART.fullmatch(part)
-        if found is not None:
-            _add_part(options, found[1], found[2].strip(), text)
+        if (found := _PART.fullmatch(part)) is None:
+            if options.keys() & {"features", "metadata", "description"}:
+                raise InvalidInputError(asked, f"a second meaning {part!r}", DO)
+            options |= _meaning(part, asked)
+            continue
+        key, value = found[1], found[2].strip()
+        if key in ("like", "unlike"):
+            ids = [one.strip() for one in value.split(",") if one.strip()]
+            options[key] = [*options.get(key, []), *ids]
+        elif key == "against":
+            options[key] = [*options.get(key, []), value]
         else:
-            _add_meaning(options, part, text)
+            options[key] = value
+    try:
+        options |= {"share": float(options["share"])} if "share" in options else {}
+    except ValueError:
+        no_number = f"the share {options['share']!r} is not a number"
+        raise InvalidInputError(asked, no_number, DO) from None
     return NamedConcept(name, **options)
 
 
-def _add_part(options: dict[str, Any], key: str, value: str, text: str) -> None:
-    if key in ("like", "unlike"):
-        ids = [one.strip() for one in value.split(",") if one.strip()]
-        options[key] = [*options.get(key, []), *ids]
-    elif key == "against":
-        options[key] = [*options.get(key, []), value]
-    elif key == "field":
-        options[key] = value
-    else:
-        try:
-            options[key] = float(value)
-        except ValueError:
-            raise InvalidInputError(f"concept {text!r}", f"the share {value!r} is not a number", DO) from None
-
-
-def _add_meaning(options: dict[str, Any], part: str, text: str) -> None:
+def _meaning(part: str, asked: str) -> dict[str, Any]:
     """Read a part as features, a metadata value or a description."""
-    if options.keys() & {"features", "metadata", "description"}:
-        raise InvalidInputError(f"concept {text!r}", f"a second meaning {part!r}", DO)
-    features, metadata = _FEATURES.fullmatch(part), _METADATA.fullmatch(part)
-    if features is not None:
-        level = features[1] or "typical"
-        if level not in LEVELS_OF:
-            raise InvalidInputError(
-                f"concept {text!r}", f"level {level!r}", f"Use one of {', '.join(LEVELS_OF)}."
-            )
-        options["features"] = [int(number) for number in re.findall(r"\d+", part.partition("@")[0])]
-        options["level"] = level
-    elif metadata is not None:
-        options["metadata"], options["value"] = metadata[1], _value(metadata[2].strip())
-    else:
-        options["description"] = part
-
-
-def _value(text: str) -> Any:
-    """Return the value of a JSON text (number, bool or quoted string); else the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    if features := _FEATURES.fullmatch(part):
+        if (level := features[1] or "typical") not in LEVELS_OF:
+            do = f"Use one of {', '.join(LEVELS_OF)}."
+            raise InvalidInputError(asked, f"level {level!r}", do)
+        numbers = re.findall(r"\d+", part.partition("@")[0])
+        return {"features": [int(number) for number in numbers], "level": level}
+    if metadata := _METADATA.fullmatch(part):
+        value: Any = metadata[2].strip()
+        with suppress(json.JSONDecodeError):  # a number, bool or quoted string; else the text itself
+            value = json.loads(value)
+        return {"metadata": metadata[1], "value": value}
+    return {"description": part}

@@ -18,7 +18,7 @@ from saeindex.collection.sample import tokens
 from saeindex.collection.state import Memo
 from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.features.families import is_weak_family
+from saeindex.features.families import children_of, grown, is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.lexicon import TOKEN, forms
 from saeindex.schema import Result, check_kind, check_unicode
@@ -76,20 +76,6 @@ class FeatureMatch(Result):
     def shown(self) -> str:
         """The id and the quoted label as people are shown them."""
         return shown_label(f"#{self.id} {self.label!r}", self.is_weak)
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyMatch:
-    """A family that matches a phrase; ``score`` is higher for a better match."""
-
-    family: Family
-    score: float
-    is_weak: bool
-
-    @property
-    def shown(self) -> str:
-        """The id and the quoted label as people are shown them."""
-        return shown_label(f"#{self.family.id} {self.family.label!r}", self.is_weak)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,47 +174,39 @@ class ConceptResolver:
             f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
         )
 
-    def match_families(self, phrase: str, limit: int = 10) -> list[FamilyMatch]:
-        """Return the families nearest to a phrase, best first: those with a matching feature near the root.
+    def match_families(self, phrase: str, limit: int = 10) -> list[tuple[Family, float]]:
+        """Return the families nearest to a phrase with their scores, best first.
 
-        Features with weak labels do not count.
+        Nearest are those with a matching feature near the root; features with weak labels do not count.
         """
         check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
         scores[self._space.has_weak_label] = -1.0
-        matches = []
-        for family in self._space.families:
-            answers = scores[list(family.features)] - DEPTH_MALUS * np.array(family.depths)
-            is_weak = is_weak_family(family, self._space.labels)
-            matches.append(FamilyMatch(family, float(answers.max()), is_weak))
-        return sorted(matches, key=lambda match: -match.score)[:limit]
+        matches = [
+            (one, float((scores[list(one.features)] - DEPTH_MALUS * np.array(one.depths)).max()))
+            for one in self._space.families
+        ]
+        return sorted(matches, key=lambda match: -match[1])[:limit]
 
     def _depths(self, name: str) -> dict[int, int]:
         """Return the features of a family, by their steps from its root.
 
         Of a given concept with narrower ones, these are all that are below it; else those of the family.
         """
-        wanted = name.casefold()
-        named = (i for i in self._narrower if self._space.labels[i].text.casefold() == wanted)
+        labels, wanted = self._space.labels, name.casefold()
+        named = (i for i in self._narrower if labels[i].text.casefold() == wanted)
         if (root := next(named, None)) is None:
             family = self._family(name)
             return dict(zip(family.features, family.depths, strict=True))
-        depths = {root: 0}
-        ahead = [root]
-        for feature in ahead:  # it grows
-            below = [one for one in self._narrower.get(feature, ()) if one not in depths]
-            depths |= dict.fromkeys(below, depths[feature] + 1)
-            ahead += below
-        return depths
+        depths: dict[int | None, int] = {None: -1}
+        for feature, parent in grown(root, self._narrower).items():
+            depths[feature] = depths[parent] + 1
+        return {feature: depth for feature, depth in depths.items() if feature is not None}
 
     @cached_property
     def _narrower(self) -> dict[int, list[int]]:
         """The features directly below each given concept that has some."""
-        found: dict[int, list[int]] = {}
-        for feature, label in enumerate(self._space.labels):
-            if label.broader is not None:
-                found.setdefault(label.broader, []).append(feature)
-        return found
+        return children_of([label.broader for label in self._space.labels], range(self._space.n_features))
 
     def _family(self, name: str) -> Family:
         """Return the family of ``#ID``, of a label or its first word, or the family that clearly matches."""
@@ -240,9 +218,13 @@ class ConceptResolver:
             if wanted in (family.label.casefold(), family.label.partition(":")[0].casefold()):
                 return family
         matches = self.match_families(name, 5) if name and not is_id(name) else []
-        if matches and matches[0].score >= FAMILY_FLOOR:
-            return matches[0].family
-        nearest = "; ".join(f"{m.shown} ({m.score:.2f})" for m in matches)
+        if matches and matches[0][1] >= FAMILY_FLOOR:
+            return matches[0][0]
+        labels = self._space.labels
+        nearest = "; ".join(
+            f"{shown_label(f'#{one.id} {one.label!r}', is_weak_family(one, labels))} ({score:.2f})"
+            for one, score in matches
+        )
         raise UnknownConceptError(
             f"family {name!r}",
             f"none of the {len(families)} families of space {self._space.name!r} clearly matches it",

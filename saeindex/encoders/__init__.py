@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from saeindex.config import DEFAULT_ENCODER
@@ -33,7 +32,6 @@ class EncoderKeywords(TypedDict, total=False):
     max_retries: int
     timeout: float
     encoding_format: Literal["base64", "float"]
-    count_tokens: Callable[[str], int]
     client: OpenAI
 
 

@@ -58,21 +58,18 @@ class BertInNumpy:
 
 
 def _linear(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    product: FloatArray = x @ weight.T + bias
-    return product
+    return np.asarray(x @ weight.T + bias, np.float32)
 
 
 def _layer_norm(x: FloatArray, weight: FloatArray, bias: FloatArray, eps: float) -> FloatArray:
     centred = x - x.mean(1, keepdims=True)
     scale = 1 / np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(eps))
-    normed: FloatArray = centred * scale * weight + bias
-    return normed
+    return np.asarray(centred * scale * weight + bias, np.float32)
 
 
 def _softmax(scores: FloatArray) -> FloatArray:
     weights = np.exp(scores - scores.max(-1, keepdims=True))
-    shares: FloatArray = weights / weights.sum(-1, keepdims=True)
-    return shares
+    return np.asarray(weights / weights.sum(-1, keepdims=True), np.float32)
 
 
 def _gelu(x: FloatArray, approximate: str) -> FloatArray:
@@ -81,8 +78,7 @@ def _gelu(x: FloatArray, approximate: str) -> FloatArray:
         inner = np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3))
     else:
         inner = _erf(x * np.float32(np.sqrt(0.5)))
-    activated: FloatArray = np.float32(0.5) * x * (1 + inner)
-    return activated
+    return np.asarray(np.float32(0.5) * x * (1 + inner), np.float32)
 
 
 def _erf(x: FloatArray) -> FloatArray:
@@ -91,5 +87,4 @@ def _erf(x: FloatArray) -> FloatArray:
     series = np.zeros_like(t)
     for a in reversed(ERF_A):
         series = (series + np.float32(a)) * t
-    found: FloatArray = np.copysign(1 - series * np.exp(-size * size), x)
-    return found
+    return np.asarray(np.copysign(1 - series * np.exp(-size * size), x), np.float32)

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,16 +49,18 @@ class EmbeddingCache:
         """
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         with closing(self._open(encoder.identity)) as known:
-            missing = _positions_of_missing(keys, known)
-            if progress is not None:
-                progress(len(keys) - len(missing))
-            for chunk in _chunks(missing):
+            first = {key: i for i, key in reversed(list(enumerate(keys)))}
+            is_known = "SELECT 1 FROM vectors WHERE key = ?"
+            missing = sorted(i for key, i in first.items() if not known.execute(is_known, (key,)).fetchone())
+            told = progress or (lambda _: None)
+            told(len(keys) - len(missing))
+            for start in range(0, len(missing), CHUNK):
+                chunk = missing[start : start + CHUNK]
                 vectors = encoder.encode_document([texts[i] for i in chunk])
                 rows = ((keys[i], v.tobytes()) for i, v in zip(chunk, vectors, strict=True))
                 with known:
                     known.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-                if progress is not None:
-                    progress(len(chunk))
+                told(len(chunk))
             return self._collect(keys, known, encoder.identity.dimension)
 
     def _open(self, identity: EncoderIdentity) -> sqlite3.Connection:
@@ -97,14 +99,3 @@ def _table(file: Path | str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _positions_of_missing(keys: Sequence[bytes], known: sqlite3.Connection) -> list[int]:
-    """Return the first position of each key that is not in the table."""
-    first = {key: i for i, key in reversed(list(enumerate(keys)))}
-    is_known = "SELECT 1 FROM vectors WHERE key = ?"
-    return sorted(i for key, i in first.items() if known.execute(is_known, (key,)).fetchone() is None)
-
-
-def _chunks(positions: list[int]) -> Iterator[list[int]]:
-    return (positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Callable, Iterator, Sequence
-from json import JSONDecodeError
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -34,7 +31,7 @@ class OpenAIEncoder:
     after 0.5 to 8 s (doubling, with jitter), or after the time in ``Retry-After``, up to 2 minutes.
 
     The tokenizer of a service is not available, so tokens are estimated, with a bias to too many: see
-    :meth:`token_spans`. ``count_tokens`` replaces the estimate for batches and truncation.
+    :meth:`token_spans`.
     """
 
     def __init__(
@@ -52,7 +49,6 @@ class OpenAIEncoder:
         max_retries: int = 6,
         timeout: float = 60.0,
         encoding_format: Literal["base64", "float"] = "base64",
-        count_tokens: Callable[[str], int] | None = None,
         client: OpenAI | None = None,
     ) -> None:
         """Prepare a client; no request is made yet.
@@ -61,18 +57,14 @@ class OpenAIEncoder:
         requests shorter vectors. Texts above ``max_length`` tokens are truncated. A given ``client`` is used
         with its own address, key, retries and timeout.
         """
-        for name, value in {
-            "max_length": max_length,
-            "batch_tokens": batch_tokens,
-            "batch_texts": batch_texts,
-        }.items():
+        limits = {"max_length": max_length, "batch_tokens": batch_tokens, "batch_texts": batch_texts}
+        for name, value in limits.items():
             if value < 1:
                 raise InvalidInputError(f"{name} of an encoder", str(value), "Use 1 or more.")
         self._model, self._dimensions, self._max_length = model, dimensions, max_length
         self._batch_tokens, self._batch_texts = batch_tokens, batch_texts
         self._query_prompt, self._document_prompt = query_prompt, document_prompt
         self._encoding_format = encoding_format
-        self._count_tokens = count_tokens or estimate_tokens
         self._known_dimension = dimensions
         self._client = client or new_client(base_url, api_key, max_retries, timeout)
 
@@ -148,10 +140,10 @@ class OpenAIEncoder:
 
     def _truncated(self, text: str) -> tuple[str, int]:
         """Return a text truncated to ``max_length`` tokens, and its number of tokens."""
-        length = self._count_tokens(text)
+        length = estimate_tokens(text)
         while length > self._max_length and len(text) > 1:
             text = text[: min(len(text) - 1, len(text) * self._max_length // length) or 1]
-            length = self._count_tokens(text)
+            length = estimate_tokens(text)
         return text, length
 
     def _request(self, batch: list[str]) -> FloatArray:
@@ -162,28 +154,13 @@ class OpenAIEncoder:
                 input=batch,
                 model=self._model,
                 dimensions=omit if self._dimensions is None else self._dimensions,
-                encoding_format=self._encoding_format,
+                # The client asks for base64 by default, and then reads it.
+                encoding_format="float" if self._encoding_format == "float" else omit,
             )
-        except (APIError, JSONDecodeError, UnicodeDecodeError) as error:
+        except (APIError, ValueError, AttributeError) as error:  # the last two of an answer that is none
             # Not chained: services quote parts of the key in their messages, and tracebacks would print them.
-            raise self._failure(error, len(batch)) from None
+            raise self._error(len(batch), *failure(error, str(self._client.api_key))) from None
         return self._checked_vectors(response, len(batch))
-
-    def _failure(self, error: Any, size: int) -> EncoderError:
-        status = getattr(error, "status_code", None)
-        if status in (401, 403):
-            found = f"status {status}: the service refuses the key"
-            return self._error(size, found, "Check OPENAI_API_KEY and its access to the model.")
-        if status is None:
-            found = f"no usable answer ({type(error).__name__})"
-            return self._error(size, found, "Check the base URL, the network and the timeout.")
-        message = re.sub(r"\s+", " ", str(error.message))[:300]
-        key = str(self._client.api_key)
-        found = f"status {status}: {message.replace(key, '[key]') if key else message}"
-        do = (
-            "Try again later." if status == 429 or status >= 500 else "Check the model's name and its limits."
-        )
-        return self._error(size, found, do)
 
     def _checked_vectors(self, response: Any, size: int) -> FloatArray:
         items = getattr(response, "data", None)
@@ -196,8 +173,10 @@ class OpenAIEncoder:
                 raise self._error(size, "indices that are not 0 to n - 1", "Report this to the service.")
             items = sorted(items, key=lambda item: int(item.index))
         try:
-            vectors = np.stack([_decoded(item.embedding) for item in items])
-        except (ValueError, TypeError, AttributeError, binascii.Error):
+            vectors = np.stack([np.asarray(item.embedding, np.float64) for item in items])
+            if vectors.ndim != 2 or not vectors.size:
+                raise ValueError("no lists of numbers")
+        except (ValueError, TypeError, AttributeError):
             found = "vectors that are not numbers, or have unequal lengths"
             raise self._error(size, found, 'Try encoding_format="float".') from None
         return self._normalized(vectors)
@@ -211,11 +190,25 @@ class OpenAIEncoder:
         if not np.isfinite(norms).all() or not (norms > 0).all():
             raise self._error(size, "a vector that is zero or not finite", "Check the service's model.")
         self._known_dimension = dimension
-        unit: FloatArray = (vectors / norms).astype(np.float32)
-        return unit
+        return np.asarray(vectors / norms, np.float32)
 
     def _error(self, size: int, found: str, do: str) -> EncoderError:
         return EncoderError(f"embeddings of {size} texts by {self._model!r} at {self._host}", found, do)
+
+
+def failure(error: Any, key: str) -> tuple[str, str]:
+    """Return what a failed request of a service found, without the key, and what to do."""
+    status = getattr(error, "status_code", None)
+    if status in (401, 403):
+        do = "Check OPENAI_API_KEY and its access to the model."
+        return f"status {status}: the service refuses the key", do
+    if status is None:
+        do = "Check the base URL, the network and the timeout."
+        return f"no usable answer ({type(error).__name__})", do
+    message = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
+    is_passing = status == 429 or status >= 500
+    do = "Try again later." if is_passing else "Check the model's name and its limits."
+    return f"status {status}: {message.replace(key, '[key]') if key else message}", do
 
 
 def estimate_tokens(text: str) -> int:
@@ -230,16 +223,6 @@ def _estimated_spans(text: str) -> Iterator[tuple[int, int]]:
         if not match[0].isascii():
             for _ in range(len(match[0].encode(errors="replace")) - 2):
                 yield span
-
-
-def _decoded(embedding: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return a vector (d,) from a list of numbers, or from base64 of little-endian float32."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float64)
-    vector = np.asarray(embedding, dtype=np.float64)
-    if vector.ndim != 1 or not vector.size:
-        raise ValueError("not a list of numbers")
-    return vector
 
 
 def new_client(

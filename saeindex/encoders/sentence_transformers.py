@@ -153,7 +153,11 @@ class SentenceTransformerEncoder:
         backend = self._backend
         if not isinstance(backend, _BertBackend):
             raise EncoderError("rows", "another library computes this model", "Use encode_query.")
-        vectors = backend.embed_rows([row.ids for row in rows])
+        import torch
+
+        with torch.inference_mode():
+            states = backend.embed([row.ids for row in rows], in_rows=True)
+            vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
         return self._checked(vectors, f"rows on {backend.device}")
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
@@ -327,50 +331,29 @@ class _BertBackend:
                 vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return vectors
 
-    def embed_rows(self, token_ids: list[list[int]]) -> FloatArray:
-        """Return unit vectors (n, d) float32 of up to ``ROWS`` texts, computed in so many rows."""
+    def embed(self, token_ids: list[list[int]], in_rows: bool = False) -> torch.Tensor:
+        """Return the pooled states (n, d) of texts; ``in_rows`` those of up to ``ROWS``, in so many rows."""
         import torch
 
-        with torch.inference_mode():
-            ids, mask, lengths = self._padded(token_ids, ROWS, ROW_STEP)
-            states = self._pooled(self._row_model(ids, mask), mask, lengths, len(token_ids))
-            vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
-        return vectors
-
-    def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
-        rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
-        ids, mask, lengths = self._padded(token_ids, rows)
-        states = self._model(ids, None if bool(mask.all()) else mask)
-        return self._pooled(states, mask, lengths, len(token_ids))
-
-    def _padded(
-        self, token_ids: list[list[int]], rows: int, step: int = LENGTH_STEP
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return ids (rows, length), where they are no padding, and the number of tokens of each row."""
-        import torch
-
+        count, step = len(token_ids), ROW_STEP if in_rows else LENGTH_STEP
+        rows = ROWS if in_rows else 1 if count == 1 else max(count, LENGTH_STEP)
         longest = min(self.max_length, padded_length(max(token_ids, key=len), step))
-        padded = np.full((rows, longest), self._config.pad_id, np.int64)
-        lengths = torch.ones(rows, dtype=torch.int64)
+        padded, lengths = np.full((rows, longest), self._config.pad_id, np.int64), np.ones(rows, np.int64)
         for row, ids in enumerate(token_ids):
-            padded[row, : len(ids)] = ids
-            lengths[row] = len(ids)
-        mask = torch.arange(longest)[None] < lengths[:, None]
-        return torch.from_numpy(padded).to(self.device), mask.to(self.device), lengths.to(self.device)
-
-    def _pooled(
-        self, states: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor, count: int
-    ) -> torch.Tensor:
-        """Return the pooled states (count, d) of the first rows."""
-        import torch
-
+            padded[row, : len(ids)], lengths[row] = ids, len(ids)
+        sizes = torch.from_numpy(lengths).to(self.device)
+        mask = torch.arange(longest, device=self.device)[None] < sizes[:, None]
+        inputs = torch.from_numpy(padded).to(self.device)
+        if in_rows:
+            states = self._row_model(inputs, mask)
+        else:
+            states = self._model(inputs, None if bool(mask.all()) else mask)
         states = states[:count].float()
         if self.pooling == "cls":
             return states[:, 0]
         # Sum in float32: bf16 loses small components of a long text.
-        weights = (mask.float() / lengths[:, None])[:count]
-        return torch.einsum("nl,nld->nd", weights, states)
+        return torch.einsum("nl,nld->nd", (mask.float() / sizes[:, None])[:count], states)
 
 
 class _LibraryBackend:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import auroc
 from saeindex.features.evidence import LogOdds
 from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept
 from saeindex.features.terms import EXAMPLES_WEIGHT
+from saeindex.features.trust import auroc
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import unit_rows
 

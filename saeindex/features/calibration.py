@@ -123,9 +123,9 @@ class CalibrationMeter:
     def __init__(self, n_features: int) -> None:
         """Start with no records."""
         self.n_features, self.records = n_features, 0
-        self._indices: list[IntArray] = []
-        self._values: list[FloatArray] = []
-        self._total: NDArray[np.float64] | None = None
+        self._indices: list[IntArray] = [np.zeros(0, np.int32)]
+        self._values: list[FloatArray] = [np.zeros(0, np.float32)]
+        self._total: NDArray[np.float64] | float = 0.0
         self._summed = 0
 
     def add(self, code: SparseCode, vectors: FloatArray | None = None) -> None:
@@ -134,32 +134,18 @@ class CalibrationMeter:
         self._indices.append(code.indices)
         self._values.append(code.values)
         if vectors is not None and len(vectors):
-            total = vectors.sum(0, dtype=np.float64)
-            self._total = total if self._total is None else self._total + total
+            self._total = self._total + vectors.sum(0, dtype=np.float64)
             self._summed += len(vectors)
 
     def measured(self) -> Calibration:
         """Return the calibration; its mean is None unless every record came with its embedding."""
-        counts, columns = self._columns()
-        median = np.full(self.n_features, np.inf, np.float32)
-        p90 = median.copy()
-        start = 0
-        for feature, count in enumerate(counts.tolist()):
-            if count:
-                median[feature], p90[feature] = np.quantile(columns[start : start + count], (0.5, 0.9))
-            start += count
+        indices, values = np.concatenate(self._indices), np.concatenate(self._values)
+        counts = np.bincount(indices, minlength=self.n_features)
+        columns = np.split(values[np.argsort(indices, kind="stable")], np.cumsum(counts)[:-1])
+        levels = np.full((2, self.n_features), np.inf, np.float32)
+        for feature in np.flatnonzero(counts).tolist():
+            levels[:, feature] = np.quantile(columns[feature], (0.5, 0.9))
+        has_mean = 0 < self._summed == self.records
+        mean = np.asarray(self._total / self.records, np.float32) if has_mean else None
         density = (counts / max(1, self.records)).astype(np.float32)
-        return Calibration(self.records, density, median, p90, self._mean())
-
-    def _columns(self) -> tuple[NDArray[np.int64], FloatArray]:
-        """Return the number of activations of each feature, and the values, grouped by feature."""
-        indices = np.concatenate([np.zeros(0, np.int32), *self._indices])
-        values = np.concatenate([np.zeros(0, np.float32), *self._values])
-        order = np.argsort(indices, kind="stable")
-        return np.bincount(indices, minlength=self.n_features), values[order]
-
-    def _mean(self) -> FloatArray | None:
-        if self._total is None or self._summed != self.records:
-            return None
-        mean: FloatArray = (self._total / self.records).astype(np.float32)
-        return mean
+        return Calibration(self.records, density, levels[0], levels[1], mean)

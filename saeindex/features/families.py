@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from saeindex.features.labels import FeatureLabel, stems
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.labels import FeatureLabel
     from saeindex.types import SparseCode
 
     Ids: TypeAlias = NDArray[np.int64]
@@ -179,19 +180,25 @@ def find_families(code: SparseCode, labels: Sequence[FeatureLabel]) -> tuple[Fam
     return tuple(families)
 
 
+def children_of(parents: Sequence[int | None], order: Iterable[int]) -> dict[int, list[int]]:
+    """Return the features below each feature that has some, given the parent of each, in this order."""
+    children: dict[int, list[int]] = {}
+    for feature in order:
+        if (parent := parents[feature]) is not None:
+            children.setdefault(parent, []).append(feature)
+    return children
+
+
 def given_trees(labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> list[Tree]:
     """Return the trees of 3 to 32 features that the concepts' hierarchy makes.
 
     Of a larger one, the root and what is directly below it is a tree, and so is each branch.
     """
-    children: dict[int, list[int]] = {}
-    for feature in np.argsort(-density, kind="stable").tolist():
-        if (broader := labels[feature].broader) is not None:
-            children.setdefault(broader, []).append(feature)
+    children = children_of([label.broader for label in labels], _densest_first(density))
     trees = []
     roots = [feature for feature in children if labels[feature].broader is None]
     for root in roots:  # it grows
-        tree = _grown(root, children)
+        tree = grown(root, children)
         if len(tree) > MAX_FEATURES:
             roots += [child for child in children[root] if child in children]
             tree = {root: None} | dict.fromkeys(children[root][: MAX_FEATURES - 1], root)
@@ -199,14 +206,20 @@ def given_trees(labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> l
     return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
-def _grown(root: int, children: Mapping[int, Sequence[int]]) -> Tree:
+def _densest_first(density: NDArray[np.int32]) -> list[int]:
+    order: list[int] = np.argsort(-density, kind="stable").tolist()
+    return order
+
+
+def grown(root: int, children: Mapping[int, Sequence[int]]) -> Tree:
     """Return the tree below a root, depth first."""
     tree: Tree = {root: None}
     ahead = [(child, root) for child in reversed(children.get(root, ()))]
     while ahead:
         feature, parent = ahead.pop()
         tree[feature] = parent
-        ahead.extend((child, feature) for child in reversed(children.get(feature, ())))
+        below = (child for child in reversed(children.get(feature, ())) if child not in tree)
+        ahead.extend((child, feature) for child in below)
     return tree
 
 
@@ -234,12 +247,9 @@ def candidate_edges(together: Cooccurrence) -> Edges:
 def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
     """Return the trees of 3 to 32 features in the maximum spanning forest."""
     forest = single_parents(spanning_forest(edges, len(density)))
-    parent_of = _cut(forest, density)
-    children: dict[int, list[int]] = {}
-    for feature in np.argsort(-density, kind="stable").tolist():
-        if parent_of[feature] >= 0:
-            children.setdefault(int(parent_of[feature]), []).append(feature)
-    trees = [_grown(root, children) for root in children if parent_of[root] < 0]
+    parents = _cut(forest, density)
+    children = children_of(parents, _densest_first(density))
+    trees = [grown(root, children) for root in children if parents[root] is None]
     return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
@@ -266,24 +276,25 @@ def single_parents(forest: Edges) -> Edges:
     return forest.take(np.sort(strongest))
 
 
-def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
-    """Return each feature's parent (n,), -1 for none.
+def _cut(forest: Edges, density: NDArray[np.int32]) -> list[int | None]:
+    """Return each feature's parent (n,).
 
     A tree that grows beyond 32 features loses its largest branches, which become trees of their own.
     """
-    parent_of = np.full(len(density), -1)
-    parent_of[forest.child] = forest.parent
+    parents: list[int | None] = [None] * len(density)
+    edges = zip(forest.parent.tolist(), forest.child.tolist(), forest.weight.tolist(), strict=True)
+    edge_of = {child: (parent, weight) for parent, child, weight in edges}
     branches: dict[int, list[tuple[int, float, int]]] = {}
-    edge_of = {int(child): edge for edge, child in enumerate(forest.child)}
     for feature in np.argsort(density, kind="stable").tolist():  # children come before their parents
         below = sorted(branches.pop(feature, []))
         while 1 + sum(size for size, _, _ in below) > MAX_FEATURES:
-            parent_of[below.pop()[2]] = -1
+            parents[below.pop()[2]] = None
         if feature in edge_of:
-            size, edge = 1 + sum(size for size, _, _ in below), edge_of[feature]
-            branch = (size, -float(forest.weight[edge]), feature)
-            branches.setdefault(int(forest.parent[edge]), []).append(branch)
-    return parent_of
+            parent, weight = edge_of[feature]
+            parents[feature] = parent
+            size = 1 + sum(size for size, _, _ in below)
+            branches.setdefault(parent, []).append((size, -weight, feature))
+    return parents
 
 
 def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> str:
@@ -298,11 +309,11 @@ def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np
         return f"{labels[root].text}: {', '.join(labels[feature].text for feature in below)}"
     trusted = [feature for feature in tree if not labels[feature].is_weak] or list(tree)
     texts = [labels[feature].text for feature in sorted(trusted, key=lambda feature: -density[feature])]
-    votes = Counter(stem for text in texts for stem in _stems(text))
+    votes = Counter(stem for text in texts for stem in stems(text))
     terms = [term.strip() for text in texts for term in text.split(",") if term.strip()]
     named: list[str] = []
-    for term in sorted(terms, key=lambda term: -min(votes[stem] for stem in _stems(term))):
-        if all(_stems(term).isdisjoint(_stems(other)) for other in named[: 1 + NAMED]):
+    for term in sorted(terms, key=lambda term: -min(votes[stem] for stem in stems(term))):
+        if all(stems(term).isdisjoint(stems(other)) for other in named[: 1 + NAMED]):
             named.append(term)
     return f"{named[0]}: {', '.join(named[1 : 1 + NAMED])}" if named[1:] else named[0]
 
@@ -334,7 +345,3 @@ def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
         if family.id != position or len(known) != family.size or family.depths.count(0) != 1:
             raise ValueError(f"families.json: entry {position} is not a tree of the space's features")
     return families
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:5].casefold().rstrip("s") for word in text.replace(",", " ").split()}

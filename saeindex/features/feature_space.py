@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from saeindex.config import DEFAULT_SPACE
 from saeindex.encoders import open_encoder
+from saeindex.errors import NotFoundError, StorageError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import find_families
+from saeindex.features.hub import CARD, FILES, asked_of_hub, model_card
 from saeindex.features.labels import HIDDEN, FeatureLabel
 from saeindex.features.space import Space
+from saeindex.features.space_io import find_space, load_space, save_space
 from saeindex.protocols import TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.training_config import TrainingConfig, suitable_steps
@@ -221,32 +226,42 @@ class FeatureSpace(Space):
 
     def save(self, path: str | Path) -> Path:
         """Write the directory under a temporary name, then rename it over ``path``."""
-        from saeindex.features.space_io import save_space
-
         return save_space(self, Path(path))
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
         """Load a space that comes with the package, by name, or one from a directory."""
-        from saeindex.features.space_io import load_space
-
         return load_space(name_or_path, cls)
 
     def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        token: str | None = None,
-        revision: str | None = None,
-        commit_message: str | None = None,
+        self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any
     ) -> str:
-        """Upload the space with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
-        from saeindex.features.hub import push_to_hub
+        """Upload the space with its model card to ``repo_id`` as one commit; return the commit's address.
 
-        return push_to_hub(
-            self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
-        )
+        The repository is created if there is none. ``token`` defaults to that of huggingface_hub; ``options``
+        are those of its ``upload_folder``, such as ``revision``. Raises InvalidInputError for an invalid
+        name, StorageError where the hub refuses.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+
+        def upload() -> str:
+            with TemporaryDirectory() as scratch:
+                folder = self.save(Path(scratch) / "space")
+                (folder / CARD).write_text(model_card(self, repo_id))
+                api.create_repo(repo_id, private=private, repo_type="model", exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=repo_id,
+                    folder_path=folder,
+                    repo_type="model",
+                    allow_patterns=list(FILES),
+                    **{"commit_message": f"Feature space {self.name}", **options},
+                )
+            return str(commit.commit_url)
+
+        do = "Check the name, the token's rights and the network."
+        return asked_of_hub(upload, f"push to {repo_id!r}", StorageError, do)
 
     @classmethod
     def from_pretrained(
@@ -255,14 +270,33 @@ class FeatureSpace(Space):
         *,
         revision: str | None = None,
         token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
+        **options: Any,
     ) -> Self:
-        """Load a folder, a packaged space or a hub repository; see :mod:`saeindex.features.hub`."""
-        from saeindex.features.hub import from_pretrained
+        """Load a space from a folder, from the package by name, or from a repository of the hub.
 
-        return from_pretrained(
-            name_or_path, cls, revision=revision, token=token, cache_dir=cache_dir,
-            force_download=force_download, local_files_only=local_files_only,
-        )  # fmt: skip
+        ``options`` are those of huggingface_hub's ``snapshot_download``, such as ``cache_dir``. Raises
+        NotFoundError where there is no such folder or repository, MismatchError for files that are damaged or
+        do not fit together.
+        """
+        if revision is None:
+            try:
+                return load_space(find_space(name_or_path), cls)
+            except NotFoundError:
+                if Path(name_or_path).is_dir() or "/" not in str(name_or_path):
+                    raise
+        import huggingface_hub
+
+        asked, do = f"feature space {str(name_or_path)!r}", "Give a folder with space.json, or USER/NAME."
+        download = partial(
+            huggingface_hub.snapshot_download,
+            str(name_or_path),
+            repo_type="model",
+            revision=revision,
+            token=token,
+            allow_patterns=list(FILES),
+            **options,
+        )
+        folder = asked_of_hub(download, asked, NotFoundError, do)
+        if not (Path(folder) / "space.json").is_file():
+            raise NotFoundError(asked, "a repository without space.json", do)
+        return load_space(folder, cls)

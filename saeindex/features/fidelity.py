@@ -1,20 +1,20 @@
 """The fidelity report: how much of the embeddings a feature space preserves, on records it was not fitted on.
 
-The embeddings are read block by block, and may be a memory-mapped file larger than memory. Neighbours and
-rankings compare every record with every other; of more than 5,000 records a sample is compared.
+The embeddings are read block by block, and may be a memory-mapped file larger than memory. For
+neighbours every record is compared with every other; of more than 5,000 records a sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.sae.metrics import cosines, neighbour_overlap, seed_stability, similarity_ndcg
+from saeindex.errors import InvalidInputError
+from saeindex.sae.metrics import errors, neighbour_overlap, seed_stability
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NEIGHBOURS = 10
 MIN_RECORDS = NEIGHBOURS + 1
 MAX_COMPARED = 5_000
-BLOCK = 4_096
 # Bounds of NMSE, judged on the corpora of our own benchmark: the default space reaches the first, a space on
 # texts of another kind the second; above the third, steering and explanations say little about the text.
 JUDGED = ((0.2, "faithful"), (0.3, "usable"), (0.5, "rough"), (1.0, "too little to rely on"))
@@ -34,13 +33,13 @@ ENOUGH_FOR_DEAD = 50_000
 
 @dataclass(frozen=True, slots=True)
 class FidelityReport:
-    """All figures; errors are shares of the variance, neighbours and nDCG are among ``compared`` records.
+    """All figures; errors are shares of the variance, neighbours are among ``compared`` records.
 
     ``mean_of`` names the texts whose mean is x̄. ``nmse_unrefined`` is with the encoder's own amplitudes.
-    ``dead_share`` is the share of features never active in ``records``. ``overlap`` (of the ten nearest) and
-    ``ndcg_retained`` (with the cosines of the embeddings as gains) search reconstructions with reconstructed
-    queries, ``…_dense_queries`` with the embeddings. ``stability`` is by the name of another space the share
-    of the features that it has, too: one to one, at a cosine of the decoder directions above .7.
+    ``dead_share`` is the share of features never active in ``records``. ``overlap`` (of the ten nearest)
+    searches reconstructions with reconstructed queries, ``…_dense_queries`` with the embeddings.
+    ``stability`` is by the name of another space the share of the features that it has, too: one to one, at a
+    cosine of the decoder directions above .7.
     """
 
     space: str
@@ -58,8 +57,6 @@ class FidelityReport:
     compared: int
     overlap: float
     overlap_dense_queries: float
-    ndcg_retained: float
-    ndcg_retained_dense_queries: float
     stability: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
@@ -81,12 +78,11 @@ def measure_fidelity(
     ``progress(n)`` is called with the number of records just done. Raises InvalidInputError for another
     dimension, NaN, fewer than 11 records, or records that are all the same.
     """
-    _check(space, x, against or {})
+    _check(space, x)
     mean, mean_of = space.calibration.mean, "the calibration corpus"
     if mean is None:
-        total = np.sum([block.sum(0, dtype=np.float64) for block in _blocks(x)], axis=0)
-        mean, mean_of = (total / len(x)).astype(np.float32), "the evaluated records"
-    errors = _errors(space.sae, x, mean, progress)
+        mean, mean_of = np.asarray(np.mean(x, 0, np.float64), np.float32), "the evaluated records"
+    measured = errors(space.sae, x, mean, progress)
     sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAX_COMPARED])
     compared = np.asarray(x[sample], np.float32)
     reconstructed = space.sae.decode(space.sae.encode(compared))
@@ -97,14 +93,13 @@ def measure_fidelity(
         k=space.sae.k,
         records=len(x),
         mean_of=mean_of,
-        **errors,
+        nmse_unrefined=errors(one_shot(space.sae), x, mean)["nmse"],
+        **measured,
         compared=len(compared),
         overlap=neighbour_overlap(compared, reconstructed, NEIGHBOURS),
         overlap_dense_queries=neighbour_overlap(compared, reconstructed, NEIGHBOURS, compared),
-        ndcg_retained=similarity_ndcg(compared, reconstructed, NEIGHBOURS),
-        ndcg_retained_dense_queries=similarity_ndcg(compared, reconstructed, NEIGHBOURS, compared),
         stability={
-            name: seed_stability(space.sae.directions, directions).matched
+            name: seed_stability(space.sae.directions, directions)
             for name, directions in (against or {}).items()
         },
     )
@@ -138,7 +133,7 @@ def figures(report: FidelityReport) -> list[tuple[str, str, str]]:
     """Return each figure's name, value and meaning, in reading order."""
     of_variance = f"squared error as a share of the variance about the mean of {report.mean_of}"
     never = f"never active in these {report.records:,} records"
-    documents, gains = "only the documents are reconstructed", "with the embeddings' cosines as gains"
+    documents = "only the documents are reconstructed"
     return [
         ("NMSE", f"{report.nmse:.3f}", of_variance),
         ("NMSE, not refined", f"{report.nmse_unrefined:.3f}", "with the encoder's own amplitudes"),
@@ -148,8 +143,6 @@ def figures(report: FidelityReport) -> list[tuple[str, str, str]]:
         ("dead features", f"{report.dead_share:.1%}", never),
         ("top-10 overlap", f"{report.overlap:.3f}", "neighbours that stay, among reconstructions"),
         ("… dense queries", f"{report.overlap_dense_queries:.3f}", documents),
-        ("nDCG@10 retained", f"{report.ndcg_retained:.3f}", f"of the ranking, {gains}"),
-        ("… dense queries", f"{report.ndcg_retained_dense_queries:.3f}", documents),
     ]
 
 
@@ -160,47 +153,7 @@ def one_shot(sae: SparseAutoencoder) -> SparseAutoencoder:
     return plain
 
 
-def _errors(
-    sae: SparseAutoencoder, x: FloatArray, mean: FloatArray, progress: Callable[[int], object]
-) -> dict[str, float]:
-    plain, present, variance = one_shot(sae), np.zeros(sae.n_features, np.int64), 0.0
-    squared = unrefined = 0.0
-    cosine: list[FloatArray] = []
-    for block in _blocks(x):
-        code = sae.encode(block)
-        reconstructed = sae.decode(code)
-        squared += float(np.square(block - reconstructed).sum(dtype=np.float64))
-        unrefined += float(np.square(block - plain.decode(plain.encode(block))).sum(dtype=np.float64))
-        cosine.append(cosines(block, reconstructed))
-        present += np.bincount(code.indices, minlength=sae.n_features)
-        variance += float(np.square(block - mean).sum(dtype=np.float64))
-        progress(len(block))
-    if variance <= 0:
-        raise InvalidInputError(f"a report on {len(x)} records", "all are the same", "Give other records.")
-    every = np.concatenate(cosine)
-    return {
-        "nmse": squared / variance,
-        "nmse_unrefined": unrefined / variance,
-        "cosine": float(every.mean(dtype=np.float64)),
-        "cosine_p5": float(np.quantile(every, 0.05)),
-        "active": float(present.sum() / len(x)),
-        "dead_share": float((present == 0).mean()),
-    }
-
-
-def _blocks(x: FloatArray) -> Iterator[FloatArray]:
-    for start in range(0, len(x), BLOCK):
-        block = np.asarray(x[start : start + BLOCK], np.float32)
-        is_finite = np.isfinite(block).all(1)
-        if not is_finite.all():
-            row = start + int(np.argmin(is_finite))
-            raise InvalidInputError(
-                f"a report on {len(x)} embeddings", f"NaN or infinity in row {row}", "Leave that row out."
-            )
-        yield block
-
-
-def _check(space: Space, x: FloatArray, against: Mapping[str, FloatArray]) -> None:
+def _check(space: Space, x: FloatArray) -> None:
     wanted = space.sae.dimension
     if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
         raise InvalidInputError(
@@ -208,10 +161,3 @@ def _check(space: Space, x: FloatArray, against: Mapping[str, FloatArray]) -> No
             f"space {space.name!r} takes (m, {wanted})",
             f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}.",
         )
-    for directions in against.values():
-        if directions.ndim != 2 or directions.shape[1] != wanted:
-            raise MismatchError(
-                f"compare space {space.name!r} with directions of shape {directions.shape}",
-                f"it has {wanted} dimensions",
-                "Compare autoencoders over one encoder.",
-            )

@@ -6,7 +6,7 @@ replaced only where its feature is asked for by its number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import contrast_sets
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
-from saeindex.features.labels import (
-    CONCEPT,
-    LLM,
-    MANUAL,
+from saeindex.features.labels import CONCEPT, LLM, MANUAL, SPELLING, FeatureLabel
+from saeindex.features.trust import (
     MAX_ACTIVE,
-    SPELLING,
-    FeatureLabel,
+    LabelScores,
+    contrast_sets,
     label_aurocs,
+    label_scores,
+    label_summary,
 )
-from saeindex.features.trust import label_scores, label_summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,19 +48,14 @@ def relabel(
     labeler: Labeler,
     *,
     features: Iterable[int] | None = None,
-    groups: NDArray[np.int64] | None = None,
-    seed: int = 0,
 ) -> tuple[SpaceT, Labeling]:
     """Return the space with new labels for ``features``, and the labeler's result.
 
     The default is all features but those that a concept names; a manual labeler may name those, too.
-
-    ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
+    ``x`` (m, d) are the texts' embeddings.
     """
     keeps_manual = labeler.method != MANUAL
-    task = labeling_task(
-        space, texts, x, encoder, features=features, groups=groups, seed=seed, keeps_manual=keeps_manual
-    )
+    task = labeling_task(space, texts, x, encoder, features=features, keeps_manual=keeps_manual)
     labeling = better(space, task, labeler.label(task), labeler.method)
     return with_labeling(space, task, labeling, labeler.method), labeling
 
@@ -173,16 +166,24 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
     named = with_phrases(space, phrases, method, task.encode, labeling.descriptions)
     unseen = task.unseen
     scores = label_scores(named.label_vectors, unseen.vectors, unseen.code, task.calibration, task.seed)
-    labels = tuple(
-        replace(label, trust=scores.trust[i], f1=scores.f1[i])
-        if i in phrases or (label.method == MANUAL and scores.trust[i] is not None)
-        else label
+    tested = {
+        i
         for i, label in enumerate(named.labels)
-    )
-    measured = refreshed(replace(named, labels=labels), scores.control)
+        if i in phrases or (label.method == MANUAL and scores.trust[i] is not None)
+    }
+    measured = refreshed(with_scores(named, scores, tested), scores.control)
     if labeling.report:
         measured.report["labels"][method] = dict(labeling.report)
     return measured
+
+
+def with_scores(space: SpaceT, scores: LabelScores, features: Collection[int]) -> SpaceT:
+    """Return the space with these scores of the labels of ``features``."""
+    labels = tuple(
+        replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
+        for i, label in enumerate(space.labels)
+    )
+    return replace(space, labels=labels)
 
 
 def named_by_concepts(space: SpaceT, task: LabelingTask, concepts: Mapping[int, DefinedConcept]) -> SpaceT:
@@ -191,13 +192,11 @@ def named_by_concepts(space: SpaceT, task: LabelingTask, concepts: Mapping[int, 
     A concept whose broader one has no feature stands at the top.
     """
     feature_of = {concept.name: feature for feature, concept in concepts.items()}
-    named = with_labeling(space, task, Labeling({i: one.name for i, one in concepts.items()}), CONCEPT)
+    names = {i: one.name for i, one in concepts.items()}
+    labeling = Labeling(names, descriptions={i: one.description for i, one in concepts.items()})
+    named = with_labeling(space, task, labeling, CONCEPT)
     labels = tuple(
-        replace(
-            label,
-            description=concepts[i].description,
-            broader=feature_of.get(concepts[i].broader or ""),
-        )
+        replace(label, broader=feature_of.get(concepts[i].broader or ""))
         if i in concepts and label.method == CONCEPT
         else label
         for i, label in enumerate(named.labels)

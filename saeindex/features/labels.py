@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.features.contrast_sets import auroc, contrast_sets
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.calibration import Calibration
-    from saeindex.features.contrast_sets import Contrast
-    from saeindex.types import FloatArray, IntArray, SparseCode
+    from saeindex.types import FloatArray, IntArray
 
 TRUST_FLOOR = 0.8
 # The evidence of a concept in sentences that use its name, from which on the name says what is found: two
@@ -24,7 +21,6 @@ TRUST_FLOOR = 0.8
 SURE = 0.33
 # Characters of a phrase.
 MAX_CHARS = 200
-MAX_ACTIVE = 300
 MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
 # That of a term of a collection: its name is what the collection says.
 OF_COLLECTION = "term"
@@ -137,28 +133,3 @@ def telling_order(
     loudness = values / np.where(is_typical, np.maximum(calibration.median[features], 1e-6), 1.0)
     loudness[is_typical] *= [GIVEN_WORTH if one.is_given else 1.0 for one in compress(own, is_typical)]
     return np.lexsort((-loudness, ~is_typical, is_weak))
-
-
-def trust_scores(
-    label_vectors: FloatArray, vectors: FloatArray, code: SparseCode, calibration: Calibration, seed: int = 0
-) -> list[float | None]:
-    """Return each label's AUROC: does cos(label, text) separate active from inactive texts?
-
-    ``vectors`` (m, d) and ``code`` are of texts that the labels were not made from; :func:`contrast_sets`
-    selects the texts that are compared. None where the feature has too few.
-    """
-    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
-
-
-def label_aurocs(
-    label_vectors: FloatArray, vectors: FloatArray, contrasts: Iterable[Contrast | None]
-) -> list[float | None]:
-    """Return the AUROC of each label (n, d) over its feature's contrast set, None where there is no set."""
-    trust: list[float | None] = []
-    for label, contrast in zip(label_vectors, contrasts, strict=True):
-        if contrast is None:
-            trust.append(None)
-            continue
-        scores = vectors[contrast.texts] @ label
-        trust.append(float(auroc(scores[:, None], contrast.is_active)[0]))
-    return trust

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets, predicts_alone
 from saeindex.features.labels import stems
+from saeindex.features.trust import Contrast, auroc, contrast_sets, predicts_alone
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.features.labelling import refreshed
+from saeindex.features.labelling import refreshed, with_scores
 from saeindex.features.labels import MANUAL, FeatureLabel
 from saeindex.features.trust import label_scores
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.space import Space, SpaceT
     from saeindex.types import FloatArray, SparseCode
 
@@ -33,21 +31,17 @@ CHANCE = 0.5  # AUROC of an uninformative label
 class MappedFeature:
     """An old feature and the new feature that corresponds to it.
 
-    ``confidence`` in 0…1 is the similarity used for matching; ``margin`` is its difference to the best other
-    new feature for ``old`` (negative if the assignment gave a better feature to another). ``correlation`` is
-    None without embeddings.
+    ``confidence`` in 0…1 is the similarity used for matching: ``cosine``, or its mean with ``correlation``,
+    which is None without embeddings.
     """
 
     old: int
     new: int
     old_label: str
     new_label: str
-    old_is_weak: bool
-    new_is_weak: bool
     confidence: float
     cosine: float
     correlation: float | None
-    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +103,42 @@ def map_spaces(
     active at all. Pairs below ``threshold`` are not matched. Raises MismatchError for spaces over different
     encoders.
     """
-    _check_encoders(old, new)
+    from scipy.optimize import linear_sum_assignment
+
+    if differing := old.encoder.differences(new.encoder):
+        raise MismatchError(
+            f"map {old.name!r} to {new.name!r}",
+            "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
+            "Fit the new space on the encoder of the old space.",
+        )
     if not 0 < threshold <= 1:
         raise InvalidInputError(
             f"a threshold of {threshold}", "not in 0 to 1", "Give a similarity, such as 0.7."
         )
-    cosine = old.sae.directions @ new.sae.directions.T
+    similarity = cosine = old.sae.directions @ new.sae.directions.T
     correlation = None
     if vectors is not None and len(vectors):
         correlation = activation_correlation(old.sae.encode(vectors), new.sae.encode(vectors))
-    similarity = cosine if correlation is None else _combined(cosine, correlation)
+        was_active = np.outer((correlation != 0).any(1), (correlation != 0).any(0))
+        similarity = np.where(was_active, (cosine + correlation) / 2, cosine)
     # Pairs below the threshold count as 0: the assignment must not give up a good pair for them.
-    rows, columns = _assigned(np.where(similarity >= threshold, similarity, 0))
+    rows, columns = linear_sum_assignment(np.where(similarity >= threshold, similarity, 0), maximize=True)
     is_match = similarity[rows, columns] >= threshold
     rows, columns = rows[is_match], columns[is_match]
-    return SpaceMapping(
-        _matches(old, new, (rows, columns), similarity, cosine, correlation),
-        _unmatched(old, similarity, set(rows.tolist())),
-        _unmatched(new, similarity.T, set(columns.tolist())),
-        threshold,
+    matches = tuple(
+        MappedFeature(
+            i,
+            j,
+            old.labels[i].text,
+            new.labels[j].text,
+            min(1.0, float(similarity[i, j])),
+            float(cosine[i, j]),
+            None if correlation is None else float(correlation[i, j]),
+        )
+        for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
     )
+    lost = _unmatched(old, similarity, set(rows.tolist()))
+    return SpaceMapping(matches, lost, _unmatched(new, similarity.T, set(columns.tolist())), threshold)
 
 
 def carry_labels(old: Space, new: SpaceT, mapping: SpaceMapping) -> SpaceT:
@@ -161,7 +171,8 @@ def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = No
     ours = tuple(match for match in mapping.matches if match.old in manual)
     carried = carry_labels(old, new, replace(mapping, matches=ours))
     if vectors is not None and len(vectors):
-        carried = _measured(carried, {match.new for match in ours}, vectors)
+        scores = label_scores(carried.label_vectors, vectors, carried.encode(vectors), carried.calibration)
+        carried = refreshed(with_scores(carried, scores, {match.new for match in ours}))
     lost = [
         {"id": f.id, "label": f.label, "nearest": f.nearest, "similarity": round(f.similarity, 4)}
         for f in mapping.lost
@@ -185,102 +196,26 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
     return replace(old, method=method, trust=trust, **of_feature)
 
 
-def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:
-    """Return the space with the trust of these labels measured on its own features."""
-    code = space.encode(vectors)
-    scores = label_scores(space.label_vectors, vectors, code, space.calibration)
-    labels = tuple(
-        replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
-        for i, label in enumerate(space.labels)
-    )
-    return refreshed(replace(space, labels=labels))
-
-
 def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
     """Return the Pearson correlation (n_old, n_new) of activations over texts; 0 for inactive features."""
     a, b = old.to_csr().astype(np.float64), new.to_csr().astype(np.float64)
-    count = max(1, a.shape[0])
-    mean_a, mean_b = (np.asarray(x.mean(0)).ravel() for x in (a, b))
-    deviation_a, deviation_b = (
-        np.sqrt(np.maximum(np.asarray(x.multiply(x).mean(0)).ravel() - mean**2, 0))
-        for x, mean in ((a, mean_a), (b, mean_b))
-    )
-    covariance = (a.T @ b).toarray() / count - np.outer(mean_a, mean_b)
-    scale = np.outer(deviation_a, deviation_b)
+    means = [np.asarray(one.mean(0)).ravel() for one in (a, b)]
+    squares = [np.asarray(one.multiply(one).mean(0)).ravel() for one in (a, b)]
+    scale = np.sqrt(np.outer(*(s - m**2 for s, m in zip(squares, means, strict=True))).clip(0))
+    covariance = (a.T @ b).toarray() / max(1, a.shape[0]) - np.outer(*means)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
-    clipped: FloatArray = np.clip(correlation, -1, 1).astype(np.float32)
-    return clipped
-
-
-def _combined(cosine: FloatArray, correlation: FloatArray) -> FloatArray:
-    """Return the mean of both where both features were active in some text, else the cosine."""
-    was_active = np.outer((correlation != 0).any(1), (correlation != 0).any(0))
-    combined: FloatArray = np.where(was_active, (cosine + correlation) / 2, cosine)
-    return combined
-
-
-def _assigned(similarity: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(similarity, maximize=True)
-    return rows, columns
-
-
-def _matches(
-    old: Space,
-    new: Space,
-    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
-    similarity: FloatArray,
-    cosine: FloatArray,
-    correlation: FloatArray | None,
-) -> tuple[MappedFeature, ...]:
-    found = []
-    for i, j in zip(*(ids.tolist() for ids in pairs), strict=True):
-        confidence = float(similarity[i, j])
-        others = np.delete(similarity[i], j)
-        found.append(
-            MappedFeature(
-                old=i,
-                new=j,
-                old_label=old.labels[i].text,
-                new_label=new.labels[j].text,
-                old_is_weak=old.labels[i].is_weak,
-                new_is_weak=new.labels[j].is_weak,
-                confidence=min(1.0, confidence),
-                cosine=float(cosine[i, j]),
-                correlation=None if correlation is None else float(correlation[i, j]),
-                margin=confidence - float(others.max(initial=-1.0)),
-            )
-        )
-    return tuple(found)
+    return np.asarray(np.clip(correlation, -1, 1), np.float32)
 
 
 def _unmatched(space: Space, similarity: FloatArray, matched: set[int]) -> tuple[UnmatchedFeature, ...]:
     """Return a space's features that have no match, densest first."""
-    lost = []
-    for feature in sorted(set(range(len(similarity))) - matched):
-        label = space.labels[feature]
-        nearest = int(similarity[feature].argmax())
-        lost.append(
-            UnmatchedFeature(
-                id=feature,
-                label=label.text,
-                method=label.method,
-                trust=label.trust,
-                is_weak=label.is_weak,
-                density=float(space.calibration.density[feature]),
-                nearest=nearest,
-                similarity=float(similarity[feature, nearest]),
-            )
+    nearest, density = similarity.argmax(1).tolist(), space.calibration.density
+    lost = [
+        UnmatchedFeature(
+            feature, label.text, label.method, label.trust, label.is_weak, float(density[feature]),
+            nearest[feature], float(similarity[feature, nearest[feature]]),
         )
-    return tuple(sorted(lost, key=lambda feature: (-feature.density, feature.id)))
-
-
-def _check_encoders(old: Space, new: Space) -> None:
-    differing = old.encoder.differences(new.encoder)
-    if differing:
-        raise MismatchError(
-            f"map {old.name!r} to {new.name!r}",
-            "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
-            "Fit the new space on the encoder of the old space.",
-        )
+        for feature, label in enumerate(space.labels[: len(similarity)])
+        if feature not in matched
+    ]  # fmt: skip
+    return tuple(sorted(lost, key=lambda feature: -feature.density))

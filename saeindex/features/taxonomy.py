@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -124,21 +125,16 @@ def _checked(concepts: Iterable[DefinedConcept], where: str) -> tuple[DefinedCon
 
 def _check_hierarchy(broader: Mapping[str, str | None], where: str) -> None:
     """Raise InvalidInputError where a broader concept is unknown, or is its own narrower one."""
-    sound: set[str] = set()
-    for name in broader:
-        path = {name: None}  # in order
-        at = name
-        while at not in sound and (parent := broader[at]) is not None:
-            if parent not in broader:
-                found = f"{at!r} is below {parent!r}, which is not among them"
-                raise InvalidInputError(f"the concepts of {where}", found, "Add it, or leave it out.")
-            if parent in path:
-                circle = [*path][[*path].index(parent) :]
-                found = f"a circle: {' below '.join(map(repr, [*circle, parent]))}"[:400]
-                raise InvalidInputError(f"the concepts of {where}", found, "Cut it.")
-            path[parent] = None
-            at = parent
-        sound |= path.keys()
+    above = {name: [parent] for name, parent in broader.items() if parent is not None}
+    for name, (parent,) in above.items():
+        if parent not in broader:
+            found = f"{name!r} is below {parent!r}, which is not among them"
+            raise InvalidInputError(f"the concepts of {where}", found, "Add it, or leave it out.")
+    try:
+        TopologicalSorter(above).prepare()
+    except CycleError as error:
+        circle = f"a circle: {' below '.join(map(repr, reversed(error.args[1])))}"[:400]
+        raise InvalidInputError(f"the concepts of {where}", circle, "Cut it.") from None
 
 
 def _is_blank(text: str) -> bool:

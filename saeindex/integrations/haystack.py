@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.encoders import open_encoder
-from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, installed, kind_of
+from saeindex.errors import InvalidInputError, InvalidRecordError, installed, kind_of
 from saeindex.index import FeatureIndex
-from saeindex.integrations import native_filters as native
+from saeindex.integrations import shared
 from saeindex.language.fields import RECORD_ID, path_of
 from saeindex.schema import to_json
 from saeindex.search.hits import Hit
@@ -36,21 +35,9 @@ if TYPE_CHECKING:
     from saeindex.collection.stored import StoredRecord
     from saeindex.protocols import TextEncoder
 
-P = ParamSpec("P")
-R = TypeVar("R")
 # The open indexes: a directory is opened once in a process, and each component reads its own store from YAML.
 _OPEN: WeakValueDictionary[tuple[str, str | None], FeatureIndex] = WeakValueDictionary()
 _OPENING = Lock()
-
-
-def _awaited(method: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Return an async method that runs ``method`` on a thread."""
-
-    @wraps(method)
-    async def call(*given: P.args, **options: P.kwargs) -> R:
-        return await asyncio.to_thread(method, *given, **options)
-
-    return call
 
 
 class SaeIndexDocumentStore:
@@ -85,11 +72,8 @@ class SaeIndexDocumentStore:
         with _OPENING:
             index = self._index = _OPEN.get(place)  # kept open while a store has it
             if index is None or index.is_closed:
-                index = self._index = _OPEN[place] = FeatureIndex(self.path, url=self.url, space=self.space)
-                try:
-                    index.count()
-                except NotFoundError:
-                    index.upsert([])
+                opened = FeatureIndex(self.path, url=self.url, space=self.space)
+                index = self._index = _OPEN[place] = shared.made(opened)
         return index
 
     def count_documents(self) -> int:
@@ -125,11 +109,11 @@ class SaeIndexDocumentStore:
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete documents; absent ids are no error."""
-        self.index.delete(query_filter=native.having_ids(document_ids))
+        self.index.delete(query_filter=shared.having_ids(document_ids))
 
     def delete_all_documents(self) -> None:
         """Delete all documents."""
-        self.index.delete(query_filter=native.EVERYTHING)
+        self.index.delete(query_filter=shared.EVERYTHING)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that match; return how many. InvalidInputError for an empty filter."""
@@ -185,22 +169,22 @@ class SaeIndexDocumentStore:
         found = sorted((one for one in values if term in str(one).casefold()), key=str)
         return found[from_ : from_ + size], len(found)
 
-    count_documents_async = _awaited(count_documents)
-    filter_documents_async = _awaited(filter_documents)
-    write_documents_async = _awaited(write_documents)
-    delete_documents_async = _awaited(delete_documents)
-    delete_all_documents_async = _awaited(delete_all_documents)
-    delete_by_filter_async = _awaited(delete_by_filter)
-    update_by_filter_async = _awaited(update_by_filter)
-    count_documents_by_filter_async = _awaited(count_documents_by_filter)
-    count_unique_metadata_by_filter_async = _awaited(count_unique_metadata_by_filter)
-    get_metadata_fields_info_async = _awaited(get_metadata_fields_info)
-    get_metadata_field_min_max_async = _awaited(get_metadata_field_min_max)
-    get_metadata_field_unique_values_async = _awaited(get_metadata_field_unique_values)
+    count_documents_async = shared.on_thread(count_documents)
+    filter_documents_async = shared.on_thread(filter_documents)
+    write_documents_async = shared.on_thread(write_documents)
+    delete_documents_async = shared.on_thread(delete_documents)
+    delete_all_documents_async = shared.on_thread(delete_all_documents)
+    delete_by_filter_async = shared.on_thread(delete_by_filter)
+    update_by_filter_async = shared.on_thread(update_by_filter)
+    count_documents_by_filter_async = shared.on_thread(count_documents_by_filter)
+    count_unique_metadata_by_filter_async = shared.on_thread(count_unique_metadata_by_filter)
+    get_metadata_fields_info_async = shared.on_thread(get_metadata_fields_info)
+    get_metadata_field_min_max_async = shared.on_thread(get_metadata_field_min_max)
+    get_metadata_field_unique_values_async = shared.on_thread(get_metadata_field_unique_values)
 
     def search(self, query: Query, filters: dict[str, Any] | None = None) -> list[Document]:
         """Return the best documents for a query of an index, of those that match."""
-        both = native.all_of(query.query_filter, self._filter(filters))
+        both = shared.all_of(query.query_filter, self._filter(filters))
         hits = self.index.search(replace(query, query_filter=both))
         return [_document(hit, query.explain) for hit in hits]
 
@@ -208,13 +192,10 @@ class SaeIndexDocumentStore:
         return _filter_of(self.index, filters) if filters else None
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[StoredRecord]:
-        return native.every(self.index, self._filter(filters))
+        return shared.every(self.index, self._filter(filters))
 
     def _write(self, records: Mapping[str, Record]) -> None:
-        report = self.index.upsert(records.values(), allow_rejects=True)
-        if report.rejected:
-            found = "; ".join(report.reasons)
-            raise InvalidRecordError(f"{report.rejected} of {report.read} documents", found, "Correct them.")
+        shared.indexed(self.index, records.values(), "documents")
 
 
 @component
@@ -235,7 +216,7 @@ class SaeIndexRetriever:
         With ``explain=True`` the meta of a document has ``saeindex``: its evidence, concepts, explanation,
         and the effect of steering. InvalidInputError for an option that a search does not have.
         """
-        native.check_options(options, "top_k")
+        shared.check_options(options, "top_k")
         self.document_store, self.filters, self.top_k = document_store, filters, top_k
         self.filter_policy = FilterPolicy.from_str(str(filter_policy))
         self.query = Query(limit=top_k, **options)
@@ -279,18 +260,7 @@ class SaeIndexRetriever:
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
         return {"documents": self.document_store.search(replace(self.query, text=query, **given), merged)}
 
-    @component.output_types(documents=list[Document])
-    async def run_async(
-        self,
-        query: str,
-        filters: dict[str, Any] | None = None,
-        top_k: int | None = None,
-        where: str | None = None,
-        steer: str | None = None,
-        property: str | None = None,
-    ) -> dict[str, Any]:
-        """Search on a thread, as :meth:`run` does."""
-        return await asyncio.to_thread(self.run, query, filters, top_k, where, steer, property)
+    run_async = component.output_types(documents=list[Document])(shared.on_thread(run))
 
 
 class _Embedder:
@@ -319,10 +289,7 @@ class SaeIndexTextEmbedder(_Embedder):
         """Return the ``embedding`` of a text."""
         return {"embedding": self.encoder.encode_query([text])[0].tolist()}
 
-    @component.output_types(embedding=list[float])
-    async def run_async(self, text: str) -> dict[str, Any]:
-        """Encode on a thread, as :meth:`run` does."""
-        return await asyncio.to_thread(self.run, text)
+    run_async = component.output_types(embedding=list[float])(shared.on_thread(run))
 
 
 @component
@@ -336,26 +303,19 @@ class SaeIndexDocumentEmbedder(_Embedder):
         pairs = zip(documents, vectors.tolist(), strict=True)
         return {"documents": [replace(one, embedding=vector) for one, vector in pairs]}
 
-    @component.output_types(documents=list[Document])
-    async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Encode on a thread, as :meth:`run` does."""
-        return await asyncio.to_thread(self.run, documents)
+    run_async = component.output_types(documents=list[Document])(shared.on_thread(run))
 
 
 def _record(document: Document) -> Record:
     if document.blob is not None or not (document.content or "").strip():
         found = "no text" if document.blob is None else "a blob, which an index cannot keep"
         raise InvalidRecordError(f"document {document.id!r}", found, "Write documents of text alone.")
-    return Record(document.id, str(document.content), native.without_why(document.meta))
+    return Record(document.id, str(document.content), shared.without_why(document.meta))
 
 
 def _document(found: Hit | StoredRecord, explain: bool = False) -> Document:
-    meta = dict(found.metadata)
-    if not isinstance(found, Hit):
-        return Document(id=found.id, content=found.text, meta=meta)
-    if explain:
-        meta[native.WHY] = native.why_of(found)
-    return Document(id=found.id, content=found.text, meta=meta, score=found.score)
+    score = found.score if isinstance(found, Hit) else None
+    return Document(id=found.id, content=found.text, meta=shared.metadata_of(found, explain), score=score)
 
 
 def _values(metadata: list[Mapping[str, Any]], name: str) -> list[Any]:
@@ -387,7 +347,7 @@ def _filter_of(index: FeatureIndex, filters: dict[str, Any]) -> Filter:
         case "AND":
             return Filter(must=parts)
         case "OR":
-            return Filter(should=parts) if parts else native.NOTHING
+            return Filter(should=parts) if parts else shared.NOTHING
         case "NOT":
             return Filter(must_not=[Filter(must=parts)])
     raise FilterError(f"Unknown logical operator {filters['operator']!r}.")
@@ -397,18 +357,18 @@ def _comparison(index: FeatureIndex, name: str, operator: str, value: Any) -> Fi
     """Return a comparison as a native filter; a field that is absent is None."""
     from qdrant_client.models import Filter
 
-    field = RECORD_ID if name == "id" else native.field_of(name.removeprefix("meta."))
+    field = RECORD_ID if name == "id" else shared.field_of(name.removeprefix("meta."))
     if operator in ("in", "not in"):
         if not isinstance(value, list):
             raise FilterError(f"The value of {operator!r} is a list, not {kind_of(value)}.")
-        held: list[Any] = [native.one_of(index, field, [one for one in value if one is not None])]
-        held += [native.missing(index, field)] if None in value else []
+        held: list[Any] = [shared.one_of(index, field, [one for one in value if one is not None])]
+        held += [shared.missing(index, field)] if None in value else []
         return Filter(should=held) if operator == "in" else Filter(must_not=held)
-    if operator not in ("==", "!=") and operator not in native.ORDERED:
+    if operator not in ("==", "!=") and operator not in shared.ORDERED:
         raise FilterError(f"Unknown comparison operator {operator!r}.")
     if value is not None:
-        return native.compared(index, field, "=" if operator == "==" else operator, value)
-    if operator in native.ORDERED:
-        return native.NOTHING
-    absent = native.missing(index, field)
+        return shared.compared(index, field, "=" if operator == "==" else operator, value)
+    if operator in shared.ORDERED:
+        return shared.NOTHING
+    absent = shared.missing(index, field)
     return absent if operator == "==" else Filter(must_not=[absent])

@@ -14,13 +14,12 @@ import numpy as np
 
 from saeindex.config import MAX_LIMIT, SentenceStorage
 from saeindex.encoders import open_encoder
-from saeindex.errors import EncoderError, InvalidInputError, InvalidRecordError, NotFoundError, installed
+from saeindex.errors import EncoderError, InvalidInputError, NotFoundError, installed
 from saeindex.features import FeatureSpace
 from saeindex.index import FeatureIndex
 from saeindex.indexing.sources.values import MAX_TEXT_CHARACTERS
-from saeindex.integrations import native_filters as native
-from saeindex.integrations.by_vector import ByVector
-from saeindex.integrations.sparse_codes import SparseCodes
+from saeindex.integrations import shared
+from saeindex.integrations.shared import ByVector, SparseCodes
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import stored_of
 from saeindex.operations.search import searcher_of
@@ -79,22 +78,15 @@ class SaeIndexVectorStore(VectorStore):
         :meth:`fit_space`. MismatchError if the index is of another encoder or space.
         """
         self._embedding = embedding
-        encoder = None if embedding is None else _encoder_of(embedding)
-        if isinstance(index, FeatureIndex):
-            self.index = index
-            if encoder is not None:
-                index.space.check_encoder(encoder)
-                index.encoder = encoder
-        else:
-            self.index = _opened(index, space, client, url, encoder)
-        if not self._is_there():
-            self.index.upsert([])
-
-    def _is_there(self) -> bool:
-        try:
-            return self.index.count() >= 0
-        except NotFoundError:
-            return False
+        encoder: TextEncoder | None = None if embedding is None else EmbeddingsEncoder(embedding)
+        if isinstance(embedding, SaeIndexEmbeddings):
+            encoder = embedding.encoder
+        if not isinstance(index, FeatureIndex):
+            index = _opened(index, space, client, url, encoder)
+        elif encoder is not None:
+            index.space.check_encoder(encoder)
+            index.encoder = encoder
+        self.index = shared.made(index)
 
     @classmethod
     def from_texts(
@@ -136,20 +128,17 @@ class SaeIndexVectorStore(VectorStore):
         if not len(texts) == len(own) == len(given):
             found = f"{len(own)} ids and {len(given)} metadatas"
             raise InvalidInputError(f"add {len(texts)} texts", found, "Give one of each for a text.")
-        records = {one.id: one for one in map(Record, own, texts, map(native.without_why, given))}
+        records = {one.id: one for one in map(Record, own, texts, map(shared.without_why, given))}
         blank = [one.id for one in records.values() if not one.text.strip()]
         self.delete(blank)
         sound = [one for one in records.values() if one.text.strip()]
-        report = self.index.upsert(sound, split=None, allow_rejects=True, **options)
-        if report.rejected:
-            found = "; ".join(report.reasons)
-            raise InvalidRecordError(f"{report.rejected} of {report.read} texts", found, "Correct them.")
+        shared.indexed(self.index, sound, "texts", split=None, **options)
         return own
 
     def delete(self, ids: list[str] | None = None, **_: Any) -> bool:
         """Delete by ids, which need not be there; without ``ids``, all."""
         if ids is None:
-            self.index.delete(query_filter=native.EVERYTHING)
+            self.index.delete(query_filter=shared.EVERYTHING)
         for start in range(0, len(ids or ()), MAX_LIMIT):
             self.index.delete((ids or ())[start : start + MAX_LIMIT])
         return True
@@ -251,7 +240,7 @@ class SaeIndexVectorStore(VectorStore):
         :meth:`FeatureSpace.fit`: ``n_features``, ``k``, ``concepts``, … InvalidInputError for fewer texts
         than features. A new collection on a server is opened again with ``space``: that of the new index.
         """
-        encoder, records = self.index.encoder, [*native.every(self.index, include=("vectors",))]
+        encoder, records = self.index.encoder, [*shared.every(self.index, include=("vectors",))]
         if not records:
             raise InvalidInputError("fit_space", "the index is empty", "Add texts first.")
         texts, vectors = [one.text for one in records], np.stack([np.asarray(one.dense) for one in records])
@@ -264,15 +253,11 @@ class SaeIndexVectorStore(VectorStore):
         self, text: str, limit: int, given: Filter | Mapping[str, Any] | None, options: dict[str, Any]
     ) -> Query:
         """Return what LangChain asks as a query."""
-        native.check_options(options, "k")
+        shared.check_options(options, "k")
         if given is not None:
-            options["query_filter"] = native.all_of(options.get("query_filter"), self._filter(given))
+            own = shared.of_mapping(self.index, given) if isinstance(given, Mapping) else given
+            options["query_filter"] = shared.all_of(options.get("query_filter"), own)
         return Query(text, limit=limit, **options)
-
-    def _filter(self, given: Filter | Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
-        if not isinstance(given, Mapping):
-            return given
-        return native.of_mapping(self.index, given)
 
     def _nearest(
         self,
@@ -384,8 +369,7 @@ class EmbeddingsEncoder:
         if not (np.isfinite(lengths).all() and lengths.all()):
             found = "a vector that is zero or not finite"
             raise EncoderError(f"embeddings of {len(given)} texts", found, "Check the model.")
-        units: FloatArray = (vectors / lengths).astype(np.float32)
-        return units
+        return np.asarray(vectors / lengths, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,10 +384,6 @@ class _Candidates(Operation["tuple[Hits, FloatArray, list[Any]]"]):
         hits = searcher.search(self.query, prepared)
         found = stored_of(state).get([hit.id for hit in hits], ["vectors"])
         return hits, prepared.vector, [one.dense for one in found]
-
-
-def _encoder_of(embedding: Embeddings) -> TextEncoder:
-    return embedding.encoder if isinstance(embedding, SaeIndexEmbeddings) else EmbeddingsEncoder(embedding)
 
 
 def _opened(
@@ -433,9 +413,7 @@ def _relevance(score: float) -> float:
 
 
 def _document(found: Hit | Record | StoredRecord, explain: bool = False) -> Document:
-    metadata = dict(found.metadata)
-    if explain and isinstance(found, Hit):
-        metadata[native.WHY] = {"score": found.score, **native.why_of(found)}
+    metadata = shared.metadata_of(found, explain, "score")
     return Document(id=found.id, page_content=found.text, metadata=metadata)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeindex.encoders import open_encoder
-from saeindex.errors import InvalidInputError, InvalidRecordError, MismatchError, installed
+from saeindex.errors import InvalidInputError, MismatchError, installed
 from saeindex.indexing.points import of_documents
-from saeindex.integrations import native_filters as native
-from saeindex.integrations.by_vector import ByVector
-from saeindex.integrations.sparse_codes import SparseCodes
+from saeindex.integrations import shared
+from saeindex.integrations.shared import ByVector, SparseCodes
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
 from saeindex.types import Record
@@ -87,7 +85,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
     def __init__(self, index: FeatureIndex, **options: Any) -> None:
         """InvalidInputError for an option that a search does not have."""
         super().__init__(stores_text=True)
-        native.check_options(options, "similarity_top_k")
+        shared.check_options(options, "similarity_top_k")
         Query(**options)
         self._index, self._options = index, options
 
@@ -112,12 +110,9 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             self._check(node.embedding)
         records = {node.node_id: _record(node) for node in nodes}
         texts = [one for one in records.values() if one.text.strip()]
-        report = self._index.upsert(texts, split=None, allow_rejects=True, **add_kwargs)
         if blank := records.keys() - {one.id for one in texts}:
-            self._index.delete(query_filter=native.having_ids(blank))
-        if report.rejected:
-            found = "; ".join(report.reasons)
-            raise InvalidRecordError(f"{report.rejected} of {report.read} nodes", found, "Correct them.")
+            self._index.delete(query_filter=shared.having_ids(blank))
+        shared.indexed(self._index, texts, "nodes", split=None, **add_kwargs)
         return [node.node_id for node in nodes]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
@@ -155,42 +150,18 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """Return all nodes, or those that have one of the ids and match."""
-        return [_node(one) for one in native.every(self._index, self._filter(node_ids, filters))]
+        return [_node(one) for one in shared.every(self._index, self._filter(node_ids, filters))]
 
     def clear(self) -> None:
         """Delete all nodes."""
-        self._index.delete(query_filter=native.EVERYTHING)
+        self._index.delete(query_filter=shared.EVERYTHING)
 
-    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Index nodes on a thread, as :meth:`add` does."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
-
-    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Search on a thread, as :meth:`query` does."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
-
-    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete on a thread, as :meth:`delete` does."""
-        await asyncio.to_thread(self.delete, ref_doc_id)
-
-    async def adelete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **delete_kwargs: Any,
-    ) -> None:
-        """Delete on a thread, as :meth:`delete_nodes` does."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters)
-
-    async def aget_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
-        """Read on a thread, as :meth:`get_nodes` does."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
-
-    async def aclear(self) -> None:
-        """Delete on a thread, as :meth:`clear` does."""
-        await asyncio.to_thread(self.clear)
+    async_add = shared.on_thread(add)
+    aquery = shared.on_thread(query)
+    adelete = shared.on_thread(delete)
+    adelete_nodes = shared.on_thread(delete_nodes)
+    aget_nodes = shared.on_thread(get_nodes)
+    aclear = shared.on_thread(clear)
 
     def _check(self, embedding: Sequence[float] | None) -> None:
         own = self._index.space.sae.dimension
@@ -207,7 +178,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             asked = f"alpha={query.alpha}" if query.mode in USING else f"the mode {query.mode.value!r}"
             do = f"Use {', '.join(one.value for one in USING)}, without alpha; or using=Fused('weighted')."
             raise InvalidInputError(asked, "the index cannot rank so", do)
-        native.check_options(options, "similarity_top_k")
+        shared.check_options(options, "similarity_top_k")
         limit, threshold = query.similarity_top_k, options.pop("mmr_threshold", query.mmr_threshold)
         given: dict[str, Any] = {} if USING[query.mode] == "dense" else {"using": USING[query.mode]}
         if query.mode is VectorStoreQueryMode.HYBRID:
@@ -216,13 +187,13 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             given["diversity"] = 1 - (MMR_THRESHOLD if threshold is None else threshold)
         of_documents_only = of_documents(query.doc_ids) if query.doc_ids else None
         own = self._filter(query.node_ids or None, query.filters)
-        options["query_filter"] = native.all_of(options.get("query_filter"), own, of_documents_only)
+        options["query_filter"] = shared.all_of(options.get("query_filter"), own, of_documents_only)
         return Query(query.query_str or "", **{"limit": limit, **given, **options})
 
     def _filter(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> Filter | None:
-        of_ids = None if node_ids is None else native.having_ids(node_ids)
+        of_ids = None if node_ids is None else shared.having_ids(node_ids)
         matching = None if filters is None or not filters.filters else _filter_of(self._index, filters)
-        return native.all_of(of_ids, matching)
+        return shared.all_of(of_ids, matching)
 
 
 class SaeIndexRetriever(BaseRetriever):
@@ -238,15 +209,14 @@ class SaeIndexRetriever(BaseRetriever):
     ) -> None:
         """``similarity_top_k`` is the number of nodes."""
         super().__init__()
-        native.check_options(options, "similarity_top_k")
+        shared.check_options(options, "similarity_top_k")
         self._index, self._query = index, Query(limit=similarity_top_k, **options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self._index.search(self._query, text=query_bundle.query_str)
         return [NodeWithScore(node=_node(hit, self._query.explain), score=hit.score) for hit in hits]
 
-    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(self._retrieve, query_bundle)
+    _aretrieve = shared.on_thread(_retrieve)
 
 
 class SaeIndexEmbedding(BaseEmbedding):
@@ -274,14 +244,9 @@ class SaeIndexEmbedding(BaseEmbedding):
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return _numbers(self._encoder.encode_document(texts))
 
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return await asyncio.to_thread(self._get_query_embedding, query)
-
-    async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
+    _aget_query_embedding = shared.on_thread(_get_query_embedding)
+    _aget_text_embedding = shared.on_thread(_get_text_embedding)
+    _aget_text_embeddings = shared.on_thread(_get_text_embeddings)
 
 
 class SaeSparseCodes(SparseCodes):
@@ -302,7 +267,7 @@ class SaeSparseCodes(SparseCodes):
 
 def _record(node: BaseNode) -> Record:
     """Return a node as a record: LlamaIndex keeps all of it but its text in its metadata."""
-    node = node.model_copy(update={"metadata": native.without_why(node.metadata)})
+    node = node.model_copy(update={"metadata": shared.without_why(node.metadata)})
     metadata = node_to_metadata_dict(node, remove_text=True)
     text = node.get_content(metadata_mode=MetadataMode.NONE)
     return Record(node.node_id, text, metadata, document=node.ref_doc_id)
@@ -318,9 +283,9 @@ def _node(found: Hit | Record | StoredRecord, explain: bool = False) -> BaseNode
         if found.document is not None:
             node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=found.document)
     if explain and isinstance(found, Hit):
-        node.metadata[native.WHY] = native.why_of(found)
-        node.excluded_llm_metadata_keys.append(native.WHY)
-        node.excluded_embed_metadata_keys.append(native.WHY)
+        node.metadata[shared.WHY] = shared.metadata_of(found, explain)[shared.WHY]
+        node.excluded_llm_metadata_keys.append(shared.WHY)
+        node.excluded_embed_metadata_keys.append(shared.WHY)
     return node
 
 
@@ -344,22 +309,22 @@ def _condition(index: FeatureIndex, one: MetadataFilter) -> Filter:
     """Return a metadata filter as a native filter; InvalidInputError for what an index cannot compare."""
     from qdrant_client.models import Filter
 
-    field, value, operator = native.field_of(one.key), one.value, one.operator
+    field, value, operator = shared.field_of(one.key), one.value, one.operator
     asked = f"a filter {one.key} {operator.value} {value!r:.80}"
     if operator is FilterOperator.IS_EMPTY:
-        return native.missing(index, field)
+        return shared.missing(index, field)
     if operator in COMPARED and value is not None and not isinstance(value, list):
-        return native.compared(index, field, COMPARED[operator], value)
+        return shared.compared(index, field, COMPARED[operator], value)
     if operator is FilterOperator.TEXT_MATCH and isinstance(value, str):
-        return native.having_text(field, value)
+        return shared.having_text(field, value)
     if isinstance(value, list):
         match operator:
             case FilterOperator.IN | FilterOperator.ANY:
-                return native.one_of(index, field, value)
+                return shared.one_of(index, field, value)
             case FilterOperator.NIN:
-                return Filter(must_not=[native.one_of(index, field, value)])
+                return Filter(must_not=[shared.one_of(index, field, value)])
             case FilterOperator.ALL:
-                return Filter(must=[native.compared(index, field, "=", each) for each in value])
+                return Filter(must=[shared.compared(index, field, "=", each) for each in value])
     do = "Use a list with in, nin, any and all, one value with other operators, or where=…."
     raise InvalidInputError(asked, "the index cannot compare so", do)
 

@@ -6,7 +6,7 @@ The tools ask a :class:`Indexes`: indexes of this process (:class:`Opened`), tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,31 +49,24 @@ class Opened:
 
     def __init__(self, indexes: Mapping[str, Surface]) -> None:
         """The indexes must stay open."""
-        self._indexes = indexes
+        self._listed: Callable[[], Iterable[str]] = lambda: indexes
+        self._index: Callable[[str], Surface] = indexes.__getitem__
 
     async def names(self) -> list[str]:
         """Return the names of the indexes."""
-        return list(self._indexes)
+        return [*await to_thread.run_sync(self._listed)]
 
     async def perform(self, index: str, operation: Operation[R]) -> R:
         """Return the result of an operation on the index of a name."""
-        return await to_thread.run_sync(partial(self._indexes[index].perform, operation))
+        return await to_thread.run_sync(partial(self._index(index).perform, operation))
 
 
-class Served:
-    """The indexes of a server that the client's key is for."""
+class Served(Opened):
+    """The indexes of a server that the client's key is for; an analysis is a job, and waited for."""
 
     def __init__(self, client: Client) -> None:
         """The client must stay open."""
-        self._client = client
-
-    async def names(self) -> list[str]:
-        """Return the names of the indexes."""
-        return await to_thread.run_sync(self._client.indexes)
-
-    async def perform(self, index: str, operation: Operation[R]) -> R:
-        """Return the result of an operation on the index of a name; an analysis is a job, and waited for."""
-        return await to_thread.run_sync(partial(self._client.index(index).perform, operation))
+        self._listed, self._index = client.indexes, client.index
 
 
 def mcp_server(indexes: Indexes) -> Server[Any]:

@@ -107,7 +107,22 @@ class IndexTool(Tool):
 
 
 @request
-class SearchRecords(IndexTool):
+class RankedTool(IndexTool):
+    """What ranks records by a query, or selects them."""
+
+    query: str = Field(default="", description="the text to search for, ranked by meaning")
+    _: KW_ONLY
+    where: str | None = Field(default=None, description=WHERE)
+    steer: str | None = Field(default=None, description=STEER)
+    property: str | None = Field(default=None, description=PROPERTY)
+
+    def search(self, **options: Any) -> Search:
+        """Return the search."""
+        return Search(self.query, where=self.where, steer=self.steer, property=self.property, **options)
+
+
+@request
+class SearchRecords(RankedTool):
     """Search for records by topic, by concepts, by metadata, or by a property of the texts.
 
     Give a query, a condition, a property, or several of them: at least one. Each hit has the text, the
@@ -116,31 +131,18 @@ class SearchRecords(IndexTool):
 
     name, items = "search", "hits"
 
-    query: str = Field(default="", description="the text to search for, ranked by meaning")
     _: KW_ONLY
-    where: str | None = Field(default=None, description=WHERE)
-    steer: str | None = Field(default=None, description=STEER)
-    property: str | None = Field(default=None, description=PROPERTY)
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of hits")
 
     async def run(self, indexes: Indexes) -> JsonObject:
         """Search."""
-        found = await self.ask(
-            indexes,
-            Search(self.query, where=self.where, steer=self.steer, property=self.property, limit=self.limit),
-        )
-        hits = [
-            {
-                **_text_of_record(hit),
-                "score": _short(hit.score),
-                "concepts": [
-                    f"#{one.id} {shown_label(one.label, one.is_weak)}"
-                    for one in hit.features[:SHOWN_CONCEPTS]
-                ],
-                "evidence": _sentences(hit.evidence),
-            }
-            for hit in found
-        ]
+        found = await self.ask(indexes, self.search(limit=self.limit))
+        hits = []
+        for hit in found:
+            strongest = hit.features[:SHOWN_CONCEPTS]
+            concepts = [f"#{one.id} {shown_label(one.label, one.is_weak)}" for one in strongest]
+            shown = {"score": hit.score, "concepts": concepts, "evidence": _sentences(hit.evidence)}
+            hits.append({**_text_of_record(hit), **shown})
         return {self.items: hits, "understood": "\n".join(found.plan.understood)}
 
 
@@ -191,7 +193,7 @@ class FindConcepts(IndexTool):
         concepts = [
             {
                 "feature": f"#{one.id}", "label": shown_label(one.label, one.is_weak),
-                "match": _short(one.score), "description": one.description,
+                "match": one.score, "description": one.description,
             }
             for one in await self.ask(indexes, Find(self.phrase, self.limit))
         ]  # fmt: skip
@@ -199,25 +201,18 @@ class FindConcepts(IndexTool):
 
 
 @request
-class ExplainHit(IndexTool):
+class ExplainHit(RankedTool):
     """Explain why a record has its score for a query: its parts, by concept, the largest first."""
 
     name, items = "explain_hit", "parts"
 
-    query: str = Field(description="the text of the search")
-    id: str = Field(description="the id of the record, such as of a hit")
     _: KW_ONLY
-    where: str | None = Field(default=None, description=WHERE)
-    steer: str | None = Field(default=None, description=STEER)
-    property: str | None = Field(default=None, description=PROPERTY)
+    id: str = Field(description="the id of the record, such as of a hit")
 
     async def run(self, indexes: Indexes) -> JsonObject:
         """Search among this record, and explain."""
         only = {"must": [{"key": RECORD_ID, "match": {"value": self.id}}]}
-        asked = Search(
-            self.query, where=self.where, steer=self.steer, property=self.property, query_filter=only,
-            explain=True, limit=1,
-        )  # fmt: skip
+        asked = self.search(query_filter=only, explain=True, limit=1)
         found = await self.ask(indexes, asked)
         if not found:
             if not await self.ask(indexes, Get([self.id], include=())):
@@ -236,7 +231,7 @@ class ExplainHit(IndexTool):
             "summary": f"It scores {hit.score:.3f}, most by {most}.",
             "conditions": "; ".join(conditions),
             "evidence": _sentences(hit.evidence),
-            self.items: [{"part": _shown(one), "value": _short(one.value)} for one in parts],
+            self.items: [{"part": _shown(one), "value": one.value} for one in parts],
         }
 
 
@@ -257,25 +252,19 @@ class CompareGroups(IndexTool):
         """Compare."""
         found = await self.ask(indexes, DiffGroups(self.a, self.b, examples=1, hints=0))
         findings = sorted((one for one in found if one.q <= found.alpha), key=lambda one: -abs(one.effect))
-        return {
-            "summary": describe(found).summary[0],
-            "groups": dict(found.groups),
-            self.items: [
-                {
-                    "what": one.shown,
-                    "kind": one.family,
-                    "more_in": one.group,
-                    "shares": {name: _short(share) for name, share in one.freq.items()},
-                    "difference": _short(one.effect),
-                    "interval": [*map(_short, one.ci)],
-                    "q": _short(one.q),
-                    "replicated": one.replicated,
-                    "example": " ".join(each.text for each in one.examples.get(one.group, ())),
-                }
-                for one in findings
-            ],
-            "notes": " ".join(found.notes),
-        }
+        shown = []
+        for one in findings:
+            examples = " ".join(each.text for each in one.examples.get(one.group, ()))
+            of_test = {
+                "difference": one.effect,
+                "interval": [*one.ci],
+                "q": one.q,
+                "replicated": one.replicated,
+            }
+            what = {"what": one.shown, "kind": one.family, "more_in": one.group, "shares": dict(one.freq)}
+            shown.append({**what, **of_test, "example": examples})
+        said = {"summary": describe(found).summary[0], "groups": dict(found.groups)}
+        return {**said, self.items: shown, "notes": " ".join(found.notes)}
 
 
 @request
@@ -300,20 +289,12 @@ class CorrelateConcepts(IndexTool):
         """Correlate."""
         found = await self.ask(indexes, Correlate(self.concepts, where=self.where, limit=self.limit))
         both = [("together", one) for one in found.results] + [("apart", one) for one in found.avoided]
-        pairs = [
-            {
-                "a": str(one.a),
-                "b": str(one.b),
-                "association": association,
-                "records": _short(one.support),
-                "expected": _short(one.expected),
-                "log_odds": _short(one.log_odds),
-                "interval": [*map(_short, one.ci)],
-                "q": _short(one.q),
-                "example": " ".join(each.text for each in one.examples[:1]),
-            }
-            for association, one in both
-        ]
+        pairs = []
+        for association, one in both:
+            example = " ".join(each.text for each in one.examples[:1])
+            counts = {"association": association, "records": one.support, "expected": one.expected}
+            of_test = {"log_odds": one.log_odds, "interval": [*one.ci], "q": one.q}
+            pairs.append({"a": str(one.a), "b": str(one.b), **counts, **of_test, "example": example})
         return {"summary": describe(found).summary[0], self.items: pairs}
 
 
@@ -359,7 +340,7 @@ def _text_of_record(one: Hit | Passage) -> JsonObject:
 
 def _sentences(proofs: Sequence[Proof]) -> list[JsonObject]:
     return [
-        {"concept": one.label, "probability": _short(one.evidence), "sentence": one.sentence}
+        {"concept": one.label, "probability": one.evidence, "sentence": one.sentence}
         for one in proofs[:SHOWN_PROOFS]
     ]
 
@@ -367,11 +348,6 @@ def _sentences(proofs: Sequence[Proof]) -> list[JsonObject]:
 def _shown(part: Part) -> str:
     label = shown_label(part.label, part.is_weak)
     return label if part.feature is None else f"#{part.feature} {label}"
-
-
-def _short(value: float) -> float:
-    """Return a number with four digits: more are no help to a reader, and cost tokens."""
-    return float(f"{value:.4g}")
 
 
 # What fits into a budget --------------------------------------------------------------------------------
@@ -388,7 +364,7 @@ def fitted(answer: JsonObject, items: str, budget: int) -> dict[str, Any]:
     Texts are cut to the longest length at which all fits; where that is less than 80 characters, the last
     of the list named ``items`` are left out. Characters that hide or reverse text are shown.
     """
-    whole, room = _cut(answer, sys.maxsize), budget * TOKEN_BYTES
+    whole, room = _cut(_short(answer), sys.maxsize), budget * TOKEN_BYTES
     every = whole[items]
 
     def made(count: int, most: int) -> dict[str, Any]:
@@ -404,6 +380,15 @@ def fitted(answer: JsonObject, items: str, budget: int) -> dict[str, Any]:
     counts, lengths = range(1, len(every) + 1), range(LEAST_CHARS + 1, room + 1)
     kept = bisect_right(counts, room, key=lambda count: size(count, LEAST_CHARS))
     return made(kept, LEAST_CHARS + bisect_right(lengths, room, key=lambda most: size(kept, most)))
+
+
+def _short(value: Any) -> Any:
+    """Return JSON with four digits of each number but of metadata: more are no help, and cost tokens."""
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    if isinstance(value, dict):
+        return {name: one if name == METADATA else _short(one) for name, one in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _cut(value: Any, most: int, name: str = "") -> Any:

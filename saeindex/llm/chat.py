@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
-from saeindex.encoders.openai import estimate_tokens, new_client
+from saeindex.encoders.openai import estimate_tokens, failure, new_client
 from saeindex.errors import InvalidInputError, LabelerError
 from saeindex.files import replacing
 from saeindex.llm.prompts import Messages, correction
@@ -44,17 +44,6 @@ class ServiceKeywords(TypedDict, total=False):
     max_retries: int
     timeout: float
     client: OpenAI | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A reply's text and its cost in tokens."""
-
-    text: str
-    input_tokens: int
-    output_tokens: int
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for replies read from a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +109,7 @@ class Ledger:
             self._reserved += sum(wanted)
             return wanted
 
-    def settle(self, reserved: tuple[int, int], used: tuple[int, int] | None) -> None:
+    def settle(self, reserved: tuple[int, int], used: Sequence[int] | None) -> None:
         """Replace a reservation by the used tokens; None if there was no reply."""
         with self._lock:
             self._reserved -= sum(reserved)
@@ -129,44 +118,6 @@ class Ledger:
                 self._input += used[0]
                 self._output += used[1]
                 self._growth *= max(1.0, used[0] / max(1, reserved[0]))
-
-
-class ReplyCache:
-    """One JSON file per reply, named by the hash of the model, the service's host and the messages.
-
-    The files contain replies and counts, never the request. A file that cannot be read counts as absent.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        """``folder`` need not exist; with None nothing is cached."""
-        self._folder = folder
-
-    def get(self, model: str, host: str, messages: Messages) -> Reply | None:
-        """Return what was answered before."""
-        from pydantic import TypeAdapter, ValidationError
-
-        path = self._path(model, host, messages)
-        if path is None or not path.is_file():
-            return None
-        try:
-            return TypeAdapter(Reply).validate_json(path.read_bytes(), strict=True)
-        except ValidationError:
-            return None
-
-    def put(self, model: str, host: str, messages: Messages, reply: Reply) -> None:
-        """Store a reply atomically, also if several processes write it."""
-        path = self._path(model, host, messages)
-        if path is None:
-            return
-        with replacing(path) as draft:
-            draft.write_text(json.dumps(asdict(reply)))
-
-    def _path(self, model: str, host: str, messages: Messages) -> Path | None:
-        if self._folder is None:
-            return None
-        asked = json.dumps([model, host, [dict(message) for message in messages]], sort_keys=True)
-        key = hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()
-        return self._folder / key[:2] / f"{key}.json"
 
 
 class Chat:
@@ -187,7 +138,7 @@ class Chat:
         client: OpenAI | None = None,
     ) -> None:
         """Open a client of a service; see :class:`ServiceKeywords`. No request is made yet."""
-        self._cache, self.ledger = ReplyCache(None if cache is None else Path(cache)), Ledger(max_tokens)
+        self._folder, self.ledger = None if cache is None else Path(cache), Ledger(max_tokens)
         purpose = "a language model"
         self._client = client or new_client(base_url, api_key, max_retries, timeout, purpose, LabelerError)
         self._refused: set[str] = set()
@@ -197,9 +148,14 @@ class Chat:
         """The service's host name."""
         return urlsplit(str(self._client.base_url)).hostname or ""
 
-    def cached(self, model: str, messages: Messages) -> Reply | None:
-        """Return what was answered before."""
-        return self._cache.get(model, self.host, messages)
+    def cached(self, model: str, messages: Messages) -> str | None:
+        """Return what was answered before; a file that cannot be read counts as absent."""
+        try:
+            kept = None if self._folder is None else json.loads(self._file(model, messages).read_bytes())
+        except (OSError, ValueError):
+            return None
+        text = kept.get("text") if isinstance(kept, dict) else None
+        return text if isinstance(text, str) else None
 
     def ask(self, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:
         """Return the reply, of at most ``reply_tokens`` tokens, parsed by ``read``, and cache it.
@@ -232,17 +188,24 @@ class Chat:
 
     def _once(self, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:
         if (known := self.cached(model, messages)) is not None:
-            return read(known.text)
-        reserved = self.ledger.reserve(count_tokens(messages), reply_tokens)
-        used = None
+            return read(known)
+        reserved, used = self.ledger.reserve(count_tokens(messages), reply_tokens), None
         try:
-            reply = self._reply(self._request(model, messages, reply_tokens), messages)
-            used = reply.input_tokens, reply.output_tokens
+            text, *used = self._reply(self._request(model, messages, reply_tokens), messages)
         finally:
             self.ledger.settle(reserved, used)
-        found = read(reply.text)
-        self._cache.put(model, self.host, messages, reply)
+        found = read(text)
+        if self._folder is not None:
+            with replacing(self._file(model, messages)) as draft:
+                draft.write_text(json.dumps({"text": text}))
         return found
+
+    def _file(self, model: str, messages: Messages) -> Path:
+        """Return the file of a reply, by the hash of the request, of which it has nothing."""
+        assert self._folder is not None  # noqa: S101
+        asked = json.dumps([model, self.host, messages], sort_keys=True)
+        key = hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()
+        return self._folder / key[:2] / f"{key}.json"
 
     def _request(self, model: str, messages: Messages, reply_tokens: int) -> Any:
         from openai import APIError
@@ -273,44 +236,33 @@ class Chat:
         self._refused |= named
         return bool(named)
 
-    def _reply(self, response: Any, messages: Messages) -> Reply:
+    def _reply(self, response: Any, messages: Messages) -> tuple[str, int, int]:
+        """Return the text of a reply, and its tokens, in and out; estimated if the service does not say."""
         choices = getattr(response, "choices", None)
         message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
         text = getattr(message, "content", None)
         text = text if isinstance(text, str) else ""
         usage = getattr(response, "usage", None)
-        counts = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-        estimates = count_tokens(messages), estimate_tokens(text)
-        used = [
-            count if isinstance(count, int) and count >= 0 else estimate
-            for count, estimate in zip(counts, estimates, strict=True)
-        ]
-        return Reply(text, *used)
+        used = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        known = [count if isinstance(count, int) and count >= 0 else None for count in used]
+        said, written = known
+        return (
+            text,
+            count_tokens(messages) if said is None else said,
+            estimate_tokens(text) if written is None else written,
+        )
 
     def _failure(self, error: Any, model: str, messages: Messages) -> Exception:
+        said, do = failure(error, str(self._client.api_key))
+        message, sent = said.partition(": ")[2], messages[-1]["content"]
         status = getattr(error, "status_code", None)
-        asked = f"a reply of {model!r} at {self.host}"
-        if status in (401, 403):
-            found = f"status {status}: the service refuses the key"
-            return LabelerError(asked, found, "Check OPENAI_API_KEY and its access to the model.")
-        if status is None:
-            found = f"no usable answer ({type(error).__name__})"
-            return LabelerError(asked, found, "Check the URL, the network and the timeout, and run it again.")
-        found = f"status {status}: {self._message(error, messages)}"
+        parts = (message[i : i + LONGEST_QUOTE] for i in range(len(message) - LONGEST_QUOTE + 1))
+        quotes = f"status {status}: a message that quotes the texts (withheld)"
+        found = quotes if any(part in sent for part in parts) else said
         if status in REFUSALS:
             return RefusedError(found)
-        is_passing = status == 429 or status >= 500
-        do = "Run it again later" if is_passing else "Check the model's name and its limits"
-        return LabelerError(asked, found, f"{do}; cached replies are not paid for twice.")
-
-    def _message(self, error: Any, messages: Messages) -> str:
-        """Return the service's message without the key, or a note if the message quotes a text."""
-        message = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
-        key, sent = str(self._client.api_key), messages[-1]["content"]
-        parts = (message[i : i + LONGEST_QUOTE] for i in range(max(1, len(message) - LONGEST_QUOTE + 1)))
-        if any(len(part) == LONGEST_QUOTE and part in sent for part in parts):
-            return "a message that quotes the texts (withheld)"
-        return message.replace(key, "[key]") if key else message
+        asked = f"a reply of {model!r} at {self.host}"
+        return LabelerError(asked, found, f"{do} Cached replies are not paid for twice.")
 
 
 def count_tokens(messages: Messages) -> int:

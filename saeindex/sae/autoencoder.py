@@ -112,35 +112,13 @@ class SparseAutoencoder:
         """Dimension d of the embeddings."""
         return self._given["decoder"].shape[1]
 
-    @cached_property
-    def encoder(self) -> Tensor:
-        """The encoder's rows (n, d)."""
-        return self._tensor("encoder")
-
-    @cached_property
-    def encoder_bias(self) -> Tensor:
-        """The bias that is added to the strengths (n,)."""
-        return self._tensor("encoder_bias")
-
-    @cached_property
-    def decoder(self) -> Tensor:
-        """The unit directions (n, d)."""
-        return self._tensor("decoder")
-
-    @cached_property
-    def bias(self) -> Tensor:
-        """The centre that is subtracted from the embeddings (d,)."""
-        return self._tensor("bias")
-
-    @cached_property
-    def threshold(self) -> Tensor | None:
-        """The strengths (n,) that features must exceed, None without thresholds."""
-        return self._tensor("threshold") if "threshold" in self._given else None
-
-    @cached_property
-    def gain(self) -> Tensor | None:
-        """The amplitude of a unit of strength (n,), None if it is 1."""
-        return self._tensor("gain") if "gain" in self._given else None
+    # The weights as tensors: made when they are first used, since torch is imported for them.
+    encoder: cached_property[Tensor] = cached_property(lambda self: self._tensor("encoder"))
+    encoder_bias: cached_property[Tensor] = cached_property(lambda self: self._tensor("encoder_bias"))
+    decoder: cached_property[Tensor] = cached_property(lambda self: self._tensor("decoder"))
+    bias: cached_property[Tensor] = cached_property(lambda self: self._tensor("bias"))
+    threshold: cached_property[Tensor | None] = cached_property(lambda self: self._tensor("threshold"))
+    gain: cached_property[Tensor | None] = cached_property(lambda self: self._tensor("gain"))
 
     @cached_property
     def weights(self) -> dict[str, FloatArray]:
@@ -252,21 +230,6 @@ class SparseAutoencoder:
         k = min(self.k, k_named + len(rows) - n_named)
         return _assemble(weights, self.settings | {"k": k, "n_named": n_named, "k_named": k_named})
 
-    def begun_anew(self, features: Sequence[int], directions: FloatArray) -> SparseAutoencoder:
-        """Return the autoencoder with new free features of unit ``directions`` (f, d) in these places.
-
-        They are as strong as a free feature is in the middle.
-        """
-        import torch
-
-        rows, weights = list(features), {name: tensor.clone() for name, tensor in self.tensors().items()}
-        free = slice(self.n_named, None)
-        towards = torch.from_numpy(directions).to(weights["decoder"])
-        weights["decoder"][rows] = towards
-        weights["encoder"][rows] = towards * weights["encoder"][free].norm(dim=1).median()
-        weights["encoder_bias"][rows] = weights["encoder_bias"][free].median()
-        return _assemble(weights, self.settings)
-
     def half(self) -> SparseAutoencoder:
         """Return the autoencoder with weights rounded to float16, as after saving and loading."""
         weights = {name: tensor.half().float() for name, tensor in self.tensors().items()}
@@ -274,7 +237,7 @@ class SparseAutoencoder:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name, without those that are None."""
-        return {name: self._tensor(name) for name in self._given}
+        return {name: getattr(self, name) for name in self._given}
 
     def digest(self) -> str:
         """Return the hash of all that affects activations, at the stored precision."""
@@ -321,11 +284,13 @@ class SparseAutoencoder:
             self._arrays[name] = array.astype(np.float32, copy=False)
         return self._arrays[name]
 
-    def _tensor(self, name: str) -> Tensor:
+    def _tensor(self, name: str) -> Any:
+        """Return weights as a float32 tensor, None if they are not used."""
         import torch
 
-        given = self._given[name]
-        return torch.from_numpy(self._array(name)) if isinstance(given, np.ndarray) else given.float()
+        if isinstance(given := self._given.get(name), np.ndarray):
+            return torch.from_numpy(self._array(name))
+        return None if given is None else given.float()
 
     def _check_shape(self, vectors: FloatArray) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:

@@ -1,13 +1,12 @@
 """Measures of the error of sparse codes, and of the stability of dictionaries between trainings.
 
-Plain functions on arrays: errors, neighbours, rankings, decoder directions. Similarities are
+Plain functions on arrays: errors, neighbours, decoder directions. Similarities are
 cosines, as in the store. All functions work in blocks: memory grows with the rows, not with their square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
-QUERY_BLOCK = 512
+QUERY_BLOCK, BLOCK = 512, 4_096
 # Decoder cosine from which a feature recurs in another dictionary; chance gives far lower cosines.
 RECURS = 0.7
 # Maximum number of features of an assignment, whose matrix of all pairs in double precision takes 2 GB.
@@ -44,18 +43,50 @@ def cosines(x: FloatArray, reconstructed: FloatArray) -> FloatArray:
     return cosine
 
 
-def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dict[str, float]:
-    """Return NMSE, mean cosine and the mean number of active features on held-out embeddings (m, d)."""
-    code = sae.encode(x)
-    reconstructed = sae.decode(code)
+def errors(
+    sae: SparseAutoencoder,
+    x: FloatArray,
+    mean: FloatArray,
+    progress: Callable[[int], object] = lambda _: None,
+) -> dict[str, float]:
+    """Return the errors of the codes of embeddings (m, d), read block by block; ``mean`` (d,) is x̄ of NMSE.
+
+    ``nmse``, the mean and the 5th percentile of the cosine, the mean number of active features, and the share
+    of those that are never active. InvalidInputError for NaN, and where all embeddings are the mean.
+    """
+    squared = variance = 0.0
+    present, cosine = np.zeros(sae.n_features, np.int64), [np.zeros(0, np.float32)]
+    for start in range(0, len(x), BLOCK):
+        block = np.asarray(x[start : start + BLOCK], np.float32)
+        if not (is_finite := np.isfinite(block).all(1)).all():
+            found = f"NaN or infinity in row {start + int(np.argmin(is_finite))}"
+            raise InvalidInputError(f"a report on {len(x)} embeddings", found, "Leave that row out.")
+        code = sae.encode(block)
+        reconstructed = sae.decode(code)
+        squared += float(np.square(block - reconstructed).sum(dtype=np.float64))
+        variance += float(np.square(block - mean).sum(dtype=np.float64))
+        cosine.append(cosines(block, reconstructed))
+        present += np.bincount(code.indices, minlength=sae.n_features)
+        progress(len(block))
+    if variance <= 0:
+        raise InvalidInputError(f"a report on {len(x)} records", "all are the same", "Give other records.")
+    every = np.concatenate(cosine)
     return {
-        "nmse": nmse(x, reconstructed, fit_mean),
-        "cosine": float(cosines(x, reconstructed).mean()),
-        "active": float(len(code.indices) / max(1, len(code))),
+        "nmse": squared / variance,
+        "cosine": float(every.mean(dtype=np.float64)),
+        "cosine_p5": float(np.quantile(every, 0.05)),
+        "active": float(present.sum() / len(x)),
+        "dead_share": float((present == 0).mean()),
     }
 
 
-# Neighbours and rankings ------------------------------------------------------------------------------
+def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dict[str, float]:
+    """Return NMSE, mean cosine and the mean number of active features on held-out embeddings (m, d)."""
+    found = errors(sae, x, fit_mean)
+    return {name: found[name] for name in ("nmse", "cosine", "active")}
+
+
+# Neighbours -------------------------------------------------------------------------------------------
 
 
 def nearest(
@@ -67,8 +98,16 @@ def nearest(
     """
     if k > len(documents) - without_itself:
         raise InvalidInputError(f"the {k} nearest", f"{len(documents)} records", "Give more records.")
-    blocks = [_best(similarity, k) for similarity in _similarities(queries, documents, without_itself)]
-    return np.concatenate([np.zeros((0, k), np.int64), *blocks])
+    against, found = unit_rows(documents).T, np.zeros((len(queries), k), np.int64)
+    for start in range(0, len(queries), QUERY_BLOCK):
+        similarity = unit_rows(queries[start : start + QUERY_BLOCK]) @ against
+        if without_itself:
+            rows = np.arange(len(similarity))
+            similarity[rows, start + rows] = -2  # below every cosine
+        some = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+        order = np.argsort(-np.take_along_axis(similarity, some, 1), axis=1, kind="stable")
+        found[start : start + QUERY_BLOCK] = np.take_along_axis(some, order, 1)
+    return found
 
 
 def neighbour_overlap(
@@ -84,51 +123,6 @@ def neighbour_overlap(
     return float((true[:, :, None] == found[:, None, :]).any(2).mean())
 
 
-def ndcg(gains: FloatArray, scores: FloatArray, k: int = 10) -> NDArray[np.float64]:
-    """Return nDCG@k (q,) of a ranking by ``scores`` (q, m), with linear ``gains`` (q, m) >= 0.
-
-    Discounts are 1 / log2(1 + rank) (Järvelin & Kekäläinen 2002); nDCG is 0 for a query without any gain.
-    """
-    k = min(k, gains.shape[1])
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    found = np.take_along_axis(gains, _best(scores, k), 1) @ discounts
-    ideal = -np.sort(-gains, axis=1)[:, :k] @ discounts
-    return np.divide(found, ideal, out=np.zeros(len(gains)), where=ideal > 0)
-
-
-def similarity_ndcg(
-    x: FloatArray, reconstructed: FloatArray, k: int = 10, queries: FloatArray | None = None
-) -> float:
-    """Return the mean nDCG@k of searching ``reconstructed`` (m, d), with the cosines in ``x`` as gains.
-
-    Each record is a query: in ``x`` with its embedding, in ``reconstructed`` with ``queries`` (m, d), else
-    with its reconstruction. A record is not its own hit, and a negative cosine counts as gain 0.
-    """
-    searched = reconstructed if queries is None else queries
-    true, found = _similarities(x, x, True), _similarities(searched, reconstructed, True)
-    parts = [ndcg(gains.clip(0), scores, k) for gains, scores in zip(true, found, strict=True)]
-    return float(np.concatenate(parts).mean())
-
-
-def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:
-    """Yield cosines (block, m); -2, below every cosine, for a record with itself."""
-    against = unit_rows(documents).T
-    for start in range(0, len(queries), QUERY_BLOCK):
-        similarity = unit_rows(queries[start : start + QUERY_BLOCK]) @ against
-        if without_itself:
-            rows = np.arange(len(similarity))
-            similarity[rows, start + rows] = -2
-        yield similarity
-
-
-def _best(scores: FloatArray, k: int) -> NDArray[np.int64]:
-    """Return the columns (q, k) of the highest scores, best first."""
-    some = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, some, 1), axis=1, kind="stable")
-    best: NDArray[np.int64] = np.take_along_axis(some, order, 1)
-    return best
-
-
 def unit_rows(x: FloatArray) -> FloatArray:
     """Return rows (m, d) of length 1; a row of zeros stays one."""
     unit: FloatArray = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
@@ -138,43 +132,22 @@ def unit_rows(x: FloatArray) -> FloatArray:
 # Stability --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SeedStability:
-    """The share of a dictionary that another dictionary has too, by the cosine of decoder directions.
-
-    Of the first ``features``: ``recurring`` is the share whose nearest feature in the other dictionary has a
-    cosine above .7, ``matched`` the share above .7 in a one-to-one assignment, ``mean_cosine`` the mean
-    cosine of all these one-to-one pairs.
-    """
-
-    features: int
-    recurring: float
-    matched: float
-    mean_cosine: float
-
-
 def seed_stability(
     directions: FloatArray, other: FloatArray, prefix: int | None = None, threshold: float = RECURS
-) -> SeedStability:
-    """Return the stability of the first ``prefix`` (None: all) of ``directions`` (n, d) in ``other`` (o, d).
+) -> float:
+    """Return the share of the first ``prefix`` (None: all) of ``directions`` (n, d) that recur in ``other``.
 
-    The pairs maximise the summed cosine (the Hungarian algorithm). Raises InvalidInputError above 16,384
-    features.
+    They are matched one to one with directions (o, d), so that the summed cosine is largest (the Hungarian
+    algorithm), and recur at a cosine above ``threshold``. Raises InvalidInputError above 16,384 features.
     """
+    from scipy.optimize import linear_sum_assignment
+
     if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MAX_ASSIGNED:
         raise InvalidInputError(
             f"compare dictionaries of shape {directions.shape} and {other.shape}",
             f"different dimensions, or more than {MAX_ASSIGNED:,} features",
             "Give smaller autoencoders, or autoencoders over the same encoder.",
         )
-    from scipy.optimize import linear_sum_assignment
-
     cosine = unit_rows(directions[:prefix]) @ unit_rows(other).T
-    rows, columns = linear_sum_assignment(cosine, maximize=True)
-    pairs = cosine[rows, columns]
-    return SeedStability(
-        features=len(cosine),
-        recurring=float((cosine.max(1) > threshold).mean()),
-        matched=float((pairs > threshold).sum() / len(cosine)),
-        mean_cosine=float(pairs.mean()),
-    )
+    pairs = cosine[linear_sum_assignment(cosine, maximize=True)]
+    return float((pairs > threshold).sum() / len(cosine))

@@ -111,7 +111,9 @@ class Objective:
         error = self._error(batch, support, values, weights)
         loss = error
         if is_refined:
-            loss = 0.5 * loss + 0.5 * self._refined_error(batch, support, values, weights)
+            with torch.no_grad():
+                refined = refine(batch - weights.bias, weights.decoder, support, values, config.refine_steps)
+            loss = 0.5 * loss + 0.5 * self._error(batch, support, refined, weights)
         if config.k_named:
             loss = self._with_anchors(loss, batch, support, values, weights)
         if len(weights.aims):
@@ -126,7 +128,9 @@ class Objective:
         if config.contrastive_weight:
             other = self._noisy(batch, rng) - weights.bias
             loss = loss + config.contrastive_weight * self._contrastive(support, values, other, weights)
-        self._note_active(support, values, weights)
+        with torch.no_grad():
+            weights.silent_since += 1
+            weights.silent_since[support[values > 0]] = 0
         return loss, error.detach()
 
     def _noisy(self, batch: Tensor, rng: torch.Generator) -> Tensor:
@@ -164,12 +168,6 @@ class Objective:
     def _error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:
         reconstructed = combine(support, values, weights.decoder) + weights.bias
         return (batch - reconstructed).square().sum(1).mean() / self.variance
-
-    def _refined_error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:
-        with torch.no_grad():
-            centred = batch - weights.bias
-            refined = refine(centred, weights.decoder, support, values, self.config.refine_steps)
-        return self._error(batch, support, refined, weights)
 
     def _with_prefixes(
         self, loss: Tensor, batch: Tensor, strengths: Tensor, centred: Tensor, weights: Weights
@@ -219,8 +217,3 @@ class Objective:
         ]
         alike = codes[0] @ codes[1].T / TEMPERATURE
         return F.cross_entropy(alike, torch.arange(len(alike), device=alike.device))
-
-    @torch.no_grad()
-    def _note_active(self, support: Tensor, values: Tensor, weights: Weights) -> None:
-        weights.silent_since += 1
-        weights.silent_since[support[values > 0]] = 0

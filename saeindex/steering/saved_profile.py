@@ -83,15 +83,10 @@ def fit_profile(
 ) -> Profile:
     """Return a profile fitted on the ids of liked and disliked records (clicks and skips)."""
     check_name(name)
-    for given in (like, unlike):
-        if isinstance(given, str):
-            raise InvalidInputError(
-                f"profile {name!r} of {given!r}", "one text", "Give a list of record ids."
-            )
+    check_sides(f"profile {name!r}", like, unlike)
     description = (description or "").strip() or None
     if not like and not description:
         raise InvalidInputError(f"profile {name!r}", "no liked record", "Give like, or a description.")
-    check_sides(f"profile {name!r}", like, unlike)
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(state, steer)
     return _made(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -85,32 +85,26 @@ class SteerResolver:
             return decoder_direction(self._named(target, method), self._state.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
-        return self._cached(steer)
+        key = (target, *(tuple(given) for given in (steer.against, steer.like, steer.unlike)))
+
+        def made() -> Direction:
+            if target and not (steer.against or has_examples):
+                self._resolver.check_meaning(target)
+            return built_direction(self._state, steer, self._resolver.named(target))
+
+        return self._known.get(key, made)
 
     def _named(self, target: str, method: SteeringMethod) -> Concept:
         concept = self._resolver.resolve(target, "strict")
         is_single = method == "clamp" and not target.startswith(FAMILY)
         return replace(concept, features=concept.features[:1]) if is_single else concept
 
-    def _cached(self, steer: Steer) -> Direction:
-        evidence = (tuple(given) for given in (steer.against, steer.like, steer.unlike))
-        key = (steer.target, *evidence)
-        return self._known.get(key, lambda: self._made(steer))
-
-    def _made(self, steer: Steer) -> Direction:
-        if steer.target and not (steer.against or steer.like or steer.unlike):
-            self._resolver.check_meaning(steer.target)
-        return built_direction(self._state, steer, self._resolver.named(steer.target))
-
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
     """Raise InvalidInputError if the direction would ignore given other values or examples."""
     target = steer.target
     evidence = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
-    for name, given in evidence.items():
-        if isinstance(given, str):
-            raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
-    check_sides(f"steer {target!r}", steer.like, steer.unlike)
+    check_sides(f"steer {target!r}", steer.like, steer.unlike, steer.against)
     is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
     if any(evidence.values()) and (is_fixed or method != "built"):
         found = (
@@ -136,8 +130,7 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
         raise InvalidInputError(
             "steer this query", "the steps cancel the query out", "Use smaller strengths."
         )
-    steered: FloatArray = (moved / length).astype(np.float32)
-    return steered
+    return np.asarray(moved / length, np.float32)
 
 
 def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
@@ -154,8 +147,7 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
             code[match.id] = max(0.0, steer.strength) * steer.direction.typical
     atoms = space.directions[list(code)].astype(np.float64)
     decoded = np.array(list(code.values())) @ atoms + space.sae.weights["bias"].astype(np.float64)
-    steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
-    return steered
+    return np.asarray(decoded / np.linalg.norm(decoded), np.float32)
 
 
 def within(
@@ -164,15 +156,16 @@ def within(
     """Return the steers scaled by the largest common factor, at most 1, within ``max_drift``."""
     if drift_of(vector, apply(vector, steers)) <= max_drift:
         return tuple(steers)
+
+    def scaled(factor: float) -> tuple[ResolvedSteer, ...]:
+        return tuple(replace(steer, strength=steer.strength * factor) for steer in steers)
+
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _drifts(vector, steers, middle) <= max_drift else (low, middle)
-    return tuple(replace(steer, strength=steer.strength * low) for steer in steers)
-
-
-def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) -> float:
-    return drift_of(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
+        is_within = drift_of(vector, apply(vector, scaled(middle))) <= max_drift
+        low, high = (middle, high) if is_within else (low, middle)
+    return scaled(low)
 
 
 def drift_of(before: FloatArray, after: FloatArray) -> float:
@@ -293,10 +286,7 @@ class Direction:
             "target": self.target,
             "typical": self.typical,
             "residual": self.residual,
-            "parts": [
-                {"feature": p.feature, "label": p.label, "weight": p.weight, "is_weak": p.is_weak}
-                for p in self.parts
-            ],
+            "parts": [asdict(part) for part in self.parts],
         }
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ TOLERANCE = 2e-6
 # That of multivectors, which engines keep in a byte a number.
 ROWS_TOLERANCE = 1e-2
 MakeStore = Callable[[Layout], VectorStore]
+Reopen = Callable[[VectorStore], VectorStore]
 
 
 def all_points(store: VectorStore, page: int = 17) -> list[Point]:

@@ -1,4 +1,7 @@
-"""A store in plain Python and numpy: slow, simple, and the oracle of the conformance suite."""
+"""A store in plain Python and numpy: slow, simple, and the oracle of the conformance suite.
+
+What a filter means is what qdrant-client's local mode says, which reads each payload in plain Python.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qdrant_client.local.datetime_utils import parse
+from qdrant_client.local.payload_filters import check_filter
+from qdrant_client.local.payload_value_extractor import value_by_key
+from qdrant_client.models import Filter
 
 from saeindex.protocols import (
     Fusion,
@@ -23,8 +30,6 @@ from saeindex.protocols import (
 from saeindex.stores.turns import NoTurns
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
     from saeindex.types import JsonObject
 
 
@@ -113,12 +118,10 @@ class ReferenceStore:
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
     ) -> list[tuple[str | int | bool, int]]:
         """Return (value, number of points), most frequent first, then by value."""
-        from saeindex.testing.reference_filters import values_at
-
         kind = {"keyword": str, "bool": bool}.get(self.layout.payload_indexes[key], int)
         counts: Counter[Any] = Counter()
         for point in self._matching(query_filter):
-            counts.update({value for value in values_at(point.payload, key) if type(value) is kind})
+            counts.update({value for value in _values(point, key) if type(value) is kind})
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
     def search(self, request: SearchRequest) -> list[Point]:
@@ -138,8 +141,6 @@ class ReferenceStore:
         """Do nothing."""
 
     def _matching(self, query_filter: Filter | None) -> list[Point]:
-        from saeindex.testing.reference_filters import matches
-
         points = sorted(self._points.values(), key=lambda point: _order(point.id))
         return [point for point in points if matches(query_filter, point)]
 
@@ -163,6 +164,17 @@ class ReferenceStore:
         return {point_id: score for point_id, score in scores.items() if score >= minimum}
 
 
+def matches(query_filter: Filter | None, point: Point) -> bool:
+    """Return whether ``point`` satisfies ``query_filter`` (every point satisfies None)."""
+    vectors = dict.fromkeys(point.vectors, True)
+    return query_filter is None or check_filter(query_filter, dict(point.payload), point.id, vectors)
+
+
+def _values(point: Point, key: str) -> list[Any]:
+    """Return the values at a dotted key; arrays count by element."""
+    return value_by_key(dict(point.payload), key) or []
+
+
 def _order(point_id: PointId) -> tuple[bool, PointId]:
     return isinstance(point_id, str), point_id
 
@@ -184,11 +196,10 @@ def _part(point: Point, with_payload: bool | Sequence[str], with_vectors: bool |
 
 
 def _numbers(point: Point, key: str) -> list[float]:
-    from saeindex.testing.reference_filters import moment_of, values_at
-
-    values = values_at(point.payload, key)
+    values = _values(point, key)
+    moments = [parse(value) for value in values if isinstance(value, str)]
     numbers = [float(value) for value in values if type(value) in (int, float)]
-    return numbers + [moment_of(value).timestamp() for value in values if isinstance(value, str)]
+    return numbers + [moment.timestamp() for moment in moments if moment is not None]
 
 
 def _similarity(query: Any, stored: Any) -> float:
@@ -206,8 +217,6 @@ def _similarity(query: Any, stored: Any) -> float:
 
 def _narrowed(request: SearchRequest, outer: Filter | None) -> SearchRequest:
     """Return a stage with the filter of its parent stage added."""
-    from qdrant_client.models import Filter
-
     both: list[Any] = [each for each in (outer, request.query_filter) if each is not None]
     return replace(request, query_filter=Filter(must=both) if both else None)
 

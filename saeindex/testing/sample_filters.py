@@ -15,32 +15,18 @@ Field = models.FieldCondition
 
 def sample_conditions() -> dict[str, Any]:
     """Return at least one condition of every kind, by name."""
-    return {**_matches(), **_ranges(), **_structural()}
 
-
-def sample_filter(rng: np.random.Generator, depth: int = 2) -> models.Filter:
-    """Return a random tree of clauses over random conditions."""
-    clauses: dict[str, Any] = {}
-    for name in ("must", "should", "must_not"):
-        if rng.random() < 0.5:
-            clauses[name] = [_sample_condition(rng, depth) for _ in range(rng.integers(1, 3))]
-    if rng.random() < 0.2:
-        conditions = [_sample_condition(rng, depth) for _ in range(3)]
-        clauses["min_should"] = models.MinShould(conditions=conditions, min_count=int(rng.integers(1, 4)))
-    return models.Filter(**clauses)
-
-
-def _sample_condition(rng: np.random.Generator, depth: int) -> Any:
-    if depth and rng.random() < 0.3:
-        return sample_filter(rng, depth - 1)
-    conditions = list(sample_conditions().values())
-    return conditions[int(rng.integers(len(conditions)))]
-
-
-def _matches() -> dict[str, Any]:
     def on(key: str, match: Any) -> models.FieldCondition:
         return Field(key=key, match=match)
 
+    noon = dt.datetime(2024, 2, 1, 2, 30)
+    east = noon.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    both: list[Any] = [
+        Field(key="kind", match=models.MatchValue(value="p")),
+        Field(key="n", match=models.MatchValue(value=1)),
+    ]
+    nested = models.Nested(key="parts", filter=models.Filter(must=both))
+    few: list[Any] = [sample_id(2), sample_id(3), str(sample_id(5)).upper(), 10**6]
     return {
         "match keyword": on("tag", models.MatchValue(value="a")),
         "match keyword case": on("tag", models.MatchValue(value="B")),
@@ -64,13 +50,6 @@ def _matches() -> dict[str, Any]:
         "text number": on("text", models.MatchText(text="42")),
         "text any": on("text", models.MatchTextAny(text_any="galaxy שלום")),
         "phrase": on("text", models.MatchPhrase(phrase="dark matter")),
-    }
-
-
-def _ranges() -> dict[str, Any]:
-    noon = dt.datetime(2024, 2, 1, 2, 30)
-    east = noon.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))
-    return {
         "range": Field(key="year", range=models.Range(gte=1991, lt=1994)),
         "range open": Field(key="price", range=models.Range(gt=-0.25, lte=0.5)),
         "range of one": Field(key="price", range=models.Range(gte=0.25, lte=0.25)),
@@ -81,17 +60,6 @@ def _ranges() -> dict[str, Any]:
         "datetime date": Field(key="day", range=models.DatetimeRange(lte=dt.date(2024, 2, 1))),
         "values count": Field(key="concepts", values_count=models.ValuesCount(gte=2, lt=5)),
         "values count 0": Field(key="tag", values_count=models.ValuesCount(lt=1)),
-    }
-
-
-def _structural() -> dict[str, Any]:
-    both: list[Any] = [
-        Field(key="kind", match=models.MatchValue(value="p")),
-        Field(key="n", match=models.MatchValue(value=1)),
-    ]
-    nested = models.Nested(key="parts", filter=models.Filter(must=both))
-    few: list[Any] = [sample_id(2), sample_id(3), str(sample_id(5)).upper(), 10**6]
-    return {
         "is empty": models.IsEmptyCondition(is_empty=models.PayloadField(key="tag")),
         "is null": models.IsNullCondition(is_null=models.PayloadField(key="year")),
         "is null in array": models.IsNullCondition(is_null=models.PayloadField(key="plain")),
@@ -105,3 +73,22 @@ def _structural() -> dict[str, Any]:
         "has sparse": models.HasVectorCondition(has_vector="sae"),
         "nested": models.NestedCondition(nested=nested),
     }
+
+
+def sample_filter(rng: np.random.Generator, depth: int = 2) -> models.Filter:
+    """Return a random tree of clauses over random conditions."""
+    clauses: dict[str, Any] = {}
+    for name in ("must", "should", "must_not"):
+        if rng.random() < 0.5:
+            clauses[name] = [_sample_condition(rng, depth) for _ in range(rng.integers(1, 3))]
+    if rng.random() < 0.2:
+        conditions = [_sample_condition(rng, depth) for _ in range(3)]
+        clauses["min_should"] = models.MinShould(conditions=conditions, min_count=int(rng.integers(1, 4)))
+    return models.Filter(**clauses)
+
+
+def _sample_condition(rng: np.random.Generator, depth: int) -> Any:
+    if depth and rng.random() < 0.3:
+        return sample_filter(rng, depth - 1)
+    conditions = list(sample_conditions().values())
+    return conditions[int(rng.integers(len(conditions)))]

@@ -28,7 +28,8 @@ LAYOUT = Layout(
 WORDS = ("dark", "matter", "Galaxy", "naïve", "42", "שלום", "宇宙", "x-ray", "under_score", "👋🏽")
 TAGS = ("a", "b", "B", "naïve", "שלום", "👋🏽", "with space", "")
 ONES = np.ones(DIMENSION, dtype=np.float32)
-FIRST = np.arange(DIMENSION) == 0
+AXIS = np.eye(DIMENSION, dtype=np.float32)
+FIRST = AXIS[0] == 1
 
 
 def sample_id(number: int) -> PointId:
@@ -92,30 +93,17 @@ def sample_points(seed: int, count: int) -> list[Point]:
     return [sample_point(rng, number) for number in range(count)]
 
 
-def bad_points() -> dict[str, Point]:
-    """Return points that every store must refuse, by the kind of their error."""
-    vectors = {**_bad_dense(), **_bad_multi(), **_bad_sparse()}
-    ids: dict[str, Any] = {
-        "bool": True,
-        "negative": -1,
-        "large": 2**64,
-        "float": 1.0,
-        "text": "a",
-        "none": None,
-    }
-    return {
-        **{f"vector: {name}": Point(1, bad) for name, bad in vectors.items()},
-        **{f"id: {name}": Point(bad, {"dense": ONES}) for name, bad in ids.items()},
-        **{f"payload: {name}": Point(1, {"dense": ONES}, bad) for name, bad in _bad_payloads().items()},
-    }
-
-
-def _sparse(indices: Any, values: Any) -> SparseVector:
+def sparse_vector(indices: Any, values: Any) -> SparseVector:
+    """Return a sparse vector of arrays as they are given, sound or not."""
     return SparseVector(np.array(indices), np.array(values))
 
 
-def _bad_dense() -> dict[str, dict[str, Any]]:
-    dense = {
+def bad_points() -> dict[str, Point]:
+    """Return points that every store must refuse, by the kind of their error."""
+    nested: Any = 1
+    for _ in range(40):
+        nested = [nested]
+    dense: dict[str, Any] = {
         "NaN": np.where(FIRST, np.nan, ONES),
         "infinity": np.where(FIRST, np.inf, ONES),
         "beyond float32": ONES.astype(np.float64) * 1e300,
@@ -125,45 +113,30 @@ def _bad_dense() -> dict[str, dict[str, Any]]:
         "text for dense": ["1"] * DIMENSION,
         "bool for dense": [True] * DIMENSION,
         "ragged dense": [[1.0], [1.0, 2.0]],
-        "sparse for dense": _sparse([1], [1.0]),
+        "sparse for dense": sparse_vector([1], [1.0]),
     }
-    return {**{name: {"dense": bad} for name, bad in dense.items()}, "unknown vector": {"other": ONES}}
-
-
-def _bad_multi() -> dict[str, dict[str, Any]]:
-    multi = {
+    sentences: dict[str, Any] = {
         "a row with NaN": np.stack([ONES, np.where(FIRST, np.nan, ONES)]),
         "rows of another dimension": np.ones((2, DIMENSION + 1), np.float32),
         "a zero row": np.stack([ONES, 0 * ONES]),
         "rows of rows": np.ones((1, 2, DIMENSION), np.float32),
         "ragged rows": [[1.0], [1.0, 2.0]],
         "text for rows": [["1"] * DIMENSION],
-        "sparse for rows": _sparse([1], [1.0]),
+        "sparse for rows": sparse_vector([1], [1.0]),
     }
-    return {name: {"sentences": bad} for name, bad in multi.items()}
-
-
-def _bad_sparse() -> dict[str, dict[str, Any]]:
-    sparse = {
+    sae: dict[str, Any] = {
         "dense for sparse": ONES,
-        "more indices than values": _sparse([1, 2], [1.0]),
-        "more values than indices": _sparse([1], [1.0, 2.0]),
-        "duplicate indices": _sparse([1, 1], [1.0, 2.0]),
-        "unsorted indices": _sparse([2, 1], [1.0, 2.0]),
-        "negative index": _sparse([-1, 1], [1.0, 2.0]),
-        "index beyond 32 bits": _sparse([1, 2**33], [1.0, 2.0]),
-        "float indices": _sparse([1.0, 2.0], [1.0, 2.0]),
-        "NaN in sparse": _sparse([1, 2], [1.0, math.nan]),
-        "infinity in sparse": _sparse([1, 2], [1.0, -math.inf]),
+        "more indices than values": sparse_vector([1, 2], [1.0]),
+        "more values than indices": sparse_vector([1], [1.0, 2.0]),
+        "duplicate indices": sparse_vector([1, 1], [1.0, 2.0]),
+        "unsorted indices": sparse_vector([2, 1], [1.0, 2.0]),
+        "negative index": sparse_vector([-1, 1], [1.0, 2.0]),
+        "index beyond 32 bits": sparse_vector([1, 2**33], [1.0, 2.0]),
+        "float indices": sparse_vector([1.0, 2.0], [1.0, 2.0]),
+        "NaN in sparse": sparse_vector([1, 2], [1.0, math.nan]),
+        "infinity in sparse": sparse_vector([1, 2], [1.0, -math.inf]),
     }
-    return {name: {"sae": bad} for name, bad in sparse.items()}
-
-
-def _bad_payloads() -> dict[str, dict[Any, Any]]:
-    nested: Any = 1
-    for _ in range(40):
-        nested = [nested]
-    return {
+    payloads: dict[str, Any] = {
         "lone surrogate": {"text": "a\ud800"},
         "surrogate key": {"a\ud800": 1},
         "huge integer": {"n": [1, 2**63]},
@@ -177,4 +150,22 @@ def _bad_payloads() -> dict[str, dict[Any, Any]]:
         "numpy array": {"n": np.ones(2)},
         "too deep": {"n": nested},
         "too large": {"n": "x" * (9 * 2**20)},
+    }
+    ids: dict[str, Any] = {
+        "bool": True,
+        "negative": -1,
+        "large": 2**64,
+        "float": 1.0,
+        "text": "a",
+        "none": None,
+    }
+    vectors = {"dense": dense, "sentences": sentences, "sae": sae, "other": {"unknown vector": ONES}}
+    return {
+        **{
+            f"vector: {name}": Point(1, {of: bad})
+            for of, kinds in vectors.items()
+            for name, bad in kinds.items()
+        },
+        **{f"id: {name}": Point(bad, {"dense": ONES}) for name, bad in ids.items()},
+        **{f"payload: {name}": Point(1, {"dense": ONES}, bad) for name, bad in payloads.items()},
     }

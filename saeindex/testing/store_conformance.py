@@ -26,22 +26,22 @@ class TestMyStore(VectorStoreConformance):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from saeindex.protocols import Layout, SearchRequest, VectorStore
+from saeindex.protocols import SearchRequest, VectorStore
 from saeindex.testing.comparison import (
     ROWS_TOLERANCE,
+    MakeStore,
+    Reopen,
     all_points,
     assert_identical_ranking,
     assert_same_points,
     assert_same_ranking,
 )
-from saeindex.testing.conformance_search import SearchConformance
-from saeindex.testing.conformance_selection import FACETED, SelectionConformance
+from saeindex.testing.conformance_reads import FACETED, ReadConformance
 from saeindex.testing.conformance_writes import WriteConformance
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_filters import sample_filter
@@ -54,13 +54,10 @@ from saeindex.testing.sample_points import (
     sample_sparse,
 )
 
-MakeStore = Callable[[Layout], VectorStore]
-Reopen = Callable[[VectorStore], VectorStore]
-
 NUMBERS = 40
 
 
-class VectorStoreConformance(WriteConformance, SelectionConformance, SearchConformance):
+class VectorStoreConformance(WriteConformance, ReadConformance):
     """The requirements of every :class:`saeindex.protocols.VectorStore`."""
 
     @pytest.fixture
@@ -91,19 +88,16 @@ def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore
     """Do the same random write to both."""
     draw = rng.random()
     points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
-    if draw < 0.6:
-        for target in targets:
+    ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
+    wanted = sample_filter(rng, depth=0)
+    for target in targets:
+        if draw < 0.6:
             target.upsert(points)
-    elif draw < 0.7:
-        for target in targets:
+        elif draw < 0.7:
             target.set_payload({point.id: point.payload for point in points})
-    elif draw < 0.9:
-        ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
-        for target in targets:
+        elif draw < 0.9:
             target.delete(ids)
-    else:
-        wanted = sample_filter(rng, depth=0)
-        for target in targets:
+        else:
             target.delete(query_filter=wanted)
 
 

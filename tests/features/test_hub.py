@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.features import FeatureLabel
-from saeindex.features.hub import CARD, FILES, model_card, push_to_hub
+from saeindex.features.hub import CARD, FILES, model_card
 
 SECRET = "hf_aSecretThatNobodyMaySee"
 
@@ -71,7 +71,7 @@ def test_a_pushed_space_is_loaded_unchanged(
 ) -> None:
     api = RecordingApi(tmp_path / "remote")
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda token: api)
-    address = push_to_hub(space, "me/lens", private=True, token=SECRET)
+    address = space.push_to_hub("me/lens", private=True, token=SECRET)
     assert address == "https://hub.example/commit/1"
     (made, options), (sent, upload) = api.calls
     assert (made, sent) == ("create_repo", "upload_folder")
@@ -113,7 +113,7 @@ def test_a_refusal_is_a_saeindex_error_without_the_token(
 ) -> None:
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda token: RefusingApi(tmp_path / "remote"))
     with pytest.raises(StorageError, match="HTTP 403") as pushed:
-        push_to_hub(space, "me/lens", token=SECRET)
+        space.push_to_hub("me/lens", token=SECRET)
 
     def missing(*_: object, **__: object) -> str:
         raise refusal(RepositoryNotFoundError, 404)
@@ -131,7 +131,7 @@ def test_invalid_names_and_repositories_without_a_space_are_reported(
     space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidInputError, match="USER/NAME"):
-        push_to_hub(space, "me/../../lens", token="none")
+        space.push_to_hub("me/../../lens", token="none")
     (tmp_path / "remote").mkdir()
     download = Downloading(tmp_path / "remote", tmp_path / "cache")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)

@@ -12,17 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel, FeatureSpace
-from saeindex.features.contrast_sets import MIN_ACTIVE, auroc, contrast_sets
 from saeindex.features.labelling import with_phrases, with_spelling
-from saeindex.features.labels import (
-    MAX_ACTIVE,
-    MEANING,
-    SPELLING,
-    TRUST_FLOOR,
-    telling_order,
-    trust_scores,
-)
+from saeindex.features.labels import MEANING, SPELLING, TRUST_FLOOR, telling_order
 from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
+from saeindex.features.trust import MAX_ACTIVE, MIN_ACTIVE, auroc, contrast_sets, label_scores
 from saeindex.types import SparseCode
 
 PLANTED = ["galaxy", "violin", "omelette", "pension", "vaccine", "thunder"]
@@ -160,7 +153,7 @@ def test_auroc_equals_that_of_sklearn_with_ties() -> None:
 def test_trust_is_the_auroc_over_the_contrast_set_and_unknown_without_one() -> None:
     vectors, code, labels = separable()
     calibration = Calibration.measure(code)
-    trust = trust_scores(labels, vectors, code, calibration, seed=4)
+    trust = label_scores(labels, vectors, code, calibration, seed=4).trust
     for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed=4)):
         if contrast is None:
             assert trust[feature] is None
@@ -172,10 +165,10 @@ def test_trust_is_the_auroc_over_the_contrast_set_and_unknown_without_one() -> N
 def test_labels_that_predict_their_records_are_trusted_and_shuffled_ones_not() -> None:
     vectors, code, labels = separable()
     calibration = Calibration.measure(code)
-    good = [score for score in trust_scores(labels, vectors, code, calibration) if score is not None]
+    good = [score for score in label_scores(labels, vectors, code, calibration).trust if score is not None]
     assert min(good) > TRUST_FLOOR
     random = np.random.default_rng(9).normal(size=labels.shape).astype(np.float32)
-    chance = [score for score in trust_scores(random, vectors, code, calibration) if score is not None]
+    chance = [score for score in label_scores(random, vectors, code, calibration).trust if score is not None]
     assert abs(np.mean(chance) - 0.5) < 0.1
 
 

@@ -28,7 +28,7 @@ from saeindex.integrations.langchain import (
     SaeIndexVectorStore,
     SaeSparseEmbeddings,
 )
-from saeindex.integrations.native_filters import of_mapping
+from saeindex.integrations.shared import of_mapping
 from saeindex.sae import TrainingConfig
 from saeindex.samples import speeches
 from tests.samples import RecordingEncoder, sample_records

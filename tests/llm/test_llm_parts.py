@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from saeindex.features import Calibration
 from saeindex.features.labelers import CodedTexts
 from saeindex.features.labelers.examples import ExamplePicker, Quota, plan_jobs
 from saeindex.features.labelers.llm import mean_scores, prediction_scores
-from saeindex.llm.chat import BudgetReachedError, Ledger, Reply, ReplyCache
+from saeindex.llm.chat import BudgetReachedError, Ledger
 from saeindex.llm.prompts import (
     CLOSE,
     MAX_TEXT_CHARS,
@@ -98,17 +97,17 @@ def test_the_negatives_are_random_weak_and_near() -> None:
         picked = example_picker.pick(feature, Quota(active=10, weak=6, near=7, random=8))
         assert picked is not None
         level = z[:, feature]
-        assert [len(p) for p in picked.kinds.values()] == [10, 6, 7, 8]
-        assert all(level[i] >= calibration.median[feature] for i in picked.active)
-        assert all(0 < level[i] < calibration.median[feature] for i in picked.weak)
-        assert all(level[i] == 0 for i in (*picked.near, *picked.random))
-        everything = [i for positions in picked.kinds.values() for i in positions]
+        assert [len(p) for p in picked.values()] == [10, 6, 7, 8]
+        assert all(level[i] >= calibration.median[feature] for i in picked["active"])
+        assert all(0 < level[i] < calibration.median[feature] for i in picked["weak"])
+        assert all(level[i] == 0 for i in (*picked["near"], *picked["random"]))
+        everything = [i for positions in picked.values() for i in positions]
         assert len(everything) == len(set(everything))
         centred = (x - x.mean(0)) / np.linalg.norm(x - x.mean(0), axis=1, keepdims=True)
         similarity = centred @ (x[level >= calibration.median[feature]].mean(0) - x.mean(0))
         absent = sorted(np.flatnonzero(level == 0), key=lambda i: -similarity[i])
-        assert set(picked.near) <= set(absent[: 7 * 8])
-        assert np.mean(similarity[list(picked.near)]) > np.mean(similarity[list(picked.random)]) + 0.05
+        assert set(picked["near"]) <= set(absent[: 7 * 8])
+        assert np.mean(similarity[picked["near"]]) > np.mean(similarity[picked["random"]]) + 0.05
 
 
 def test_active_and_weak_texts_are_spread_over_their_range() -> None:
@@ -117,8 +116,8 @@ def test_active_and_weak_texts_are_spread_over_their_range() -> None:
     picked = ExamplePicker(texts, calibration).pick(0, Quota(active=10, weak=5, near=0, random=0))
     assert picked is not None
     for positions, pool in (
-        (picked.active, level[level >= calibration.median[0]]),
-        (picked.weak, level[(level > 0) & (level < calibration.median[0])]),
+        (picked["active"], level[level >= calibration.median[0]]),
+        (picked["weak"], level[(level > 0) & (level < calibration.median[0])]),
     ):
         edges = np.quantile(pool, np.linspace(0, 1, len(positions) + 1))
         strata = np.searchsorted(edges, level[list(positions)], side="right")
@@ -132,7 +131,7 @@ def test_only_one_text_of_a_document_is_used() -> None:
     for quota in (Quota(10, 5, 5, 5, is_strongest=True), Quota(10, 5, 5, 5)):
         picked = ExamplePicker(grouped, calibration).pick(1, quota)
         assert picked is not None
-        documents = [groups[i] for positions in picked.kinds.values() for i in positions]
+        documents = [groups[i] for positions in picked.values() for i in positions]
         assert len(documents) == len(set(documents)) == 25
     repeated = CodedTexts(["the same words"] * len(texts.texts), texts.vectors, texts.code)
     assert ExamplePicker(repeated, calibration).pick(1, quota) is None
@@ -143,7 +142,7 @@ def test_the_requests_for_a_feature_do_not_depend_on_other_features() -> None:
     among, _ = plan_jobs(planted_task())
     (same,) = [job for job in among if job.feature == 2]
     assert alone[0].interpret() == same.interpret()
-    assert list(alone[0].predict("x", 10)) == list(same.predict("x", 10))
+    assert list(alone[0].predict("x")) == list(same.predict("x"))
 
 
 def test_dense_features_come_first() -> None:
@@ -195,18 +194,3 @@ def test_a_service_that_counts_more_than_estimated_makes_later_reservations_larg
     ledger = Ledger(max_tokens=1_000)
     ledger.settle(ledger.reserve(100, 10), (200, 10))
     assert ledger.reserve(100, 10) == (200, 10)
-
-
-def test_a_cached_reply_is_returned_for_the_same_request_only(tmp_path: Path) -> None:
-    cache, messages = ReplyCache(tmp_path), predictor_messages("a \ud83d", ["b"])
-    assert cache.get("m", "host", messages) is None
-    cache.put("m", "host", messages, Reply("{}", 3, 4))
-    assert ReplyCache(tmp_path).get("m", "host", messages) == Reply("{}", 3, 4)
-    assert cache.get("n", "host", messages) is None
-    assert cache.get("m", "other", messages) is None
-    assert cache.get("m", "host", predictor_messages("a", ["b"])) is None
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    file.write_text('{"text": "{}", "input_tokens": 3, "output_tokens": 4, "more": 1}')
-    assert cache.get("m", "host", messages) is None
-    ReplyCache(None).put("m", "host", messages, Reply("{}", 3, 4))
-    assert ReplyCache(None).get("m", "host", messages) is None

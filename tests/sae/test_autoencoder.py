@@ -375,17 +375,3 @@ def test_fidelity_metrics_equal_their_definitions() -> None:
     assert measured["nmse"] == pytest.approx(share, rel=1e-5) == nmse(x, rebuilt, mean)
     assert measured["cosine"] == pytest.approx(np.mean(cosines), abs=1e-6)
     assert measured["active"] == np.mean([len(code.row(i)[0]) for i in range(100)])
-
-
-def test_free_features_begin_anew_in_directions_of_their_own() -> None:
-    sae, x = random_autoencoder(k=4, steps=0), random_rows(5, 200)
-    directions = x[:2] / np.linalg.norm(x[:2], axis=1, keepdims=True)
-    anew = sae.begun_anew([3, 7], directions)
-    np.testing.assert_allclose(anew.directions[[3, 7]], directions, atol=1e-6)
-    others = np.setdiff1d(np.arange(sae.n_features), [3, 7])
-    for name in ("encoder", "decoder", "encoder_bias"):
-        np.testing.assert_array_equal(anew.weights[name][others], sae.weights[name][others])
-    median = np.median(np.linalg.norm(sae.weights["encoder"], axis=1))
-    reads = np.linalg.norm(anew.weights["encoder"][[3, 7]], axis=1)
-    np.testing.assert_allclose(reads, median, rtol=0.02)
-    assert anew.digest() != sae.digest()

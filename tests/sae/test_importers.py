@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saeindex import SparseAutoencoder
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.sae.importers import FORMATS, export_autoencoder, import_autoencoder, read_autoencoder
+from saeindex.sae.importers import FORMATS, export_autoencoder, read_autoencoder
 from tests.sae.foreign import (
     D,
     Forward,
@@ -235,8 +235,8 @@ def test_an_imported_autoencoder_survives_a_save_with_its_threshold_and_gain(tmp
     folder = write_saelens(
         tmp_path / "sae", random_weights(), {"threshold": threshold}, architecture="jumprelu"
     )
-    thresholded = import_autoencoder(folder, k=20)
-    gained = import_autoencoder(write_sparsify(tmp_path / "sparsify", random_weights()))
+    thresholded = read_autoencoder(folder, k=20).autoencoder
+    gained = read_autoencoder(write_sparsify(tmp_path / "sparsify", random_weights())).autoencoder
     x = unit_rows()
     for sae in (thresholded, gained):
         sae.save(tmp_path / "saved.safetensors")
@@ -252,7 +252,7 @@ def test_an_imported_autoencoder_survives_a_save_with_its_threshold_and_gain(tmp
 @pytest.mark.parametrize("format", ["saelens", "sparsify"])
 @pytest.mark.parametrize("unit_decoder", [True, False])
 def test_an_export_is_imported_unchanged(tmp_path: Path, format: str, unit_decoder: bool) -> None:
-    sae = import_autoencoder(write_sparsify(tmp_path / "a", random_weights(6, unit_decoder)))
+    sae = read_autoencoder(write_sparsify(tmp_path / "a", random_weights(6, unit_decoder))).autoencoder
     (tmp_path / "b").mkdir()
     assert export_autoencoder(sae, tmp_path / "b", format) == []
     back = read_autoencoder(tmp_path / "b")
@@ -265,13 +265,13 @@ def test_an_export_reports_what_it_cannot_represent(tmp_path: Path) -> None:
     folder = write_saelens(
         tmp_path / "a", random_weights(), {"threshold": torch.full((N,), 0.4)}, architecture="jumprelu"
     )
-    sae = import_autoencoder(folder, k=20)
+    sae = read_autoencoder(folder, k=20).autoencoder
     (tmp_path / "b").mkdir()
     assert "limit of 20 is lost" in export_autoencoder(sae, tmp_path / "b", "saelens")[0]
     assert load_file(tmp_path / "b" / "sae_weights.safetensors")["threshold"].shape == (N,)
     with pytest.raises(InvalidInputError, match="thresholds"):
         export_autoencoder(sae, tmp_path / "b", "sparsify")
-    refined = import_autoencoder(write_sparsify(tmp_path / "c", random_weights()))
+    refined = read_autoencoder(write_sparsify(tmp_path / "c", random_weights())).autoencoder
     refined.refine_steps = 2
     assert "refinement" in export_autoencoder(refined, tmp_path / "b", "sparsify")[0]
     with pytest.raises(InvalidInputError, match="saelens, sparsify"):

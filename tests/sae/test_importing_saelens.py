@@ -16,7 +16,6 @@ from saeindex import SparseAutoencoder
 from saeindex.errors import InvalidInputError
 from saeindex.sae.importers import (
     ImportedAutoencoder,
-    import_autoencoder,
     read_autoencoder,
 )
 from tests.sae.foreign import (
@@ -83,7 +82,7 @@ def test_saelens_standard_is_exact_or_keeps_the_k_strongest(
     few = read_autoencoder(folder, k=4)
     assert "beyond 4 the strongest are kept" in " ".join(few.notes)
     x = unit_rows()
-    full = import_autoencoder(folder, k=N).encode(x).to_csr().toarray()
+    full = read_autoencoder(folder, k=N).autoencoder.encode(x).to_csr().toarray()
     strongest = np.sort(full, axis=1)[:, -4:].sum(1)
     np.testing.assert_allclose(few.autoencoder.encode(x).to_csr().toarray().sum(1), strongest, rtol=1e-5)
 

@@ -6,10 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import ndcg_score
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
@@ -17,12 +14,10 @@ from saeindex.errors import InvalidInputError
 from saeindex.sae import metrics
 from saeindex.sae.metrics import (
     cosines,
-    ndcg,
     nearest,
     neighbour_overlap,
     nmse,
     seed_stability,
-    similarity_ndcg,
 )
 
 Floats = NDArray[np.float32]
@@ -97,32 +92,6 @@ def test_too_few_records_for_ten_neighbours_is_an_error() -> None:
     assert neighbour_overlap(vectors(0, 11), vectors(0, 11)) == 1
 
 
-# Rankings ---------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), k=st.integers(1, 12), graded=st.booleans())
-def test_ndcg_equals_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
-    rng = np.random.default_rng(seed)
-    gains = rng.random((6, 9)) if graded else (rng.random((6, 9)) < 0.3).astype(float)
-    scores = rng.normal(size=(6, 9))
-    expected = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gains, scores, strict=True)]
-    np.testing.assert_allclose(ndcg(gains, scores, k), expected, atol=1e-9)  # type: ignore[arg-type]
-
-
-def test_similarity_ndcg_equals_sklearn_without_the_diagonal() -> None:
-    x = vectors(9)
-    reconstructed = noisy(x, 10)
-    others = ~np.eye(len(x), dtype=bool)
-    for queries in (None, x):
-        searched = reconstructed if queries is None else queries
-        gains = cosine_similarity(x, x)[others].reshape(len(x), -1).clip(0)
-        scores = cosine_similarity(searched, reconstructed)[others].reshape(len(x), -1)
-        expected = ndcg_score(gains, scores, k=10)
-        assert similarity_ndcg(x, reconstructed, queries=queries) == pytest.approx(expected, abs=1e-5)
-    assert similarity_ndcg(x, x) == pytest.approx(1)
-
-
 # Stability --------------------------------------------------------------------------------------------
 
 
@@ -131,34 +100,23 @@ def test_pairs_are_the_optimal_assignment() -> None:
     cosine = cosine_similarity(a, b)
     best = max(permutations(range(6), 5), key=lambda p: sum(cosine[i, j] for i, j in enumerate(p)))
     pairs = np.array([cosine[i, j] for i, j in enumerate(best)])
-    found = seed_stability(a, b, threshold=0.4)
-    assert found.features == 5
-    assert found.mean_cosine == pytest.approx(pairs.mean(), abs=1e-6)
-    assert found.matched == pytest.approx((pairs > 0.4).mean())
-    assert found.recurring == pytest.approx((cosine.max(1) > 0.4).mean())
+    assert seed_stability(a, b, threshold=0.4) == pytest.approx((pairs > 0.4).mean())
 
 
 def test_a_permuted_and_scaled_dictionary_is_matched_completely() -> None:
     a = vectors(15, 60)
     shuffled = a[np.random.default_rng(1).permutation(60)] * 3
-    for prefix in (None, 10):
-        found = seed_stability(a, shuffled, prefix)
-        assert (found.recurring, found.matched) == (1, 1)
-        assert found.mean_cosine == pytest.approx(1, abs=1e-5)
-        assert found.features == (prefix or 60)
+    assert seed_stability(a, shuffled) == seed_stability(a, shuffled, 10) == 1
 
 
 def test_a_feature_matches_at_most_once() -> None:
     a = np.repeat(vectors(16, 1), 4, axis=0)
-    b = np.concatenate([a[:1], -vectors(17, 3)])
-    found = seed_stability(a, b)
-    assert found.recurring == 1
-    assert found.matched == 0.25
+    assert seed_stability(a, np.concatenate([a[:1], -vectors(17, 3)])) == 0.25
 
 
 def test_a_prefix_is_matched_with_the_whole_other_dictionary() -> None:
     a = vectors(18, 40)
-    assert seed_stability(a, a[::-1].copy(), 5).matched == 1
+    assert seed_stability(a, a[::-1].copy(), 5) == 1
 
 
 @pytest.mark.parametrize("other", [(10, 5), (20_000, 12)])

@@ -14,7 +14,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.filters import MAX_COST, bounded, cost
-from saeindex.testing.reference_filters import matches
+from saeindex.testing.reference_store import matches
 from tests.stores.conftest import ONES
 
 

@@ -21,7 +21,7 @@ from saeindex.analysis.diff.findings import findings_of, telling
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.unit_totals import run_tests
-from saeindex.features.contrast_sets import auroc
+from saeindex.features.trust import auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

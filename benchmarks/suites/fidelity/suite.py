@@ -214,13 +214,12 @@ def stability(outcome: Outcome, x: FloatArray) -> None:
     }
     levels = (256, 1_024, None)
     outcome.tables["stability"] = {
-        name: {str(level or "all"): seed_stability(a, b, level).matched for level in levels}
+        name: {str(level or "all"): seed_stability(a, b, level) for level in levels}
         for name, (a, b) in variants.items()
     }
     for name, (a, b) in list(variants.items())[:2]:
-        found = seed_stability(a, b)
         figure = "seed_stability" + ("_free" if "free" in name else "")
-        outcome.figures[figure] = Figure(found.matched, "share", n=found.features)
+        outcome.figures[figure] = Figure(seed_stability(a, b), "share", n=len(a))
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -53,7 +53,7 @@ def eval_(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure a space: error, preserved neighbours and ranking, dead and recurring features."""
+    """Measure a space: error, preserved neighbours, dead and recurring features."""
     from saeindex.features import FeatureSpace
     from saeindex.features.fidelity import measure_fidelity
 
@@ -118,7 +118,7 @@ def families(
     if phrase is not None and found:
         encoder = opened.open_encoder()
         resolver = ConceptResolver(opened, lambda text: encoder.encode_query([text])[0])
-        found = [(match.family, match.score) for match in resolver.match_families(phrase, limit)]
+        found = [*resolver.match_families(phrase, limit)]
     if as_json:
         described = [_family_json(opened, family, score) for family, score in found]
         print_json({"space": opened.name, "phrase": phrase, "families": described})

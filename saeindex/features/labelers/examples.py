@@ -7,14 +7,14 @@ they lie nearest to the texts with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.features.contrast_sets import Closeness
+from saeindex.features.trust import Closeness
 from saeindex.llm.prompts import Messages, interpreter_messages, predictor_messages
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MIN_ACTIVE = 5
 NEAR_POOL = 8
+# Texts that are judged at once.
+PER_REQUEST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,6 @@ class Quota:
     near: int
     random: int
     is_strongest: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Positions of texts by kind; no text occurs twice, and no document twice where documents are known."""
-
-    active: tuple[int, ...]
-    weak: tuple[int, ...]
-    near: tuple[int, ...]
-    random: tuple[int, ...]
-
-    @property
-    def kinds(self) -> dict[str, tuple[int, ...]]:
-        """The positions by the name of their kind."""
-        return {"active": self.active, "weak": self.weak, "near": self.near, "random": self.random}
 
 
 @dataclass(frozen=True)
@@ -78,32 +65,46 @@ class ExamplePicker:
         column: FloatArray = self._columns[:, [feature]].toarray().ravel()
         return column
 
-    def pick(self, feature: int, quota: Quota) -> Examples | None:
-        """Return examples of a feature, or None if it has fewer than 5 typical texts.
+    def pick(self, feature: int, quota: Quota) -> dict[str, list[int]] | None:
+        """Return the positions of a feature's examples by kind: ``active``, ``weak``, ``near``, ``random``.
 
-        Active texts are typical (at or above the median): spread over the range, or the strongest. Weak
-        texts are spread over the range below the median.
+        None if it has fewer than 5 typical texts. Active texts are typical (at or above the median): spread
+        over the range, or the strongest. Weak texts are spread over the range below the median. No text
+        occurs twice, and no document twice where documents are known.
         """
-        span = slice(self._columns.indptr[feature], self._columns.indptr[feature + 1])
-        present, activation = self._columns.indices[span], self._columns.data[span]
-        order = np.argsort(-activation, kind="stable")
-        is_typical = activation[order] >= self.calibration.median[feature]
-        typical, weak = present[order][is_typical], present[order][~is_typical]
+        column = self.activation(feature)
+        present = np.flatnonzero(column)
+        present = present[np.argsort(-column[present], kind="stable")]
+        is_typical = column[present] >= self.calibration.median[feature]
+        typical, weak = present[is_typical], present[~is_typical]
+        absent = np.flatnonzero(column == 0)
         rng = np.random.default_rng([self.seed, feature])
-        picked = _Picked(self.texts)
+        taken: set[object] = set()
         ranked = typical if quota.is_strongest else _spread(typical, quota.active, rng)
-        active = picked.take(ranked, quota.active)
+        active = self._taken(ranked, quota.active, taken)
         if len(active) < MIN_ACTIVE:
             return None
-        is_absent = np.ones(len(self.texts.texts), bool)
-        is_absent[present] = False
-        absent = np.flatnonzero(is_absent)
-        return Examples(
-            active,
-            picked.take(_spread(weak, quota.weak, rng), quota.weak),
-            picked.take(rng.permutation(self._nearest(absent, typical, quota.near)), quota.near),
-            picked.take(rng.permutation(absent), quota.random),
-        )
+        weak, near = _spread(weak, quota.weak, rng), self._nearest(absent, typical, quota.near)
+        return {
+            "active": active,
+            "weak": self._taken(weak, quota.weak, taken),
+            "near": self._taken(rng.permutation(near), quota.near, taken),
+            "random": self._taken(rng.permutation(absent), quota.random, taken),
+        }
+
+    def _taken(self, positions: Positions, count: int, taken: set[object]) -> list[int]:
+        """Return the first ``count`` positions whose document and wording were not taken before."""
+        found: list[int] = []
+        groups = self.texts.groups
+        for position in map(int, positions):
+            if len(found) == count:
+                break
+            text = self.texts.texts[position]
+            keys = {text} if groups is None else {text, int(groups[position])}
+            if text.strip() and taken.isdisjoint(keys):
+                taken |= keys
+                found.append(position)
+        return found
 
     def _nearest(self, absent: Positions, typical: Positions, count: int) -> Positions:
         """Return the texts without the feature nearest to the typical texts: 8 times ``count`` of them."""
@@ -111,26 +112,6 @@ class ExamplePicker:
         farness = -self._closeness.to(centroid)[absent, 0]
         size = min(count * NEAR_POOL, len(absent))
         return absent[np.argpartition(farness, size - 1)[:size]] if size else absent[:0]
-
-
-@dataclass
-class _Picked:
-    """Takes texts in order, and skips those whose document or wording was taken before."""
-
-    texts: CodedTexts
-    _taken: set[object] = field(default_factory=set)
-
-    def take(self, positions: Iterable[int], count: int) -> tuple[int, ...]:
-        found: list[int] = []
-        for position in map(int, positions):
-            if len(found) == count:
-                break
-            text, groups = self.texts.texts[position], self.texts.groups
-            keys = {text} if groups is None else {text, int(groups[position])}
-            if text.strip() and self._taken.isdisjoint(keys):
-                self._taken |= keys
-                found.append(position)
-        return tuple(found)
 
 
 def _spread(ranked: Positions, count: int, rng: np.random.Generator) -> Positions:
@@ -155,21 +136,21 @@ class Job:
     """
 
     feature: int
-    strong: tuple[str, ...]
-    weak: tuple[str, ...]
-    absent: tuple[str, ...]
-    tested: tuple[str, ...]
-    kinds: tuple[str, ...]
+    strong: Sequence[str]
+    weak: Sequence[str]
+    absent: Sequence[str]
+    tested: Sequence[str]
+    kinds: Sequence[str]
     activation: NDArray[np.float64]
 
     def interpret(self) -> Messages:
         """Return the request for a phrase."""
         return interpreter_messages(self.strong, self.weak, self.absent)
 
-    def predict(self, phrase: str, texts_per_request: int) -> Iterator[tuple[Messages, int]]:
+    def predict(self, phrase: str) -> Iterator[tuple[Messages, int]]:
         """Yield the requests for the likelihood of a phrase, and the number of texts of each."""
-        for start in range(0, len(self.tested), texts_per_request):
-            texts = self.tested[start : start + texts_per_request]
+        for start in range(0, len(self.tested), PER_REQUEST):
+            texts = self.tested[start : start + PER_REQUEST]
             yield predictor_messages(phrase, texts), len(texts)
 
 
@@ -181,34 +162,21 @@ def plan_jobs(task: LabelingTask) -> tuple[list[Job], list[int]]:
     shown = ExamplePicker(task.shown, task.calibration, task.seed)
     unseen = ExamplePicker(task.unseen, task.calibration, task.seed)
     density = task.calibration.density
-    jobs, skipped = [], []
-    for feature in sorted(task.features, key=lambda feature: (-density[feature], feature)):
-        job = _job(feature, shown, unseen)
-        if job is None:
-            skipped.append(feature)
-        else:
-            jobs.append(job)
-    return jobs, skipped
+    order = sorted(task.features, key=lambda feature: (-density[feature], feature))
+    found = {feature: _job(feature, shown, unseen) for feature in order}
+    return [job for job in found.values() if job], [feature for feature, job in found.items() if not job]
 
 
 def _job(feature: int, shown: ExamplePicker, unseen: ExamplePicker) -> Job | None:
     interpreted, predicted = shown.pick(feature, INTERPRETED), unseen.pick(feature, PREDICTED)
     if interpreted is None or predicted is None:
         return None
-    tested = [(kind, text) for kind, texts in predicted.kinds.items() for text in texts]
+    strong, weak, near, random = (
+        [shown.texts.texts[position] for position in positions] for positions in interpreted.values()
+    )
+    tested = [(kind, position) for kind, positions in predicted.items() for position in positions]
     order = np.random.default_rng([unseen.seed, feature]).permutation(len(tested))
     kinds, positions = zip(*(tested[i] for i in order), strict=True)
-    column = unseen.activation(feature)
-    return Job(
-        feature,
-        _texts(shown.texts, interpreted.active),
-        _texts(shown.texts, interpreted.weak),
-        _texts(shown.texts, (*interpreted.near, *interpreted.random)),
-        _texts(unseen.texts, positions),
-        kinds,
-        column[list(positions)].astype(np.float64),
-    )
-
-
-def _texts(texts: CodedTexts, positions: Sequence[int]) -> tuple[str, ...]:
-    return tuple(texts.texts[i] for i in positions)
+    texts = [unseen.texts.texts[position] for position in positions]
+    activation = unseen.activation(feature)[list(positions)].astype(np.float64)
+    return Job(feature, strong, weak, near + random, texts, kinds, activation)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, Unpack
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import auroc
 from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
-from saeindex.features.trust import f1
+from saeindex.features.trust import auroc, f1
 from saeindex.llm.chat import (
     BudgetReachedError,
     Chat,
@@ -29,7 +27,7 @@ from saeindex.llm.chat import (
     count_tokens,
 )
 from saeindex.llm.prompts import Messages
-from saeindex.llm.replies import BadReplyError, read_name, read_scores
+from saeindex.llm.replies import BadReplyError, InterpreterReply, read_name, read_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,15 +41,8 @@ TOO_FEW, UNPAID = "too few texts have it", "the budget was reached"
 FIGURES = ("auroc", "f1", "pearson")
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A phrase and its scores, or the reason why there is no phrase."""
-
-    feature: int
-    phrase: str | None = None
-    description: str = ""
-    scores: dict[str, Any] | None = None
-    left: str = ""
+# The name of a feature and the scores of its phrase, or the reason why there is none.
+_Outcome: TypeAlias = "tuple[InterpreterReply, dict[str, Any]] | str"
 
 
 class LLMLabeler:
@@ -69,7 +60,6 @@ class LLMLabeler:
         model: str,
         *,
         predictor_model: str | None = None,
-        texts_per_request: int = 10,
         concurrency: int = 4,
         progress: Callable[[int, int], None] | None = None,
         **service: Unpack[ServiceKeywords],
@@ -78,11 +68,10 @@ class LLMLabeler:
 
         ``progress`` is called with the number of finished features and the total.
         """
-        for name, value in (("texts_per_request", texts_per_request), ("concurrency", concurrency)):
-            if value < 1:
-                raise InvalidInputError(f"{name}={value}", "too few", "Use 1 or more.")
+        if concurrency < 1:
+            raise InvalidInputError(f"concurrency={concurrency}", "too few", "Use 1 or more.")
         self.model, self.predictor_model = model, predictor_model or model
-        self._texts_per_request, self._concurrency, self.progress = texts_per_request, concurrency, progress
+        self._concurrency, self.progress = concurrency, progress
         self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
         service.setdefault("max_retries", 6)
         service.setdefault("timeout", 600.0)
@@ -116,10 +105,12 @@ class LLMLabeler:
         figures of each feature, see :func:`prediction_scores`.
         """
         jobs, skipped = self._plan(task)
-        outcomes = sorted(self._run(jobs), key=lambda outcome: outcome.feature)
-        phrases = {o.feature: o.phrase for o in outcomes if o.phrase is not None}
-        evidence = {o.feature: o.scores for o in outcomes if o.scores is not None}
-        left = dict.fromkeys(skipped, TOO_FEW) | {o.feature: o.left for o in outcomes if o.left}
+        found = dict(sorted(self._run(jobs)))
+        done = {feature: one for feature, one in found.items() if not isinstance(one, str)}
+        reasons = {feature: one for feature, one in found.items() if isinstance(one, str)}
+        phrases = {feature: named.label for feature, (named, _) in done.items()}
+        evidence = {feature: scores for feature, (_, scores) in done.items()}
+        left = dict.fromkeys(skipped, TOO_FEW) | reasons
         report = {
             "model": self.model,
             "predictor_model": self.predictor_model,
@@ -129,7 +120,9 @@ class LLMLabeler:
             "predictor": mean_scores(list(evidence.values())),
             "spent": self._chat.ledger.spent,
         }
-        descriptions = {o.feature: o.description for o in outcomes if o.phrase and o.description}
+        descriptions = {
+            feature: named.description for feature, (named, _) in done.items() if named.description
+        }
         return Labeling(phrases, left, evidence, report, descriptions)
 
     def _plan(self, task: LabelingTask) -> tuple[list[Job], list[int]]:
@@ -143,17 +136,17 @@ class LLMLabeler:
         phrase, messages = EXPECTED_PHRASE, job.interpret()
         yield self.model, messages, PHRASE_REPLY
         if known := self._chat.cached(self.model, messages):
-            phrase = read_name(known.text).label
-        for messages, count in job.predict(phrase, self._texts_per_request):
+            phrase = read_name(known).label
+        for messages, count in job.predict(phrase):
             yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
 
-    def _run(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
+    def _run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, _Outcome]]:
         """Yield outcomes as they arrive; after a permanent failure the requests already sent still finish."""
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="labels")
         try:
-            running = [pool.submit(self._outcome, job) for job in jobs]
+            running = {pool.submit(self._outcome, job): job.feature for job in jobs}
             for done, future in enumerate(as_completed(running), 1):
-                yield future.result()
+                yield running[future], future.result()
                 if self.progress is not None:
                     self.progress(done, len(jobs))
         finally:
@@ -162,22 +155,20 @@ class LLMLabeler:
     def _outcome(self, job: Job) -> _Outcome:
         try:
             named = self._chat.ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_name)
-            phrase = named.label
-            if phrase.casefold().strip(".") == NOTHING:
-                return _Outcome(job.feature, left="the model found nothing that its texts share")
+            if named.label.casefold().strip(".") == NOTHING:
+                return "the model found nothing that its texts share"
             likelihood: list[float] = []
-            for messages, count in job.predict(phrase, self._texts_per_request):
+            for messages, count in job.predict(named.label):
                 longest = LONGEST_SCORE_REPLY * (count + 2)
                 read = partial(read_scores, count=count)
                 likelihood += self._chat.ask(self.predictor_model, messages, longest, read)
         except BadReplyError as error:
-            return _Outcome(job.feature, left=f"bad reply: {error}")
+            return f"bad reply: {error}"
         except RefusedError as error:
-            return _Outcome(job.feature, left=f"refused: {error}")
+            return f"refused: {error}"
         except BudgetReachedError:
-            return _Outcome(job.feature, left=UNPAID)
-        scores = prediction_scores(np.array(likelihood), job.kinds, job.activation)
-        return _Outcome(job.feature, phrase, named.description, scores)
+            return UNPAID
+        return named, prediction_scores(np.array(likelihood), job.kinds, job.activation)
 
 
 def prediction_scores(

@@ -18,7 +18,7 @@ from saeindex.cli.sae import spaces
 from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureLabel
-from saeindex.sae.importers import import_autoencoder
+from saeindex.sae.importers import read_autoencoder
 from tests.samples import RecordingEncoder, sample_records, write_records
 
 N, D, K = 32, 384, 4
@@ -83,7 +83,7 @@ def test_an_import_with_texts_is_calibrated_labelled_and_measured(
     )  # fmt: skip
     assert space.calibration.records == 240
     x = encoder.encode_document([record.text for record in sample_records(40)])
-    foreign_sae = import_autoencoder(foreign).half()
+    foreign_sae = read_autoencoder(foreign).autoencoder.half()
     assert space.sae.encode(x).values.tobytes() == foreign_sae.encode(x).values.tobytes()
     text = call("import", foreign, "--into", into, "--texts", corpus, "--refine-steps", 2).stdout
     assert f"{N} features from sparsify (topk, k={K})" in text
@@ -131,7 +131,7 @@ def test_an_export_round_trips_through_the_importer(foreign: Path, format: str, 
     described = called("export", mine, "--into", tmp_path / "out", "--format", format)
     assert "cfg.json" in described["files"]
     assert any("refinement" in note for note in described["notes"])
-    back = import_autoencoder(tmp_path / "out")
+    back = read_autoencoder(tmp_path / "out").autoencoder
     for name, tensor in FeatureSpace.load(mine).sae.tensors().items():
         torch.testing.assert_close(back.tensors()[name], tensor, atol=1e-6, rtol=1e-3)
     with pytest.raises(InvalidInputError, match="it contains other files"):

@@ -1,25 +1,44 @@
-"""Comparisons of metadata, as other frameworks write them, as native filters of an index."""
+"""What the adapters of other frameworks share: filters, searches by a vector, sparse codes, errors.
+
+Comparisons of metadata, as other frameworks write them, become native filters of an index.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchAny, MatchText
 
-from saeindex.errors import InvalidInputError, first_fault
+from saeindex.config import DEFAULT_SPACE, DENSE
+from saeindex.errors import InvalidInputError, InvalidRecordError, MismatchError, NotFoundError, first_fault
+from saeindex.features import FeatureSpace
+from saeindex.indexing.points import stored_record
 from saeindex.language.ast import MAX_VALUES, Compare, Exists, OneOf
 from saeindex.language.fields import METADATA, RECORD_ID, field_at
+from saeindex.operations.operation import Operation
 from saeindex.operations.records import condition_of
+from saeindex.protocols import SearchRequest
+from saeindex.schema import option_names
+from saeindex.search.hits import Hit
+from saeindex.search.query import Query
+from saeindex.types import Record
 
 if TYPE_CHECKING:
+    from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord
     from saeindex.index import FeatureIndex
-    from saeindex.search.hits import Hit
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray, SparseCode
 
+R = TypeVar("R")
 # The metadata that explains a hit, and what it has of it.
 WHY, EXPLAINING = "saeindex", ("evidence", "features", "explanation", "steered")
 COMPARED = {"$eq": "=", "$ne": "!=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -45,9 +64,13 @@ def every(
             return
 
 
-def why_of(hit: Hit) -> dict[str, Any]:
-    """Return what explains a hit."""
-    return {name: value for name, value in hit.to_json().items() if name in EXPLAINING}
+def metadata_of(found: Hit | Record | StoredRecord, explain: bool, *further: str) -> dict[str, Any]:
+    """Return metadata, of a hit with what explains it, and with ``further`` parts of it."""
+    metadata = dict(found.metadata)
+    if explain and isinstance(found, Hit):
+        parts = {*EXPLAINING, *further}
+        metadata[WHY] = {name: value for name, value in found.to_json().items() if name in parts}
+    return metadata
 
 
 def without_why(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +83,33 @@ def without_why(metadata: Mapping[str, Any]) -> dict[str, Any]:
         or not value.keys() <= {*EXPLAINING, "score"}
         or not value
     }
+
+
+def indexed(index: FeatureIndex, records: Iterable[Record], what: str, **options: Any) -> None:
+    """Index records; InvalidRecordError if some of them cannot be: the others are."""
+    report = index.upsert(records, allow_rejects=True, **options)
+    if report.rejected:
+        found = "; ".join(report.reasons)
+        raise InvalidRecordError(f"{report.rejected} of {report.read} {what}", found, "Correct them.")
+
+
+def made(index: FeatureIndex) -> FeatureIndex:
+    """Return an index, whose collection is made if there is none."""
+    try:
+        index.count()
+    except NotFoundError:
+        index.upsert([])
+    return index
+
+
+def on_thread(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
+    """Return an async method that runs ``method`` on a thread."""
+
+    @wraps(method)
+    async def call(*given: Any, **options: Any) -> R:
+        return await asyncio.to_thread(method, *given, **options)
+
+    return call
 
 
 def check_options(options: Mapping[str, Any], own: str) -> None:
@@ -155,3 +205,57 @@ def _value(value: Any, in_order: bool = False) -> Any:
             found = "only numbers and dates have an order"
             raise InvalidInputError(f"a filter by {value!r:.80}", found, "Give an ISO date.") from None
     return {"date": value.isoformat()} if isinstance(value, date) else value
+
+
+# Vectors and codes -----------------------------------------------------------------------------------
+
+SELECTING = {"text", "where", "query_filter", "limit"}
+
+
+@dataclass(frozen=True, eq=False)
+class ByVector(Operation["list[tuple[Record, float, FloatArray]]"]):
+    """The records nearest to a vector (d,), of those that a query selects, with their scores and vectors.
+
+    InvalidInputError for an option that needs a text; MismatchError for a vector of another length.
+    """
+
+    vector: Sequence[float]
+    query: Query
+
+    def run(self, state: IndexState) -> list[tuple[Record, float, FloatArray]]:
+        """Search."""
+        if (found := len(self.vector)) != (wanted := state.space.encoder.dimension):
+            asked, has = f"a vector of {found} numbers", f"those of the index have {wanted}"
+            raise MismatchError(asked, has, "Use embeddings of the index's encoder.")
+        given = {name for name in option_names(Query) if getattr(self.query, name) != getattr(Query, name)}
+        if further := sorted(given - SELECTING):
+            reason = f"{further[0]} needs the text of the query"
+            raise InvalidInputError("a search by a vector alone", reason, "Give the text.")
+        condition = condition_of(state, self.query.clause, self.query.native)
+        vector = np.asarray(self.vector, np.float32)
+        request = SearchRequest(vector, limit=self.query.limit, query_filter=condition, with_vectors=[DENSE])
+        return [
+            (stored_record(one.payload), float(one.score or 0.0), np.asarray(one.vectors[DENSE]))
+            for one in state.store.search(request)
+        ]
+
+
+class SparseCodes:
+    """The codes of a space: the index of a number is that of a feature."""
+
+    def __init__(
+        self, space: FeatureSpace | str | Path = DEFAULT_SPACE, encoder: TextEncoder | None = None
+    ) -> None:
+        """MismatchError if ``encoder`` is not that of the space."""
+        self.space = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        if encoder is not None:
+            self.space.check_encoder(encoder)
+        self._encoder = self.space.open_encoder() if encoder is None else encoder
+
+    def of_documents(self, texts: Sequence[str]) -> SparseCode:
+        """Return the code of each text that is stored."""
+        return self.space.sae.encode(self._encoder.encode_document(texts))
+
+    def of_queries(self, texts: Sequence[str]) -> SparseCode:
+        """Return the code of each query."""
+        return self.space.sae.encode(self._encoder.encode_query(texts))
