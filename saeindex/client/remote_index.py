@@ -94,12 +94,15 @@ class RemoteIndex(Surface):
         columns: Columns | Mapping[str, Any] | None = None,
         progress: Callable[[int], object] | None = None,
         allow_rejects: bool = False,
+        leave_out: Sequence[str] = (),
     ) -> IndexingReport:
         """Index records; return when the server has indexed them. See :meth:`FeatureIndex.upsert`.
 
         They are read and checked here before they are sent. One that cannot be read counts as rejected.
         """
-        job = self.submit_upsert(records, split=split, columns=columns, allow_rejects=True).wait(progress)
+        job = self.submit_upsert(
+            records, split=split, columns=columns, allow_rejects=True, leave_out=leave_out
+        ).wait(progress)
         if not allow_rejects:
             job.report.check(self.name)
         return job.report
@@ -111,6 +114,7 @@ class RemoteIndex(Surface):
         split: int | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
         allow_rejects: bool = False,
+        leave_out: Sequence[str] = (),
     ) -> Job:
         """Send records, and return the job that indexes them; ``job.rejects`` are those that were not."""
         from saeindex.indexing.rejects import no_field
@@ -123,6 +127,7 @@ class RemoteIndex(Surface):
         params: dict[str, Any] = {"text_field": "text", "id_field": "id"}
         params |= {} if split is None else {"split": split}
         params |= {"allow_rejects": "true"} if allow_rejects else {}
+        params |= {"leave_out": list(leave_out)} if leave_out else {}
         with TemporaryFile() as file:
             source = open_source(records, columns=picked)
             for one in source:

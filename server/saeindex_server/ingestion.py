@@ -158,7 +158,8 @@ class Ingestion:
                 self._jobs.stopped(job.id, asdict(stopped.report))
             except RejectedError as error:
                 self._failures.pop(job.id, None)
-                do = "The others are written. Mend these and send them again, or give allow_rejects=true."
+                written = error.do.partition(".")[0]
+                do = f"{written}. Mend these and send them again, or give allow_rejects=true."
                 ours = RejectedError(f"add records to {job.index}", _by_line(job, error.found), do)
                 self._jobs.finish(job.id, "failed", _told(job, error.report), ours)
             except BaseException as error:
@@ -216,6 +217,7 @@ class Ingestion:
                 progress=progress,
                 batch_size=BATCH,
                 allow_rejects=bool(job.asked.get("allow_rejects")),
+                leave_out=job.asked.get("leave_out") or (),
             )
         return _told(job, report)
 

@@ -191,6 +191,10 @@ def test_further_texts_are_read_as_the_index_reads_them(tmp_path: Path) -> None:
         bad: list[Any] = [Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}]
         report = remote.upsert(bad, allow_rejects=True)
         assert (report.read, report.rejected, len(report.reasons)) == (2, 2, 2)
+        remote.upsert(
+            [{"id": "5", "text": "A reply. Kind regards, & more."}], leave_out=["Kind regards, & more."]
+        )
+        assert remote.info()["leave_out"] == ["Kind regards, & more."]
 
 
 def test_only_an_index_of_the_same_server_is_compared(remote: RemoteIndex, local: FeatureIndex) -> None:

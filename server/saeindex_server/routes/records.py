@@ -51,6 +51,9 @@ async def add_records(
     allow_rejects: Annotated[
         bool, Query(description="whether the job is done, not failed, if a tenth of the records is rejected")
     ] = False,
+    leave_out: Annotated[
+        list[str], Query(max_length=100, description="sentences that are not read as speech from now on")
+    ] = [],  # noqa: B006  (FastAPI copies it)
 ) -> Response:
     """Take records to index, as JSON or streamed as NDJSON; 202 when they are safe on the disk.
 
@@ -64,7 +67,9 @@ async def add_records(
     await access.service.read(lambda: jobs.check_room(access.key.id))
     columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
     columns = {key: one for key, one in columns.items() if one is not None}
-    asked: dict[str, Any] = {"columns": columns or None, "split": split, "allow_rejects": allow_rejects}
+    asked: dict[str, Any] = {
+        "columns": columns or None, "split": split, "allow_rejects": allow_rejects, "leave_out": leave_out,
+    }  # fmt: skip
     if split is not None:
         await index.run(lambda own: check_split(split, lambda: own.encoder))
     bodies = access.service.bodies
