@@ -18,7 +18,7 @@ import numpy as np
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
 from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, infer, pool_of
 from saeindex.config import DENSE, SAE
-from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
 from saeindex.search.explain import Explanation
 from saeindex.types import Part
@@ -61,7 +61,8 @@ def infer_feedback(
         state.records(feedback.unlike, "unlike"),
         {**named, **{feature: SIGNS[verdict] for feature, verdict in feedback.judged.items()}},
     )
-    _check_features([*feedback.judged, *feedback.concept_weights], sample.space)
+    for feature in (*feedback.judged, *feedback.concept_weights):
+        sample.space.label(feature)  # raises for one that there is not
     nearest = None if vector is None else state.nearest(vector)
     for rows in (asked.like, asked.unlike):
         if rows is not None and sample.weight > 1:
@@ -81,16 +82,6 @@ def _check_evidence(feedback: Feedback) -> None:
     if not any((*evidence, feedback.concept_weights, feedback.word_weights)):
         raise InvalidInputError("feedback", "nothing to look for", "Use hits.feedback of a property search.")
     check_sides("feedback", feedback.like, feedback.unlike)
-
-
-def _check_features(features: Sequence[int], space: FeatureSpace) -> None:
-    for feature in features:
-        if not 0 <= feature < space.n_features:
-            raise UnknownConceptError(
-                f"feedback on feature #{feature}",
-                f"space {space.name!r} has features #0 to #{space.n_features - 1}",
-                "Use feedback of a search in this space.",
-            )
 
 
 @dataclass(frozen=True, eq=False)
