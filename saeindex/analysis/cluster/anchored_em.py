@@ -76,19 +76,9 @@ class Settled:
         return codes
 
 
-def settle(
-    whitened: Whitened,
-    start: Doubles,
-    known: NDArray[np.int64] | None = None,
-    weight: Doubles | None = None,
-) -> Settled:
-    """Return where records settle from ``start`` (m, J); ``known`` (m,) says -1 or the value of an example.
-
-    ``weight`` (m,) is how much each record counts in the fit of others.
-    """
-    weight = np.ones(len(start)) if weight is None else weight.copy()
-    if known is not None:
-        weight[known >= 0] *= EXAMPLE
+def settle(whitened: Whitened, start: Doubles, known: NDArray[np.int64] | None = None) -> Settled:
+    """Return where records settle from ``start`` (m, J); ``known`` (m,) is -1 or the value of an example."""
+    weight = np.ones(len(start)) if known is None else np.where(known >= 0, EXAMPLE, 1.0)
     shares = began = with_known(soft(start), known)
     logits = start
     for _ in range(ROUNDS):

@@ -70,9 +70,8 @@ class SetDescription(AnalysisResult):
             str(name): [row for one in each for row in one.rows()] for name, each in self.distinctive.items()
         }
         for name, each in self.records.items():
-            tables[name] = [
-                {"id": one.example.id, "score": one.score, "text": one.example.text} for one in each
-            ]
+            shown = [(one.example, one.score) for one in each]
+            tables[name] = [{"id": one.id, "score": score, "text": one.text} for one, score in shown]
         tables["themes"] = [
             asdict(one) | {"central": " ".join(each.id for each in one.central)} for one in self.themes
         ]
@@ -90,15 +89,12 @@ KINDS = {
 @describe.register(SetDescription)
 def _(profile: SetDescription) -> Description:
     first = first_of_each(profile.distinctive)
+    found = f"Distinctive: {first}." if first else "Nothing was found that the set has more often."
     return Description(
         question="What is this set of records like?",
         summary=[
             f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
-            f"Not comparable with the others: {profile.not_comparable}."
-            if profile.not_comparable
-            else f"Distinctive: {first}."
-            if first
-            else "Nothing was found that the set has more often.",
+            f"Not comparable with the others: {profile.not_comparable}." if profile.not_comparable else found,
         ],
         method=[
             f"Compared with the {profile.rest:,} other records; the false discovery rate of each family (q) "

@@ -381,10 +381,8 @@ def _stepped(own: StratifiedCounts, at: int) -> Doubles:
 def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | None, float | None]:
     """Return the kind of a finding, the period at which it changes, and the bound of a zero share."""
     own = StratifiedCounts(test.counts.k[:, :, [column]], test.counts.n)
-    design = float(test.splits.design[column])
-    up = (
-        test.slope[column] > 0 if test.trend.p[column] <= test.splits.p[column] else test.splits.z[column] > 0
-    )
+    design, is_line = float(test.splits.design[column]), test.trend.p[column] <= test.splits.p[column]
+    up = (test.slope if is_line else test.splits.z)[column] > 0
     absence = _absence(own, bool(up), design, alpha)
     if absence is not None:
         return ("new" if up else "vanished"), *absence
@@ -406,9 +404,8 @@ def _absence(own: StratifiedCounts, up: bool, design: float, alpha: float) -> tu
     at = int(there[0]) if up else int(there[-1]) + 1
     if not 0 < at < len(counts):
         return None
-    absent, others = (records[:at], counts[at:].sum() / records[at:].sum()) if up else (
-        records[at:], counts[:at].sum() / records[:at].sum()
-    )  # fmt: skip
+    sides = (slice(None, at), slice(at, None)) if up else (slice(at, None), slice(None, at))
+    absent, others = records[sides[0]], counts[sides[1]].sum() / records[sides[1]].sum()
     bound = 3 * design / float(absent.sum())
     if absent.sum() < ABSENT * records.sum() or bound > others / 2:
         return None

@@ -60,10 +60,9 @@ def test_em_converges_to_the_separation_from_a_vague_start() -> None:
 
 def test_each_round_adds_the_start_to_the_fit_by_the_other_records() -> None:
     start = standardised(RNG.normal(size=(40, 2)))
-    weight = RNG.uniform(0.5, 2.0, 40)
     shares = np.exp(5.0 * start) / np.exp(5.0 * start).sum(1, keepdims=True)
     for _ in range(30):
-        centred = weight[:, None] * (shares - shares.mean(0))
+        centred = shares - shares.mean(0)
         fit = np.array([
             sum((G[row] @ G[other]) * centred[other] for other in range(40) if other != row) / 40
             for row in range(40)
@@ -73,7 +72,7 @@ def test_each_round_adds_the_start_to_the_fit_by_the_other_records() -> None:
         shares = np.exp(5.0 * logits) / np.exp(5.0 * logits).sum(1, keepdims=True)
         if moved < 1e-3 / 2:
             break
-    ended = settle(whitened(G), start, weight=weight)
+    ended = settle(whitened(G), start)
     np.testing.assert_allclose(ended.logits, logits, atol=1e-6)
     np.testing.assert_allclose(ended.shares, shares, atol=1e-6)
 
