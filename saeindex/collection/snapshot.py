@@ -19,7 +19,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.sample import Rows, concept_parts, tokens, word_parts
+from saeindex.collection.sample import (
+    MAX_WORDS,
+    MIN_RECORDS,
+    CollectionSample,
+    Rows,
+    concept_parts,
+    tokens,
+    word_parts,
+)
 from saeindex.config import (
     CONCEPTS,
     DENSE,
@@ -342,6 +350,23 @@ def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArr
     if not len(columns):
         words = csr_matrix((len(rows), 1), dtype=np.float32)
     return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)
+
+
+def sample_of(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
+    """Return rows of a snapshot as the collection that inference looks at, with their frequent words."""
+    counts = np.asarray(snapshot.words[rows].sum(0)).ravel()
+    ranked = np.argsort(-counts, kind="stable")[:MAX_WORDS]
+    columns = np.sort(ranked[counts[ranked] >= MIN_RECORDS]).astype(np.int64)
+    places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
+    return CollectionSample(
+        snapshot.space, rows_of_snapshot(snapshot, rows, columns), places, len(rows), cache
+    )
+
+
+def columns_of(snapshot: Snapshot, sample: CollectionSample) -> NDArray[np.int64]:
+    """Return the columns of a snapshot with the words of a sample (v,), in their order."""
+    column = {word: place for place, word in enumerate(snapshot.vocabulary)}
+    return np.array([column[word] for word in sample.places], np.int64)
 
 
 def take_snapshot(

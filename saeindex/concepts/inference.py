@@ -78,6 +78,8 @@ class Recipe:
     word_cap: float = 4.0
 
 
+# Words of the collection are not used for directions and sets: they changed nothing, and need an encoding.
+WITHOUT_WORDS = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # For a description without examples and other values.
 ALONE = Recipe(first_words=0.1, firmly=0.6, neighbours=0.7)
 
@@ -372,6 +374,19 @@ class Scorer:
         total = sampled + self.neighbours * near(around)
         both = Scale.of(total)
         return _Measured(own, near, both, sampled, contrast(both(total)))
+
+
+def scored_by(
+    sample: CollectionSample,
+    asked: Asked,
+    encoder: TextEncoder,
+    recipe: Recipe | None = None,
+    nearest: Rows | None = None,
+) -> Scorer:
+    """Return the scorer of what is asked, inferred from a sample and the records ``nearest`` to it."""
+    recipe = recipe or asked.recipe
+    inferred = infer(sample, pool_of(sample, nearest), asked, encoder, recipe)
+    return Scorer(inferred, sample, recipe.neighbours)
 
 
 class _Measured(NamedTuple):

@@ -22,14 +22,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
-from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Rows
-from saeindex.collection.snapshot import rows_of_snapshot
+from saeindex.collection.sample import SAMPLE, CollectionSample, Rows
+from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
 from saeindex.concepts.feedback import check_sides
-from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
+from saeindex.concepts.inference import Asked, Recipe, scored_by
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
 from saeindex.config import LEVELS_OF
-from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,8 +151,7 @@ class ConceptReader:
         )
         # Without a text the encoder is not used.
         encoder: Any = self._encoder
-        inferred = infer(self._sample, pool_of(self._sample), asked, encoder, RECIPE)
-        scorer = Scorer(inferred, self._sample, RECIPE.neighbours)
+        scorer = scored_by(self._sample, asked, encoder, RECIPE)
         blocks = range(0, len(self._rows), BLOCK)
         rows = [self._rows.take(np.arange(s, min(s + BLOCK, len(self._rows)))) for s in blocks]
         total = np.concatenate([scorer(block).total for block in rows])
@@ -160,7 +161,7 @@ class ConceptReader:
     def _guessed(self, concept: NamedConcept) -> Membership:
         scores = self.scores(concept)
         at = STANDS_OUT if concept.share is None else threshold(scores, concept.share)
-        weights = 1.0 / (1.0 + np.exp(-SLOPE * (scores - at)))
+        weights = expit(SLOPE * (scores - at))
         evidence, of_example = weights.copy(), EXAMPLE_WEIGHT
         if concept.share is None:
             evidence, of_example = np.exp(np.minimum(scores, MOST)), float(np.exp(MOST))
@@ -182,14 +183,8 @@ class ConceptReader:
         return is_member
 
     def _active(self, concept: NamedConcept) -> NDArray[np.bool_]:
-        space = self.snapshot.space
         for feature in concept.features:
-            if not 0 <= feature < space.n_features:
-                raise UnknownConceptError(
-                    f"feature #{feature} of concept {concept.name!r}",
-                    f"space {space.name!r} has features #0 to #{space.n_features - 1}",
-                    "Find one with `saeindex features`.",
-                )
+            self.snapshot.space.label(feature)  # raises for one that there is not
         having = self.snapshot.at(concept.level)[:, list(concept.features)]
         return np.asarray(having.sum(axis=1)).ravel() > 0
 
@@ -210,33 +205,21 @@ class ConceptReader:
         )
 
     @cached_property
-    def _columns(self) -> NDArray[np.int64]:
-        """The columns of the snapshot with words that are frequent enough in the sample."""
-        counts = np.asarray(self.snapshot.words[:SAMPLE].sum(0)).ravel()
-        frequent = np.argsort(-counts, kind="stable")[:MAX_WORDS]
-        return np.sort(frequent[counts[frequent] >= MIN_RECORDS])
-
-    @cached_property
     def _rows(self) -> Rows:
-        snapshot = self.snapshot
-        everything = np.arange(len(snapshot))
-        return replace(rows_of_snapshot(snapshot, everything, self._columns), ids=tuple(snapshot.ids))
+        everything = np.arange(len(self.snapshot))
+        return rows_of_snapshot(self.snapshot, everything, columns_of(self.snapshot, self._sample))
 
     @cached_property
     def _sample(self) -> CollectionSample:
         # Rows are in the order of point ids, which are hashes: the first rows are a random sample.
-        sampled = self._rows.take(np.arange(min(SAMPLE, len(self._rows))))
-        places = {self.snapshot.vocabulary[c]: i for i, c in enumerate(self._columns.tolist())}
-        return CollectionSample(self.snapshot.space, sampled, places, len(self._rows))
+        first = np.arange(min(SAMPLE, len(self.snapshot)))
+        return replace(sample_of(self.snapshot, first), total=len(self.snapshot))
 
 
 def threshold(scores: Doubles, share: float) -> float:
-    """Return t at which the mean of the probabilities is ``share``, by bisection."""
+    """Return t at which the mean of the probabilities is ``share``."""
     low, high = float(scores.min()) - 20.0, float(scores.max()) + 20.0
-    for _ in range(60):
-        at = (low + high) / 2
-        low, high = (at, high) if np.mean(1 / (1 + np.exp(-SLOPE * (scores - at)))) > share else (low, at)
-    return (low + high) / 2
+    return float(brentq(lambda at: expit(SLOPE * (scores - at)).mean() - share, low, high))
 
 
 def parse_concept(text: str) -> NamedConcept:

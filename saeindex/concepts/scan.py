@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of
+from saeindex.concepts.inference import WITHOUT_WORDS, Asked, scored_by
 from saeindex.concepts.words import Words
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# Words of the collection help to rank; for a set of records they changed nothing, and need an encoding.
-RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # The most records that are read for a phrase, and how many are in memory at a time.
 MAX_SCANNED, PAGE = 100_000, 1_024
 # How sure it is that a record speaks of a phrase that it has as it is written.
@@ -186,9 +184,8 @@ class Scanner:
         self._scorer, self._by_sentence = None, not (usual.are_many and usual.are_short)
         if usual.are_many:
             sample = state.sample()
-            pool, meant = pool_of(sample, state.nearest(vector)), Asked(vector[None], judged=named)
-            inferred = infer(sample, pool, meant, state.encoder, RECIPE)
-            self._scorer = Scorer(inferred, sample, RECIPE.neighbours)
+            meant = Asked(vector[None], judged=named)
+            self._scorer = scored_by(sample, meant, state.encoder, WITHOUT_WORDS, state.nearest(vector))
             self._similarity = sample.similarity(vector)
 
     def scan(self) -> Scan:

@@ -9,14 +9,14 @@ the collection's mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
-from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, infer, pool_of
+from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, scored_by
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
@@ -67,11 +67,11 @@ def infer_feedback(
     for rows in (asked.like, asked.unlike):
         if rows is not None and sample.weight > 1:
             nearest = rows if nearest is None else nearest.joined(rows)
-    inferred = infer(sample, pool_of(sample, nearest), asked, state.encoder)
+    scorer = scored_by(sample, asked, state.encoder, nearest=nearest)
     words = {
         sample.places[w]: 10.0 * value for w, value in feedback.word_weights.items() if w in sample.places
     }
-    return Scorer(inferred.edited(feedback.concept_weights, words), sample, asked.recipe.neighbours)
+    return replace(scorer, inference=scorer.inference.edited(feedback.concept_weights, words))
 
 
 def _check_evidence(feedback: Feedback) -> None:

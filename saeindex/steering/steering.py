@@ -18,7 +18,6 @@ much of the direction as a typical record with the concept has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -28,7 +27,7 @@ import numpy as np
 
 from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import check_sides
-from saeindex.concepts.inference import Asked, Recipe, Scorer, example_direction, infer, pool_of, units
+from saeindex.concepts.inference import WITHOUT_WORDS, Asked, example_direction, scored_by, units
 from saeindex.concepts.resolver import is_id, said_by
 from saeindex.config import FAMILY, PROFILE
 from saeindex.errors import InvalidInputError
@@ -194,8 +193,6 @@ def steered_code(after: FloatArray, steers: Sequence[ResolvedSteer], space: Feat
     return SparseVector(np.array(kept, np.int32), np.array([code[i] for i in kept], np.float32))
 
 
-# Names are encoded; words of the collection are not used, because they did not improve the direction.
-RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # The sharpness of the softmax over records, and the weight of these records beside the name.
 SOFTNESS, SHOWN_RECORDS = 0.65, 1.5
 # The weight of five examples beside the name; it grows with the root of their number, up to the maximum.
@@ -338,8 +335,7 @@ def direction_of(
     sample: CollectionSample, asked: Asked, state: IndexState, nearest: Rows | None = None
 ) -> tuple[Doubles, Doubles]:
     """Return the unit direction (d,) of the evidence ``asked``, and the score of each sampled record (m,)."""
-    pool = pool_of(sample, nearest)
-    scorer = Scorer(infer(sample, pool, asked, state.encoder, RECIPE), sample, RECIPE.neighbours)
+    scorer = scored_by(sample, asked, state.encoder, WITHOUT_WORDS, nearest)
     fits = scorer.of_sample
     softly = np.exp(SOFTNESS * (fits - fits.max(axis=0)))
     softly /= softly.sum(axis=0)
@@ -351,7 +347,7 @@ def direction_of(
         apart = (units(v[0] - v[1:].mean(axis=0))[None] for v in (shown, named))
         shown, named = (length * v for length, v in zip((amount, 1.0), apart, strict=True))
     toward = named[0] + shown[0]
-    if (example := example_direction(asked, mean, RECIPE)) is not None:
+    if (example := example_direction(asked, mean, WITHOUT_WORDS)) is not None:
         count = len(asked.like) if asked.like is not None else 0
         toward = toward + min(MAX_EXAMPLES, FIVE_EXAMPLES * (max(1, count) / 5) ** 0.5) * example
     return units(toward), fits[:, 0]

@@ -10,9 +10,9 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts import scan
-from saeindex.concepts.inference import Asked, Scorer, infer, pool_of
+from saeindex.concepts.inference import WITHOUT_WORDS, Asked, Scorer, infer, pool_of
 from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
-from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, RECIPE, WRITTEN, best_set, stands_apart
+from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, WRITTEN, best_set, stands_apart
 from saeindex.concepts.words import Words
 from saeindex.config import SentenceStorage
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -77,8 +77,8 @@ def test_a_description_is_the_records_that_stand_apart_by_their_score(
     concept = papers.concepts.resolve(phrase)
     sample, resolver = papers.state.sample(), Resolver(papers.state)
     asked = Asked(papers.state.encode(phrase)[None], judged=said_by(resolver.named(phrase), SAID_OF_SETS))
-    inferred = infer(sample, pool_of(sample), asked, papers.encoder, RECIPE)
-    scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
+    inferred = infer(sample, pool_of(sample), asked, papers.encoder, WITHOUT_WORDS)
+    scores = Scorer(inferred, sample, WITHOUT_WORDS.neighbours).of_sample[:, 0]
     apart = {one for one, z in zip(sample.rows.ids, scores, strict=True) if z >= stands_apart(scores)}
     texts = {point.id: point.payload["text"] for point in all_points(papers)}
     saying = {one for one, text in texts.items() if phrase in text.lower()}

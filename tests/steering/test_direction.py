@@ -9,11 +9,10 @@ import pytest
 from sklearn.linear_model import OrthogonalMatchingPursuit
 
 from saeindex import FeatureIndex, FeatureSpace, Steer
-from saeindex.concepts.inference import Asked, Scorer, infer, pool_of
+from saeindex.concepts.inference import WITHOUT_WORDS, Asked, Scorer, infer, pool_of
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.steering.steering import (
     HAS_FROM,
-    RECIPE,
     SHOWN_RECORDS,
     SOFTNESS,
     USUAL,
@@ -86,7 +85,9 @@ def test_the_direction_of_a_phrase_uses_its_text_and_matching_records(papers: Fe
     vector, mean = papers.state.encode("sounds disappointed"), sample.mean.astype(float)
     request = Asked(vector[None])
     scores = Scorer(
-        infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
+        infer(sample, pool_of(sample), request, papers.encoder, WITHOUT_WORDS),
+        sample,
+        WITHOUT_WORDS.neighbours,
     ).of_sample[:, 0]
     weights = np.exp(SOFTNESS * scores) / np.exp(SOFTNESS * scores).sum()
     name = nz(nz(vector - sample.background) - mean)

@@ -21,7 +21,8 @@ from benchmarks.snapshots import as_indexed, encoder
 from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.anchored_em import Views
-from saeindex.analysis.cluster.axis import Axis, AxisValue, axis_evidence
+from saeindex.analysis.cluster.axis import Axis, AxisValue
+from saeindex.collection.snapshot import sample_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +116,7 @@ class Task:
     @cached_property
     def sample(self) -> CollectionSample:
         """The evidence of the records."""
-        return axis_evidence(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
+        return sample_of(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
 
     @cached_property
     def views(self) -> tuple[Views, Doubles]:

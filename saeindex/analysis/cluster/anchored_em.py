@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix
 
 from saeindex.analysis.stats.stratified import memberships
 from saeindex.collection.sample import Rows
-from saeindex.concepts.inference import TINY, units
+from saeindex.concepts.inference import TINY, Scale, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,10 +125,7 @@ def soft(logits: Doubles) -> Doubles:
 
 def standardised(scores: Doubles) -> Doubles:
     """Return scores (m, J) with mean 0 and deviation 1 by value; what does not differ is 0."""
-    centred = scores - scores.mean(0)
-    deviation = centred.std(0)
-    scaled: Doubles = centred / np.where(deviation > TINY, deviation, 1.0)
-    return scaled
+    return Scale.of(scores)(scores)
 
 
 WORDS, CONCEPTS = 1.5, 1.0
@@ -205,10 +202,3 @@ class Views:
         """Return what they show of records (m, c)."""
         joined = np.hstack([units(rows.x - self.mean), self.words(rows.words), self.concepts(rows.concepts)])
         return joined @ self.axes - self.centre
-
-
-def common_words(words: csr_matrix, min_records: int, limit: int) -> NDArray[np.int64]:
-    """Return the columns of words in at least ``min_records`` records, at most ``limit``, in order."""
-    counts = np.asarray(words.sum(0)).ravel()
-    ranked = np.argsort(-counts, kind="stable")[:limit]
-    return np.sort(ranked[counts[ranked] >= min_records]).astype(np.int64)

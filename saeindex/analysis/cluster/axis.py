@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +13,11 @@ from saeindex.analysis.cluster.anchored_em import (
     EXAMPLES,
     Views,
     Whitened,
-    common_words,
     example_scores,
     standardised,
 )
-from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, CollectionSample
-from saeindex.collection.snapshot import rows_of_snapshot
-from saeindex.concepts.inference import Asked, Recipe, Scorer, infer, pool_of, units
+from saeindex.collection.sample import CollectionSample
+from saeindex.concepts.inference import Asked, Recipe, scored_by, units
 from saeindex.errors import InvalidInputError
 from saeindex.schema import check_kind
 
@@ -263,15 +260,6 @@ class AxisEvidence:
         return nearest
 
 
-def axis_evidence(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
-    """Return rows of a snapshot as the collection that inference looks at."""
-    columns = common_words(snapshot.words[rows], MIN_RECORDS, MAX_WORDS)
-    places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
-    return CollectionSample(
-        snapshot.space, rows_of_snapshot(snapshot, rows, columns), places, len(rows), cache
-    )
-
-
 def gather(
     state: IndexState,
     sample: CollectionSample,
@@ -297,8 +285,7 @@ def gather(
 def described_scores(state: IndexState, sample: CollectionSample, vectors: FloatArray) -> Doubles:
     """Return standardised scores (m, J) by descriptions (J, d), as a property search with siblings does."""
     recipe = Recipe()
-    inferred = infer(sample, pool_of(sample), Asked(vectors), state.encoder, recipe)
-    scorer = Scorer(inferred, sample, recipe.neighbours)
+    scorer = scored_by(sample, Asked(vectors), state.encoder, recipe)
     own = scorer.sampled
     if sample.neighbours.shape[1]:
         around = np.mean([own[column] for column in sample.neighbours.T], axis=0)

@@ -18,7 +18,6 @@ import numpy as np
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
 from saeindex.analysis.cluster.axis import (
     Axis,
-    axis_evidence,
     gather,
     known_values,
     text_vectors,
@@ -29,7 +28,7 @@ from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
 from saeindex.collection.sample import Rows, concept_parts, tokens, word_matrix
-from saeindex.collection.snapshot import rows_of_snapshot
+from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
 from saeindex.errors import InvalidInputError
 from saeindex.language.speech import says_something
 
@@ -86,7 +85,7 @@ def cluster(
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
     taken, known = _taken(asked, snapshot, rows)
-    sample = axis_evidence(snapshot, taken, cache)
+    sample = sample_of(snapshot, taken, cache)
     if not asked.values:
         asked = with_values(asked, sample, state)
     grouped = _grouped(state, sample, asked, known, method)
@@ -207,8 +206,7 @@ class Placer:
 
     def of_snapshot(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> Doubles:
         """Return how far rows of a snapshot belong to each cluster (m, J), block by block."""
-        column = {word: place for place, word in enumerate(snapshot.vocabulary)}
-        columns = np.array([column[word] for word in self.sample.places], np.int64)
+        columns = columns_of(snapshot, self.sample)
         blocks = np.split(rows, range(BLOCK, len(rows), BLOCK)) if len(rows) else []
         found = [soft(self.scores(rows_of_snapshot(snapshot, block, columns))) for block in blocks]
         return np.concatenate([np.zeros((0, len(self.offset))), *found])
