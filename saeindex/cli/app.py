@@ -16,7 +16,6 @@ from typer.main import get_command
 
 from saeindex._version import __version__
 from saeindex.cli.output import say
-from saeindex.cli.settings import default_map
 from saeindex.errors import (
     FilterWarning,
     InvalidInputError,
@@ -52,7 +51,6 @@ COMMANDS = {
     "doctor": "doctor.doctor",
     "serve": "serve.serve",
     "mcp": "mcp.mcp",
-    "settings": "settings.settings",
     "demo": "demo.demo",
 }
 GROUPS = {"profiles": "profiles", "names": "features", "sae": "sae", "keys": "serve"}
@@ -116,10 +114,8 @@ def run() -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app = get_command(make_app(command))
-        # `saeindex settings` says itself what is wrong with them.
-        defaults = {} if command == "settings" else default_map(getattr(app, "commands", {}))
         _check_once(app, given)
-        sys.exit(app(given, default_map=defaults, standalone_mode="--json" not in given))
+        sys.exit(app(given, standalone_mode="--json" not in given))
     except WrongUse as error:  # without --json it has been printed, with the usage
         do = f"Run `saeindex {command} -h`." if command in {*COMMANDS, *GROUPS} else "Run `saeindex -h`."
         _report(InvalidInputError(f"saeindex {' '.join(given)}"[:200], error.format_message(), do))

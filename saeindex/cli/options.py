@@ -89,20 +89,19 @@ def asks(
         added = [one.parameter(one.name in arguments) for one in listed]
 
         @wraps(command)
-        def called(context: typer.Context, **given: Any) -> Any:
+        def called(**given: Any) -> Any:
             values = {one: given.pop(one.name) for one in listed}
             for name, kind in bundles.items():
                 given[name] = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
             try:
-                return command(options=_nested(values, context), **given)
+                return command(options=_nested(values), **given)
             except SaeIndexError as error:
                 raise _as_typed(error, listed) from None
 
         first = [one for one in own if one.default is Parameter.empty]
         placed = sorted(added, key=lambda one: one.name not in arguments)
         rest = [one for one in own if one.default is not Parameter.empty]
-        context_of = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (context_of, *first, *placed, *rest)]
+        every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*first, *placed, *rest)]
         called.__signature__ = signature(command).replace(parameters=every)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in every}
         return called  # type: ignore[return-value]
@@ -198,7 +197,7 @@ def _is_list(kind: Any) -> bool:
     return bool(kinds & {list, tuple, Sequence})
 
 
-def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, Any]:
+def _nested(values: Mapping[_Option, Any]) -> dict[str, Any]:
     """Return the options that were given as a request takes them."""
     found: dict[str, Any] = {}
     for option, value in values.items():
@@ -216,9 +215,6 @@ def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, 
             continue
         field, inner = option.place
         if field not in found:
-            source = context.get_parameter_source(option.name)
-            if source is not None and source.name == "DEFAULT_MAP":
-                continue  # a setting, where there is nothing that it is for
             wanted = option.flag.removesuffix(f"-{inner.replace('_', '-')}")
             do = f"Give {wanted}, or leave {option.flag} out."
             raise InvalidInputError(f"{option.flag} {value}", f"no {wanted}", do)

@@ -244,16 +244,11 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
     assert all(check["is_well"] for check in checks)
 
 
-def test_a_setting_that_needs_another_option_is_idle_without_it(
-    index: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SAEINDEX_WHERE_LEVEL", "strong")
-    assert call("search", index, "galaxies").returncode == 0
+def test_a_level_is_that_of_a_condition(index: str) -> None:
     shown = called("search", index, "galaxies")["hits"][0]["features"]
     faint = min(shown, key=lambda one: one["evidence"] or 1.0)["id"]
-    search = ("search", index, "galaxies", "--where", f"NOT #{faint}")
-    by_setting, by_option = (called(*search, *more)["hits"] for more in ((), ("--where-level", "strong")))
-    assert by_setting == by_option != called(*search, "--where-level", "present")["hits"]
+    search = ("search", index, "galaxies", "--where", f"NOT #{faint}", "--where-level")
+    assert called(*search, "strong")["hits"] != called(*search, "present")["hits"]
     done = call("search", index, "galaxies", "--where-level", "typical")
     assert done.returncode == 2 and "no --where" in done.stderr
 
@@ -464,9 +459,19 @@ def test_errors_of_the_system_are_reported_in_one_line(
     )
 
 
+@pytest.mark.parametrize(("words", "expected"), [("saeindex sea", "search"), ("saeindex cop", "copy")])
+def test_the_shell_completes_commands(words: str, expected: str) -> None:
+    number = str(len(words.split()) - 1)
+    shell = {"_SAEINDEX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": number}
+    code = "import sys; sys.argv = ['saeindex']; from saeindex.cli.app import run; run()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **shell})
+    assert expected in done.stdout.split()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_an_output_that_takes_no_more_is_an_error_in_one_line() -> None:
-    program = [sys.executable, "-m", "saeindex", "settings"]
+    program = [sys.executable, "-m", "saeindex", "list", "--json"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
