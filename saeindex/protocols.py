@@ -96,29 +96,11 @@ class PhraseEncoder(TextEncoder, Protocol):
 class RowEncoder(TextEncoder, Protocol):
     """An encoder whose vectors need not depend, in any bit, on the texts that are encoded with them."""
 
-    @property
-    def rows_at_once(self) -> int:
-        """The most rows that :meth:`encode_rows` takes; 0 where it cannot be asked for rows."""
-
-    def query_rows(self, texts: Sequence[str]) -> Sequence[EncoderRow]:
-        """Return query texts as rows for :meth:`encode_rows`."""
-
-    def encode_rows(self, rows: Sequence[Any]) -> FloatArray:
-        """Return unit vectors (n, d) float32 of rows of one length."""
-
     def encode_query_in_rows(self, texts: Sequence[str]) -> FloatArray:
         """Return what ``encode_query`` does, of rows."""
 
     def encode_document_in_rows(self, texts: Sequence[str]) -> FloatArray:
         """Return what ``encode_document`` does, of rows."""
-
-
-class EncoderRow(Protocol):
-    """A text as an encoder computes it."""
-
-    @property
-    def length(self) -> int:
-        """The length that it is padded to."""
 
 
 # Stores -----------------------------------------------------------------------------------------------

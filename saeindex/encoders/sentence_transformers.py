@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -36,13 +36,6 @@ ROWS, ROW_STEP = 4, 16
 # Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
-
-
-class Row(NamedTuple):
-    """The token ids of a text, and the length that they are padded to."""
-
-    ids: list[int]
-    length: int
 
 
 class SentenceTransformerEncoder:
@@ -136,30 +129,6 @@ class SentenceTransformerEncoder:
         """Return what :meth:`encode_document` does, up to rounding; see :meth:`encode_query_in_rows`."""
         return self._in_rows(_with_prompt(self._document_prompt, texts))
 
-    @property
-    def rows_at_once(self) -> int:
-        """The most rows that :meth:`encode_rows` takes; 0 where another library computes the model."""
-        return ROWS if isinstance(self._backend, _BertBackend) else 0
-
-    def query_rows(self, texts: Sequence[str]) -> list[Row]:
-        """Return query texts as rows for :meth:`encode_rows`."""
-        return self._rows(_with_prompt(self._query_prompt, texts))
-
-    def encode_rows(self, rows: Sequence[Row]) -> FloatArray:
-        """Return unit vectors (n, d) float32 of up to ``rows_at_once`` rows of one length.
-
-        A row's vector does not depend on the others, bit for bit.
-        """
-        backend = self._backend
-        if not isinstance(backend, _BertBackend):
-            raise EncoderError("rows", "another library computes this model", "Use encode_query.")
-        import torch
-
-        with torch.inference_mode():
-            states = backend.embed([row.ids for row in rows], in_rows=True)
-            vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
-        return self._checked(vectors, f"rows on {backend.device}")
-
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
         return self._encode(_with_prompt(self._query_prompt, texts))
@@ -175,20 +144,22 @@ class SentenceTransformerEncoder:
         return self._backend.token_spans(text)
 
     def _in_rows(self, texts: list[str]) -> FloatArray:
-        if not self.rows_at_once:
+        backend = self._backend
+        if not isinstance(backend, _BertBackend):  # another library computes the model
             return self._encode(texts, of_one_length=True)
-        rows = self._rows(texts)
+        import torch
+
+        rows = backend.tokenize(texts)
         vectors = np.empty((len(texts), self._identity.dimension), np.float32)
-        order = sorted(range(len(texts)), key=lambda i: rows[i].length)
-        for _, run in groupby(order, key=lambda i: rows[i].length):
+        lengths = [padded_length(ids, ROW_STEP) for ids in rows]
+        for _, run in groupby(sorted(range(len(texts)), key=lengths.__getitem__), key=lengths.__getitem__):
             same = list(run)
             for at in range(0, len(same), ROWS):
                 places = same[at : at + ROWS]
-                vectors[places] = self.encode_rows([rows[i] for i in places])
-        return vectors
-
-    def _rows(self, texts: list[str]) -> list[Row]:
-        return [Row(ids, padded_length(ids, ROW_STEP)) for ids in self._backend.tokenize(texts)]
+                with torch.inference_mode():
+                    states = backend.embed([rows[i] for i in places], in_rows=True)
+                    vectors[places] = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
+        return self._checked(vectors, f"rows on {backend.device}")
 
     def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
