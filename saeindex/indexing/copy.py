@@ -308,8 +308,7 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport) -
         kept = {feature: feature for feature in range(space.n_features + len(manifest.terms))}
     elif not converter.is_encoded:
         vectors = _sampled(source.store)
-        matches = map_spaces(old, space, vectors if len(vectors) else None).matches
-        kept = {one.old: one.new for one in matches}
+        kept = map_spaces(old, space, vectors).matches
         kept |= {old.n_features + place: space.n_features + place for place in range(len(known.terms))}
         space = carry_manual_labels(old, space, vectors)
         lost_manual = [one["label"] for one in space.report.get("labels", {}).get("lost_manual", [])]

@@ -123,11 +123,3 @@ def test_families_mark_weak_labels_and_families_with_only_weak_labels(index_fold
     assert all("(weak)" in title for title in titles)
     families: list[Any] = called("sae", "families", str(index_folder / "all-weak"))["families"]
     assert all(family["is_weak"] for family in families)
-
-
-def test_maps_mark_weak_labels(index_folder: Path, index: str) -> None:
-    lost = call("sae", "map", str(index_folder / "space"), "minilm-concepts", "--threshold", "1.0")
-    assert lost.returncode in (0, 1)
-    described = called("sae", "map", str(index_folder / "space"), str(index_folder / "space"))
-    assert all(m["old_is_weak"] == (m["old"] % 2 == 0) for m in described["matches"])
-    assert all(m["new_is_weak"] == (m["new"] % 2 == 0) for m in described["matches"])

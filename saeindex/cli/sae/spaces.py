@@ -1,8 +1,7 @@
-"""``saeindex sae eval``, ``families`` and ``map``: a space measured, its families, and two spaces matched."""
+"""``saeindex sae eval`` and ``families``: a space measured, and its families."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,14 +11,13 @@ from saeindex.cli.corpus import (
     Seed,
     Space,
     TextField,
-    check_target,
     embed,
     followed,
     is_embeddings,
     read_embeddings,
     read_texts,
 )
-from saeindex.cli.output import Json, console, print_json, say
+from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import MismatchError
 from saeindex.types import shown_label
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
     from saeindex.features.fidelity import FidelityReport
-    from saeindex.features.space_map import SpaceMapping
     from saeindex.types import FloatArray
 
 SHOWN = 10
@@ -166,53 +163,3 @@ def _tree(space: FeatureSpace, family: Family, score: float | None) -> Tree:
             Text.assemble(name, share, no_wrap=True, overflow="ellipsis")
         )
     return top
-
-
-def map_(
-    old: Annotated[str, typer.Argument(help="The space with labels.")],
-    new: Annotated[str, typer.Argument(help="The space that replaces it.")],
-    texts: Annotated[list[str] | None, typer.Option(help="Texts, as for `index`. Repeatable.")] = None,
-    threshold: Annotated[float, typer.Option(help="Minimum similarity of a pair, 0 to 1.")] = 0.7,
-    into: Annotated[
-        Path | None, typer.Option(help="Directory to write NEW to, with the labels of OLD.")
-    ] = None,
-    text_field: TextField = None,
-    limit: Limit = None,
-    as_json: Json = False,
-) -> None:
-    """Match the features of two spaces, with texts also by their activations; list lost features."""
-    from saeindex.features import FeatureSpace
-    from saeindex.features.space_map import carry_labels, map_spaces
-
-    before, after = FeatureSpace.load(old), FeatureSpace.load(new)
-    if into is not None:
-        check_target(into, is_space=True)
-    corpus = read_texts(texts or [], text_field, limit)
-    vectors = before.open_encoder().encode_document(corpus) if corpus else None
-    mapping = map_spaces(before, after, vectors, threshold=threshold)
-    carried = carry_labels(before, after, mapping)
-    changed = sum(a != b for a, b in zip(carried.labels, after.labels, strict=True))
-    if into is not None:
-        carried.save(into)
-    if as_json:
-        print_json({"old": old, "new": new, "labels_carried": changed, **mapping.to_json()})
-    else:
-        _print_mapping(mapping, changed, into)
-    if not mapping.matches:
-        raise typer.Exit(1)
-
-
-def _print_mapping(mapping: SpaceMapping, changed: int, into: Path | None) -> None:
-    summary = mapping.summary()
-    mean = f" (mean confidence {summary['mean_confidence']:.2f})" if mapping.matches else ""
-    say(f"{summary['matched']:,} matched{mean}, {summary['lost']:,} lost, {summary['gained']:,} gained")
-    verb = f"carried into {into}" if into else "would be carried (give --into)"
-    say(f"{changed:,} labels {verb}; {summary['lost_manual_labels']:,} manual labels lost")
-    if mapping.lost:
-        say("Lost, most frequent first:")
-    for feature in mapping.lost[:SHOWN]:
-        label = shown_label(feature.label, feature.is_weak)
-        say(
-            f"  #{feature.id} {label} ({feature.method}, in {feature.density:.2%} of texts); "
-            f"nearest is #{feature.nearest}, {feature.similarity:.2f}"
-        )

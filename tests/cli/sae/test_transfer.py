@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from saeindex import FeatureSpace
-from saeindex.cli.sae import spaces
 from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
-from saeindex.features import FeatureLabel
 from saeindex.sae.importers import read_autoencoder
 from tests.samples import RecordingEncoder, sample_records, write_records
 
@@ -25,7 +22,6 @@ N, D, K = 32, 384, 4
 app = typer.Typer()
 app.command("import")(sae_transfer.import_)
 app.command("export")(sae_transfer.export)
-app.command("map")(spaces.map_)
 
 
 def call(*arguments: object, code: int = 0) -> Result:
@@ -147,23 +143,3 @@ def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: 
     described = called("export", "minilm-concepts", "--into", tmp_path / "out")
     assert {"README.md", "space.json"} <= set(described["files"])
     assert FeatureSpace.load(tmp_path / "out").fingerprint == space.fingerprint
-
-
-def test_a_map_transfers_labels_and_reports_the_lost_ones(
-    foreign: Path, corpus: Path, tmp_path: Path
-) -> None:
-    called("import", foreign, "--into", tmp_path / "old", "--texts", corpus)
-    called("import", foreign, "--into", tmp_path / "new", "--unlabelled")
-    old = FeatureSpace.load(tmp_path / "old")
-    labels = (FeatureLabel("named by hand", "manual"), *old.labels[1:])
-    replace(old, labels=labels).save(tmp_path / "old")
-    into = tmp_path / "carried"
-    mapped = called("map", tmp_path / "old", tmp_path / "new", "--texts", corpus, "--into", into)
-    assert (mapped["matched"], mapped["lost"], mapped["lost_manual_labels"]) == (N, 0, 0)
-    assert mapped["matches"][0]["old_label"] == "named by hand"
-    mapped_space = FeatureSpace.load(into)
-    assert (mapped_space.labels[0].text, mapped_space.labels[0].method) == ("named by hand", "manual")
-    assert mapped["labels_carried"] == sum(label.method != "none" for label in mapped_space.labels) >= 1
-    text = call("map", tmp_path / "old", "minilm-concepts", "--threshold", 0.95, code=1).stdout
-    assert "0 matched, 32 lost" in text
-    assert "1 manual labels lost" in text
