@@ -20,7 +20,7 @@ from saeindex.operations.operation import Change, Operation
 from saeindex.operations.surfaces import AsyncSurface, awaited
 from saeindex.schema import check_kind
 from saeindex.stores.base import closed_error
-from saeindex.stores.event_loop import answered, driven
+from saeindex.stores.waiting import answered, driven
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient

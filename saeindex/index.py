@@ -45,7 +45,7 @@ from saeindex.report.result import AnalysisResult
 from saeindex.schema import check_kind
 from saeindex.stores.directory import check_outside
 from saeindex.stores.point_checks import check_count
-from saeindex.stores.turns import reading_all
+from saeindex.stores.waiting import reading_all
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame

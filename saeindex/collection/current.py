@@ -25,7 +25,7 @@ from saeindex.indexing.terms import (
     recoded,
 )
 from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.stores.event_loop import elsewhere
+from saeindex.stores.waiting import elsewhere
 
 if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts

@@ -15,7 +15,7 @@ from saeindex.config import CACHE_FOLDER, DENSE, DOCUMENT, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
-from saeindex.stores.event_loop import elsewhere
+from saeindex.stores.waiting import elsewhere
 
 if TYPE_CHECKING:
     from saeindex.collection.sample import Rows

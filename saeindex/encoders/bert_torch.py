@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saeindex.encoders.bert_config import WEIGHTS_FILE, BertConfig, layer_weights, tensor_pair
+from saeindex.encoders.bert import WEIGHTS_FILE, BertConfig, layer_weights, tensor_pair
 
 
 class BertEncoder:

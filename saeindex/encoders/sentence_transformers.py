@@ -14,7 +14,7 @@ import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
-from saeindex.encoders.bert_config import CONFIG_FILE, BertConfig, read_config
+from saeindex.encoders.bert import CONFIG_FILE, BertConfig, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-    from saeindex.encoders.bert_numpy import BertInNumpy
+    from saeindex.encoders.bert import BertInNumpy
     from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
     from saeindex.types import FloatArray
 
@@ -268,7 +268,7 @@ class _BertBackend:
 
     @cached_property
     def _numpy_model(self) -> BertInNumpy:
-        from saeindex.encoders.bert_numpy import BertInNumpy
+        from saeindex.encoders.bert import BertInNumpy
 
         return BertInNumpy(self._folder, self._config)
 

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 from saeindex.encoders.openai import estimate_tokens, failure, new_client
 from saeindex.errors import InvalidInputError, LabelerError
 from saeindex.files import replacing
-from saeindex.llm.prompts import Messages, correction
-from saeindex.llm.replies import BadReplyError
+from saeindex.llm.messages import BadReplyError, Messages, correction
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -30,7 +30,7 @@ from saeindex.errors import (
 )
 from saeindex.files import is_draft, replacing, without_checksum
 from saeindex.stores.base import BaseStore, closed_error
-from saeindex.stores.turns import OwnTurns
+from saeindex.stores.waiting import OwnTurns
 
 if TYPE_CHECKING:
     from saeindex.protocols import Layout

@@ -13,7 +13,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
-from saeindex.stores.turns import OwnTurns
+from saeindex.stores.waiting import OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

@@ -24,7 +24,7 @@ from saeindex.stores.server_collection import (
     read_metadata,
     translated,
 )
-from saeindex.stores.turns import NoTurns, OwnTurns
+from saeindex.stores.waiting import NoTurns, OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

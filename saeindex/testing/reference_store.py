@@ -27,7 +27,7 @@ from saeindex.protocols import (
     SearchRequest,
     SparseVector,
 )
-from saeindex.stores.turns import NoTurns
+from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:
     from saeindex.types import JsonObject

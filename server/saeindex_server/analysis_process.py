@@ -1,8 +1,8 @@
 """Analyses in a process of their own, which reads an index through the server's engine and encoder.
 
-The server stays quick while one runs, and can stop it. Messages are msgpack, without pickle: the process
-asks for parts of the index ("store") and of its encoder ("encode", "spans", "limit"), and ends each
-analysis with "done" or "failed".
+The server stays quick while one runs, and can stop it; a thread takes them one after another. Messages are
+msgpack, without pickle: the process asks for parts of the index ("store") and of its encoder ("encode",
+"spans", "limit"), and ends each analysis with "done" or "failed".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
+from saeindex.files import replacing
 from saeindex.index import FeatureIndex, index_of
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
@@ -31,15 +32,16 @@ from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.schema import from_json
 from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send
 from saeindex.stores.isolated import IsolatedStore
-from saeindex.stores.turns import reading_all
+from saeindex.stores.waiting import reading_all
 from saeindex_server.hosts import filter_of
 from saeindex_server.logs import start_logging
 from saeindex_server.problems import failure_of
-from saeindex_server.replies import encoded
+from saeindex_server.schemas import encoded
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
-    from saeindex_server.hosts import HostedIndex
+    from saeindex_server.hosts import HostedIndex, Hosts
+    from saeindex_server.jobs import Job, Jobs
 
 # The folders of the two packages come last, so that they hide nothing.
 _PROGRAM = "import sys; sys.path += sys.argv[1:3]; from saeindex_server.analysis_process import main; main()"
@@ -335,3 +337,50 @@ class _RelayedEncoder:
             raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
         found: FloatArray = self._ask(["encode", method, list(texts)])
         return found.reshape(len(texts), self.identity.dimension)
+
+
+class AnalysisThread:
+    """Takes analyses of the queue, and keeps what they find as files."""
+
+    def __init__(self, jobs: Jobs, hosts: Hosts, memory: int, seconds: float) -> None:
+        """``memory`` and ``seconds`` limit each analysis."""
+        self._jobs, self._hosts, self._seconds = jobs, hosts, seconds
+        self._process = AnalysisProcess(memory)
+        self._thread = threading.Thread(target=self._run, name="saeindex-analysis", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Wait for the end, after the jobs were closed; what runs then is queued again."""
+        self._thread.join(seconds)
+        self._process.close()
+
+    def _run(self) -> None:
+        while (job := self._jobs.take_analysis()) is not None:
+            try:
+                self._analyse(job)
+            except BaseException as error:
+                self._jobs.finish(job.id, "failed", error=failure_of(job.id, job.kind, error))
+
+    def _analyse(self, job: Job) -> None:
+        asked: dict[str, Any] = dict(job.asked)
+        indexes = [self._hosts.get(job.index)]
+        if (other := asked.get(OTHER)) is not None:
+            indexes.append(self._hosts.get(other))
+
+        def is_stopped() -> bool:
+            return self._jobs.is_to_stop(job.id)
+
+        try:
+            found = self._process.run(job.kind, asked, indexes, job.condition, self._seconds, is_stopped)
+        except AnalysisStopped as error:
+            if is_stopped():
+                self._jobs.stopped(job.id)
+            else:
+                self._jobs.finish(job.id, "failed", error=error)
+        else:
+            with replacing(self._jobs.result_file(job.id)) as draft:
+                draft.write_bytes(found)
+            self._jobs.finish(job.id, "done", {"bytes": len(found)})

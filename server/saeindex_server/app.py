@@ -17,9 +17,8 @@ from saeindex.operations.operation import json_schema
 from saeindex.operations.surfaces import OPERATIONS
 from saeindex_server.limits import Middleware
 from saeindex_server.problems import Problem, add_handlers
-from saeindex_server.replies import schema_name
-from saeindex_server.requests import EXAMPLES, EmbeddingsBody, RecordsBody, VectorStoreBody
 from saeindex_server.routes import embeddings, jobs, operations, records, server
+from saeindex_server.schemas import EXAMPLES, EmbeddingsBody, RecordsBody, VectorStoreBody, schema_name
 from saeindex_server.service import Service
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from anyio import CapacityLimiter, to_thread
 
 from saeindex.errors import IndexLockedError, InvalidInputError, StorageError
 from saeindex.stores.directory import DirectoryLock
-from saeindex_server.analysis import AnalysisThread
-from saeindex_server.bodies import Bodies
+from saeindex_server.analysis_process import AnalysisThread
 from saeindex_server.database import Database
 from saeindex_server.hosts import Hosts
 from saeindex_server.ingestion import ROOM, Ingestion
 from saeindex_server.jobs import Jobs
 from saeindex_server.keys import Key, KeyStore
+from saeindex_server.limits import Bodies
 from saeindex_server.logs import AuditLog, log
 from saeindex_server.metrics import Metrics
 from saeindex_server.problems import Refusal

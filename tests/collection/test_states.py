@@ -23,7 +23,7 @@ from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
 from saeindex.stores.qdrant import QdrantStore
 from saeindex.stores.tracing import watched
-from saeindex.stores.turns import OwnTurns, reading_all
+from saeindex.stores.waiting import OwnTurns, reading_all
 from tests.samples import RandomEncoder, assert_alike, sample_records, small_space
 
 PATIENCE_S = 60.0

@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype, one_blas_thread
-from saeindex.encoders.bert_config import BertConfig
-from saeindex.encoders.bert_numpy import BertInNumpy
+from saeindex.encoders.bert import BertConfig, BertInNumpy
 from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
 from saeindex.encoders.sentence_transformers import (
     NUMPY_QUERIES,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saeindex.features import Calibration
 from saeindex.features.labelers import CodedTexts, LabelingTask, LLMLabeler
-from saeindex.llm.prompts import CLOSE, OPEN
+from saeindex.llm.messages import CLOSE, OPEN
 from saeindex.types import SparseCode
 
 KEY = "sk-very-secret-key"

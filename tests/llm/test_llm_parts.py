@@ -16,7 +16,7 @@ from saeindex.features.labelers import CodedTexts
 from saeindex.features.labelers.examples import ExamplePicker, Quota, plan_jobs
 from saeindex.features.labelers.llm import mean_scores, prediction_scores
 from saeindex.llm.chat import BudgetReachedError, Ledger
-from saeindex.llm.prompts import (
+from saeindex.llm.messages import (
     CLOSE,
     MAX_TEXT_CHARS,
     OPEN,

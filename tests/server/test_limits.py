@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from saeindex_server.bodies import MAX_DEPTH, check_depth
+from saeindex_server.limits import MAX_DEPTH, check_depth
 from saeindex_server.logs import LOGGER, JsonLines
 from saeindex_server.problems import Refusal
 from saeindex_server.settings import read_settings

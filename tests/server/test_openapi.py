@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from saeindex_server import requests
 from saeindex_server.app import create_app
-from saeindex_server.replies import schema_name
+from saeindex_server.schemas import EXAMPLES, schema_name
 from saeindex_server.settings import ServerSettings
 
 from saeindex.operations.surfaces import OPERATIONS
@@ -39,9 +38,9 @@ def test_every_operation_has_a_route_of_its_name(client: TestClient) -> None:
     assert {f"/v1/indexes/{{name}}/{name}" for name in OPERATIONS} <= paths.keys()
 
 
-@pytest.mark.parametrize("name", [name for name in requests.EXAMPLES if name in OPERATIONS])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name in OPERATIONS])
 def test_an_example_can_be_sent(name: str) -> None:
-    from_json(OPERATIONS[name], requests.EXAMPLES[name])
+    from_json(OPERATIONS[name], EXAMPLES[name])
 
 
 if __name__ == "__main__":

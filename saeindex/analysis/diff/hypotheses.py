@@ -18,14 +18,21 @@ from saeindex.analysis.diff.results import Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.errors import InvalidInputError
 from saeindex.llm.chat import Chat, CostEstimate, ServiceKeywords, count_tokens
-from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted_text, text_block
-from saeindex.llm.replies import read_form, read_scores
+from saeindex.llm.messages import (
+    CLOSE,
+    OPEN,
+    predictor_messages,
+    quoted_text,
+    read_form,
+    read_scores,
+    text_block,
+)
 
 if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Diff, Finding
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.llm.prompts import Messages
+    from saeindex.llm.messages import Messages
 
 MAX_HYPOTHESES, JUDGED, BATCH = 10, 20, 10
 # The likelihood from which a record counts as fitting a hypothesis.

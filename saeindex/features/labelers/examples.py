@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.features.trust import Closeness
-from saeindex.llm.prompts import Messages, interpreter_messages, predictor_messages
+from saeindex.llm.messages import Messages, interpreter_messages, predictor_messages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

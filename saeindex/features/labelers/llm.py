@@ -26,8 +26,7 @@ from saeindex.llm.chat import (
     ServiceKeywords,
     count_tokens,
 )
-from saeindex.llm.prompts import Messages
-from saeindex.llm.replies import BadReplyError, InterpreterReply, read_name, read_scores
+from saeindex.llm.messages import BadReplyError, InterpreterReply, Messages, read_name, read_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

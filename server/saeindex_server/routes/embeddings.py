@@ -14,11 +14,10 @@ from saeindex.index import FeatureIndex
 from saeindex.language.ast import MAX_DEPTH
 from saeindex.language.fields import METADATA, field_at
 from saeindex.search.query import Query
-from saeindex_server import replies
+from saeindex_server import schemas
 from saeindex_server.access import Access, Caller
 from saeindex_server.problems import refused_body
-from saeindex_server.replies import problems, reply
-from saeindex_server.requests import EmbeddingsBody, VectorStoreBody
+from saeindex_server.schemas import EmbeddingsBody, VectorStoreBody, problems, reply
 
 router = APIRouter(prefix="/v1", tags=["embeddings"], responses=problems())
 B = TypeVar("B", bound=BaseModel)
@@ -34,13 +33,13 @@ async def _body(kind: type[B], request: Request, access: Access) -> B:
         raise refused_body(error) from None
 
 
-@router.get("/models", summary="List models", response_model=replies.ModelsReply)
+@router.get("/models", summary="List models", response_model=schemas.ModelsReply)
 async def models(access: Caller) -> Response:
     """Return the indexes that the key is for as models, in OpenAI's form."""
     return reply({"object": "list", "data": [_model(index.name) for index in access.indexes()]})
 
 
-@router.get("/models/{name}", summary="Show a model", response_model=replies.ModelReply, responses=problems())
+@router.get("/models/{name}", summary="Show a model", response_model=schemas.ModelReply, responses=problems())
 async def show_model(name: str, access: Caller) -> Response:
     """Return an index as a model, in OpenAI's form."""
     return reply(_model(access.index(name).name))
@@ -50,8 +49,8 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "saeindex"}
 
 
-@router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply,
-             responses=problems(415), openapi_extra=replies.body_named("EmbeddingsBody"))  # fmt: skip
+@router.post("/embeddings", summary="Embed texts", response_model=schemas.EmbeddingsReply,
+             responses=problems(415), openapi_extra=schemas.body_named("EmbeddingsBody"))  # fmt: skip
 async def embeddings(request: Request, access: Caller) -> Response:
     """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
     body = await _body(EmbeddingsBody, request, access)
@@ -88,8 +87,8 @@ async def embeddings(request: Request, access: Caller) -> Response:
 
 
 @router.post("/vector_stores/{name}/search", summary="Search a vector store",
-             response_model=replies.VectorStoreReply, responses=problems(415),
-             openapi_extra=replies.body_named("VectorStoreBody"))  # fmt: skip
+             response_model=schemas.VectorStoreReply, responses=problems(415),
+             openapi_extra=schemas.body_named("VectorStoreBody"))  # fmt: skip
 async def search_vector_store(name: str, request: Request, access: Caller) -> Response:
     """Return the best records of an index, in OpenAI's form; ``rewrite_query`` is ignored."""
     body = await _body(VectorStoreBody, request, access)

@@ -10,12 +10,12 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
-from saeindex_server import replies
+from saeindex_server import schemas
 from saeindex_server.access import Caller
 from saeindex_server.ingestion import rejects_of
 from saeindex_server.jobs import Job
-from saeindex_server.replies import problems, reply
 from saeindex_server.routes.operations import result
+from saeindex_server.schemas import problems, reply
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=problems())
 NDJSON = "application/x-ndjson"
@@ -23,7 +23,7 @@ LINES: dict[int | str, Any] = {200: {"content": {NDJSON: {"schema": {"type": "st
 States = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
-@router.get("", summary="List jobs", response_model=replies.JobsReply)
+@router.get("", summary="List jobs", response_model=schemas.JobsReply)
 async def list_jobs(
     access: Caller,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
@@ -40,14 +40,14 @@ async def list_jobs(
     return reply({"jobs": [job.to_json() for job in found[:limit]], "next": later})
 
 
-@router.get("/{identity}", summary="Show a job", response_model=replies.JobReply)
+@router.get("/{identity}", summary="Show a job", response_model=schemas.JobReply)
 async def show_job(identity: str, access: Caller) -> Response:
     """Return a job: its state, how far it is, and what it found or why it failed."""
     job = await access.job(identity)
     return reply(job.to_json())
 
 
-@router.delete("/{identity}", summary="Cancel a job", response_model=replies.JobReply)
+@router.delete("/{identity}", summary="Cancel a job", response_model=schemas.JobReply)
 async def cancel_job(identity: str, access: Caller) -> Response:
     """Cancel a job; what it has done stays."""
     job = await access.job(identity)

@@ -17,11 +17,11 @@ from saeindex.operations.surfaces import OPERATIONS
 from saeindex.schema import from_json
 from saeindex.search.hits import Hits
 from saeindex.search.query import QueryOptions
-from saeindex_server import replies
+from saeindex_server import schemas
 from saeindex_server.access import Access, AuthorisedIndex, Caller
 from saeindex_server.jobs import Job
 from saeindex_server.problems import Refusal
-from saeindex_server.replies import encoded, problems, reply
+from saeindex_server.schemas import encoded, problems, reply
 
 router = APIRouter(prefix="/v1/indexes/{name}", responses=problems())
 MAX_WAIT = 60.0
@@ -32,7 +32,7 @@ Wait = Annotated[
     ),
 ]
 ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {"model": replies.JobReply, "description": "It takes longer: follow the job"}
+    202: {"model": schemas.JobReply, "description": "It takes longer: follow the job"}
 }
 Handler = Callable[..., Coroutine[Any, Any, Response]]
 
@@ -75,7 +75,7 @@ async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Respon
         warned = {"warnings": told} if told else {}
         return encoded({**warned, **operation.result_json(result)})  # a plan has its own
 
-    return Response(await index.run(found), media_type=replies.JSON)
+    return Response(await index.run(found), media_type=schemas.JSON)
 
 
 def changing(kind: type[Change[Any]]) -> Handler:
@@ -114,14 +114,14 @@ async def awaited(access: Access, job: Job, wait: float) -> Response:
 
 async def result(access: Access, job: Job) -> Response:
     """Return what an analysis found, or the error that it ended with."""
-    return Response(await access.result(job), headers=_at(job), media_type=replies.JSON)
+    return Response(await access.result(job), headers=_at(job), media_type=schemas.JSON)
 
 
 def _at(job: Job) -> dict[str, str]:
     return {"Location": f"/v1/jobs/{job.id}"}
 
 
-@router.get("/features", summary="Find features", tags=["concepts"], responses=replies.result_of(Find))
+@router.get("/features", summary="Find features", tags=["concepts"], responses=schemas.result_of(Find))
 async def features(
     name: str,
     access: Caller,
@@ -133,7 +133,7 @@ async def features(
 
 
 @router.get("/features/{feature}", summary="Describe a feature", tags=["concepts"],
-            responses=replies.result_of(Card))  # fmt: skip
+            responses=schemas.result_of(Card))  # fmt: skip
 async def feature(
     name: str, feature: str, access: Caller, examples: Annotated[int, Query(ge=0, le=100)] = 5
 ) -> Response:
@@ -155,8 +155,8 @@ def _add(kind: type[Operation[Any]]) -> None:
         f"/{kind.name}", make(kind), methods=["POST"], name=kind.name,
         summary=f"{group} {last.replace('_', ' ')}".strip().capitalize(), description=f"{summary}\n{about}",
         tags=[group or ("analyses" if kind.is_analysis else "index")],
-        responses={**conflicts, **more, **replies.result_of(kind)},
-        openapi_extra=replies.body_of(kind),
+        responses={**conflicts, **more, **schemas.result_of(kind)},
+        openapi_extra=schemas.body_of(kind),
     )  # fmt: skip
 
 

@@ -11,17 +11,16 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from saeindex.indexing.split import check_split
-from saeindex_server import replies
+from saeindex_server import schemas
 from saeindex_server.access import AuthorisedIndex, Caller
-from saeindex_server.bodies import media_type
 from saeindex_server.ingestion import spool
 from saeindex_server.jobs import Job, new_id
+from saeindex_server.limits import media_type
 from saeindex_server.problems import Refusal, refused_body
-from saeindex_server.replies import encoded, problems, reply
-from saeindex_server.requests import RecordsBody
+from saeindex_server.schemas import RecordsBody, encoded, problems, reply
 
 router = APIRouter(prefix="/v1/indexes/{name}", tags=["records"], responses=problems())
-NDJSON, JSON = "application/x-ndjson", replies.JSON
+NDJSON, JSON = "application/x-ndjson", schemas.JSON
 TYPES = (NDJSON, "application/jsonl", "application/ndjson")
 ADDED = {
     "requestBody": {
@@ -37,7 +36,7 @@ ADDED = {
 }
 
 
-@router.post("/records", status_code=202, summary="Add records", response_model=replies.JobReply,
+@router.post("/records", status_code=202, summary="Add records", response_model=schemas.JobReply,
              responses=problems(409, 415), openapi_extra=ADDED)  # fmt: skip
 async def add_records(
     name: str,

@@ -10,17 +10,17 @@ from fastapi.responses import RedirectResponse
 from saeindex._version import __version__
 from saeindex.errors import StorageError
 from saeindex.index import FeatureIndex
-from saeindex_server import replies
+from saeindex_server import schemas
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.problems import documented
-from saeindex_server.replies import problems, reply
+from saeindex_server.schemas import problems, reply
 from saeindex_server.service import Service
 
 router = APIRouter(tags=["operations"])
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.get("/", summary="Show the server", response_model=replies.ServerReply)
+@router.get("/", summary="Show the server", response_model=schemas.ServerReply)
 async def show_server(request: Request) -> Response:
     """Return what this is, and where its description and its indexes are; a browser gets the workbench."""
     if "text/html" in request.headers.get("accept", "") and "workbench" in request.app.state._state:
@@ -30,13 +30,13 @@ async def show_server(request: Request) -> Response:
     )
 
 
-@router.get("/v1/indexes", summary="List indexes", response_model=replies.IndexesReply, responses=problems())
+@router.get("/v1/indexes", summary="List indexes", response_model=schemas.IndexesReply, responses=problems())
 async def list_indexes(access: Caller) -> Response:
     """Return the indexes that the key is for."""
     return reply({"indexes": [await _info(index) for index in access.indexes()]})
 
 
-@router.get("/v1/indexes/{name}", summary="Show an index", response_model=replies.IndexReply,
+@router.get("/v1/indexes/{name}", summary="Show an index", response_model=schemas.IndexReply,
             responses=problems())  # fmt: skip
 async def show_index(name: str, access: Caller) -> Response:
     """Return an index: its counts, space, encoder and settings."""
@@ -50,13 +50,13 @@ async def _info(authorised: AuthorisedIndex) -> dict[str, Any]:
     return await authorised.run(found)
 
 
-@router.get("/livez", summary="Does it live", response_model=replies.StateReply)
+@router.get("/livez", summary="Does it live", response_model=schemas.StateReply)
 async def livez() -> Response:
     """Return 200 while the server answers."""
     return reply({"status": "alive"})
 
 
-@router.get("/readyz", summary="Is it ready", response_model=replies.StateReply, responses=documented(503))
+@router.get("/readyz", summary="Is it ready", response_model=schemas.StateReply, responses=documented(503))
 async def readyz(request: Request) -> Response:
     """Return 200 when requests are answered; 503 before, and when the server ends.
 
