@@ -22,7 +22,7 @@ from tests.samples import sample_records
 
 RECORDS, DELETE = "/v1/indexes/papers/records", "/v1/indexes/papers/delete"
 NDJSON = {"Content-Type": "application/x-ndjson"}
-SECONDS = 60
+SECONDS = 180
 
 
 def lines_of(count: int, prefix: str, seed: int = 5) -> bytes:
@@ -211,14 +211,14 @@ def test_what_got_a_202_is_indexed_although_the_server_is_killed(tmp_path: Path)
 def test_a_server_that_is_told_to_end_queues_what_it_does_again(tmp_path: Path) -> None:
     FeatureIndex.create(tmp_path / "papers.idx").close()
     with serving(tmp_path) as (client, process):
-        job = client.post(RECORDS, content=lines_of(1_500, "many"), headers=NDJSON).json()["id"]
+        job = client.post(RECORDS, content=lines_of(800, "many"), headers=NDJSON).json()["id"]
         while client.get(f"/v1/jobs/{job}").json()["read"] == 0:
-            pass
+            time.sleep(0.01)
         process.terminate()
         assert process.wait(SECONDS) in (0, -signal.SIGTERM)
     with serving(tmp_path) as (client, _):
-        assert finished(client, job)["report"]["read"] == 1_500
-        assert count(client) == 1_500
+        assert finished(client, job)["report"]["read"] == 800
+        assert count(client) == 800
 
 
 def test_a_server_that_is_told_to_end_does_not_wait_for_followers(
