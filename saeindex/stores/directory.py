@@ -242,7 +242,7 @@ class DirectoryLock:
 
     def release(self) -> None:
         """Release the lock; a second call does nothing."""
-        if self._file is not None:
+        if self._file is not None and not self._file.closed:  # the garbage collector may close it first
             self._file.truncate(0)
             # Unlock explicitly: a forked child shares the lock, and closing our copy would not release it.
             _unlock(self._file)

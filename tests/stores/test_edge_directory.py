@@ -193,3 +193,11 @@ def test_an_index_is_not_opened_on_a_full_disk(index_path: Path, monkeypatch: py
         with pytest.raises(StorageError, match=r"opening .* MiB are needed"):
             EdgeStore.open(index_path)
     EdgeStore.open(index_path).close()
+
+
+def test_a_lock_whose_file_the_garbage_collector_closed_first_is_released(index_path: Path) -> None:
+    store = EdgeStore.create(index_path, LAYOUT)
+    assert store._lock._file is not None
+    store._lock._file.close()
+    store.close()
+    EdgeStore.open(index_path).close()
