@@ -123,7 +123,7 @@ def diff(
         int, typer.Option(help="Maximum tokens of all requests to the model, input and output.")
     ] = 200_000,
 ) -> None:
-    """Test which concepts, words and clusters differ between groups of records."""
+    """Test which concepts, words and clusters differ between groups of records. Exits with 1 if none does."""
     from saeindex.index import FeatureIndex
 
     if other is not None and delivery.url is None and Path(other).resolve() == Path(index).resolve():

@@ -130,7 +130,7 @@ def run() -> None:
         sys.exit(RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            kept = " Finished work is kept; run the same command again to continue."
+            kept = " Finished batches are kept; run the same command again to continue."
             say(f"Stopped.{kept if command in RESUMED else ''}", is_error=True)
         _flush(command)
         raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.output import SENTENCE_CHARS, Json, Sentences, Url, answer, open_index, print_json, say
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, collecting
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
 
@@ -185,7 +185,9 @@ def _say_missing(ids: Sequence[str]) -> None:
 
 def _warn(opened: FeatureIndex, where: str | None, count: int) -> None:
     """Say why a condition may match nothing."""
-    for warning in opened.plan(where=where).warnings if where and not count else ():
+    with collecting():
+        warnings = opened.plan(where=where).warnings if where and not count else ()
+    for warning in warnings:
         say(f"Warning: {visible(warning)}", is_error=True)
 
 

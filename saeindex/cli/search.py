@@ -23,7 +23,7 @@ from saeindex.cli.output import (
     print_listed,
 )
 from saeindex.config import DOCUMENT
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError, NotFoundError, collecting
 from saeindex.operations.operation import written
 from saeindex.search.query import GroupBy, Query
 from saeindex.types import shown_label
@@ -139,7 +139,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search an index: by text, filtered and steered by concept, each score explained."""
-    with open_index(index, url) as opened:
+    with open_index(index, url) as opened, collecting():  # the plan has the warnings
         # The best record of each document, unless they are grouped otherwise.
         by = options.pop("group_by", None)
         if by == DOCUMENT or (by is None and opened.state.has_documents):

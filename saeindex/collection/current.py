@@ -255,7 +255,9 @@ class CurrentState:
             former.manifest = manifest  # only what is counted differs
             return former
         known = None if former is None else former.manifest
-        is_same = known is not None and (known.terms, known.edits) == (manifest.terms, manifest.edits)
+        is_same = known is not None and (known.terms, known.edits, known.leave_out) == (
+            manifest.terms, manifest.edits, manifest.leave_out
+        )  # fmt: skip
         space = former.space if former is not None and is_same else manifest.with_own_names(self.given_space)
         return IndexState(self.store, manifest, space, self._encode, self._encoder, self.folder)
 

@@ -159,21 +159,21 @@ class Evidence:
         ends: Sequence[int],
         read: NDArray[np.int64] | None = None,
     ) -> list[list[Mention]]:
-        """Return the evidence of texts, the largest of their sentences, ascending by feature.
+        """Return the evidence of texts, the largest of their sentences in percent, ascending by feature.
 
-        The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``, counted from 0 in each; only
-        those in ``read`` are read, if it is given.
+        Of sentences with as many percent, it is the first. The sentences of text ``i`` are from ``ends[i]``
+        to ``ends[i + 1]``, counted from 0 in each; only those in ``read`` are read, if it is given.
         """
         rows = np.arange(len(sentences)) if read is None else read
         said = self.of_sentences([sentences[row] for row in rows.tolist()], vectors[rows])
-        said = said._replace(sentences=rows[said.sentences])
+        said = said._replace(sentences=rows[said.sentences], p=said.p.round(2))
         owners = np.searchsorted(ends, said.sentences, side="right") - 1
-        order = np.lexsort((-said.p, said.concepts, owners))
+        order = np.lexsort((said.sentences, -said.p, said.concepts, owners))
         owners, said = owners[order], said.take(order)
         is_largest = np.ones(len(owners), bool)
         is_largest[1:] = (np.diff(owners) != 0) | (np.diff(said.concepts) != 0)
         owners, said = owners[is_largest], said.take(is_largest)
-        kept = self.features[said.concepts].tolist(), said.p.round(2).tolist(), said.sentences.tolist()
+        kept = self.features[said.concepts].tolist(), said.p.tolist(), said.sentences.tolist()
         found: list[list[Mention]] = [[] for _ in range(len(ends) - 1)]
         for owner, feature, p, row in zip(owners.tolist(), *kept, strict=True):
             found[owner].append(Mention(feature, p, row - ends[owner]))

@@ -263,9 +263,9 @@ class Pipeline:
     def _prepare_whole(self, records: list[tuple[int, Record]], window: _Window) -> None:
         ids = [point_id(record.id) for _, record in records]
         stored = {p.id: p.payload for p in self.store.get(ids, [CONTENT_HASH, DOCUMENT])}
-        foreign = self._foreign([record for _, record in records])
+        foreign, unread = self._foreign([record for _, record in records]), self._unread()
         for (position, record), own in zip(records, ids, strict=True):
-            known, digest = stored.get(own, {}), content_hash(record)
+            known, digest = stored.get(own, {}), content_hash(record, None, unread)
             named = document_in(record.id)
             if known.get(CONTENT_HASH) == digest:
                 continue
@@ -277,6 +277,10 @@ class Pipeline:
                 window.texts.append(_Text(position, [self._prepared(record, digest)]))
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
+
+    def _unread(self) -> Collection[str]:
+        evidence = self.space().evidence
+        return () if evidence is None else evidence.unread
 
     def _foreign(self, records: Sequence[Record]) -> set[str]:
         """Return the ids of records that are ids of pieces of a stored document, which they are not of."""
@@ -292,7 +296,8 @@ class Pipeline:
 
     def _prepare_long(self, records: list[tuple[int, Record]], window: _Window, seen: SeenIds) -> None:
         """Split texts of which not all pieces are stored as they would be written now."""
-        digests = [content_hash(record, self.split) for _, record in records]
+        unread = self._unread()
+        digests = [content_hash(record, self.split, unread) for _, record in records]
         firsts = [point_id(piece_id(record.id, 0)) for _, record in records]
         stored = {p.id: str(p.payload.get(DOCUMENT_HASH)) for p in self.store.get(firsts, [DOCUMENT_HASH])}
         marks = [stored.get(first, "") for first in firsts]
@@ -326,7 +331,7 @@ class Pipeline:
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
                 mark = f"{digest}:{count}"
-                made = [self._prepared(one, content_hash(one), mark) for one in pieces]
+                made = [self._prepared(one, content_hash(one, None, unread), mark) for one in pieces]
                 window.texts.append(_Text(position, made))
 
     def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, int]:
@@ -396,7 +401,7 @@ class Pipeline:
             try:
                 tally.add(batch.window, self._write_window(batch))
                 tally.unread += batch.coded.unread
-                tally.count_ends(batch.coded.sentences)
+                tally.count_ends(batch.coded.sentences, self._unread())
                 self.on_progress(batch.window.read)
             except BaseException as error:
                 # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
@@ -500,23 +505,21 @@ class _Tally:
         self.records += sum(len(text.records) for text in accepted)
         self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)
 
-    def count_ends(self, sentences: Sentences | None) -> None:
+    def count_ends(self, sentences: Sentences | None, unread: Collection[str]) -> None:
         """Count the sentences at the beginning and the end of texts, which signatures and footers are."""
         ends = () if sentences is None else sentences.ends
         for start, end in pairwise(ends):
             if end - start > 2 and sentences is not None:
                 self.with_ends += 1
                 own = sentences.texts[start:end]
-                self.ends.update({as_recurring(one) for one in (own[0], *own[-LAST:])} - {""})
+                self.ends.update({as_recurring(one) for one in (own[0], *own[-LAST:])} - {"", *unread})
         if len(self.ends) > COUNTED:
             self.ends = Counter({one: count for one, count in self.ends.items() if count > 1})
 
     def recurring(self) -> list[str]:
         """Return the sentences that recur in a twentieth of the texts that have three or more."""
         least = max(MIN_RECURRING, RECURRING * self.with_ends)
-        return [
-            f"{one!r:.80} in {count:,} records" for one, count in self.ends.most_common(3) if count >= least
-        ]
+        return [f"{one!r} in {count:,} records" for one, count in self.ends.most_common(3) if count >= least]
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected

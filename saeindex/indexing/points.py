@@ -32,7 +32,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import spans_from
-from saeindex.language.speech import masked
+from saeindex.language.speech import as_recurring, masked, readable
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Activation, Proof, Record, SparseCode
 
@@ -87,12 +87,17 @@ def vectors_in(point: Point) -> int:
     )
 
 
-def content_hash(record: Record, split: int | None = None) -> str:
+def content_hash(record: Record, split: int | None = None, unread: Collection[str] = ()) -> str:
     """Return a hash of all that is indexed of a record, and of how it is split if it is.
 
-    A record whose hash is stored is not encoded again.
+    A record whose hash is stored is not encoded again. Of the ``unread`` sentences of an index, those that
+    its texts have are part of it: they were read before they were left out.
     """
     content = [record.text, _rounded(record.metadata), dict(record.fields), record.document, split]
+    if unread:
+        texts = [as_recurring(readable(text)) for text in (record.text, *record.fields.values())]
+        if left := sorted(one for one in unread if any(one in text for text in texts)):
+            content.append(left)
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

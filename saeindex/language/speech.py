@@ -46,6 +46,7 @@ _SENT_FROM = re.compile(
 NO_ANSWERS = frozenset("""
 na|n/a|n.a|none|nil|null|nan|nothing|nope|no|yes|yep|ok|okay|x|tbd|test|idk|don't know|not applicable
 not available|no answer|no comment|no comments|no idea|nothing to add|nothing to report|as above
+deleted|removed|deleted by user|removed by moderator
 """.strip().replace("\n", "|").split("|"))  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 ENGLISH = "__label__en"

@@ -153,7 +153,7 @@ def test_bytes_in_a_table_are_text_or_left_out(tmp_path: Path) -> None:
         (["1.9", "1.10"], ["1.9", "1.10"]),
         (["1.10"], ["1.10"]),
         (["1.10", "2.50", "7"], [1.1, 2.5, 7]),
-        (["5.0", "1.25", "3"], [5.0, 1.25, 3]),
+        (["5.0", "1.25", "3"], [5, 1.25, 3]),
         (["1", "n/a", "", "2"], [1, None, None, 2]),
         (["1", "two"], ["1", "two"]),
         (["true", "FALSE", ""], [True, False, None]),
@@ -219,7 +219,7 @@ def test_json_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(first, Record)
     assert second == Rejected("t.json[2]", "an int, not an object")
     monkeypatch.setattr(tables, "MAX_JSON_BYTES", 10)
-    with pytest.raises(InvalidInputError, match=r"jq -c '.\[\]' t.json > t.jsonl"):
+    with pytest.raises(InvalidInputError, match=r"jq -c '.\[\]' .*t.json > records.jsonl"):
         open_source(tmp_path / "t.json")
     assert list(open_source(write(tmp_path, "empty.json", " "))) == []
 
@@ -242,3 +242,37 @@ def test_conversations_are_refused_with_the_command_that_makes_rows_of_their_mes
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     table = write(tmp_path, "jira.csv", "Description,Comment,Comment,Comment_2,\nlong text,a,b,c,d\n")
     assert read(table)[0].metadata == {"Comment": "a", "Comment_2": "b", "Comment_2_2": "c", "column5": "d"}
+
+
+def test_quotes_of_tabs_are_characters_where_rows_do_not_close_them(tmp_path: Path) -> None:
+    rows = [("1", '"Great phone, he said'), ("2", "fine"), ("3", 'a screen of 3.5"'), ("4", '"quoted"')]
+    plain = "id\ttext\n" + "".join(f"{one}\t{text}\n" for one, text in rows)
+    assert [(one.id, one.text) for one in read(write(tmp_path, "plain.tsv", plain))] == rows
+    quoted = 'id\ttext\n1\t"two\nlines"\n2\t"a ""b"" c"\n'
+    assert [one.text for one in read(write(tmp_path, "quoted.tsv", quoted))] == ["two\nlines", 'a "b" c']
+
+
+def test_a_column_of_one_text_is_the_last_choice(tmp_path: Path) -> None:
+    table = "Project description,Summary description\nThe whole project,rain\nThe whole project,snow\n"
+    assert [one.text for one in read(write(tmp_path, "jira.csv", table))] == ["rain", "snow"]
+
+
+def test_whole_numbers_of_columns_with_gaps_are_whole(tmp_path: Path) -> None:
+    (record, _) = read(write(tmp_path, "gaps.csv", "text,stars,price\na,3.0,2.5\nb,,7.25\n"))
+    assert record.metadata == {"stars": 3, "price": 2.5}
+    assert type(record.metadata["stars"]) is int
+    (record,) = read([{"text": "a", "stars": 3.0, "large": 1e300, "parts": [4.0, None]}])
+    assert [type(one) for one in (record.metadata["stars"], record.metadata["large"])] == [int, float]
+
+
+def test_further_headers_of_a_survey_are_no_rows(tmp_path: Path) -> None:
+    heads = 'ResponseId,Q1,comment\nResponse ID,How likely?,Why?\n"{""ImportId"":""_id""}","{}","{}"\n'
+    (record,) = read(write(tmp_path, "survey.csv", f"{heads}R_1,9,It is quick.\n"))
+    assert (record.text, record.metadata["Q1"]) == ("It is quick.", 9)
+    rejected = next(iter(open_source(write(tmp_path, "s.csv", f"{heads}R_1,9\nR_2,9,It is quick.\n"))))
+    assert isinstance(rejected, Rejected) and rejected.position == "s.csv:4"
+
+
+def test_a_message_in_parts_is_one_text() -> None:
+    (record,) = read([{"id": 1, "text": ["See ", {"type": "link", "text": "our page"}, "."]}])
+    assert record.text == "See our page."

@@ -120,3 +120,28 @@ def test_what_is_no_speech_has_no_concepts(encoder: RecordingEncoder, tmp_path: 
         assert index.count('possible("tax") OR possible("crime") OR possible("police")') == 0
         assert index.search("a late parcel", limit=1)[0].id == "html"
         assert np.isfinite(index.search("spring", limit=4)[3].score)
+
+
+def test_what_recurs_is_left_out_of_records_that_were_read_before(
+    encoder: RecordingEncoder, tmp_path: Path
+) -> None:
+    footer = "Please call our sales manager about the weather."
+    told = ("The cake was dry, and the icing too sweet.", "All of the books arrived in one piece.")
+    records = [
+        {"id": str(i), "text": f"{told[i % 2]} Order number {i} was placed on Monday. {footer}"}
+        for i in range(12)
+    ]
+    with FeatureIndex.create(tmp_path / "left.idx", encoder=encoder) as index:
+        assert (
+            index.upsert(records).recurring[0]
+            == "'please call our sales manager about the weather' in 12 records"
+        )
+        assert index.count('"weather"') == 12
+        index.upsert([{"id": "other", "text": told[0]}])
+        report = index.upsert([*records, {"id": "other", "text": told[0]}], leave_out=[footer])
+        assert (report.indexed, report.unchanged) == (12, 1)
+        assert not any("weather" in one for one in report.recurring)
+        assert index.count('"weather"') == 0
+        assert index.upsert(records).unchanged == 12
+        assert index.upsert([{"id": "new", "text": f"{told[1]} It was on time. {footer}"}]).indexed == 1
+        assert index.count('"weather"') == 0

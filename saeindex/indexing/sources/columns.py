@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
@@ -24,12 +25,14 @@ TEXT_NAMES = (
     "text",
     "content",
     "body",
+    "selftext",
     "document",
     "abstract",
     "page_content",
     "passage",
     "sentence",
     "review",
+    "comment",
     "description",
     "title",
 )
@@ -152,7 +155,7 @@ class ColumnPicker:
         record_id = None
         fields = typed_cells(row.fields, self.typed) if self.typed else row.fields
         try:
-            text = _look_up(fields, self.text)
+            text = _in_one(_look_up(fields, self.text))
             if text is _ABSENT:
                 return Rejected(row.position, f"no field {self.text!r}", self._readable_id(row))
             record_id = self._id(row)
@@ -295,7 +298,7 @@ def _check_not_nested(source: str, rows: Sequence[Row], text: str | None) -> Non
             raise InvalidInputError(
                 f"a text column in {source}",
                 f"each row has several texts, in {name!r}",
-                f"Make a row of each by `jq -c '{program}' {source} > messages.jsonl`.",
+                f"Make a row of each by `jq -c '{program}' {shlex.quote(source)} > messages.jsonl`.",
             )
 
 
@@ -312,15 +315,20 @@ def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
 
 
 def _detect_text(names: tuple[str, ...], rows: list[Row]) -> str | None:
-    """Return the field "text", else that of the longest texts among those whose names end in a common one."""
-    lengths: dict[str, list[int]] = {}
+    """Return the field "text", else that of the longest texts among those whose names end in a common one.
+
+    One that has the same text in all rows, such as the description of a project, is the last choice.
+    """
+    found: dict[str, list[str]] = {}
     for row in rows:
         for name, value in row.fields.items():
             if isinstance(value, str | int) and last_word(name) in names:
-                lengths.setdefault(name, []).append(len(str(value)))
-    if not lengths:
-        return _detect(names, rows)
-    return max(lengths, key=lambda name: (name.casefold() == TEXT_NAMES[0], mean(lengths[name])))
+                found.setdefault(name, []).append(str(value))
+
+    def rank(name: str) -> tuple[bool, bool, float]:
+        return name.casefold() == TEXT_NAMES[0], len({*found[name]}) > 1, mean(map(len, found[name]))
+
+    return max(found, key=rank) if found else _detect(names, rows)
 
 
 def _has(fields: Mapping[str, Any], name: str) -> bool:
@@ -336,6 +344,14 @@ def _look_up(fields: Mapping[str, Any], path: str) -> Any:
     first, dot, rest = path.partition(".")
     inner = fields.get(first) if dot else None
     return _look_up(inner, rest) if isinstance(inner, Mapping) else _ABSENT
+
+
+def _in_one(text: Any) -> Any:
+    """Return the text of a list of texts and objects with one, as Telegram exports a message with a link."""
+    parts = text if isinstance(text, list) else []
+    told: list[Any] = [one.get("text") if isinstance(one, Mapping) else one for one in parts]
+    is_message = told != parts and all(isinstance(one, str) for one in told)
+    return "".join(told) if is_message else text
 
 
 def _object_in(value: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -117,7 +118,7 @@ def json_file_rows(path: Path) -> Iterator[Row | Rejected]:
                 raise InvalidInputError(
                     f"records in {path}",
                     f"JSON of more than {MAX_JSON_BYTES >> 20} MiB",
-                    f"Make lines of it: jq -c '.[]' {path.name} > {path.stem}.jsonl",
+                    f"Make lines of it: jq -c '.[]' {shlex.quote(str(path))} > records.jsonl",
                 )
             found = _DECODER.decode(content.decode("utf-8-sig")) if content.strip() else []
         except DAMAGE as error:
@@ -148,7 +149,8 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
     """Yield the rows below the header of a CSV or TSV file; see :class:`CellKinds` for their metadata.
 
     The separator is what Excel's first line ``sep=;`` says; else, a header without the ``delimiter``, but
-    with semicolons, tabs or bars, is separated by these. Cells are strings, empty ones null. Those of columns
+    with semicolons, tabs or bars, is separated by these. Where tabs separate whole rows whose quotes do not
+    close, quotes are characters as others. Cells are strings, empty ones null. Those of columns
     such as ``metadata.year`` are JSON where they can be read as such, as exports write them; there, empty
     cells are absent.
     """
@@ -159,14 +161,16 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
         delimiter, is_said = _delimiter_of(path, delimiter)
         if is_said:
             next(lines)
-        cells_of_rows = _csv_cells(path, lines, delimiter)
+        cells_of_rows = _csv_cells(path, lines, delimiter, _are_quotes_plain(path, delimiter))
         header = next(cells_of_rows, None)
         if isinstance(header, Rejected):
             yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
             return
         names = _header_names(header or [])
-        for cells in cells_of_rows:
-            position = f"{path.name}:{lines.number}"
+        rows = ((f"{path.name}:{lines.number}", cells) for cells in cells_of_rows)
+        ahead = list(islice(rows, 2))  # of Qualtrics: what was asked, and objects, as further headers
+        is_header = len(ahead) == 2 and '{"ImportId"' in str(ahead[1][1])
+        for position, cells in rows if is_header else chain(ahead, rows):
             if isinstance(cells, Rejected):
                 yield cells
             elif len(cells) != len(names):
@@ -188,10 +192,33 @@ def _delimiter_of(path: Path, usual: str) -> tuple[str, bool]:
     return usual, False
 
 
-def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] | Rejected]:
+def _are_quotes_plain(path: Path, delimiter: str) -> bool:
+    """Return whether a quote is a character as others: a whole row opens one, and a whole row follows."""
+    if delimiter != "\t":
+        return False
+    with open_lines(path) as stream, suppress(*DAMAGE, LineTooLongError):
+        width, is_open = 0, False
+        for line in Lines(stream):
+            cells = line.rstrip(b"\r\n").split(b"\t")
+            width = width or len(cells)
+            if is_open and len(cells) == width:
+                return True
+            opened = (cell for cell in cells if cell.startswith(b'"'))
+            is_open = len(cells) == width and any(cell == b'"' or cell[-1:] != b'"' for cell in opened)
+    return False
+
+
+def _csv_cells(
+    path: Path, lines: Lines, delimiter: str, are_quotes_plain: bool
+) -> Iterator[list[str] | Rejected]:
     # Bytes that are not valid UTF-8 become surrogates here; the record is rejected later because of them.
     text_lines = map(lambda line: line.decode(errors="surrogateescape"), lines)  # noqa: C417
-    reader = csv.reader(text_lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        text_lines,
+        delimiter=delimiter,
+        strict=True,
+        quoting=csv.QUOTE_NONE if are_quotes_plain else csv.QUOTE_MINIMAL,
+    )
     while True:
         try:
             cells = next(reader, None)

@@ -24,7 +24,7 @@ MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 10 * 2**20
 MAX_METADATA_BYTES = 2**20
 MAX_METADATA_DEPTH = 16
-CONVERT = "convert the file, for example with `iconv -f LATIN1 -t UTF-8`"
+CONVERT = "convert the file, for example with `iconv -f CP1252 -t UTF-8`"
 # A byte of a table that is not UTF-8, as it is decoded.
 _BAD_BYTE = re.compile(r"[\udc80-\udcff]")
 _INT64 = range(-(2**63), 2**63)
@@ -37,11 +37,11 @@ class Cell(str):
 
     __slots__ = ()
 
-    def value(self) -> int | float | bool:
+    def value(self) -> int | float | bool | None:
         """Return the number or truth value."""
         if self.casefold() in ("true", "false"):
             return self.casefold() == "true"
-        return float(self) if "." in self else int(self)
+        return _json_number(float(self) if "." in self else int(self), "")
 
 
 def checked_record(
@@ -109,7 +109,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata as JSON values: dates as ISO strings, non-finite numbers as null."""
+    """Return the metadata as JSON values: dates as ISO strings, 3.0 as 3, non-finite numbers as null."""
     converted: dict[str, Any] = _json_value(metadata, "metadata", 1)
     size = len(json.dumps(converted, ensure_ascii=False).encode())
     if size > MAX_METADATA_BYTES:
@@ -162,7 +162,10 @@ def _json_number(value: float | Decimal, path: str) -> int | float | None:
             return None
         value = int(value) if value.adjusted() < 19 and value == value.to_integral_value() else float(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        # A column with gaps has 3.0 for 3, which a filter for 3 would not find.
+        return int(value) if value.is_integer() and abs(value) < _EXACT else float(value)
     if value not in _INT64:
         raise _refused("metadata", f"{path} is an integer of more than 64 bits")
     return int(value)
