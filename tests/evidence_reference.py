@@ -24,7 +24,7 @@ PERCENT_OF = {3: 20, 0: 50, 1: 70, 2: 90}
 
 
 class Said(NamedTuple):
-    """The evidence of a feature, and the first sentence that gives it."""
+    """The evidence of a feature, and the first sentence that gives it, to a percent."""
 
     p: float
     sentence: int
@@ -37,7 +37,7 @@ def reference(evidence: Evidence, sentences: Sequence[str], vectors: NDArray[np.
         p = 1 / (1 + np.exp(-log_odds_of(evidence, sentence, vector)))
         for row in np.flatnonzero(p >= 0.2).tolist():
             feature = int(evidence.features[row])
-            if feature not in found or p[row] > found[feature].p:
+            if feature not in found or round(p[row], 2) > round(found[feature].p, 2):
                 found[feature] = Said(float(p[row]), number)
     return dict(sorted(found.items()))
 

@@ -34,7 +34,7 @@ from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import spans_from
 from saeindex.language.speech import as_recurring, masked, readable
 from saeindex.protocols import Point, SparseVector
-from saeindex.types import Activation, Proof, Record, SparseCode
+from saeindex.types import Activation, Proof, Record, SparseCode, whole
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -109,7 +109,7 @@ def count_in(document_hash: str) -> int:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return float(format(value, _DIGITS))
+        return whole(float(format(value, _DIGITS)))
     if isinstance(value, Mapping):
         return {key: _rounded(one) for key, one in value.items()}
     return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value

@@ -124,7 +124,7 @@ def listed(value: Any) -> list[Any]:
             "metadata.score BETWEEN 0.6 AND 8",
             lambda m: any(0.6 <= s <= 8 for s in listed(m.get("score", -1))),
         ),
-        ("metadata.mixed = 1", lambda m: any(type(v) in (int, float) and v == 1 for v in listed(m["mixed"]))),
+        ("metadata.mixed = 1", lambda m: any(type(v) is int and v == 1 for v in listed(m["mixed"]))),
         (
             "metadata.mixed = 1.0",
             lambda m: any(type(v) in (int, float) and v == 1 for v in listed(m["mixed"])),
@@ -132,9 +132,7 @@ def listed(value: Any) -> list[Any]:
         ("metadata.mixed IN (true)", lambda m: any(v is True for v in listed(m["mixed"]))),
         (
             'metadata.mixed IN ("1", 2, false)',
-            lambda m: any(
-                (type(v), v) in ((str, "1"), (int, 2), (float, 2), (bool, False)) for v in listed(m["mixed"])
-            ),
+            lambda m: any((type(v), v) in ((str, "1"), (int, 2), (bool, False)) for v in listed(m["mixed"])),
         ),
         ("EXISTS(metadata.mixed)", lambda m: m["mixed"] is not None),
     ],

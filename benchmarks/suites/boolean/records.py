@@ -9,7 +9,6 @@ from typing import Any
 from benchmarks import data
 from benchmarks.suites.boolean.brute_force import microseconds
 from saeindex import Record
-from saeindex.indexing.sources.values import json_metadata
 
 CORPORA = (
     "arxiv_heldout", "us_speeches", "medquad", "goemotions", "masc_registers", "product_reviews",
@@ -80,12 +79,11 @@ def date_text(number: int, year: int) -> tuple[str, int] | None:
 
 
 def fields_of(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return the values of each of FIELDS as they are stored, and of record_id, None where one is missing."""
-    stored = [json_metadata(record.metadata) for record in records]
+    """Return the records' values of each of FIELDS and of record_id, None where one is missing."""
     found: dict[str, list[Any]] = {"record_id": [record.id for record in records]}
     for field in FIELDS:
         names = [name.strip('"') for name in field.split(".")[1:]]
-        found[field] = [_at(metadata, names) for metadata in stored]
+        found[field] = [_at(record.metadata, names) for record in records]
     return found
 
 

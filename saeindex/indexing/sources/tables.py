@@ -27,6 +27,7 @@ from saeindex.indexing.sources.streams import (
 )
 from saeindex.indexing.sources.values import CONVERT
 from saeindex.protocols import Rejected
+from saeindex.types import whole
 
 if TYPE_CHECKING:
     from narwhals import DataFrame
@@ -97,7 +98,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=lambda text: whole(float(text)))
 
 
 def json_file_rows(path: Path) -> Iterator[Row | Rejected]:
@@ -358,13 +359,14 @@ def parquet_rows(
                     if fields is None:
                         yield Rejected(position, "a string in the row is not valid UTF-8")
                     else:
-                        yield Row(position, _without_bytes(fields, left_out))
+                        yield Row(position, _read_row(fields, left_out))
         except (arrow.ArrowException, OSError) as error:
             yield Rejected(f"{path.name}:{number + 1}", f"the file is damaged, the rest is lost ({error})")
 
 
-def _without_bytes(fields: dict[str, Any], left_out: dict[str, None] | None) -> dict[str, Any]:
-    """Return a row whose bytes are texts, without those that are none."""
+def _read_row(fields: dict[str, Any], left_out: dict[str, None] | None) -> dict[str, Any]:
+    """Return a row whose bytes are texts, without those that are none; what is whole is a whole number."""
+    fields = {name: whole(value) for name, value in fields.items()}
     for name in [name for name, value in fields.items() if isinstance(value, bytes)]:
         try:
             fields[name] = fields[name].decode()
@@ -404,7 +406,7 @@ def frame_rows(frame: DataFrame[Any], left_out: dict[str, None] | None = None) -
     pairs = zip(frame.iter_rows(), missing.iter_rows(), strict=True)
     for number, (values, are_missing) in enumerate(pairs, 1):
         cells = (None if is_missing else value for value, is_missing in zip(values, are_missing, strict=True))
-        yield Row(f"row {number}", _without_bytes(dict(zip(names, cells, strict=True)), left_out))
+        yield Row(f"row {number}", _read_row(dict(zip(names, cells, strict=True)), left_out))
 
 
 def _arrow(path: Path) -> Any:

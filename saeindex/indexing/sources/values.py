@@ -18,7 +18,7 @@ import numpy as np
 
 from saeindex.errors import InvalidRecordError, kind_of
 from saeindex.language.speech import readable
-from saeindex.types import Record
+from saeindex.types import Record, whole
 
 MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 10 * 2**20
@@ -28,8 +28,6 @@ CONVERT = "convert the file, for example with `iconv -f CP1252 -t UTF-8`"
 # A byte of a table that is not UTF-8, as it is decoded.
 _BAD_BYTE = re.compile(r"[\udc80-\udcff]")
 _INT64 = range(-(2**63), 2**63)
-# Below this, a float is one whole number.
-_EXACT = 2**53
 
 
 class Cell(str):
@@ -37,11 +35,11 @@ class Cell(str):
 
     __slots__ = ()
 
-    def value(self) -> int | float | bool | None:
+    def value(self) -> int | float | bool:
         """Return the number or truth value."""
         if self.casefold() in ("true", "false"):
             return self.casefold() == "true"
-        return _json_number(float(self) if "." in self else int(self), "")
+        return whole(float(self)) if "." in self else int(self)
 
 
 def checked_record(
@@ -69,8 +67,7 @@ def checked_id(value: Any, part: str = "id") -> str:
 
     Other floats and booleans are refused, since they may change when stored.
     """
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < _EXACT:
-        value = int(value)
+    value = whole(float(value)) if isinstance(value, np.floating) else whole(value)
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
         raise _refused(part, f"the {part} is {_kind(value)}, not a string or an integer")
     if isinstance(value, int) and value not in _INT64:
@@ -109,7 +106,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata as JSON values: dates as ISO strings, 3.0 as 3, non-finite numbers as null."""
+    """Return the metadata as JSON values: dates as ISO strings, non-finite numbers as null."""
     converted: dict[str, Any] = _json_value(metadata, "metadata", 1)
     size = len(json.dumps(converted, ensure_ascii=False).encode())
     if size > MAX_METADATA_BYTES:
@@ -162,10 +159,7 @@ def _json_number(value: float | Decimal, path: str) -> int | float | None:
             return None
         value = int(value) if value.adjusted() < 19 and value == value.to_integral_value() else float(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        # A column with gaps has 3.0 for 3, which a filter for 3 would not find.
-        return int(value) if value.is_integer() and abs(value) < _EXACT else float(value)
+        return float(value) if math.isfinite(value) else None
     if value not in _INT64:
         raise _refused("metadata", f"{path} is an integer of more than 64 bits")
     return int(value)
