@@ -50,6 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = MEMORY / f"saeindex-tests-{os.getpid()}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the pages of the docs: at the end one worker would run them alone."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if config.option.basetemp is not None:
         rmtree(MEMORY / f"saeindex-tests-{os.getpid()}", ignore_errors=True)
