@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice, starmap
 from pathlib import Path
 from threading import Lock
@@ -27,6 +27,7 @@ from saeindex.indexing.sources.tables import (
     CellKinds,
     csv_rows,
     frame_rows,
+    has_bare_quotes,
     json_file_rows,
     json_rows,
     parquet_length,
@@ -142,13 +143,14 @@ def _rows_of(path: Path, columns: Columns) -> _Rows:
     if suffix in (".jsonl", ".ndjson"):
         return _Rows(path.name, lambda: json_rows(path), columns, count_rows=lambda: count_lines(path))
     delimiter = "\t" if suffix == ".tsv" else ","
+    is_bare = cache(lambda: has_bare_quotes(path, delimiter))  # once: it is read several times
     return _Rows(
         path.name,
-        lambda: csv_rows(path, delimiter),
+        lambda: csv_rows(path, delimiter, is_bare()),
         columns,
         has_fixed_columns=True,
         has_cells=True,
-        count_rows=lambda: max(0, count_lines(path, QUOTE) - 1),
+        count_rows=lambda: max(0, (count_lines(path, b"" if is_bare() else QUOTE)) - 1),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from saeindex.errors import InvalidInputError, installed, kind_of
 from saeindex.indexing.sources.columns import GAPS, OF_METADATA, Row, words_of
@@ -146,14 +146,13 @@ def _objects_in(value: Any) -> list[Any]:
 # CSV and TSV ------------------------------------------------------------------------------------------
 
 
-def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
+def csv_rows(path: Path, delimiter: str, is_bare: bool = False) -> Iterator[Row | Rejected]:
     """Yield the rows below the header of a CSV or TSV file; see :class:`CellKinds` for their metadata.
 
     The separator is what Excel's first line ``sep=;`` says; else, a header without the ``delimiter``, but
-    with semicolons, tabs or bars, is separated by these. Where tabs separate whole rows whose quotes do not
-    close, quotes are characters as others. Cells are strings, empty ones null. Those of columns
-    such as ``metadata.year`` are JSON where they can be read as such, as exports write them; there, empty
-    cells are absent.
+    with semicolons, tabs or bars, is separated by these. With ``is_bare``, quotes are characters as
+    others. Cells are strings, empty ones null. Those of columns such as ``metadata.year`` are JSON where they
+    can be read as such, as exports write them; there, empty cells are absent.
     """
     # The csv module has one limit for the whole process, none per reader.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
@@ -162,7 +161,7 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
         delimiter, is_said = _delimiter_of(path, delimiter)
         if is_said:
             next(lines)
-        cells_of_rows = _csv_cells(path, lines, delimiter, _are_quotes_plain(path, delimiter))
+        cells_of_rows = _csv_cells(path, lines, delimiter, csv.QUOTE_NONE if is_bare else csv.QUOTE_MINIMAL)
         header = next(cells_of_rows, None)
         if isinstance(header, Rejected):
             yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
@@ -193,9 +192,9 @@ def _delimiter_of(path: Path, usual: str) -> tuple[str, bool]:
     return usual, False
 
 
-def _are_quotes_plain(path: Path, delimiter: str) -> bool:
-    """Return whether a quote is a character as others: a whole row opens one, and a whole row follows."""
-    if delimiter != "\t":
+def has_bare_quotes(path: Path, usual: str) -> bool:
+    """Return whether quotes between tabs are characters as others: a whole row opens one, and one follows."""
+    if _delimiter_of(path, usual)[0] != "\t":
         return False
     with open_lines(path) as stream, suppress(*DAMAGE, LineTooLongError):
         width, is_open = 0, False
@@ -210,16 +209,11 @@ def _are_quotes_plain(path: Path, delimiter: str) -> bool:
 
 
 def _csv_cells(
-    path: Path, lines: Lines, delimiter: str, are_quotes_plain: bool
+    path: Path, lines: Lines, delimiter: str, quoting: Literal[0, 3]
 ) -> Iterator[list[str] | Rejected]:
     # Bytes that are not valid UTF-8 become surrogates here; the record is rejected later because of them.
     text_lines = map(lambda line: line.decode(errors="surrogateescape"), lines)  # noqa: C417
-    reader = csv.reader(
-        text_lines,
-        delimiter=delimiter,
-        strict=True,
-        quoting=csv.QUOTE_NONE if are_quotes_plain else csv.QUOTE_MINIMAL,
-    )
+    reader = csv.reader(text_lines, delimiter=delimiter, strict=True, quoting=quoting)
     while True:
         try:
             cells = next(reader, None)
