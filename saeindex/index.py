@@ -434,6 +434,7 @@ class FeatureIndex(Surface):
         self._is_closed = True
         if self._opened is not None:
             self._opened.store.close()
+            self._opened.state.forget()
 
     def __del__(self) -> None:
         # A state and what is derived of it refer to each other: without this, a directory would stay locked

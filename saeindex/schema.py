@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
@@ -141,7 +142,7 @@ def invalid(error: ValidationError, kind: type) -> SaeIndexError:
     if isinstance(fault["input"], float) and math.isnan(fault["input"]):  # it is of no range
         fault["type"] = "finite_number"
     if isinstance(ours := fault.get("ctx", {}).get("error"), SaeIndexError):
-        return ours
+        return copy(ours)  # itself would be held by its context, pydantic's error: never freed
     names = [str(one) for one in fault["loc"] if isinstance(one, int) or _is_name(one)]
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return unknown_option(names[-1], option_names(kind), ".".join(names[:-1]) or _called(kind))

@@ -69,9 +69,9 @@ def freed_memory() -> Iterator[None]:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep embeddings out of the user's cache."""
+    """Keep embeddings out of the user's cache, and a RandomEncoder's out of other modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield

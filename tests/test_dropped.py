@@ -1,8 +1,9 @@
-"""An index that nothing refers to any more is closed at once: its directory can be opened again."""
+"""An index that nothing refers to any more is closed at once and leaves nothing in memory."""
 
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,11 +51,15 @@ def opened(
         repr,
     ],
 )
-def test_an_index_that_was_dropped_is_not_locked(
+def test_an_index_that_was_dropped_is_not_locked_and_leaves_nothing(
     opened: Callable[[], FeatureIndex], use: Callable[[FeatureIndex], object]
 ) -> None:
     for _ in range(2):
-        use(opened())
+        index = opened()
+        use(index)
+        state = weakref.ref(index.state)
+        del index
+        assert state() is None
 
 
 def test_an_index_that_was_dropped_after_an_error_is_not_locked(opened: Callable[[], FeatureIndex]) -> None:
@@ -67,6 +72,7 @@ def test_an_index_that_was_dropped_after_an_error_is_not_locked(opened: Callable
     uses: list[Callable[[FeatureIndex], object]] = [
         lambda index: index.search("rain", where="metadata."),
         lambda index: index.search("rain", limit=-1),
+        lambda index: index.triggers("rain"),
         lambda index: index.get(["a"], documents=["b"]),
         lambda index: index.upsert([{"id": 1, "text": ""}]),
         lambda index: index.upsert([{"id": 1, "text": TEXT}], progress=stopped),
@@ -76,8 +82,12 @@ def test_an_index_that_was_dropped_after_an_error_is_not_locked(opened: Callable
         fails,
     ]
     for use in uses:
+        index = opened()
         with pytest.raises((SaeIndexError, ValueError, RuntimeError)):
-            use(opened())
+            use(index)
+        state = weakref.ref(index.state)
+        del index
+        assert state() is None, use
 
 
 def test_what_garbage_holds_is_let_go_of(

@@ -80,16 +80,21 @@ class IndexState:
     def derived(self, make: Callable[..., Derived], *arguments: Hashable) -> Derived:
         """Return what a function makes of this state; it is made once for the same arguments."""
         place = (make, *arguments)
-        if place not in self._derived:
-            elsewhere(lambda: self._make(place))
-        found: Derived = self._derived[place]
+        known = self._derived.get(place, self)
+        found: Derived = elsewhere(lambda: self._make(place)) if known is self else known
         return found
 
-    def _make(self, place: tuple[Any, ...]) -> None:
+    def _make(self, place: tuple[Any, ...]) -> Any:
         make, *arguments = place
         with self._lock:
             if place not in self._derived:
                 self._derived[place] = make(self, *arguments)
+            return self._derived[place]
+
+    def forget(self) -> None:
+        """Let go of what was derived, which refers to this state: it is freed without a collection."""
+        with self._lock:
+            self._derived.clear()
 
     @property
     def total(self) -> int:

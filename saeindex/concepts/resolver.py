@@ -308,6 +308,7 @@ class Resolver:
         """Bind the state; the records are read when a phrase is first resolved."""
         self._state = state
         self._space = state.space
+        self._reads: Callable[[str], bool] = lambda phrase: reads(state.encoder, phrase)
         self.labels = ConceptResolver(state.space, state.encode, self._reads)
         self._scans: Memo[Scan] = Memo(KEPT_SCANS)
 
@@ -425,6 +426,3 @@ class Resolver:
         known = sum(word in places for word in words)
         if known < MIN_KNOWN * len(words) and not self._reads(phrase):
             raise self.labels.unknown(phrase)
-
-    def _reads(self, phrase: str) -> bool:
-        return reads(self._state.encoder, phrase)

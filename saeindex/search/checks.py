@@ -95,10 +95,13 @@ class FilterChecks:
         state: IndexState,
         compiled: Callable[[Expression], Filter],
         estimated: Callable[[Filter, int], Estimate],
+        absent: Memo[str],
     ) -> None:
-        """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects."""
-        self._state, self._compiled, self._estimated = state, compiled, estimated
-        self._absent: Memo[str] = Memo(KEPT)
+        """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects.
+
+        ``absent`` keeps what is said of fields.
+        """
+        self._state, self._compiled, self._estimated, self._absent = state, compiled, estimated, absent
 
     def warnings(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
         """Return a sentence for each fault of a condition and of a native filter."""

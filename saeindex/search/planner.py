@@ -59,9 +59,15 @@ class Planner:
         self.state = state
         self._scorers: Memo[Scorer] = Memo(KEPT)
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
-        self.checks = FilterChecks(state, lambda where: self.compile(where, None) or Filter(), self._estimate)
+        self._absent: Memo[str] = Memo(KEPT)
         self.resolver = Resolver(state)
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
+
+    @property
+    def checks(self) -> FilterChecks:
+        """Checks of filters; not kept, because they refer to this planner."""
+        compiled = lambda where: self.compile(where, None) or Filter()  # noqa: E731
+        return FilterChecks(self.state, compiled, self._estimate, self._absent)
 
     def plan(self, query: Query) -> Prepared:
         """Return the prepared ``query``; raises on bad input and on unknown concepts."""

@@ -119,7 +119,7 @@ def json_file_rows(path: Path) -> Iterator[Row | Rejected]:
                 raise InvalidInputError(
                     f"records in {path}",
                     f"JSON of more than {MAX_JSON_BYTES >> 20} MiB",
-                    f"Make lines of it: jq -c '.[]' {shlex.quote(str(path))} > records.jsonl",
+                    f"Make JSON Lines of it (jq -c '.[]' {shlex.quote(str(path))} > records.jsonl).",
                 )
             found = _DECODER.decode(content.decode("utf-8-sig")) if content.strip() else []
         except DAMAGE as error:
