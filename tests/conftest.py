@@ -89,7 +89,7 @@ def files_read_once() -> Iterator[None]:
 def _once(read: Callable[..., Any]) -> Callable[..., Any]:
     folders: dict[tuple[tuple[str, int, int], ...], Path] = {}
 
-    @lru_cache(maxsize=8)
+    @lru_cache(maxsize=2)
     def result(files: tuple[tuple[str, int, int], ...], *given: Any) -> Any:
         return read(folders[files], *given)
 
