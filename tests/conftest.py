@@ -10,8 +10,9 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from shutil import disk_usage, rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 # The matrices here are small: several threads take five times as long. Libraries read this as they load.
@@ -29,9 +30,14 @@ from saeindex.files import CACHE_VARIABLE
 from tests.evidence_reference import truth_of
 from tests.samples import RecordingEncoder, all_points, sample_records
 
+if TYPE_CHECKING:
+    from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
+    from saeindex.types import FloatArray
+
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
 # TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
+ENCODED: dict[tuple[object, ...], dict[str, Any]] = {}
 OF_THE_USER, OF_TESTS = ("SAEINDEX_", "QDRANT_", "OPENAI_", "HF_"), ("SAEINDEX_TEST_", "HF_HUB_OFFLINE")
 
 
@@ -65,6 +71,7 @@ def freed_memory() -> Iterator[None]:
     """Give back what a module used: the C library keeps freed memory, most of it in the arenas of threads."""
     yield
     gc.collect()
+    gc.freeze()  # what is alive now is not looked through again: most of it is libraries
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -100,6 +107,25 @@ def _once(read: Callable[..., Any]) -> Callable[..., Any]:
         return result(files, *given)
 
     return read_once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts_encoded_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Encode a text once a session, but in the tests of encoders: pages and tests index the same texts."""
+    kind = sentence_transformers.SentenceTransformerEncoder
+    encode = kind._encode
+
+    def encode_once(self: SentenceTransformerEncoder, texts: list[str], **given: bool) -> FloatArray:
+        model = str(self.identity.signature()), str(self.dtype), str(given)
+        known = ENCODED.setdefault(model, {})
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(fresh, encode(self, fresh, **given), strict=True))
+        return np.stack([known[text] for text in texts]) if texts else encode(self, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name != "encoders":
+            patch.setattr(kind, "_encode", encode_once)
+        yield
 
 
 @pytest.fixture(scope="session")
