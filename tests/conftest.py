@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from shutil import disk_usage, rmtree
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.devices import PRECISION_VARIABLE
 from saeindex.encoders import sentence_transformers
-from saeindex.features import space_io
 from saeindex.files import CACHE_VARIABLE
 from tests.evidence_reference import truth_of
 from tests.samples import RecordingEncoder, all_points, sample_records
@@ -85,28 +83,20 @@ def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def files_read_once() -> Iterator[None]:
-    """Read and hash spaces and models again only if a file of them changed: half the time of a command."""
+def models_hashed_once() -> Iterator[None]:
+    """Hash a model again only if a file of it changed: half the time of a command."""
+    model_hash, known = sentence_transformers.model_hash, dict[object, str]()
+
+    def hash_once(folder: Path) -> str:
+        stats = [(path, path.stat()) for path in sorted(folder.rglob("*"))]
+        files = tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+        if files not in known:
+            known[files] = model_hash(folder)
+        return known[files]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(space_io, "_read", _once(space_io._read))
-        patch.setattr(sentence_transformers, "model_hash", _once(sentence_transformers.model_hash))
+        patch.setattr(sentence_transformers, "model_hash", hash_once)
         yield
-
-
-def _once(read: Callable[..., Any]) -> Callable[..., Any]:
-    folders: dict[tuple[tuple[str, int, int], ...], Path] = {}
-
-    @lru_cache(maxsize=2)
-    def result(files: tuple[tuple[str, int, int], ...], *given: Any) -> Any:
-        return read(folders[files], *given)
-
-    def read_once(folder: Path, *given: Any) -> Any:
-        stats = [(str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*"))]
-        files = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-        folders[files] = folder
-        return result(files, *given)
-
-    return read_once
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,8 +118,9 @@ def texts_encoded_once(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def space() -> FeatureSpace:
+    """The default space, which all indexes of it share while it is here."""
     return FeatureSpace.load(DEFAULT_SPACE)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import cast
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -33,16 +34,40 @@ from saeindex.schema import check_kind
 
 # The spaces that are in use, by kind and by the checksums of their files: indexes of one space share it.
 _IN_USE: WeakValueDictionary[tuple[object, ...], Space] = WeakValueDictionary()
+# The folders of those that are there as they were written, and the checksums of their files.
+_READ: WeakKeyDictionary[Space, tuple[Path, Mapping[str, int]]] = WeakKeyDictionary()
 
 
-def save_space(space: Space, target: Path) -> Path:
+def save_space(space: Space, target: Path, is_own: bool = False) -> Path:
     """Write the directory under a temporary name, then rename it over ``target``.
 
-    The terms of a collection stay in its index.
+    The terms of a collection stay in its index. An index's own copy (``is_own``) has the same files as the
+    space that was read, so that indexes of one space share it in memory.
     """
-    from safetensors.numpy import save_file
-
     space = space.without_terms()
+    with replacing_folder(target, durable=True) as draft:
+        if not (is_own and _copied(space, draft)):
+            _write(space, draft)
+        for file in draft.iterdir():
+            file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
+    return target
+
+
+def _copied(space: Space, draft: Path) -> bool:
+    """Copy the files that a space was read from; return whether they were still as they had been written."""
+    if space not in _READ:
+        return False
+    folder, known = _READ[space]
+    try:
+        for name in known:
+            shutil.copyfile(folder / name, draft / name)
+        return checksums_of_files(draft, without="") == known
+    except OSError:
+        return False
+
+
+def _write(space: Space, draft: Path) -> None:
+    from safetensors.numpy import save_file
 
     described = {
         "format_version": SPACE_FORMAT,
@@ -53,20 +78,16 @@ def save_space(space: Space, target: Path) -> Path:
         "k": space.sae.k,
         "report": space.report,
     }
-    with replacing_folder(target, durable=True) as draft:
-        space.sae.save(draft / "sae.safetensors")
-        space.calibration.save(draft / "calibration.safetensors")
-        save_file({"label_vectors": space.label_vectors.astype(np.float16)}, draft / "labels.safetensors")
-        lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
-        (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
-        save_families(space.families, draft / "families.json")
-        if space.evidence is not None:
-            space.evidence.save(draft)
-        described["files"] = checksums_of_files(draft, without="space.json")
-        (draft / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
-        for file in draft.iterdir():
-            file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
-    return target
+    space.sae.save(draft / "sae.safetensors")
+    space.calibration.save(draft / "calibration.safetensors")
+    save_file({"label_vectors": space.label_vectors.astype(np.float16)}, draft / "labels.safetensors")
+    lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
+    (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    save_families(space.families, draft / "families.json")
+    if space.evidence is not None:
+        space.evidence.save(draft)
+    described["files"] = checksums_of_files(draft, without="space.json")
+    (draft / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
 
 
 def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = False) -> SpaceT:
@@ -80,11 +101,16 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
     folder = find_space(name_or_path)
     try:
         checksums = checksums_of_files(folder, without="")
-        if is_own:
-            _check_files(folder, checksums)
+        written = _written(folder)
+        changed = [name for name, known in written.items() if checksums.get(name) != known]
+        if is_own and changed:
+            found = f"{changed[0]} is missing, or not what was written"
+            raise MismatchError(f"feature space {folder}", found, "Restore the directory from its source.")
         key = (kind, *checksums.items())
         if (space := _IN_USE.get(key)) is None:
             space = _IN_USE[key] = _read(folder, kind)
+            if not changed:
+                _READ[space] = folder, {**written, "space.json": checksums["space.json"]}
         return cast(SpaceT, space)
     except (
         SafetensorError,
@@ -102,18 +128,15 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
         ) from error
 
 
-def _check_files(folder: Path, checksums: Mapping[str, int]) -> None:
-    """Raise MismatchError unless the files of a space, with these checksums, are what was written."""
+def _written(folder: Path) -> Mapping[str, int]:
+    """Return the checksums of a space's files as they were written; of none if those are damaged."""
     try:
         described = json.loads((folder / "space.json").read_text())
-        is_sound, written = without_checksum(described) is not None, described.get("files", {}).items()
-        changed = [name for name, known in written if checksums.get(name) != known]
-        changed = changed if is_sound else ["space.json"]
+        if without_checksum(described) is not None:
+            return dict(described.get("files", {}))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        changed = ["space.json"]
-    if changed:
-        found = f"{changed[0]} is missing, or not what was written"
-        raise MismatchError(f"feature space {folder}", found, "Restore the directory from its source.")
+        pass
+    return {"space.json": -1}
 
 
 def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:

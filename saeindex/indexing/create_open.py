@@ -18,7 +18,7 @@ from saeindex.errors import (
     copy_command,
 )
 from saeindex.features import FeatureSpace
-from saeindex.features.space_io import load_space
+from saeindex.features.space_io import load_space, save_space
 from saeindex.files import is_draft, size_on_disk
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import NameEdits
@@ -76,7 +76,7 @@ def create_index(
     store = _create_or_complete(place, manifest, options)
     try:
         if folder is not None:
-            space.save(folder / SPACE_FOLDER)
+            save_space(space, folder / SPACE_FOLDER, is_own=True)
         store.write_manifest(manifest.to_json())
         return IndexParts(store, space, manifest, folder)
     except BaseException:

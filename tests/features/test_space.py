@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saeindex import FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.sae import SparseAutoencoder, TrainingConfig
@@ -162,6 +162,26 @@ def test_labels_in_another_order_are_refused(saved: Path) -> None:
     (saved / "labels.jsonl").write_text("\n".join(lines[::-1]) + "\n")
     with pytest.raises(MismatchError, match="feature space"):
         FeatureSpace.load(saved)
+
+
+def test_indexes_of_one_space_share_it_also_where_its_files_were_changed_since(
+    fitted_space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
+) -> None:
+    read = FeatureSpace.load(fitted_space.save(tmp_path / "space"))
+
+    def opened(name: str, space: FeatureSpace) -> FeatureSpace:
+        FeatureIndex.create(tmp_path / name, space, encoder=encoder).close()
+        with FeatureIndex.open(tmp_path / name, encoder=encoder) as index:
+            return index.space
+
+    assert opened("a.idx", read) is read is opened("b.idx", read)
+    assert opened("c.idx", read.with_labels({1: "renamed"}, encoder)).labels[1].text == "renamed"
+    labels = tmp_path / "space" / "labels.jsonl"
+    labels.write_text(labels.read_text().replace("{", "{ ", 1))
+    assert opened("d.idx", read).labels == read.labels
+    edited = FeatureSpace.load(tmp_path / "space")
+    assert edited is not read
+    assert opened("e.idx", edited).labels == read.labels
 
 
 def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:
