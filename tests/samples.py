@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.features import Calibration, FeatureLabel
@@ -130,6 +129,8 @@ class RandomEncoder:
 
 def small_space(encoder: EncoderIdentity, name: str = "small") -> FeatureSpace:
     """A space of 64 features, 8 in a text, calibrated on vectors unlike those of any index."""
+    import torch
+
     torch.manual_seed(5)
     decoder = torch.nn.functional.normalize(torch.randn(64, encoder.dimension), dim=1)
     sae = SparseAutoencoder(decoder, torch.zeros(64), decoder, torch.zeros(encoder.dimension), k=8).half()
