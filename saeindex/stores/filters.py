@@ -10,8 +10,6 @@ from functools import cache
 from math import comb
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from saeindex.errors import InvalidInputError, first_fault, kind_of
 from saeindex.protocols import PointId
 from saeindex.stores.point_checks import canonical_id
@@ -264,8 +262,20 @@ def _match(edge: Any, match: Any) -> Any:
     if name not in _MATCHES:
         raise _refusal(f"Edge has no {name}", "Use another match.")
     value = getattr(match, _MATCHES[name])
-    # Edge reads Python's True as the integer 1, and would match 1 instead of true.
-    return getattr(edge, name)(np.bool_(value) if isinstance(value, bool) else value)
+    return getattr(edge, name)(_EdgeBool(value) if isinstance(value, bool) else value)
+
+
+class _EdgeBool:
+    """True or False for Edge, which reads Python's as the integers 1 and 0, and numpy's before 2.3, too."""
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+
+_EdgeBool.__module__, _EdgeBool.__name__ = "numpy", "bool"  # the name by which Edge knows numpy's
 
 
 def _range(edge: Any, bounds: models.Range | models.DatetimeRange) -> Any:

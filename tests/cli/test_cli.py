@@ -516,7 +516,8 @@ def test_errors_are_json_on_stderr_with_the_json_option() -> None:
 
 def test_a_process_started_from_any_folder_gives_the_same_answer(index: str, tmp_path: Path) -> None:
     program = [sys.executable, "-c", "from saeindex.cli import main; main()"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    folders = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": folders}
     done = subprocess.run(
         [*program, "search", index, "galaxies", "--json"],
         capture_output=True, text=True, cwd=tmp_path, env=environment, check=True,
