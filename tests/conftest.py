@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
     from saeindex.types import FloatArray
 
+RESIDENT, MUCH, _KEPT = Path("/proc/self/statm"), 200 * 2**20, [0]
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
 # TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
@@ -64,14 +65,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         rmtree(MEMORY / f"saeindex-tests-{os.getpid()}", ignore_errors=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def freed_memory() -> Iterator[None]:
-    """Give back what a module used: the C library keeps freed memory, most of it in the arenas of threads."""
+    """Give back what tests used once it is much: the C library keeps freed memory, most of it of threads."""
     yield
-    gc.collect()
-    gc.freeze()  # what is alive now is not looked through again: most of it is libraries
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    if RESIDENT.is_file() and _resident() > _KEPT[0] + MUCH:
+        gc.collect()
+        gc.freeze()  # what is alive now is not looked through again: most of it is libraries
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _KEPT[0] = _resident()
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process has."""
+    return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module", autouse=True)
