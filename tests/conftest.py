@@ -71,7 +71,6 @@ def freed_memory() -> Iterator[None]:
     yield
     if RESIDENT.is_file() and _resident() > _KEPT[0] + MUCH:
         gc.collect()
-        gc.freeze()  # what is alive now is not looked through again: most of it is libraries
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         _KEPT[0] = _resident()
