@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
     from saeindex.types import FloatArray
 
+# The file that says how much memory a process has, how much more it may have, and what it had at last.
 RESIDENT, MUCH, _KEPT = Path("/proc/self/statm"), 200 * 2**20, [0]
+# The vectors of texts, by model and precision.
+ENCODED: dict[tuple[object, ...], dict[str, Any]] = {}
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 # A user's servers, keys, settings and caches; tests have their own variables.
 # TEST_PRECISION=fp32 or bf16 runs the tests as on a processor where that is the faster one.
-ENCODED: dict[tuple[object, ...], dict[str, Any]] = {}
 OF_THE_USER, OF_TESTS = ("SAEINDEX_", "QDRANT_", "OPENAI_", "HF_"), ("SAEINDEX_TEST_", "HF_HUB_OFFLINE")
 
 
@@ -117,7 +119,7 @@ def texts_encoded_once(request: pytest.FixtureRequest) -> Iterator[None]:
         known = ENCODED.setdefault(model, {})
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
         known.update(zip(fresh, encode(self, fresh, **given), strict=True))
-        return np.stack([known[text] for text in texts]) if texts else encode(self, texts)
+        return np.stack([known[text] for text in texts]) if texts else encode(self, texts, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         if request.path.parent.name != "encoders":

@@ -109,7 +109,7 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
         key = (kind, *checksums.items())
         if (space := _IN_USE.get(key)) is None:
             space = _IN_USE[key] = _read(folder, kind)
-            if not changed:
+            if written and not changed:
                 _READ[space] = folder, {**written, "space.json": checksums["space.json"]}
         return cast(SpaceT, space)
     except (

@@ -168,7 +168,7 @@ class Delete(Change[int]):
 
         planner = searcher_of(state).planner
         for field in () if self.where is None else planner.fields_of(self.where):
-            if not state.store.count(planner.compile(Exists(field=field), None)):
+            if not state.store.count(planner.compile(Exists(field=field))):
                 near = planner.checks.near_field(field)
                 do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
                 raise InvalidInputError("delete", f"no record has {field}", do)

@@ -93,8 +93,8 @@ class FilterChecks:
     def __init__(
         self,
         state: IndexState,
-        compiled: Callable[[Expression], Filter],
-        estimated: Callable[[Filter, int], Estimate],
+        compiled: Callable[[Expression], Filter | None],
+        estimated: Callable[[Filter | None, int], Estimate],
         absent: Memo[str],
     ) -> None:
         """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects.
@@ -152,7 +152,7 @@ class FilterChecks:
         near = [bare] if bare in known else get_close_matches(bare, known, n=1, cutoff=NEAR)
         return known[near[0]] if near else None
 
-    def _absence(self, field: str, having: Filter) -> str:
+    def _absence(self, field: str, having: Filter | None) -> str:
         def told() -> str:
             page = self._state.store.scroll(having, 1, with_payload=False)
             return "" if page.points else self._unknown(field)

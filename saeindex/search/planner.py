@@ -66,8 +66,7 @@ class Planner:
     @property
     def checks(self) -> FilterChecks:
         """Checks of filters; not kept, because they refer to this planner."""
-        compiled = lambda where: self.compile(where, None) or Filter()  # noqa: E731
-        return FilterChecks(self.state, compiled, self._estimate, self._absent)
+        return FilterChecks(self.state, self.compile, self._estimate, self._absent)
 
     def plan(self, query: Query) -> Prepared:
         """Return the prepared ``query``; raises on bad input and on unknown concepts."""
@@ -209,7 +208,7 @@ class Planner:
         found = self.state.store.scroll(both, NEAREST_SAMPLED, with_payload=False)
         return len(found.points) / max(1, len(nearest))
 
-    def compile(self, where: Expression | None, query_filter: Filter | None) -> Filter | None:
+    def compile(self, where: Expression | None, query_filter: Filter | None = None) -> Filter | None:
         """Return where AND query_filter as one native filter."""
         return self._compiled(where, query_filter, self.features_of({}), None)
 

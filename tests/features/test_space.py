@@ -182,6 +182,10 @@ def test_indexes_of_one_space_share_it_also_where_its_files_were_changed_since(
     edited = FeatureSpace.load(tmp_path / "space")
     assert edited is not read
     assert opened("e.idx", edited).labels == read.labels
+    own = tmp_path / "space" / "space.json"
+    described = json.loads(own.read_text())
+    own.write_text(json.dumps({key: described[key] for key in described.keys() - {"files", "checksum"}}))
+    assert opened("f.idx", FeatureSpace.load(tmp_path / "space")).labels == read.labels
 
 
 def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def _rows_of(path: Path, columns: Columns) -> _Rows:
         columns,
         has_fixed_columns=True,
         has_cells=True,
-        count_rows=lambda: max(0, (count_lines(path, b"" if is_bare() else QUOTE)) - 1),
+        count_rows=lambda: max(0, count_lines(path, b"" if is_bare() else QUOTE) - 1),
     )
 
 
