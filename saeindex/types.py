@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     FloatArray: TypeAlias = NDArray[np.float32]
     IntArray: TypeAlias = NDArray[np.int32]
+    Doubles: TypeAlias = NDArray[np.float64]
+    Ints: TypeAlias = NDArray[np.int64]
 
 JsonObject: TypeAlias = Mapping[str, Any]
 # Characters that terminals obey, or that reverse or hide text.

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from saeindex.concepts.feedback import Feedback
     from saeindex.index import FeatureIndex
     from saeindex.search.hits import Hits
-    from saeindex.search.query import Query
 
 
 SHOWN_CONCEPTS, SHOWN_WORDS = 6, 8

@@ -25,13 +25,11 @@ from saeindex.sae.metrics import nearest
 from saeindex.stores.base import first_points
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import PointId, TextEncoder, VectorStore
+    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 SAMPLE = 4_096

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
     Doubles = NDArray[np.float64]
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9

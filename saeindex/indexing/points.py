@@ -39,10 +39,9 @@ from saeindex.types import Activation, Proof, Record, SparseCode, whole
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.features.evidence import Mention
     from saeindex.features.space import Space
     from saeindex.indexing.sentences import Sentences, Spans
-    from saeindex.protocols import Point, Vector
+    from saeindex.protocols import Vector
     from saeindex.types import FloatArray
 
 CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"

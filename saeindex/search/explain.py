@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, Vector
-    from saeindex.types import FloatArray, Part
+    from saeindex.types import FloatArray
 
 # The part of named concepts that a record does not speak of.
 UNNAMED = "further, unnamed"

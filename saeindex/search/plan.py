@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import PointId, VectorStore
-    from saeindex.search.query import Query
     from saeindex.steering.steering import Direction
 
 StepKind: TypeAlias = Literal[

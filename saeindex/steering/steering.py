@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.inference import Doubles
     from saeindex.concepts.resolver import Concept, FeatureMatch, Resolver
     from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray, Steer
+    from saeindex.types import FloatArray
 
 # Steps of the bisection for the largest factor within a drift, to one part in a million.
 HALVINGS = 20

@@ -24,7 +24,6 @@ from saeindex.schema import check_kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Doubles

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    Doubles: TypeAlias = NDArray[np.float64]
+    from saeindex.types import Doubles
+
     # Why pairs of some features of one side (b,) with all of the other (c,) say nothing: reasons by number.
     Trivial: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int8]]
     from saeindex.collection.snapshot import Snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,13 +19,10 @@ from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.analysis.diff.results import Finding
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
-    Ints: TypeAlias = NDArray[np.int64]
 
 SET, REST = "set", "rest"
 NEIGHBOURS = 10

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.diff.results import Finding
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import Doubles
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 FORMAT = 1
 KEPT: tuple[Family, ...] = ("concepts", "words")

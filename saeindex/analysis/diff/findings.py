@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.analysis.stats.options import DiffOptions, Family
     from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
+    from saeindex.types import Doubles
 
     Held: TypeAlias = dict[Family, dict[int | str, bool]]
-    Doubles: TypeAlias = NDArray[np.float64]
 
 # The cosine of two features' decoder directions from which they share a row.
 SAME = 0.6

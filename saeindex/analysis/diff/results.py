@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import exp
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from saeindex.analysis.stats.options import Family, MonitorOptions
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
-
-if TYPE_CHECKING:
-    from saeindex.analysis.stats.options import Family
-
 
 # The key of each family's findings in JSON.
 KEYS: Mapping[Family, str] = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,13 +37,11 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.drift.results import Trend
-    from saeindex.analysis.stats.design import Design
-    from saeindex.collection.snapshot import Column, Snapshot
-
-    Doubles: TypeAlias = NDArray[np.float64]
     from saeindex.analysis.drift.trend_test import TrendTest
+    from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.stratified import Tested
+    from saeindex.collection.snapshot import Column, Snapshot
+    from saeindex.types import Doubles
 
 # Records of one value of the field are taken to share an origin (a year's one speech) from this design
 # effect on, measured between the values of a period; drift inside a period makes it no larger than that.

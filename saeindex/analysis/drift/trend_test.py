@@ -35,12 +35,10 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
+    from saeindex.types import Doubles, Ints
 
-    Doubles: TypeAlias = NDArray[np.float64]
-    Ints: TypeAlias = NDArray[np.int64]
     # One-sided p-values: of less, and of more.
     Tails: TypeAlias = tuple[Doubles, Doubles]
-    from saeindex.analysis.stats.stratified import StratifiedCounts
 
 # The shares of a family's error rate for trends and change points (a weighted Bonferroni correction).
 OF_TREND, OF_CHANGE = 0.7, 0.3
@@ -267,7 +265,7 @@ class Splits:
     ``design`` are the design effects of the test.
     """
 
-    at: NDArray[np.int64]
+    at: Ints
     z: Doubles
     p: Doubles
     design: Doubles

@@ -6,14 +6,13 @@ The normal approximation fails where few records carry most of a sum: a small pe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeindex.types import Doubles
 
-    Doubles: TypeAlias = NDArray[np.float64]
 
 ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
 # Standard errors from which the tail of a product is a saddlepoint's; different values that weights are

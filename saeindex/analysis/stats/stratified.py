@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
     from scipy.sparse import csr_matrix
 
-    Doubles: TypeAlias = NDArray[np.float64]
-    Ints: TypeAlias = NDArray[np.int64]
+    from saeindex.types import Doubles, Ints
+
 
 # The standard normal's quantile for intervals of 95 %, and its tail.
 Z95, SMALL_TAIL = 1.959963984540054, 0.025
@@ -176,7 +176,7 @@ def design_effects(
 
 
 def effects_between(
-    y: csr_matrix, sizes: Doubles, groups: NDArray[np.int64], n_groups: int, min_effect: float = 1.0
+    y: csr_matrix, sizes: Doubles, groups: Ints, n_groups: int, min_effect: float = 1.0
 ) -> Doubles:
     """Return the design effects (f,) of units with ``y`` (u, f) of ``sizes`` (u,) records each, by group.
 

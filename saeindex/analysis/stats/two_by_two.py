@@ -23,17 +23,17 @@ with V the conditional variance of the sum, and D the variance of the totals. Wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.analysis.stats.options import Correction
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Doubles: TypeAlias = NDArray[np.float64]
-    from numpy.typing import NDArray
+    from saeindex.types import Doubles
+
 
 # Tables with a lower expected count, or a count so near to its limits, are tested exactly.
 EXACT_BELOW, NEAR_LIMIT = 20.0, 5.0

@@ -14,17 +14,15 @@ likelihood and w = t √(det K''(s, t) / det K''_ss(0, 0)).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.analysis.stats.score_sums import LATTICE, smallest_step
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeindex.types import Doubles, Ints
 
-    Doubles: TypeAlias = NDArray[np.float64]
-    Ints: TypeAlias = NDArray[np.int64]
 
 # Different values that a column of more is rounded to, and how much finer they are near 0.
 VALUES, FINE = 128, 4.0
@@ -101,7 +99,7 @@ def _chance_of_limit(a: Doubles, b: Doubles) -> float:
     return float(np.exp(ways - _log_ways(np.unique(b, return_counts=True)[1])))
 
 
-def _log_ways(counts: NDArray[np.int64]) -> float:
+def _log_ways(counts: Ints) -> float:
     """Return the log of the number of ways in which so many of each kind can be ordered."""
     from scipy.special import gammaln
 

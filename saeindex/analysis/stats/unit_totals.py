@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.stats.design import Design
-
-    Doubles: TypeAlias = NDArray[np.float64]
-    Ints: TypeAlias = NDArray[np.int64]
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
+    from saeindex.types import Doubles, Ints
 
 # Numbers of units and evidence that are dense at once.
 BLOCK = 4_000_000
@@ -187,7 +185,7 @@ class FamilyTest:
     def __len__(self) -> int:
         return len(self.q)
 
-    def found(self, alpha: float) -> NDArray[np.int64]:
+    def found(self, alpha: float) -> Ints:
         """Return the tests that are findings, the largest difference first."""
         chosen = np.flatnonzero(self.q <= alpha)
         order = np.argsort(-np.abs(self.comparison.tested.effect[chosen]), kind="stable")
