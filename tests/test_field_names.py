@@ -150,6 +150,7 @@ def test_a_value_of_another_kind_is_said(index: FeatureIndex) -> None:
         ("metadata.a != 1", ["1"], None),
         ("EXISTS(metadata.a)", ["1"], None),
         ("metadata.a > 2015-01-01", ["2015-03-01", "later"], None),
+        ("metadata.a > 2015-01-01", ["03/15/2023", ["-", "2015-03-01"]], None),
         ("metadata.a > 2015-01-01", ["later"], 'text: "later"'),
         ('metadata.a IN (1, "x")', ["y"], None),
         ("metadata.a IN (1, 2)", [["y"], []], 'text: "y"'),

@@ -100,7 +100,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         _print_report(into, report, replaced, rejects)
         if truncated:
             texts = f"texts longer than the {most} tokens that the encoder reads: {truncated:,}"
-            say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
+            say(f"Warning: {texts}. Use --split {most}, or searches miss the rest.", is_error=True)
     if refused is not None:
         raise refused
     if report.rejected and (strict or not report.indexed + report.unchanged):

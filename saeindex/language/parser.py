@@ -388,8 +388,8 @@ _REST_OF_NAME = re.compile(
     r"(?!(NOT|IN|BETWEEN|AND|OR|IS|LIKE|CONTAINS)\b)[^\s=<>!()][^=<>!()]*?(?=\s*([=<>!]|\b(NOT|IN|BETWEEN)\b))",
     re.IGNORECASE,
 )
-_LOOSE_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?![0-9])")
-_YEAR_CHARS, _PHRASE_CHARS = 4, 60
+_LOOSE_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?![0-9])|[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{2,4}")
+_DATE_STARTS, _PHRASE_CHARS = (4, 2, 1, 0), 60
 
 
 def hint(text: str, at: int, expected: Collection[str]) -> str:
@@ -397,7 +397,7 @@ def hint(text: str, at: int, expected: Collection[str]) -> str:
     rest = text[at:]
     if rest.startswith('"') and "QUOTED" in expected:
         return "Close the quotation mark."
-    if at >= _YEAR_CHARS and _LOOSE_DATE.match(text, at - _YEAR_CHARS):
+    if any(at >= start and _LOOSE_DATE.match(text, at - start) for start in _DATE_STARTS):
         return "Write dates as 2015-03-01."
     if "OPERATOR" in expected and (named := _about_name(text, at)):
         return named
@@ -422,6 +422,8 @@ def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
     if set(expected) == {"SIGN"}:
         return f"Write +{word} or -{word}."
     near = _nearest(word, expected)
+    if "FIELD" in expected and _COMPARED.match(rest[len(word) :]) and near not in WORDS["FIELD"]:
+        return f"Did you mean metadata.{word}?"
     if near == "metadata" and (near == word.casefold() or rest[len(word) :].startswith(".")):
         return "Write metadata.name, or metadata.`odd name`."
     if near and near.casefold() == word.casefold():
@@ -429,15 +431,13 @@ def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
         return 'A level takes one concept: strong("a") OR strong("b").' if is_too_much else ""
     if near:
         return f"Did you mean {near}?"
-    if "FIELD" in expected and _COMPARED.match(rest[len(word) :]):
-        return f"Did you mean metadata.{word}?"
     run = _RUN.match(rest)
     return f'Quote the phrase: "{run.group()[:_PHRASE_CHARS]}".' if run and "QUOTED" in expected else ""
 
 
 def _nearest(word: str, expected: Collection[str]) -> str | None:
-    """Return the keyword most similar to ``word``; keywords that are allowed here have priority."""
-    for names in (expected, WORDS):
+    """Return the keyword most similar to ``word``; those that are allowed here come first, as values do."""
+    for names in (expected, () if "BOOLEAN" in expected else WORDS):
         spelt = {w.casefold(): w for name in names for w in WORDS.get(name, ())}
         near = get_close_matches(word.casefold(), spelt, n=1, cutoff=_NEAR)
         if near:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from saeindex.analysis.diff.results import StratumChange
 from saeindex.errors import InvalidInputError
 from saeindex.operations.surfaces import OPERATIONS
 from saeindex.report.charts import charts_of
@@ -81,3 +82,10 @@ def test_what_was_assumed_and_what_was_adjusted_is_said() -> None:
     }
     assert "adjusted difference, points" in str(replace(found, findings=moved))
     assert "  difference, points" in str(found)
+
+
+def test_findings_that_the_strata_make_are_said_at_the_top() -> None:
+    told = "Most concepts are found among records of the same length alone: 3, and 1 among all."
+    found = replace(diff(), changes=(StratumChange("concepts", "length", 1, 3, ()),))
+    assert told in " ".join(describe(found).summary)
+    assert "alone" not in " ".join(describe(diff()).summary)

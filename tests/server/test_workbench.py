@@ -255,7 +255,7 @@ def test_a_file_is_added_by_its_columns(driver: WebDriver, url: str, tmp_path: P
     find(driver, ".q-menu .q-item", "what was said").click()
     find(driver, "button", "Index it").click()
     find(driver, ".text", "2 indexed")
-    assert find(driver, ".understood", "line 4: the text is null")
+    assert find(driver, ".understood", "line 4: the text is empty")
     table.write_bytes(b"\xfftext\nAnother lighthouse")
     driver.find_element("css selector", "input[type=file]").send_keys(str(table))
     find(driver, ".empty", "UTF-8")

@@ -17,6 +17,8 @@ from saeindex.types import shown_label
 
 # Concepts of a cluster that the table of clusters names.
 KEY_CONCEPTS = 4
+# The estimated risk of failure above which an axis is only said to be possible.
+DOUBTFUL = 0.25
 METHODS = {
     "anchored": "Records began where the values' texts and examples put them, and settled among similar "
     "records (anchored expectation-maximisation).",
@@ -52,8 +54,10 @@ def _(found: Clustering) -> Description:
 
 def _verdict(found: Clustering) -> str:
     verdict = found.verdict
-    can = "The space can express this axis" if verdict.expressible else "NOT EXPRESSIBLE by this space"
     score = verdict.failure_score
+    can = "NOT EXPRESSIBLE by this space"
+    if verdict.expressible:
+        can = f"The space {'may' if score and score > DOUBTFUL else 'can'} express this axis"
     risk = "" if score is None else f" (estimated risk of failure {percent(score, 0)})"
     return f"{can}{risk}: {verdict.reason}."
 

@@ -49,6 +49,7 @@ TRIGGER_COLUMNS = {
 def _(found: Correlations) -> Description:
     fields = " and ".join(dict.fromkeys(name or "the text" for name in (found.field, found.other_field)))
     total = f"{found.found:,} of {found.tested:,} pairs of concepts go together or avoid each other"
+    none = "" if len(found) else "; all that do are uninformative, and left out" if found.found else ""
     first = {
         verb: "; ".join(map(str, pairs[:IN_SHORT]))
         for verb, pairs in (("go together", found.results), ("avoid each other", found.avoided))
@@ -58,7 +59,7 @@ def _(found: Correlations) -> Description:
         summary=[
             f"Not comparable: {found.not_comparable}, among {found.records:,} records."
             if found.not_comparable
-            else f"{total}, in {found.records:,} records.",
+            else f"{total}, in {found.records:,} records{none}.",
             *(f"These {verb}: {names}." for verb, names in first.items() if names),
         ],
         method=_pair_method(found),

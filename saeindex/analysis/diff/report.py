@@ -82,6 +82,13 @@ def _summary(diff: Diff) -> list[str]:
     return [
         f"{counted(len(diff), 'finding')} among {sizes}: {series(found_in)}.",
         *(f"More in {name}: {findings}." for name, findings in first.items() if findings),
+        *(
+            f"Most {FAMILY[one.family].lower()} are found among records of the same {one.field} alone: "
+            f"{one.with_it:,}, and {one.without:,} among all. If groups themselves change it, they may "
+            "come of the comparison: see “Effect of the strata”."
+            for one in diff.changes
+            if 2 * one.without < one.with_it
+        ),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -230,21 +230,29 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
     """Return the position of each value of a column (v,), NaN for none, and the unit of one step."""
     if order is not None:
         return _given(column, over, order), "step"
+    unread = list(column.values)
     for read in (_compact_years, float, _years):
-        try:
-            places = np.array([read(one) for one in column.values], np.float64)
-        except (TypeError, ValueError):
+        places = np.array([_place(read, one) for one in column.values], np.float64)
+        if bad := [one for one, place in zip(column.values, places, strict=True) if np.isnan(place)]:
+            unread = min(unread, bad, key=len)
             continue
         known = places[np.isfinite(places)]
         are_years = (
             len(known) and (known % 1 == 0).all() and YEARS[0] <= known.min() <= known.max() <= YEARS[1]
         )
         return places, f"unit of {over}" if read is float and not are_years else "year"
-    shown = ", ".join(str(one) for one in column.values[:5])
+    shown = ", ".join(str(one) for one in unread[:5])
     raise InvalidInputError(
-        f"a trend over {over}", f"values that have no order: {shown}",
-        "Use a field of numbers or ISO dates, or give the order of its values.",
+        f"a trend over {over}", f"{len(unread):,} of {len(column.values):,} values have no order: {shown}",
+        "Correct them, use a field of numbers or ISO dates, or give the order of its values.",
     )  # fmt: skip
+
+
+def _place(read: Callable[[Any], float], value: Any) -> float:
+    try:
+        return read(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def _compact_years(value: Any) -> float:

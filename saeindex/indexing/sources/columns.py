@@ -392,8 +392,11 @@ def _set_path(target: dict[str, Any], path: str, value: Any) -> None:
 
 def _no_such_column(source: str, wanted: str, present: list[str]) -> NotFoundError:
     listed = ", ".join(map(str, present[:20])) + (", …" if len(present) > 20 else "")
-    named = 'Name one of these: columns={"text": …, "id": …}, or --text-field and --id-field.'
-    return NotFoundError(f"{wanted} in {source}", f"its columns are: {listed}", named)
+    named = (
+        'Name one of these, or a field inside one ("message.text"): columns={"text": …, "id": …, "metadata": '
+        "[…]}, or --text-field, --id-field and --metadata-fields."
+    )
+    return NotFoundError(f"{wanted} in {source}", f"there is none; its columns are: {listed}", named)
 
 
 # Columns of these names are ids, also where a row lacks one or two have the same: such rows are rejected.

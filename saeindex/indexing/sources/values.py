@@ -82,7 +82,7 @@ def checked_id(value: Any, part: str = "id") -> str:
 
 def checked_text(value: Any, part: str = "text") -> str:
     """Return the text unchanged; NUL and other control characters are allowed."""
-    if not isinstance(value, str):
+    if not isinstance(value, str | None):
         raise _refused(part, f"the {part} is {_kind(value)}, not a string")
     if not value or value.isspace():
         raise _refused(part, f"the {part} is empty")

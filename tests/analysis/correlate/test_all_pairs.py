@@ -235,6 +235,7 @@ def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, feat
     texts = [f"haskell w{row}" if one else f"w{row}" for row, one in enumerate(has_word)]
     found = correlate_open(made_snapshot(space, has, features[:2], texts=texts))
     assert (found.results, found.removed) == ((), {WORD: 1})
+    assert "; all that do are uninformative, and left out." in str(found)
 
 
 # Results ----------------------------------------------------------------------------------------------

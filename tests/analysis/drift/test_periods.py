@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saeindex.analysis.drift.drift import Periods, periods_of
+from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot
 
 if TYPE_CHECKING:
@@ -39,3 +40,8 @@ def test_dates_as_people_write_them_are_dates(space: FeatureSpace, values: list[
     found = periods(space, values * 10)
     assert found.per == "year" and found.names == tuple(map(str, values))
     assert 0.8 < found.scores[-1] - found.scores[0] < 1.0
+
+
+def test_what_has_no_order_among_dates_is_named(space: FeatureSpace) -> None:
+    with pytest.raises(InvalidInputError, match="1 of 3 values have no order: TBD"):
+        periods(space, ["2024-01", "TBD", "2024-12"] * 10)
