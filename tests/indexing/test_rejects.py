@@ -98,7 +98,9 @@ def test_a_run_that_rejects_a_tenth_writes_the_rest_and_raises_with_its_report(
     rows: list[dict[str, object]] = [{"id": n, "text": f"text {n}"} for n in range(10)]
     assert run(tmp_path, space, [*rows, {"id": 10, "text": ""}]).rejected == 1  # one of 11
     rows[3]["text"] = None
-    with pytest.raises(RejectedError, match=r"1 of 10 records were rejected: 1 × the text is empty") as caught:
+    with pytest.raises(
+        RejectedError, match=r"1 of 10 records were rejected: 1 × the text is empty"
+    ) as caught:
         run(tmp_path, space, rows)
     report = caught.value.report
     assert (report.read, report.unchanged, report.rejected) == (10, 9, 1)
