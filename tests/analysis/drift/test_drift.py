@@ -268,7 +268,7 @@ def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None
 @pytest.mark.parametrize(
     ("over", "order", "message"),
     [
-        ("metadata.model", None, "Use a field of numbers or ISO dates, or give the order"),
+        ("metadata.model", None, "Correct them, use a field of numbers or ISO dates, or give the order"),
         ("metadata.model", ["v0", "v9", "v1"], "no record has 'v9'"),
         ("metadata.model", ["v0", "v1"], "2 different values"),
         ("metadata.number", None, "compared with diff"),
