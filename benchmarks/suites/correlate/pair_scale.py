@@ -48,10 +48,12 @@ def _measure(records: int) -> tuple[float, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.perf_counter()
-    correlate_open(snapshot, options=CorrelateOptions(level="present", unit=None))
-    seconds = time.perf_counter() - started
-    done.set()
-    watcher.join()
+    try:
+        correlate_open(snapshot, options=CorrelateOptions(level="present", unit=None))
+        seconds = time.perf_counter() - started
+    finally:
+        done.set()
+        watcher.join()
     return seconds, max(0, peak[0] - before) / 2**20
 
 
@@ -70,7 +72,17 @@ def synthetic(records: int) -> Snapshot:
     active = codes(records, rng)
     reached = levels_reached(active, space().calibration)
     return Snapshot(
-        space(), "", ids, vectors, active, reached, words, vocabulary, lengths, metadata, lambda _: []
+        space(),
+        "",
+        ids,
+        vectors,
+        active,
+        reached,
+        words,
+        vocabulary,
+        lengths,
+        metadata,
+        lambda rows: [""] * len(rows),
     )
 
 
