@@ -162,7 +162,7 @@ def random_directions(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
 def decoder(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
     """The decoder direction of the feature whose label is nearest to the name."""
     space = corpus.index.space
-    nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)
+    nearest = (corpus.vectors @ space.label_vectors[: space.sae.n_features].T).argmax(axis=1)
     return unit(space.sae.directions[nearest][concepts(asked)])
 
 
