@@ -36,15 +36,12 @@ from saeindex.collection.sample import binarized
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.collection.sample import CollectionSample, Rows
     from saeindex.protocols import TextEncoder
-    from saeindex.types import FloatArray
-
-    Doubles = NDArray[np.float64]
-    from numpy.typing import ArrayLike
+    from saeindex.types import Doubles, FloatArray
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9

@@ -18,8 +18,8 @@ from saeindex.types import Steer
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
+    from saeindex.types import Doubles
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
 # The maximum difference of a saved direction's length from 1 (it is float32).

@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample, Rows
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Doubles
     from saeindex.concepts.resolver import Concept, FeatureMatch, Resolver
     from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray
 
 # Steps of the bisection for the largest factor within a drift, to one part in a million.
 HALVINGS = 20

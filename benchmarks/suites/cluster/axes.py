@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.inference import Doubles
-    from saeindex.types import FloatArray, Record
+    from saeindex.types import Doubles, FloatArray, Record
 
 # Fields, each with another axis of the corpus that is independent of its labels, if there is one.
 FIELDS: Mapping[tuple[str, str], str | None] = {

@@ -31,8 +31,7 @@ from saeindex.concepts.inference import TINY, Scale, units
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.concepts.inference import Doubles
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray
 
 RIDGE, SHARPNESS, ANCHOR = 10.0, 5.0, 0.4
 ROUNDS, SETTLED = 30, 1e-3

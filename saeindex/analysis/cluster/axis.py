@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Doubles
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray
 
 MAX_VALUES = 200
 MAX_TEXTS = 50

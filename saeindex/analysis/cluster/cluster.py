@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray
 
 Method: TypeAlias = Literal["anchored", "interpembed"]
 # The maximum and minimum number of records that are clustered together; the others are placed afterwards.

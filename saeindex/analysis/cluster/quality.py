@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.anchored_em import Settled, Whitened
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.inference import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray
 
 # The maximum number of values of a field for leakage, and the minimum number of records with a value.
 MAX_LEAKED = 300

@@ -230,17 +230,18 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
     """Return the position of each value of a column (v,), NaN for none, and the unit of one step."""
     if order is not None:
         return _given(column, over, order), "step"
-    unread = list(column.values)
-    for read in (_compact_years, float, _years):
-        places = np.array([_place(read, one) for one in column.values], np.float64)
-        if bad := [one for one, place in zip(column.values, places, strict=True) if np.isnan(place)]:
-            unread = min(unread, bad, key=len)
+    readings: tuple[Callable[[Any], float], ...] = (_compact_years, float, _years)
+    for read in readings:
+        try:
+            places = np.array([read(one) for one in column.values], np.float64)
+        except (TypeError, ValueError):
             continue
         known = places[np.isfinite(places)]
         are_years = (
             len(known) and (known % 1 == 0).all() and YEARS[0] <= known.min() <= known.max() <= YEARS[1]
         )
         return places, f"unit of {over}" if read is float and not are_years else "year"
+    unread = min(([one for one in column.values if not _is_read(read, one)] for read in readings), key=len)
     shown = ", ".join(str(one) for one in unread[:5])
     raise InvalidInputError(
         f"a trend over {over}", f"{len(unread):,} of {len(column.values):,} values have no order: {shown}",
@@ -248,11 +249,12 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
     )  # fmt: skip
 
 
-def _place(read: Callable[[Any], float], value: Any) -> float:
+def _is_read(read: Callable[[Any], float], value: Any) -> bool:
     try:
-        return read(value)
+        read(value)
     except (TypeError, ValueError):
-        return np.nan
+        return False
+    return True
 
 
 def _compact_years(value: Any) -> float:

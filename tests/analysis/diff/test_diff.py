@@ -106,13 +106,16 @@ def test_counting_in_the_engine_gives_the_same_findings(
         ids.get(column.values[code], ids.get("others", [])).append(one)
     scanned = any_papers.diff(groups=ids, **options)
     assert scanned.counted_by == "snapshot"
-    headlines = [[*each, *each.any_difference.get("concepts", ())] for each in (counted, scanned)]
     found = [
-        {(one.key, one.group, one.p) for first in each for one in (first, *first.related)}
-        for each in headlines
+        {
+            (kind, one.key, one.group): (one.effect, one.p)
+            for kind, listed in (("apart", each), ("any", each.any_difference.get("concepts", ())))
+            for first in listed
+            for one in (first, *first.related)
+        }
+        for each in (counted, scanned)
     ]
-    assert {one[:2] for one in found[0]} == {one[:2] for one in found[1]}
-    assert sorted(p for *_, p in found[0]) == pytest.approx(sorted(p for *_, p in found[1]))
+    assert found[0] == {key: pytest.approx(own) for key, own in found[1].items()}
     assert len(list(counted)) == len(list(scanned)), "only the headline of what is alike may differ"
     assert bool(counted.any_difference) == (len(topics) > 2)
 
