@@ -117,11 +117,12 @@ def designed(
 ) -> Design:
     """Return the pairs that were read; ``lexicon`` has all relations in their order."""
     vectors = encoder.encode_document(read.sentences) - centre_of(space)
-    nearness, margin, length = measured(read.sentences, vectors, relations.directions)
+    nearness, fifth, length = measured(read.sentences, vectors, relations.directions)
     at = read.rows, read.concepts
     entries = [lexicon.entries([sentence])[1] for sentence in read.sentences]
     said = [entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)]
-    of_sentence = np.stack([nearness[at], margin[at], length[read.rows, 0]], 1).astype(np.float32)
+    measures = nearness[at], nearness[at] - fifth[read.rows], length[read.rows]
+    of_sentence = np.stack(measures, 1).astype(np.float32)
     return Design(of_sentence, said, read.answers == CLEAR)
 
 

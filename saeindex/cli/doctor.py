@@ -19,7 +19,6 @@ from saeindex.config import (
     DEFAULT_SPACE,
     DENSE,
     DOCUMENT,
-    EVIDENCE,
     LEVEL_STRIDE,
     LEVELS_OF,
     SAE,
@@ -210,11 +209,12 @@ def _differs(point: Point, again: Mapping[str, Any]) -> bool:
 
 def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
     """Return the evidence of concepts in percent, and 100 of each level of other features."""
-    codes = payload[CONCEPTS]
-    named = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
-    free = (divmod(code, LEVEL_STRIDE) for code in codes if code // LEVEL_STRIDE not in {*named})
-    said = zip(((feature, POSSIBLE) for feature in named), payload.get(EVIDENCE, ()), strict=False)
-    return dict.fromkeys(free, 100) | dict(said)
+    from saeindex.indexing.points import mentions_of
+
+    said = {(one.feature, POSSIBLE): round(100 * one.p) for one in mentions_of(payload)}
+    named = {feature for feature, _ in said}
+    free = (divmod(code, LEVEL_STRIDE) for code in payload[CONCEPTS])
+    return dict.fromkeys((one for one in free if one[0] not in named), 100) | said
 
 
 def _are_spans(point: Point, field: str) -> bool:

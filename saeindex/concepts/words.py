@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from saeindex.errors import UnknownConceptError
 from saeindex.features.function_words import DENYING, is_function_word
-from saeindex.features.lexicon import TOKEN, forms, forms_in, forms_of
+from saeindex.features.lexicon import TOKEN, forms, forms_of
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
 SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "ʼ": "'"})
@@ -82,7 +82,8 @@ class Words:
         if not self._has_words(plain):
             return None
         first = {form for own in self._forms[:1] for form in own}
-        return next(((start, end) for start, end, _ in forms_in(plain, first, ())), None)
+        tokens = TOKEN.finditer(plain)
+        return next((one.span() for one in tokens if not first.isdisjoint(forms_of(one[0].lower()))), None)
 
     def _has_codes(self, plain: str) -> bool:
         return all(code.search(plain) for code in self._codes)

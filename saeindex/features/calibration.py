@@ -61,11 +61,16 @@ class Calibration:
         parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
         return np.minimum(parts, LOUDEST).astype(np.float32)
 
-    def concept_codes(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
-        """Return the sorted level codes: ``feature * 4 + level`` for every level that a feature reaches."""
-        levels = self.levels(indices, values)
-        codes = [indices[levels >= level] * LEVEL_STRIDE + level for level in range(LEVELS)]
-        return np.sort(np.concatenate(codes).astype(np.int64))
+    def concept_codes(
+        self, indices: IntArray, values: FloatArray, offsets: NDArray[np.int64] | int = 0
+    ) -> NDArray[np.int64]:
+        """Return the sorted level codes: ``feature * 4 + level`` for every level that a feature reaches.
+
+        ``offsets`` (k,) are added to the features: those of the texts of a batch can be told apart by them.
+        """
+        levels, features = self.levels(indices, values), indices + np.int64(offsets)
+        codes = [features[levels >= level] * LEVEL_STRIDE + level for level in range(LEVELS)]
+        return np.sort(np.concatenate(codes))
 
     def with_rare_levels_of(self, other: Calibration, min_count: int = MIN_ACTIVE) -> Calibration:
         """Return a copy with the levels of ``other`` for features active fewer than ``min_count`` times."""

@@ -49,6 +49,8 @@ NAMED_TERM = 1.39
 BLOCK = 1_024
 # A word covers a concept, so that it is no term, if it adds so much to the log-odds: as 19 names of 20 do.
 COVERS = 3.0
+# How much a limit of nearness is lowered, below which log-odds are not computed: more than it is rounded by.
+ROUNDING = 1e-4
 FILE, WORDS_FILE = "evidence.safetensors", "words.txt"
 
 
@@ -85,6 +87,49 @@ class Mention(NamedTuple):
     feature: int
     p: float
     sentence: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextMentions(Sequence[list[Mention]]):
+    """The evidence of texts, ascending by feature: that of text ``i`` is from ``ends[i]`` to ``ends[i + 1]``.
+
+    ``features`` (m,), ``percents`` (m,), and the ``sentences`` (m,) that give it, counted in their text.
+    """
+
+    features: NDArray[np.int64]
+    percents: NDArray[np.int64]
+    sentences: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[Mention]]) -> Self:
+        """Take the mentions of each text."""
+        every = [(one.feature, round(100 * one.p), one.sentence) for own in texts for one in own]
+        features, percents, sentences = np.array(every, np.int64).reshape(-1, 3).T
+        return cls(features, percents, sentences, np.cumsum([0, *map(len, texts)]))
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The text of each (m,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.ends))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        at = range(len(self))[row]
+        own = slice(*self.ends[at : at + 2].tolist())
+        columns = (each[own].tolist() for each in (self.features, self.percents, self.sentences))
+        found = zip(*columns, strict=True)
+        return [Mention(feature, percent / 100, number) for feature, percent, number in found]
+
+    def payload(self, row: int) -> tuple[str, str]:
+        """Return the percents and the numbers of the sentences of a text, as a payload has them."""
+        own = slice(*self.ends[row : row + 2].tolist())
+        percents, numbers = (
+            " ".join(map(str, each[own].tolist())) for each in (self.percents, self.sentences)
+        )
+        return percents, numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,19 +170,49 @@ class Evidence:
 
     def _of_block(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
         compared = len((self.base or self).features)
-        nearness, margin, length = measured(sentences, vectors - self.mean, self.directions, compared)
-        log_odds = self.meant.of(nearness, margin, length)
-        if self.of_terms is not None:
-            log_odds[:, compared:] = self.of_terms[0] * nearness[:, compared:] + self.of_terms[1]
+        nearness, fifth, length = measured(sentences, vectors - self.mean, self.directions, compared)
         words = self.words
         texts, entries = words.entries(sentences)
         of_words, is_name = words.concepts[entries], words.is_name[entries]
-        own = nearness[texts, of_words], margin[texts, of_words], length[texts, 0]
+        own = (near := nearness[texts, of_words]), near - fifth[texts], length[texts]
         said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + words.weights[entries]
         said = np.where(of_words >= compared, np.maximum(said, NAMED_TERM), said)
-        np.maximum.at(log_odds, (texts, of_words), said)
-        rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
-        return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
+        is_possible = said >= LEAST_LOG_ODDS
+        rows, concepts, meant = self._meant(nearness, fifth, length, compared)
+        pairs = np.concatenate([
+            rows * nearness.shape[1] + concepts, (texts * nearness.shape[1] + of_words)[is_possible]
+        ])  # fmt: skip
+        pairs, place = np.unique(pairs, return_inverse=True)
+        log_odds = np.full(len(pairs), -np.inf)
+        np.maximum.at(log_odds, place, np.concatenate([meant, said[is_possible]]))
+        rows, concepts = np.divmod(pairs, nearness.shape[1])
+        return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds)))
+
+    def _meant(
+        self, nearness: FloatArray, fifth: FloatArray, length: FloatArray, compared: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+        """Return the pairs (m,) of sentence and concept that are possible without any word, and log-odds.
+
+        Of each sentence, they are what is nearer to it than a limit, which takes one pass over all pairs.
+        """
+        model, terms = self.meant, self.of_terms
+        least = np.full(len(nearness), -np.inf, np.float32)
+        if (slope := model.nearness + model.margin) > 0:
+            others = model.margin * fifth - model.length * length - model.base
+            least = ((LEAST_LOG_ODDS + others) / slope - ROUNDING).astype(np.float32)
+        is_near = nearness >= least[:, None]
+        if terms is not None:
+            with np.errstate(divide="ignore"):
+                limits = np.where(terms[0] > 0, (LEAST_LOG_ODDS - terms[1]) / terms[0] - ROUNDING, -np.inf)
+            is_near[:, compared:] = nearness[:, compared:] >= limits
+        rows, concepts = np.divmod(np.flatnonzero(is_near), nearness.shape[1])  # faster than nonzero
+        near = nearness[rows, concepts]
+        log_odds = model.of(near, near - fifth[rows], length[rows])
+        if terms is not None:
+            own = (is_term := concepts >= compared) * (concepts - compared)
+            log_odds = np.where(is_term, terms[0][own] * near + terms[1][own], log_odds)
+        is_possible = log_odds >= LEAST_LOG_ODDS
+        return rows[is_possible], concepts[is_possible], log_odds[is_possible]
 
     def spoken(
         self, sentences: Sequence[str], ends: Sequence[int], rows: NDArray[np.int64] | None = None
@@ -158,7 +233,7 @@ class Evidence:
         vectors: FloatArray,
         ends: Sequence[int],
         read: NDArray[np.int64] | None = None,
-    ) -> list[list[Mention]]:
+    ) -> TextMentions:
         """Return the evidence of texts, the largest of their sentences in percent, ascending by feature.
 
         Of sentences with as many percent, it is the first. The sentences of text ``i`` are from ``ends[i]``
@@ -166,18 +241,21 @@ class Evidence:
         """
         rows = np.arange(len(sentences)) if read is None else read
         said = self.of_sentences([sentences[row] for row in rows.tolist()], vectors[rows])
-        said = said._replace(sentences=rows[said.sentences], p=said.p.round(2))
-        owners = np.searchsorted(ends, said.sentences, side="right") - 1
-        order = np.lexsort((said.sentences, -said.p, said.concepts, owners))
-        owners, said = owners[order], said.take(order)
-        is_largest = np.ones(len(owners), bool)
-        is_largest[1:] = (np.diff(owners) != 0) | (np.diff(said.concepts) != 0)
-        owners, said = owners[is_largest], said.take(is_largest)
-        kept = self.features[said.concepts].tolist(), said.p.tolist(), said.sentences.tolist()
-        found: list[list[Mention]] = [[] for _ in range(len(ends) - 1)]
-        for owner, feature, p, row in zip(owners.tolist(), *kept, strict=True):
-            found[owner].append(Mention(feature, p, row - ends[owner]))
-        return found
+        places, starts = rows[said.sentences], np.asarray(ends, np.int64)
+        percents = np.rint(100 * said.p.round(2)).astype(np.int64)
+        owners = np.searchsorted(starts, places, side="right") - 1
+        order = np.lexsort((places, -percents, said.concepts, owners))
+        owners, concepts = owners[order], said.concepts[order]
+        is_largest = np.ones(len(order), bool)
+        is_largest[1:] = (np.diff(owners) != 0) | (np.diff(concepts) != 0)
+        order, owners = order[is_largest], owners[is_largest]
+        counts = np.bincount(owners, minlength=len(starts) - 1)
+        return TextMentions(
+            self.features[concepts[is_largest]].astype(np.int64),
+            percents[order],
+            places[order] - starts[owners],
+            np.concatenate([[0], np.cumsum(counts)]),
+        )
 
     def word_of(self, sentence: str, feature: int) -> tuple[int, int] | None:
         """Return the span of the word in a sentence that names a feature's concept, None if none does."""
@@ -357,15 +435,14 @@ class Evidence:
 def measured(
     sentences: Sequence[str], vectors: FloatArray, directions: FloatArray, compared: int | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return nearness and margin (s, c), and the logarithm of the words (s, 1), of sentences.
+    """Return the nearness (s, c) of sentences, the fifth nearest (s,), and the logarithm of their words (s,).
 
     ``vectors`` (s, d) are theirs about the mean of texts, ``directions`` (c, d) those of the concepts, of
     which the first ``compared`` count for the fifth nearest.
     """
     nearness = unit_rows(vectors) @ directions.T
-    margin = nearness - fifth_nearest(nearness[:, :compared])[:, None]
     length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)
-    return nearness, margin, length[:, None]
+    return nearness, fifth_nearest(nearness[:, :compared]), length
 
 
 def fifth_nearest(nearness: FloatArray) -> FloatArray:
@@ -374,11 +451,9 @@ def fifth_nearest(nearness: FloatArray) -> FloatArray:
     return np.partition(nearness, at, axis=1)[:, at]
 
 
-def level_codes(mentions: Sequence[Mention]) -> list[int]:
-    """Return the level codes of a text's evidence, ascending."""
-    return [
-        one.feature * LEVEL_STRIDE + level
-        for one in mentions
-        for level, least in enumerate(LEAST)
-        if one.p >= least
-    ]
+def level_codes(features: NDArray[np.int64], percents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the level codes of features (m,) by their evidence in percent (m,), ascending."""
+    codes = (
+        features[percents >= round(100 * least)] * LEVEL_STRIDE + level for level, least in enumerate(LEAST)
+    )
+    return np.sort(np.concatenate([*codes]))

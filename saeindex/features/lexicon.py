@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 PHRASE_WORDS = 6
 KEPT_FORMS, KEPT_TEXTS = 200_000, 64
+# What separates texts that are read together, and the number of a form that is none of a lexicon's.
+END, NO_FORM = "\0", 2**31 - 1
+_TOKEN_OR_END = re.compile(rf"{TOKEN.pattern}|{END}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +74,13 @@ class Lexicon:
         rows = np.array([row for _, row in entries], np.int32)[order]
         weights = np.array(list(entries.values()), np.float32)[order]
         counts = np.bincount(words, minlength=len(known))
-        found = Lexicon(
+        return Lexicon(
             tuple(known),
             starts + np.concatenate([[0], np.cumsum(counts)]),
             np.insert(self.concepts, at, rows),
             np.insert(self.weights, at, weights),
             np.insert(self.is_name, at, True),
         )
-        # To compute these anew for all words takes longer than the rest.
-        vars(found).update(_number=known, _openers=self._openers | _openers(word for word, _ in entries))
-        return found
 
     def surest_names(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the weight of each word as a name of any concept, and of each row's surest name, else 0."""
@@ -104,24 +104,40 @@ class Lexicon:
         return {word: number for number, word in enumerate(self.words)}
 
     @cached_property
-    def _openers(self) -> frozenset[str]:
-        return _openers(self.words)
+    def _trie(self) -> Trie:
+        return Trie.of(self.words)
 
-    def found_in(self, text: str) -> Iterator[Said]:
-        """Yield the words and phrases of the lexicon in a text; a form may be that of several."""
-        known = self._number
-        for start, end, form in forms_in(text, known, self._openers):
-            yield Said(start, end, known[form])
+    def found_in(self, text: str) -> list[Said]:
+        """Return the words and phrases of the lexicon in a text; a form may be that of several."""
+        if text not in self._read:
+            if len(self._read) == KEPT_TEXTS:
+                self._read.clear()
+            tokens = list(TOKEN.finditer(text))
+            found = zip(
+                *(each.tolist() for each in self._trie.found([one[0] for one in tokens])), strict=True
+            )
+            self._read[text] = [Said(tokens[a].start(), tokens[b].end(), word) for a, b, word in found]
+        return self._read[text]
+
+    @cached_property
+    def _read(self) -> dict[str, list[Said]]:
+        return {}
 
     def entries(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the texts (e,) and the numbers of the entries (e,) of all words in texts, text by text."""
-        words = [sorted({said.word for said in self.found_in(text)}) for text in texts]
-        owners = np.repeat(np.arange(len(texts)), [len(own) for own in words])
-        flat = np.array([word for own in words for word in own], np.int64)
-        counts = self.starts[flat + 1] - self.starts[flat]
+        tokens = _TOKEN_OR_END.findall(END.join(text.replace(END, " ") for text in texts))
+        firsts, _, words = self._trie.found(tokens)
+        owners = np.cumsum(np.array([token == END for token in tokens], bool))[firsts]
+        said = np.unique(owners * len(self.words) + words)
+        which, entries = self._entries_of(said % max(1, len(self.words)))
+        return (said // max(1, len(self.words)))[which], entries
+
+    def _entries_of(self, words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places (e,) of words in ``words``, and the numbers of their entries (e,)."""
+        counts = self.starts[words + 1] - self.starts[words]
         ends = np.cumsum(counts)
         within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
-        return np.repeat(owners, counts), np.repeat(self.starts[flat], counts) + within
+        return np.repeat(np.arange(len(words)), counts), np.repeat(self.starts[words], counts) + within
 
     def names_by(self, form: str) -> list[tuple[int, float]]:
         """Return the rows of the concepts that a base form names, and its weights."""
@@ -134,71 +150,87 @@ class Lexicon:
 
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
-        names, openers = self._names_of(concept)
-        places = _first_places(text)
-        found: Iterable[tuple[int, int, str]] = (
-            ((*places[form], form) for form in names.keys() & places.keys())
-            if openers.isdisjoint(places)
-            else forms_in(text, names, openers)
-        )
-        surest = max(((names[form], -start, end) for start, end, form in found), default=None)
+        said = self.found_in(text)
+        places, entries = self._entries_of(np.array([one.word for one in said], np.int64))
+        is_own = self.is_name[entries] & (self.concepts[entries] == concept)
+        found = zip(self.weights[entries[is_own]].tolist(), places[is_own].tolist(), strict=True)
+        surest = max(((weight, -said[at].start, said[at].end) for weight, at in found), default=None)
         return None if surest is None else (-surest[1], surest[2])
 
-    def _names_of(self, concept: int) -> tuple[dict[str, float], frozenset[str]]:
-        """Return the words that name a concept's row, with their weights, and what its phrases begin with."""
-        if concept not in self._named:
-            every, concepts = self._names
-            entries = every[slice(*np.searchsorted(concepts, (concept, concept + 1)))]
-            words = np.searchsorted(self.starts, entries, side="right") - 1
-            found = zip(words.tolist(), self.weights[entries].tolist(), strict=True)
-            names = {self.words[word]: weight for word, weight in found}
-            self._named[concept] = names, _openers(names)
-        return self._named[concept]
 
-    @cached_property
-    def _names(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The entries of names by concept, and their concepts."""
-        entries = np.flatnonzero(self.is_name)
-        entries = entries[np.argsort(self.concepts[entries], kind="stable")]
-        return entries, self.concepts[entries]
+class Trie:
+    """Words and phrases by their forms, which have numbers, for many texts in a few operations on arrays.
 
-    @cached_property
-    def _named(self) -> dict[int, tuple[dict[str, float], frozenset[str]]]:
-        return {}
+    The node of a first word is the number of its form; that of a further word is ``n_forms`` and its place in
+    ``keys``, which are the node before it * ``n_forms`` + its form, ascending. ``words`` has the number of
+    the word that ends at a node, or -1, and ``is_open`` whether a phrase goes on there.
+    """
+
+    def __init__(self, forms: Mapping[str, int], keys: NDArray[np.int64], words: NDArray[np.int64]) -> None:
+        """``forms`` are numbered from 0."""
+        self._numbers, self._keys, self._words = _Numbers(forms), keys, words
+        self._n_forms = len(forms)
+        self._is_open = np.zeros(len(words), bool)
+        self._is_open[keys // max(1, len(forms))] = True
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Trie:
+        """Return the trie of words, and of phrases of at most ``PHRASE_WORDS``."""
+        parts = " ".join(words).split(" ") if words else []
+        forms = {form: number for number, form in enumerate(dict.fromkeys(parts))}
+        lengths = np.array([word.count(" ") + 1 for word in words], np.int64)
+        starts = np.cumsum(lengths) - lengths
+        flat = np.fromiter(map(forms.__getitem__, parts), np.int64, len(parts))
+        nodes, levels, count = flat[starts], [np.zeros(0, np.int64)], len(forms)
+        for depth in range(1, PHRASE_WORDS):
+            longer = np.flatnonzero(lengths > depth)
+            own = nodes[longer] * len(forms) + flat[starts[longer] + depth]
+            level, place = np.unique(own, return_inverse=True)
+            nodes[longer] = count + place
+            levels.append(level)
+            count += len(level)
+        of_nodes = np.full(count, -1, np.int64)
+        whole = lengths <= PHRASE_WORDS
+        of_nodes[nodes[whole]] = np.flatnonzero(whole)
+        return cls(forms, np.concatenate(levels), of_nodes)
+
+    def found(self, tokens: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first and the last token (f,) of each word or phrase that is found, and its number."""
+        numbers = np.fromiter(map(self._numbers.__getitem__, tokens), np.int64, len(tokens))
+        forms = np.stack([numbers >> 32, numbers & NO_FORM])
+        variants, at = np.nonzero(forms != NO_FORM)
+        nodes, found = forms[variants, at], []
+        for depth in range(PHRASE_WORDS):
+            is_word = self._words[nodes] >= 0
+            found.append((at[is_word] - depth, at[is_word], self._words[nodes[is_word]]))
+            goes_on = self._is_open[nodes] & (at + 1 < len(tokens))
+            if not goes_on.any():
+                break
+            at, nodes = np.tile(at[goes_on] + 1, 2), np.tile(nodes[goes_on], 2)
+            half = len(at) // 2
+            own = np.concatenate([forms[0, at[:half]], forms[1, at[half:]]])
+            wanted = nodes * self._n_forms + own
+            place = np.searchsorted(self._keys, wanted)
+            is_next = (own != NO_FORM) & (self._keys[np.minimum(place, len(self._keys) - 1)] == wanted)
+            at, nodes = at[is_next], self._n_forms + place[is_next]
+        first, last, words = (np.concatenate(each) for each in zip(*found, strict=True))
+        return first, last, words
 
 
-def _openers(words: Iterable[str]) -> frozenset[str]:
-    """Return what the phrases among words begin with: all of each but its last words."""
-    split = (word.split(" ") for word in words if " " in word)
-    return frozenset(" ".join(words[:count]) for words in split for count in range(1, len(words)))
+class _Numbers(dict[str, int]):
+    """The numbers of the two forms of a word as it is written, in 32 bits each; ``NO_FORM`` if not known."""
 
+    def __init__(self, forms: Mapping[str, int]) -> None:
+        super().__init__({END: NO_FORM << 32 | NO_FORM})
+        self._forms = forms
 
-def forms_in(text: str, known: Collection[str], openers: Collection[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and form of each known word or phrase; phrases begin with one of ``openers``."""
-    tokens = _tokens(text)
-    for first, (start, end, own) in enumerate(tokens, 1):
-        for form in own:
-            if form in known:
-                yield start, end, form
-        before = [form for form in own if form in openers]
-        for _, last, further in tokens[first : first + PHRASE_WORDS - 1] if before else ():
-            before = [f"{begun} {form}" for begun in before for form in further]
-            for phrase in before:
-                if phrase in known:
-                    yield start, last, phrase
-            before = [phrase for phrase in before if phrase in openers]
-
-
-@lru_cache(KEPT_TEXTS)
-def _tokens(text: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """Return start, end and forms of each word: a sentence is asked for several concepts."""
-    return tuple((*token.span(), forms_of(token[0].lower())) for token in TOKEN.finditer(text))
-
-
-@lru_cache(KEPT_TEXTS)
-def _first_places(text: str) -> Mapping[str, tuple[int, int]]:
-    """Return start and end of the first word of each form."""
-    return {form: (start, end) for start, end, own in reversed(_tokens(text)) for form in own}
+    def __missing__(self, token: str) -> int:
+        if len(self) > KEPT_FORMS:
+            self.clear()
+            self[END] = NO_FORM << 32 | NO_FORM
+        numbers = [self._forms.get(form, NO_FORM) for form in forms_of(token.lower())]
+        self[token] = found = numbers[0] << 32 | (numbers[1] if len(numbers) > 1 else NO_FORM)
+        return found
 
 
 @lru_cache(KEPT_FORMS)

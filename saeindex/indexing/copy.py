@@ -40,6 +40,7 @@ from saeindex.config import (
 from saeindex.errors import DamageError, InvalidInputError, MismatchError, StorageError
 from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
+from saeindex.features.evidence import TextMentions
 from saeindex.features.labels import MANUAL
 from saeindex.features.space_map import carry_manual_labels, map_spaces
 from saeindex.indexing.create_open import IndexParts, Place, create_index, given_space, parts_of
@@ -526,8 +527,8 @@ class PointConverter:
         code = self.space.encode(dense)
         if sentences is None or not self.keeps_evidence:
             return Coded.of(self.space, dense, code, sentences), None
-        mentions = [mentions_of(point.payload, name) for point, name, _ in rows]
-        return Coded(dense, code, self.space, sentences, mentions), None
+        mentions = TextMentions.of([mentions_of(point.payload, name) for point, name, _ in rows])
+        return Coded.of(self.space, dense, code, sentences, mentions), None
 
     def _sentences(self, rows: Sequence[tuple[Point, str, str]], dense: FloatArray) -> Sentences:
         """Return the sentences of texts; only those without a stored vector are encoded."""

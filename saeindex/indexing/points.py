@@ -29,7 +29,7 @@ from saeindex.config import (
     suffixed,
 )
 from saeindex.errors import InvalidInputError
-from saeindex.features.evidence import LEAST, Mention, level_codes
+from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import spans_from
 from saeindex.language.speech import as_recurring, masked, readable
@@ -179,26 +179,46 @@ class Coded:
     """Encoded texts, row by row, with their sentences if any are kept, and the evidence of these.
 
     With evidence, the levels of named concepts are those of their evidence; without it, and of all other
-    features, those of their activations. ``unread`` sentences are no speech and have no evidence.
+    features, those of their activations. The level codes of text ``i`` are those from ``ends[i]`` to
+    ``ends[i + 1]``. ``unread`` sentences are no speech and have no evidence.
     """
 
     dense: FloatArray
     code: SparseCode
     space: Space
     sentences: Sentences | None
-    mentions: Sequence[Sequence[Mention]] | None
+    mentions: TextMentions | None
+    levels: list[int]
+    ends: list[int]
     unread: int = 0
 
     @classmethod
     def of(
-        cls, space: Space, dense: FloatArray, code: SparseCode, sentences: Sentences | None = None
+        cls,
+        space: Space,
+        dense: FloatArray,
+        code: SparseCode,
+        sentences: Sentences | None = None,
+        mentions: TextMentions | None = None,
     ) -> Coded:
-        """Find the evidence of sentences, if there are any, and if the space has named concepts."""
-        if sentences is None or space.evidence is None:
-            return cls(dense, code, space, sentences, None)
-        spoken = space.evidence.spoken(sentences.texts, sentences.ends)
-        mentions = space.evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends, spoken)
-        return cls(dense, code, space, sentences, mentions, len(sentences.texts) - len(spoken))
+        """Find the levels, and the evidence of sentences, if there are any, unless ``mentions`` has it."""
+        unread, evidence = 0, space.evidence
+        if sentences is not None and evidence is not None and mentions is None:
+            spoken = evidence.spoken(sentences.texts, sentences.ends)
+            mentions = evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends, spoken)
+            unread = len(sentences.texts) - len(spoken)
+        indices, values, many = code.indices, code.values, space.n_features
+        owners = np.repeat(np.arange(len(code)), np.diff(code.indptr))
+        found = []
+        if mentions is not None and evidence is not None:
+            is_free = ~evidence.is_named(indices)
+            indices, values, owners = indices[is_free], values[is_free], owners[is_free]
+            found.append(level_codes(mentions.owners * many + mentions.features, mentions.percents))
+        found.append(space.calibration.concept_codes(indices, values, owners * many))
+        levels = np.sort(np.concatenate(found))
+        ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)
+        own = (levels % (many * LEVEL_STRIDE)).tolist()
+        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread)
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
@@ -209,16 +229,11 @@ class Coded:
 
     def payload_of(self, row: int, field: str = "") -> dict[str, Any]:
         """Return the level codes of a row, its evidence and the spans of its sentences."""
-        indices, values = self.code.row(row)
         payload: dict[str, Any] = {} if self.sentences is None else self.sentences.payload(row, field)
-        own: Sequence[Mention] = ()
-        if self.mentions is not None and self.space.evidence is not None:
-            is_free = ~self.space.evidence.is_named(indices)
-            indices, values, own = indices[is_free], values[is_free], self.mentions[row]
-            payload[suffixed(EVIDENCE, field)] = [round(100 * one.p) for one in own]
-            payload[suffixed(SPEAKING, field)] = [one.sentence for one in own]
-        free = self.space.calibration.concept_codes(indices, values).tolist()
-        payload[suffixed(CONCEPTS, field)] = sorted([*free, *level_codes(own)])
+        if self.mentions is not None:
+            keys = suffixed(EVIDENCE, field), suffixed(SPEAKING, field)
+            payload |= zip(keys, self.mentions.payload(row), strict=True)
+        payload[suffixed(CONCEPTS, field)] = self.levels[self.ends[row] : self.ends[row + 1]]
         return payload
 
 
@@ -257,13 +272,18 @@ PRESENT, LEAST_POSSIBLE = LEAST[0], LEAST[POSSIBLE]
 
 def mentions_of(payload: Mapping[str, Any], field: str = "", least: float = 0.0) -> list[Mention]:
     """Return the evidence of a text field, so much at least, ascending by feature; none if none is kept."""
-    codes = payload.get(suffixed(CONCEPTS, field), ())
-    features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
-    percents, numbers = (payload.get(suffixed(name, field)) for name in (EVIDENCE, SPEAKING))
-    if percents is None or numbers is None:
+    if suffixed(EVIDENCE, field) not in payload:
         return []
-    found, minimum = zip(features, percents, numbers, strict=True), 100 * least
+    codes, minimum = payload.get(suffixed(CONCEPTS, field), ()), 100 * least
+    features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
+    percents, numbers = (numbers_in(payload[suffixed(name, field)]) for name in (EVIDENCE, SPEAKING))
+    found = zip(features, percents, numbers, strict=True)
     return [Mention(feature, p / 100, number) for feature, p, number in found if p >= minimum]
+
+
+def numbers_in(stored: str | list[int]) -> list[int]:
+    """Return the numbers of a payload, which are a text, or a list as they were before."""
+    return [*map(int, stored.split())] if isinstance(stored, str) else stored
 
 
 def proofs(

@@ -17,7 +17,7 @@ from saeindex.config import (
     TEXT,
     suffixed,
 )
-from saeindex.features.evidence import level_codes
+from saeindex.features.evidence import TextMentions, level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, half_from_text, half_to_text
 from saeindex.indexing.points import POSSIBLE, mentions_of
@@ -278,17 +278,18 @@ def recoded(
             if not vectors:
                 continue
             found = _terms_in(space, first, texts, vectors)
-            for point, mentions in zip(own, found, strict=True):
+            for point, of_terms in zip(own, found, strict=True):
                 former = mentions_of(point.payload, name)
-                said = [*(one for one in former if one.feature < first), *mentions]
+                said = [*(one for one in former if one.feature < first), *of_terms]
                 if said != former:
                     codes = [
                         one for one in point.payload[suffixed(CONCEPTS, name)] if one < first * LEVEL_STRIDE
                     ]
+                    new, (percents, numbers) = TextMentions.of([of_terms]), TextMentions.of([said]).payload(0)
                     changes.setdefault(point.id, {}).update({
-                        suffixed(CONCEPTS, name): [*codes, *level_codes(mentions)],
-                        suffixed(EVIDENCE, name): [round(100 * one.p) for one in said],
-                        suffixed(SPEAKING, name): [one.sentence for one in said],
+                        suffixed(CONCEPTS, name): [*codes, *level_codes(new.features, new.percents).tolist()],
+                        suffixed(EVIDENCE, name): percents,
+                        suffixed(SPEAKING, name): numbers,
                     })  # fmt: skip
         yield changes
 

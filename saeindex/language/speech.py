@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
@@ -57,6 +57,7 @@ ENOUGH_WORDS = 5
 # to 8 .94, of shorter texts .71), of English ones in thirteen corpora .001 are lost (.005, .011).
 FOREIGN, FOREIGN_SHORT = (0.2, 0.8), (0.05, 0.67)
 _JUDGED_CHARS = 300
+KEPT_WORDS = 200_000
 
 
 def masked(text: str) -> str:
@@ -93,17 +94,19 @@ def is_speech(
     import numpy as np  # not where a command only shows texts
 
     found = np.ones(len(sentences), bool)
-    asked = range(len(sentences)) if rows is None else rows.tolist()
-    suspects = [i for i in asked if ENGLISH not in _likeliest(sentences[i], 1)]
-    owners = np.searchsorted(ends, suspects, side="right") - 1
+    asked = np.arange(len(sentences)) if rows is None else rows
+    owners = np.searchsorted(ends, asked, side="right") - 1
     whole: dict[int, bool] = {}
-    for i, owner in zip(suspects, owners.tolist(), strict=True):
-        if len(_WORD.findall(sentences[i])) >= ENOUGH_WORDS:
-            found[i] = not _is_foreign(sentences[i])
-            continue
-        if owner not in whole:
-            whole[owner] = _is_foreign(" ".join(sentences[ends[owner] : ends[owner + 1]])[:_JUDGED_CHARS])
-        found[i] = not whole[owner]
+    for i, owner in zip(asked.tolist(), owners.tolist(), strict=True):
+        words = _WORD.findall(sentences[i])
+        if len(words) >= ENOUGH_WORDS:
+            is_foreign = _is_foreign(sentences[i], words)
+        else:
+            if owner not in whole:
+                text = " ".join(sentences[ends[owner] : ends[owner + 1]])[:_JUDGED_CHARS]
+                whole[owner] = _is_foreign(text, _WORD.findall(text))
+            is_foreign = whole[owner]
+        found[i] = not is_foreign or ENGLISH in _likeliest(sentences[i], 1)
     for owner in np.flatnonzero(np.diff(ends) == 1).tolist():
         found[ends[owner]] &= says_something(sentences[ends[owner]])
     return found if rows is None else found[rows]
@@ -119,14 +122,19 @@ def says_something(text: str) -> bool:
     return bool(_WORD.search(text)) and text.casefold().strip(" .!?-–—'\"()[]*_/\\") not in NO_ANSWERS
 
 
-def _is_foreign(text: str) -> bool:
-    words = _WORD.findall(text)
+def _is_foreign(text: str, words: Sequence[str]) -> bool:
+    """Return whether a text of these words is in another language: most have words of English alone."""
     least, most = FOREIGN if len(words) >= ENOUGH_WORDS else FOREIGN_SHORT
-    if not words or _likeliest(text, 5).get(ENGLISH, 0.0) >= least:
+    if sum(map(_is_english, words)) >= most * len(words):
         return False
+    return _likeliest(text, 5).get(ENGLISH, 0.0) < least
+
+
+@lru_cache(KEPT_WORDS)
+def _is_english(word: str) -> bool:
     from simplemma import is_known
 
-    return sum(is_known(word.lower(), lang="en") for word in words) < most * len(words)
+    return is_known(word.lower(), lang="en")
 
 
 def _likeliest(text: str, count: int) -> dict[str, float]:
@@ -234,7 +242,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
             is_first |= is_break
             continue
         both = () if is_first else ((start, stop), joined[-1])  # the second may be very long
-        if any(_words(text, *one) < MIN_WORDS for one in both):
+        if any(_is_short(text, *one) for one in both):
             joined[-1] = joined[-1][0], stop
         else:
             joined.append((start, stop))
@@ -256,12 +264,15 @@ def _stripped(text: str, begin: int, end: int) -> tuple[int, int]:
     return start, max(start, begin + len(part.rstrip()))
 
 
-def _words(text: str, start: int, stop: int) -> int:
-    return sum(1 for _ in _COUNTED_WORD.finditer(text, start, stop))
+def _is_short(text: str, start: int, stop: int) -> bool:
+    found = _COUNTED_WORD.finditer(text, start, stop)
+    return next(islice(found, MIN_WORDS - 1, None), None) is None
 
 
 def _cut(text: str, start: int, stop: int) -> list[tuple[int, int]]:
     """Return the parts of a sentence, of at most ``MAX_WORDS`` words."""
+    if len(_COUNTED_WORD.findall(text, start, stop)) <= MAX_WORDS:
+        return [(start, stop)]
     words = [match.span() for match in _COUNTED_WORD.finditer(text, start, stop)]
     parts, first = [], 0
     while len(words) - first > MAX_WORDS:

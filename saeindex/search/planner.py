@@ -14,7 +14,7 @@ from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import CONCEPTS, SENTENCES
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
-from saeindex.features.evidence import Mention, level_codes
+from saeindex.features.evidence import level_codes
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTerm, Phrase, walk
 from saeindex.language.evaluate import found_at, matches, predicate
@@ -254,9 +254,9 @@ class Planner:
                 self.resolver.check_name(node.text)
         with one_blas_thread():
             spoken = evidence.of_sentences([text], self.state.encode(text)[None])
-        features, ps = evidence.features[spoken.concepts].tolist(), spoken.p.tolist()
-        said = [Mention(feature, p, 0) for feature, p in zip(features, ps, strict=True)]
-        return matches(expression, {CONCEPTS: level_codes(said)}, self.features_of({}, "strict"))
+        percents = np.rint(100 * spoken.p).astype(np.int64)
+        codes = level_codes(evidence.features[spoken.concepts].astype(np.int64), percents).tolist()
+        return matches(expression, {CONCEPTS: codes}, self.features_of({}, "strict"))
 
     def features_of(
         self,

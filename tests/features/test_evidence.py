@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureSpace
-from saeindex.features.evidence import Evidence, LogOdds, Mention, level_codes
+from saeindex.features.evidence import Evidence, LogOdds, Mention, TextMentions, level_codes
 from saeindex.features.lexicon import Lexicon
 from saeindex.features.taxonomy import DefinedConcept
 from tests.evidence_reference import reference
@@ -135,8 +135,8 @@ def test_no_sentences_say_nothing() -> None:
     none = np.zeros((0, 6), np.float32)
     said = tiny().of_sentences([], none)
     assert [len(each) for each in said] == [0, 0, 0]
-    assert tiny().of_texts([], none, [0]) == []
-    assert tiny().of_texts([], none, [0, 0, 0]) == [[], []]
+    assert list(tiny().of_texts([], none, [0])) == []
+    assert list(tiny().of_texts([], none, [0, 0, 0])) == [[], []]
 
 
 def test_many_sentences_are_read_in_blocks_as_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +160,8 @@ def test_many_sentences_are_read_in_blocks_as_they_are_alone(monkeypatch: pytest
     ],
 )  # fmt: skip
 def test_levels_are_reached_from_their_evidence_on(share: float, levels: list[int]) -> None:
-    codes = level_codes([Mention(2, share, 0), Mention(9, 0.2, 4)])
-    assert codes == [*(8 + level for level in levels), 39]
+    said = TextMentions.of([[Mention(2, share, 0), Mention(9, 0.2, 4)]])
+    assert level_codes(said.features, said.percents).tolist() == [*(8 + level for level in levels), 39]
 
 
 def test_the_shipped_evidence_equals_the_reference(space: FeatureSpace, encoder: RecordingEncoder) -> None:

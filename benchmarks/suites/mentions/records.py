@@ -64,7 +64,7 @@ class TestRecords:
 
     def mentions(self, evidence: Evidence) -> list[list[Mention]]:
         """Return the evidence of each record."""
-        return evidence.of_texts(self.sentences, self.vectors, self.ends)
+        return list(evidence.of_texts(self.sentences, self.vectors, self.ends))
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
