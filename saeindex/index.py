@@ -279,8 +279,9 @@ class FeatureIndex(Surface):
         to ``rejects.jsonl``; where they are a tenth of all or more, RejectedError is raised at the end, with
         the report, unless ``allow_rejects`` says otherwise. ``progress`` shows a bar, or is a function that
         is told how many further texts are done. The terms of the collection, words and
-        phrases that it uses often and that name no concept, become concepts of the index at the end of an
-        upsert of several records once it has 64, and again when as many were written as it had then; not with
+        phrases that it uses often and that name no concept, become concepts of the index: those of the first
+        4,096 texts of an empty one before they are encoded, else at the end of an upsert of several records
+        once it has 64, and again when it has twice as many or as many were written; not with
         ``learn_terms=False``. ``report.recurring`` are sentences that many records have, such as a signature;
         those in ``leave_out`` are not read as speech, in this index from now on.
         """
@@ -298,11 +299,13 @@ class FeatureIndex(Surface):
             do = "Give a list of sentences."
             check_kind(f"leave_out={leave_out!r:.80}", leave_out, (list, tuple, set), do)
             current.change(lambda kept: {"leave_out": tuple(dict.fromkeys((*kept.leave_out, *leave_out)))})
+        kept = current.state.manifest
+        is_first = kept.learned is None and not kept.counts.records and kept.sentences == "stored"
         with current.write() as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
-                writing=write.points, window=batch_size, fields=fields,
-                sentences=current.state.manifest.sentences,
+                writing=write.points, window=batch_size, fields=fields, sentences=kept.sentences,
+                learn=current.learn_first if learn_terms and is_first else None,
             )  # fmt: skip
             report = index_source(source, pipeline, current.state.rejects_path, progress)
             write.end(report.records)

@@ -23,6 +23,7 @@ from saeindex.indexing.terms import (
     features_in,
     found_terms,
     recoded,
+    terms_of,
 )
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.stores.waiting import elsewhere
@@ -105,9 +106,10 @@ class CurrentState:
                 self.ended(0)
 
     def learn_terms(self) -> None:
-        """Learn now the terms of the index's records, and find all that it has in each record.
+        """Learn now the terms of the index's records, which have them when this returns.
 
-        Terms that were learned and that no record has any more are forgotten.
+        Terms that were learned and that no record has any more are forgotten. If terms were learned or made
+        last in a process that was interrupted, all are found again in each record.
         """
         with self.reading() as state:
             kept, count = state.manifest, state.total
@@ -117,9 +119,17 @@ class CurrentState:
                 gone = self._unused_terms(kept)
                 present = [one for one in kept.terms if one.name and one.name not in gone]
                 own = found_terms(self.store, state.space, present, kept.fields, self._encoder())
-        if own or (is_read and kept.terms):
+                if kept.learned is None:
+                    own = [*present, *own]
+        if own or gone:
             self.add_terms(own, gone)
         self.change(lambda _: {"learned": count or None, "written": 0})
+
+    def learn_first(self, texts: Sequence[str]) -> None:
+        """Learn the terms of an index that has no records, from the first texts that come."""
+        if own := terms_of(texts, self.state.space, self._encoder()):
+            self.add_terms(own)
+        self.change(lambda _: {"learned": len(texts), "written": -len(texts)})
 
     def _unused_terms(self, kept: Manifest) -> set[str]:
         """Return the terms that were learned, that no record has, and that no person refers to."""
@@ -170,21 +180,27 @@ class CurrentState:
         Those that are ``gone`` lose their names, and keep their places.
         """
 
+        first, learned = self.given_space.n_features, self.state.manifest.learned
+
         def added(kept: Manifest) -> dict[str, Any]:
             found = [one.unnamed() if one.name in gone else one for one in kept.terms]
-            places = {one.name: place for place, one in enumerate(found) if one.name}
+            places = {one.name.casefold(): place for place, one in enumerate(found) if one.name}
             for one in terms:
-                if one.name in places:
-                    found[places[one.name]] = one
-                else:
+                if (place := places.get(one.name.casefold())) is None:
                     found.append(one)
-            return {"terms": tuple(found)}
+                elif found[place].name == one.name:  # else another thread has learned it, written otherwise
+                    found[place] = one
+            return {"terms": tuple(found), "learned": None}  # until the records have them
 
         with self.write() as write, write.points() as store:
             self.change(added)  # first: no record of an interrupted write has a term that is not there
-            first, fields = self.given_space.n_features, self.state.manifest.fields
-            for payloads in recoded(store, self.state.space, first, fields):
+            names, manifest = {one.name for one in terms}, self.state.manifest
+            changed = {
+                feature for feature, one in enumerate(manifest.terms, first) if one.name in {*names, ""}
+            }  # fmt: skip
+            for payloads in recoded(store, self.state.space, changed, manifest.fields):
                 store.set_payload(payloads)
+            self.change(lambda _: {"learned": learned})
 
     def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
         """Give features names of their own ("" takes one back), and hide or show features.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from functools import cached_property
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ LENGTH_STEP = 8
 ROWS, ROW_STEP = 4, 16
 # Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
+KEPT_WORDS = 200_000
+# White space as BERT's tokenizer has it, which removes control characters.
+SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
 
 
@@ -142,6 +146,13 @@ class SentenceTransformerEncoder:
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
         return self._backend.token_spans(text)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of :meth:`token_spans`; of BERT's tokenizer in a tenth of the time."""
+        backend = self._backend
+        if not isinstance(backend, _BertBackend) or not backend.has_wordpieces:
+            return len(backend.token_spans(text))
+        return sum(map(backend.pieces_of, SPACE.split(text)))
 
     def _in_rows(self, texts: list[str]) -> FloatArray:
         backend = self._backend
@@ -280,6 +291,18 @@ class _BertBackend:
         spans.no_padding()
         spans.no_truncation()
         return spans
+
+    @cached_property
+    def has_wordpieces(self) -> bool:
+        """Whether a word has the same tokens in any text."""
+        parts = self._spans.model, self._spans.pre_tokenizer
+        return [type(one).__name__ for one in parts] == ["WordPiece", "BertPreTokenizer"]
+
+    @cached_property
+    def pieces_of(self) -> Callable[[str], int]:
+        """Return the number of tokens of a word."""
+        spans = self._spans  # not self, which would be kept by its own cache
+        return lru_cache(KEPT_WORDS)(lambda word: len(spans.encode(word, add_special_tokens=False)))
 
     @property
     def n_special(self) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import log
@@ -320,31 +320,24 @@ class Evidence:
             of_terms=np.array([term.meant or usual for term in terms], np.float32).T,
         )
 
-    def may_say_terms(self, sentences: Sequence[str]) -> NDArray[np.int64]:
-        """Return the sentences (r,) that may speak of a term: those that name one, or all if one is meant."""
-        if not self.names_alone:
-            return np.arange(len(sentences))
-        return np.unique(self._lexicon_of_terms.entries(sentences)[0])
+    def only_terms(self, features: Collection[int]) -> Evidence:
+        """Return the same evidence, in which words say only these terms: much faster."""
+        rows = {*np.searchsorted(self.features, sorted(features)).tolist()}
+        names = {said: (weight, True) for said, weight in self._names_of_terms.items() if said[1] in rows}
+        return replace(self, lexicon=Lexicon.of(names), terms=())
 
-    @cached_property
-    def without_words(self) -> Evidence:
-        """The same evidence of terms, and of the other concepts only what a sentence means: much faster."""
-        return replace(self, lexicon=self._lexicon_of_terms, terms=())
-
-    @property
-    def names_alone(self) -> bool:
-        """Whether no term is found by what a sentence means."""
+    def is_meant(self, features: Collection[int]) -> bool:
+        """Return whether one of these terms is found by what a sentence means, and not by its name alone."""
+        if self.of_terms is None or self.base is None:
+            return False
+        own = self.of_terms[:, np.searchsorted(self.features, sorted(features)) - len(self.base.features)]
         usual = np.array([[self.meant.nearness], [self.meant.base]], np.float32)
-        return self.of_terms is None or bool((self.of_terms == usual).all())
+        return bool((own != usual).any())
 
     @cached_property
     def words(self) -> Lexicon:
         """The lexicon with the names of terms: it is made when it is first read."""
         return self.lexicon.extended(self._names_of_terms) if self.terms else self.lexicon
-
-    @cached_property
-    def _lexicon_of_terms(self) -> Lexicon:
-        return Lexicon.of({said: (weight, True) for said, weight in self._names_of_terms.items()})
 
     @cached_property
     def _names_of_terms(self) -> dict[tuple[str, int], float]:
@@ -451,9 +444,11 @@ def fifth_nearest(nearness: FloatArray) -> FloatArray:
     return np.partition(nearness, at, axis=1)[:, at]
 
 
-def level_codes(features: NDArray[np.int64], percents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the level codes of features (m,) by their evidence in percent (m,), ascending."""
+def level_codes(said: TextMentions, stride: int = 0) -> NDArray[np.int64]:
+    """Return the level codes of texts, ascending: the features of each text are ``stride`` above the last."""
+    features = said.owners * stride + said.features
     codes = (
-        features[percents >= round(100 * least)] * LEVEL_STRIDE + level for level, least in enumerate(LEAST)
+        features[said.percents >= round(100 * least)] * LEVEL_STRIDE + level
+        for level, least in enumerate(LEAST)
     )
     return np.sort(np.concatenate([*codes]))

@@ -356,7 +356,11 @@ def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[s
         terms, learned = (*terms, *found_terms(store, own, terms, fields, converter.opened())), records
     if terms != parts.manifest.terms:
         whole = space.with_terms([one.term() for one in terms]).leaving_out(known.leave_out)
-        for payloads in recoded(store, whole, space.n_features, fields):
+        former = [*parts.manifest.terms, *[None] * len(terms)]
+        pairs = enumerate(zip(terms, former, strict=False), space.n_features)
+        for payloads in recoded(
+            store, whole, {feature for feature, (new, old) in pairs if new != old}, fields
+        ):
             store.set_payload(payloads)
     return {"terms": terms, "learned": learned}
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from saeindex.indexing.sources.columns import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
+from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
 from saeindex.language.speech import as_recurring, readable
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
@@ -58,6 +59,9 @@ WINDOWS_AHEAD = 2
 # Maximum vectors of a part, of texts and sentences, unless a single text has more: a store writes so many
 # atomically. A window of 512 records of one sentence is one part.
 PART_VECTORS = 1_050
+# Characters of texts from which terms are learned before they are encoded, and seconds that these are waited
+# for, at most.
+LEARNED_CHARS, LEARNED_SECONDS = 4 * WINDOW_CHARS, 30.0
 # What recurs at the ends of texts: how many sentences of a text's end are counted, the least number of
 # records and their share, and the most different sentences that are counted at a time.
 LAST, MIN_RECURRING, RECURRING, COUNTED = 4, 5, 0.05, 200_000
@@ -159,6 +163,10 @@ class _Encoded:
     coded: Coded
 
 
+# What the reader passes on: a window, an error, or the end.
+_Arrival: TypeAlias = _Window | BaseException | None
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The settings of an indexing run; :meth:`run` indexes a source with them.
@@ -166,7 +174,8 @@ class Pipeline:
     ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
     within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
-    kept of the sentences of texts.
+    kept of the sentences of texts. ``learn`` is called with the first texts before any is encoded, if they
+    are enough to learn terms of.
     """
 
     store: VectorStore
@@ -179,6 +188,7 @@ class Pipeline:
     window: int = 512
     fields: tuple[str, ...] = ()
     sentences: SentenceStorage = "off"
+    learn: Callable[[Sequence[str]], None] | None = None
 
     def run(self, source: RecordSource) -> IndexingReport:
         """Index every record of ``source``; return when all are written and flushed.
@@ -187,7 +197,7 @@ class Pipeline:
         thread. On an error or Ctrl-C the encoded records are still written before it is raised.
         """
         started = time.perf_counter()
-        windows: queue.Queue[_Window | BaseException | None] = queue.Queue(WINDOWS_AHEAD)
+        windows: queue.Queue[_Arrival] = queue.Queue(WINDOWS_AHEAD)
         encoded: queue.Queue[_Encoded | None] = queue.Queue(WINDOWS_AHEAD)
         stop, written = threading.Event(), _Tally()
         reader = threading.Thread(target=self._read, args=(source, windows, stop), daemon=True)
@@ -196,7 +206,9 @@ class Pipeline:
         writer.start()
         failure: BaseException | None = None
         try:
-            while not stop.is_set() and (window := windows.get()) is not None:
+            for window in self._learned(windows, stop):
+                if window is None:
+                    break
                 if isinstance(window, BaseException):
                     raise window
                 for part in _parts(window):
@@ -225,9 +237,27 @@ class Pipeline:
             stopped = None
         return report
 
-    def _read(
-        self, source: RecordSource, out: queue.Queue[_Window | BaseException | None], stop: threading.Event
-    ) -> None:
+    def _learned(self, windows: queue.Queue[_Arrival], stop: threading.Event) -> Iterator[_Arrival]:
+        """Yield what comes until a stop, after the terms of the first windows are learned."""
+        first, texts, size = list[_Arrival](), list[str](), 0
+        latest = time.monotonic() + LEARNED_SECONDS
+        while self.learn is not None and len(texts) < SAMPLED and size < LEARNED_CHARS:
+            try:
+                window = windows.get(timeout=max(0.0, latest - time.monotonic()))
+            except queue.Empty:  # a source that waits
+                break
+            first.append(window)
+            if not isinstance(window, _Window):
+                break
+            own = [text for one in window.records for text in one.texts(self.fields)]
+            texts, size = texts + own, size + sum(map(len, own))
+        if self.learn is not None and len(texts) >= MIN_RECORDS:
+            self.learn(texts)
+        yield from first
+        while not stop.is_set():
+            yield windows.get()
+
+    def _read(self, source: RecordSource, out: queue.Queue[_Arrival], stop: threading.Event) -> None:
         try:
             with closing(SeenIds()) as seen:
                 for run in _windows(source, self.window):
@@ -413,7 +443,7 @@ class Pipeline:
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
         texts = batch.window.texts
-        points: list[Point] = []
+        points: Sequence[Point] = []
         if texts:
             made = list(build_points(batch.window.records, batch.coded, self.fields))
             texts, points = self._accepted(texts, made)
@@ -427,14 +457,14 @@ class Pipeline:
                     space = self._write_points(batch, points)
         return texts
 
-    def _write_points(self, batch: _Encoded, points: list[Point]) -> FeatureSpace:
+    def _write_points(self, batch: _Encoded, points: Sequence[Point]) -> FeatureSpace:
         """Write points with the terms that the index has at the moment; return the space with these."""
         space = self.space()
         for run in runs(self._with_terms(batch, points, space), vectors_in, PART_VECTORS):
             self.store.upsert(run)
         return space
 
-    def _with_terms(self, batch: _Encoded, points: list[Point], space: FeatureSpace) -> list[Point]:
+    def _with_terms(self, batch: _Encoded, points: Sequence[Point], space: FeatureSpace) -> Sequence[Point]:
         """Return points with the terms of a space, of which some came while their texts were encoded."""
         coded = batch.coded
         if space is coded.space:
@@ -444,28 +474,22 @@ class Pipeline:
         made = build_points(batch.window.records, coded, self.fields)
         return [point for point in made if point.id in kept]
 
-    def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], list[Point]]:
+    def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], Sequence[Point]]:
         """Return the texts, and their points, that the store accepts; the others are rejected whole."""
         with suppress(InvalidPointError):
-            self._check(points)
-            return texts, points
+            return texts, check_points(points, self.store.layout)
         kept: list[_Text] = []
         sound: list[Point] = []
         waiting = iter(points)
         for text in texts:
             own = list(islice(waiting, len(text.records)))
             try:
-                self._check(own)
+                sound += check_points(own, self.store.layout)
             except InvalidPointError as error:
                 self.on_reject(text.rejected(error.found))
                 continue
             kept.append(text)
-            sound += own
         return kept, sound
-
-    def _check(self, points: Sequence[Point]) -> None:
-        for run in runs(points, vectors_in, PART_VECTORS):
-            check_points(run, self.store.layout)
 
     def _delete_former(self, records: Sequence[PreparedRecord]) -> None:
         """Delete what is left of texts that were split otherwise, or not at all.
@@ -575,7 +599,7 @@ def _parts(window: _Window) -> Iterator[_Window]:
     yield part
 
 
-def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:
+def _drain(windows: queue.Queue[_Arrival]) -> None:
     """Empty the queue, so that a reader blocked on a full queue notices the stop."""
     try:
         while True:

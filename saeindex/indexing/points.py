@@ -81,9 +81,8 @@ def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
 
 def vectors_in(point: Point) -> int:
     """Return the number of dense vectors of a point, of texts and sentences."""
-    return sum(
-        len(one) if one.ndim == 2 else 1 for one in point.vectors.values() if isinstance(one, np.ndarray)
-    )
+    dense = [one for one in point.vectors.values() if isinstance(one, list | np.ndarray) and len(one)]
+    return sum(len(one) if isinstance(one[0], list | np.ndarray) else 1 for one in dense)
 
 
 def content_hash(record: Record, split: int | None = None, unread: Collection[str] = ()) -> str:
@@ -114,7 +113,7 @@ def _rounded(value: Any) -> Any:
     return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PreparedRecord:
     """A record to write: the hash of its content, of the document that it was split from, if it was.
 
@@ -211,9 +210,10 @@ class Coded:
         owners = np.repeat(np.arange(len(code)), np.diff(code.indptr))
         found = []
         if mentions is not None and evidence is not None:
+            many = max(many, int(mentions.features.max(initial=-1)) + 1)  # a copy has its terms later
             is_free = ~evidence.is_named(indices)
             indices, values, owners = indices[is_free], values[is_free], owners[is_free]
-            found.append(level_codes(mentions.owners * many + mentions.features, mentions.percents))
+            found.append(level_codes(mentions, many))
         found.append(space.calibration.concept_codes(indices, values, owners * many))
         levels = np.sort(np.concatenate(found))
         ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)

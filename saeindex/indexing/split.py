@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
 from saeindex.language.speech import sentence_ends
+from saeindex.protocols import CountingEncoder
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
@@ -36,8 +37,11 @@ def document_in(record_id: str) -> str | None:
 
 def is_cut(text: str, encoder: TextEncoder) -> bool:
     """Return whether a text is longer than the encoder reads; a token has a byte at least."""
-    most = encoder.max_tokens
-    return len(text.encode()) > most and len(encoder.token_spans(text)) > most
+    if len(text.encode()) <= (most := encoder.max_tokens):
+        return False
+    return (
+        encoder.count_tokens(text) if isinstance(encoder, CountingEncoder) else len(encoder.token_spans(text))
+    ) > most
 
 
 def check_split(split: object, encoder: Callable[[], TextEncoder]) -> None:

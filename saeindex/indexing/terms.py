@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,8 +31,9 @@ from saeindex.stores.point_checks import MAX_COUNT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.evidence import Evidence, Mention
     from saeindex.features.space import Space
-    from saeindex.protocols import PointId, TextEncoder, VectorStore
+    from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 # Records that are read, and records from which on terms are learned.
@@ -216,10 +217,10 @@ def _rare(nearness: FloatArray) -> float:
 def is_to_learn(learned: int | None, records: int, written: int) -> bool:
     """Return whether terms are to be learned now, in an index of ``records``.
 
-    They are once it has ``MIN_RECORDS``, and again when as many records were ``written`` as it had then
-    (``learned``).
+    They are once it has ``MIN_RECORDS``, and again when it has twice as many as it had then (``learned``), or
+    as many were ``written``.
     """
-    return records >= MIN_RECORDS and (learned is None or written >= learned)
+    return records >= MIN_RECORDS and (learned is None or max(written, records - learned) >= learned)
 
 
 def found_terms(
@@ -229,8 +230,6 @@ def found_terms(
 
     The ``space`` has the latter. The ``encoder`` embeds them, with ``encode_phrases`` if it has that.
     """
-    if space.evidence is None:
-        return []
     keys = [suffixed(TEXT, name) for name in ("", *fields)]
     points = first_points(store, SAMPLED, PAGE, keys)
     texts = [str(point.payload[key]) for point in points for key in keys if key in point.payload]
@@ -240,8 +239,9 @@ def found_terms(
 def terms_of(
     texts: Sequence[str], space: Space, encoder: TextEncoder, most: int = MAX_TERMS
 ) -> list[KeptTerm]:
-    """Return the terms of texts, at most so many, for an index of a space with evidence."""
-    assert space.evidence is not None  # noqa: S101
+    """Return the terms of texts, at most so many; none for an index of a space without evidence."""
+    if space.evidence is None:
+        return []
     found = [
         one.name for one in find_terms([*map(readable, texts)], space.evidence.covered, space.names, most)
     ]
@@ -259,49 +259,59 @@ def features_in(store: VectorStore, fields: Sequence[str]) -> set[int]:
 
 
 def recoded(
-    store: VectorStore, space: Space, first: int, fields: Sequence[str]
+    store: VectorStore, space: Space, changed: Collection[int], fields: Sequence[str]
 ) -> Iterator[dict[PointId, dict[str, Any]]]:
-    """Yield page by page what changes in payloads so that records have the terms, features from ``first`` on.
+    """Yield page by page what changes in payloads, so that records have the features that ``changed``.
 
-    The records have stored sentences; ``space`` has the terms.
+    These are terms of ``space``, and the records have stored sentences. Unless a term is found by what a
+    sentence means, only the vectors of texts that have its name, or had it, are read.
     """
+    assert space.evidence is not None  # noqa: S101
+    evidence, is_meant = space.evidence.only_terms(changed), space.evidence.is_meant(changed)
+    codes = {feature * LEVEL_STRIDE + POSSIBLE for feature in changed}
     names = ("", *fields)
     keys = [suffixed(base, name) for name in names for base in (TEXT, SPANS, CONCEPTS, EVIDENCE, SPEAKING)]
-    for page in pages(store, None, PAGE, keys, [suffixed(SENTENCES, name) for name in names]):
+    for page in pages(store, None, PAGE, keys) if changed else ():
         changes: dict[PointId, dict[str, Any]] = {}
         for name in names:
+            concepts, text = suffixed(CONCEPTS, name), suffixed(TEXT, name)
             own = [point for point in page.points if suffixed(EVIDENCE, name) in point.payload]
-            texts = [stored_sentences(point.payload, name) for point in own]
-            vectors = [
-                point.vectors[key] for point in own if (key := suffixed(SENTENCES, name)) in point.vectors
-            ]
-            if not vectors:
-                continue
-            found = _terms_in(space, first, texts, vectors)
+            if not is_meant:
+                said, _ = evidence.words.entries([readable(point.payload[text]) for point in own])
+                is_said = np.bincount(said, minlength=len(own)) > 0
+                own = [
+                    point for point, has_name in zip(own, is_said.tolist(), strict=True)
+                    if has_name or not codes.isdisjoint(point.payload[concepts])
+                ]  # fmt: skip
+            found = _terms_in(store, evidence, changed, own, name)
             for point, of_terms in zip(own, found, strict=True):
                 former = mentions_of(point.payload, name)
-                said = [*(one for one in former if one.feature < first), *of_terms]
-                if said != former:
-                    codes = [
-                        one for one in point.payload[suffixed(CONCEPTS, name)] if one < first * LEVEL_STRIDE
-                    ]
-                    new, (percents, numbers) = TextMentions.of([of_terms]), TextMentions.of([said]).payload(0)
-                    changes.setdefault(point.id, {}).update({
-                        suffixed(CONCEPTS, name): [*codes, *level_codes(new.features, new.percents).tolist()],
-                        suffixed(EVIDENCE, name): percents,
-                        suffixed(SPEAKING, name): numbers,
-                    })  # fmt: skip
+                kept = [one for one in former if one.feature not in changed]
+                new = sorted([*kept, *of_terms], key=lambda one: one.feature)
+                if new == former:
+                    continue
+                others = [one for one in point.payload[concepts] if one // LEVEL_STRIDE not in changed]
+                percents, numbers = TextMentions.of([new]).payload(0)
+                changes.setdefault(point.id, {}).update({
+                    concepts: sorted([*others, *level_codes(TextMentions.of([of_terms])).tolist()]),
+                    suffixed(EVIDENCE, name): percents,
+                    suffixed(SPEAKING, name): numbers,
+                })  # fmt: skip
         yield changes
 
 
 def _terms_in(
-    space: Space, first: int, texts: Sequence[Sequence[str]], vectors: Sequence[Any]
-) -> list[list[Any]]:
-    """Return the mentions of terms in texts, given as sentences with their vectors."""
-    assert space.evidence is not None  # noqa: S101
+    store: VectorStore, evidence: Evidence, changed: Collection[int], points: Sequence[Point], name: str
+) -> list[list[Mention]]:
+    """Return the mentions of terms that changed in the texts of points, which have sentences."""
+    key = suffixed(SENTENCES, name)
+    found = {one.id: one.vectors for one in store.get([point.id for point in points], False, [key])}
+    vectors: list[Any] = [found[point.id][key] for point in points]
+    texts = [stored_sentences(point.payload, name) for point in points]
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
-    read = space.evidence.spoken(every, ends, space.evidence.may_say_terms(every))
-    embedded = np.concatenate(vectors).astype(np.float32)
-    found = space.evidence.without_words.of_texts(every, embedded, ends, read)
-    return [[one for one in own if one.feature >= first] for own in found]
+    read = None if evidence.is_meant(changed) else np.unique(evidence.words.entries(every)[0])
+    spoken = evidence.spoken(every, ends, read)
+    nothing = np.zeros((0, len(evidence.mean)), np.float32)
+    mentions = evidence.of_texts(every, np.concatenate([nothing, *vectors]).astype(np.float32), ends, spoken)
+    return [[one for one in own if one.feature in changed] for own in mentions]

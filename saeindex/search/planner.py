@@ -253,10 +253,8 @@ class Planner:
             if isinstance(node, Phrase):
                 self.resolver.check_name(node.text)
         with one_blas_thread():
-            spoken = evidence.of_sentences([text], self.state.encode(text)[None])
-        percents = np.rint(100 * spoken.p).astype(np.int64)
-        codes = level_codes(evidence.features[spoken.concepts].astype(np.int64), percents).tolist()
-        return matches(expression, {CONCEPTS: codes}, self.features_of({}, "strict"))
+            said = level_codes(evidence.of_texts([text], self.state.encode(text)[None], [0, 1])).tolist()
+        return matches(expression, {CONCEPTS: said}, self.features_of({}, "strict"))
 
     def features_of(
         self,

@@ -40,16 +40,15 @@ MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedPoint:
+class CheckedPoint(Point):
     """A point in plain Python: canonical id, lists of unit vectors, sparse (indices, values), JSON payload.
 
     ``size`` is the estimated number of bytes in a request and in the log.
     """
 
-    id: PointId
-    vectors: dict[str, PlainVector]
+    vectors: dict[str, PlainVector]  # type: ignore[assignment]
     payload: dict[str, Any]
-    size: int
+    size: int = 0
 
 
 class _BadRowError(ValueError):
@@ -90,9 +89,14 @@ def id_order(value: PointId) -> tuple[bool, Any]:
 def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     """Return ``points`` in checked form, of equal ids the last; raise before anything is written.
 
+    Points that this function returned for the same layout are not checked again.
+
     Raises:
         InvalidPointError: a point is bad; the error has its id and the reason.
     """
+    done = [point for point in points if isinstance(point, CheckedPoint)]
+    if len(done) == len(points):
+        return done
     ids = [_checked_id(point) for point in points]
     vectors: list[dict[str, PlainVector]] = [{} for _ in points]
     sizes = [_checked_payload(point) for point in points]
@@ -107,7 +111,7 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     for name in layout.sparse:
         _fill_sparse(points, name, vectors, sizes)
     rows = zip(ids, vectors, points, sizes, strict=True)
-    checked = (CheckedPoint(id_, named, dict(point.payload), size) for id_, named, point, size in rows)
+    checked = (CheckedPoint(id_, named, dict(point.payload), size=size) for id_, named, point, size in rows)
     return list({point.id: point for point in checked}.values())
 
 

@@ -161,7 +161,7 @@ def test_many_sentences_are_read_in_blocks_as_they_are_alone(monkeypatch: pytest
 )  # fmt: skip
 def test_levels_are_reached_from_their_evidence_on(share: float, levels: list[int]) -> None:
     said = TextMentions.of([[Mention(2, share, 0), Mention(9, 0.2, 4)]])
-    assert level_codes(said.features, said.percents).tolist() == [*(8 + level for level in levels), 39]
+    assert level_codes(said).tolist() == [*(8 + level for level in levels), 39]
 
 
 def test_the_shipped_evidence_equals_the_reference(space: FeatureSpace, encoder: RecordingEncoder) -> None:

@@ -360,6 +360,7 @@ def test_a_store_error_ends_the_run_while_the_source_is_waiting(
         yield from sample_records(100, prefix="late")
 
     monkeypatch.setattr(cheap_index.state.store, "upsert", refuse_the_last)
+    monkeypatch.setattr(pipeline, "LEARNED_SECONDS", 0.2)
     with pytest.raises(StorageError, match="disk is full"):
         within_a_minute(lambda: cheap_index.upsert(waiting(), batch_size=batch_size))
 
