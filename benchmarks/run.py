@@ -11,6 +11,7 @@ from benchmarks.outcome import Outcome
 
 SUITES = (
     "indexing",
+    "throughput",
     "fidelity",
     "labels",
     "families",

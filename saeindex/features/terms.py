@@ -8,10 +8,10 @@ information of their records, and are no part of a longer one.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import cache, lru_cache, partial
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +37,8 @@ ENGLISH = 0.5
 KEPT_WORDS = 200_000
 # How much the examples of a concept count in its direction, beside its name and its description.
 EXAMPLES_WEIGHT = 2.0
+# A word, and the space between it and another one if there is nothing else.
+_USE = re.compile(rf"({TOKEN.pattern})( (?=[^\W\d_]))?")
 WORDS_FILE = Path(__file__).with_name("general_words.txt")
 
 
@@ -63,15 +65,6 @@ class FoundTerm(NamedTuple):
     records: int
 
 
-class _Use(NamedTuple):
-    """A word of a text: its span, as it is written, and its base form."""
-
-    start: int
-    end: int
-    written: str
-    base: str
-
-
 def find_terms(
     texts: Sequence[str], covered: Collection[str], names: Collection[str], most: int = MAX_TERMS
 ) -> list[FoundTerm]:
@@ -83,25 +76,30 @@ def find_terms(
     words, phrases, longer = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str, int, str]]()
     written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
     known = total = 0
+    # What is asked of each word of each text is computed once for a word.
+    is_telling = cache(partial(_is_telling, covered=covered))
+    is_known = cache(lambda base: base in covered or base in general_words())
     for text in texts:
-        uses = [_Use(*token.span(), token[0], base_form(token[0].lower())) for token in TOKEN.finditer(text)]
-        own = {use.base for use in uses}
+        uses = _USE.findall(text)
+        bases = [_base_of(one) for one, _ in uses]
+        own = set(bases)
         words.update(own)
-        telling = {base for base in own if _is_telling(base, covered)}
         total += len(own)
-        known += sum(base in covered or base in general_words() for base in own)
+        known += sum(map(is_known, own))
         said = set[tuple[str, str]]()
-        for place, (a, b) in enumerate(pairwise(uses)):
-            if a.base in telling and b.base in telling and text[a.end : b.start] == " ":
-                said.add(key := (a.written.lower(), b.base))
-                written[key][text[a.start : b.end]] += 1
-                for side, at in enumerate((uses[max(place - 1, 0) : place], uses[place + 2 : place + 3])):
-                    if at and (at[0].base in telling or len(at[0].base) >= SAYING):
-                        longer[*key, side, at[0].base] += 1
+        for place, base in enumerate(bases):
+            if not is_telling(base):
+                continue
+            one, space = uses[place]
+            if base not in names:
+                written[base][one] += 1
+            if space and is_telling(bases[place + 1]):
+                said.add(key := (one.lower(), bases[place + 1]))
+                written[key][f"{one} {uses[place + 1][0]}"] += 1
+                for side, at in enumerate((bases[max(place - 1, 0) : place], bases[place + 2 : place + 3])):
+                    if at and (len(at[0]) >= SAYING or is_telling(at[0])):
+                        longer[*key, side, at[0]] += 1
         phrases.update(said)
-        for use in uses:
-            if use.base in telling and use.base not in names:
-                written[use.base][use.written] += 1
     if known < ENGLISH * total:
         return []
     # The plurals of words that no dictionary has.
@@ -145,6 +143,11 @@ def _is_telling(base: str, covered: Collection[str] = ()) -> bool:
 def _together(both: int, first: int, second: int, records: int) -> float:
     """Return the normalised pointwise mutual information of two words, 1 if they always come together."""
     return log(both * records / (first * second)) / log(records / both) if both < records else 0.0
+
+
+@lru_cache(KEPT_WORDS)
+def _base_of(written: str) -> str:
+    return base_form(written.lower())
 
 
 @lru_cache(KEPT_WORDS)

@@ -136,13 +136,13 @@ def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
         InvalidInputError: the vector name is unknown, or the vector has the wrong kind or invalid values.
     """
     try:
-        if using in layout.dense:
-            return cast("list[float]", _unit_rows([vector], layout.dense[using])[0].tolist())
-        if using in layout.multi:
-            rows = _rows_of(vector)
-            if not rows:
+        if using in layout.dense or using in layout.multi:
+            dimension, is_multi = {**layout.dense, **layout.multi}[using], using in layout.multi
+            rows = _rows_of(vector, dimension, is_multi)
+            if not len(rows):
                 raise _BadRowError(0, "there is no row")
-            return cast("list[list[float]]", _unit_rows(rows, layout.multi[using]).tolist())
+            plain = _unit_rows([rows], dimension).tolist()
+            return cast("list[list[float]]", plain) if is_multi else cast("list[float]", plain[0])
         if using in layout.sparse:
             return _sparse_rows([vector])[0]
     except _BadRowError as error:
@@ -182,17 +182,21 @@ def _fill_rows(
     sizes: list[int],
     is_multi: bool,
 ) -> None:
-    owners = [i for i, point in enumerate(points) if name in point.vectors]
-    given = [points[i].vectors[name] for i in owners]
-    parts = [_rows_of(vector) if is_multi else [vector] for vector in given]
-    flat = [(i, row) for i, part in zip(owners, parts, strict=True) for row in part]
+    owners, parts = (
+        [i for i, point in enumerate(points) if name in point.vectors],
+        list[NDArray[np.float32]](),
+    )
     try:
-        plain = _unit_rows([row for _, row in flat], dimension).tolist()
+        parts += (_rows_of(points[i].vectors[name], dimension, is_multi) for i in owners)
+        plain = _unit_rows(parts, dimension).tolist()
     except _BadRowError as error:
-        raise _refusal(points[flat[error.row][0]], f"of its vector {name!r}, {error.why}") from None
+        # What is no vector is the first part that is missing.
+        ends = np.cumsum([len(part) for part in parts])
+        bad = len(parts) if len(parts) < len(owners) else int(np.searchsorted(ends, error.row, side="right"))
+        raise _refusal(points[owners[bad]], f"of its vector {name!r}, {error.why}") from None
     at = 0
     for i, part in zip(owners, parts, strict=True):
-        if part:
+        if len(part):
             vectors[i][name] = plain[at : at + len(part)] if is_multi else plain[at]
             sizes[i] += 20 * dimension * len(part)  # a float32 takes up to 20 characters in JSON
             at += len(part)
@@ -213,11 +217,9 @@ def _fill_sparse(
             sizes[i] += 32 * len(entries[0])
 
 
-def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
-    """Return unit vectors (n, dimension); rows that are unit vectors already do not change."""
-    if not rows:
-        return np.zeros((0, dimension), dtype=np.float32)
-    matrix = np.stack([_dense_row(row, vector, dimension) for row, vector in enumerate(rows)])
+def _unit_rows(parts: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[np.float32]:
+    """Return the rows of all parts as unit vectors (n, dimension); those that are, do not change."""
+    matrix = np.concatenate([np.zeros((0, dimension), np.float32), *parts])
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     # Squares of finite float32 fit in float64: a norm is finite exactly where all its values are.
     _refuse_rows(~np.isfinite(norms), "a value is not a finite float32")
@@ -227,30 +229,23 @@ def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
     return matrix
 
 
-def _rows_of(vector: object) -> Sequence[object]:
-    """Return the rows of a multivector (k, d), none if it has none; what is no multivector is one row."""
-    try:
-        array = None if isinstance(vector, SparseVector) else np.asarray(vector)
-    except ValueError:  # ragged
-        array = None
-    if array is None or array.ndim != 2:
-        return [vector] if array is None or array.size else []
-    return [*array]
-
-
-def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:
+def _rows_of(vector: object, dimension: int, is_multi: bool) -> NDArray[np.float32]:
+    """Return a dense vector as a row (1, dimension), or those (k, dimension) of a multivector."""
     if isinstance(vector, SparseVector):
-        raise _BadRowError(row, "sparse entries were given where the vector is dense")
+        raise _BadRowError(0, "sparse entries were given where the vector is dense")
     try:
         array = np.asarray(vector)
     except ValueError:
-        raise _BadRowError(row, "the values are not an array of numbers") from None
+        raise _BadRowError(0, "the values are not an array of numbers") from None
+    if is_multi and array.ndim == 2 and not array.size:
+        return np.zeros((0, dimension), np.float32)
     if array.dtype.kind not in "fiu":
-        raise _BadRowError(row, f"the values are of type {array.dtype}, not numbers")
-    if array.shape != (dimension,):
-        raise _BadRowError(row, f"the shape is {array.shape} where the collection has ({dimension},)")
+        raise _BadRowError(0, f"the values are of type {array.dtype}, not numbers")
+    row = array.shape[1:] if is_multi and array.ndim == 2 else array.shape
+    if row != (dimension,):
+        raise _BadRowError(0, f"the shape is {row} where the collection has ({dimension},)")
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        return array.astype(np.float32, copy=False).reshape(-1, dimension)
 
 
 def _sparse_rows(rows: Sequence[object]) -> list[PlainSparse]:

@@ -147,7 +147,7 @@ def test_queries_are_checked_like_points() -> None:
 
 
 def test_chunks_keep_order_and_limits() -> None:
-    points = [CheckedPoint(n, {}, {}, size) for n, size in enumerate([5, 5, 5, 50, 1, 1, 1, 1])]
+    points = [CheckedPoint(n, {}, {}, size=size) for n, size in enumerate([5, 5, 5, 50, 1, 1, 1, 1])]
     assert [[point.id for point in run] for run in chunks(points, 3, 10)] == [
         [0, 1],
         [2],
