@@ -75,7 +75,7 @@ def make_app(command: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    is_known = command in COMMANDS or command in GROUPS
+    is_known = command in {*COMMANDS, *GROUPS, "--version"}
     for name, place in COMMANDS.items():
         if name == command or not is_known:
             module, _, function = place.partition(".")

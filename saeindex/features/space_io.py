@@ -108,8 +108,9 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
             raise MismatchError(f"feature space {folder}", found, "Restore the directory from its source.")
         key = (kind, *checksums.items())
         if (space := _IN_USE.get(key)) is None:
-            space = _IN_USE[key] = _read(folder, kind)
-            if written and not changed:
+            is_sound = bool(written) and not changed
+            space = _IN_USE[key] = _read(folder, kind, is_sound)
+            if is_sound:
                 _READ[space] = folder, {**written, "space.json": checksums["space.json"]}
         return cast(SpaceT, space)
     except (
@@ -139,7 +140,8 @@ def _written(folder: Path) -> Mapping[str, int]:
     return {"space.json": -1}
 
 
-def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
+def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
+    """Read a space; one ``is_sound`` if its files are what was written, which fits together."""
     from safetensors.numpy import load_file
 
     described = json.loads((folder / "space.json").read_text())
@@ -165,6 +167,9 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
         families=load_families(folder / "families.json", len(entries)),
         evidence=Evidence.load(folder),
     )
+    if is_sound:
+        vars(space)["fingerprint"] = described["fingerprint"]
+        return space
     sizes = {
         len(space.labels),
         len(space.label_vectors),

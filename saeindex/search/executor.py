@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import PRESENT, PROVING, mentions_of, point_id, shown_features
+from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
@@ -177,7 +177,8 @@ class Executor:
 
     def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
-        spoken = mentions_of(point.payload, least=PRESENT)
+        said = plan.about.mentions(point.payload)
+        spoken = [one for one in said if one.p >= PRESENT]
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
@@ -187,7 +188,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=plan.about.proofs(point.payload, self._space, plan.scans),
+            evidence=plan.about.proofs(point.payload, self._space, plan.scans, said),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:

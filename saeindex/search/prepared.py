@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.feedback import Feedback
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.concepts.scan import Scan
+    from saeindex.features.evidence import Mention
     from saeindex.features.space import Space
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
@@ -49,9 +50,17 @@ class AskedConcepts(NamedTuple):
     asked: frozenset[int] = frozenset()
     least: Mapping[int, float] = MappingProxyType({})
 
-    def proofs(self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan]) -> tuple[Proof, ...]:
-        """Return what a record speaks of, with its sentences: first what is asked for, the surest first."""
-        said = mentions_of(payload, least=min(self.least.values(), default=PRESENT))
+    def mentions(self, payload: Mapping[str, Any]) -> list[Mention]:
+        """Return the evidence of a record that a hit shows, and all that is present."""
+        return mentions_of(payload, least=min([PRESENT, *self.least.values()]))
+
+    def proofs(
+        self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan], said: Sequence[Mention]
+    ) -> tuple[Proof, ...]:
+        """Return what a record speaks of, with its sentences: first what is asked for, the surest first.
+
+        ``said`` are its :meth:`mentions`.
+        """
         about = [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
         asked = [one for one in about if one.feature in self.asked]
         rest = [one for one in about if one.feature not in self.asked]
