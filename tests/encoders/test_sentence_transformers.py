@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -152,6 +154,14 @@ def test_a_length_above_that_of_the_model_is_refused(max_length: int) -> None:
         SentenceTransformerEncoder(max_length=max_length, device="cpu")
     with pytest.raises(InvalidInputError, match="positions"):
         _LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
+
+
+@given(text=st.text(st.sampled_from("aé中\u0301\n\t \u00a0\u3000\x1c\x85'’-.,;👩\u200d🚀İßﬁ日คไ")))
+def test_tokens_are_counted_by_word_as_there_are_spans(
+    fp32_encoder: SentenceTransformerEncoder, text: str
+) -> None:
+    for one in (text, f"The unbelievability of {text} reconsidered, {text}."):
+        assert fp32_encoder.count_tokens(one) == len(fp32_encoder.token_spans(one))
 
 
 def test_token_spans_cover_everything_except_whitespace(fp32_encoder: SentenceTransformerEncoder) -> None:

@@ -112,3 +112,12 @@ def test_a_lexicon_of_no_entries_finds_nothing() -> None:
     empty = Lexicon.of({})
     assert (empty.words, empty.starts.tolist()) == ((), [0])
     assert empty.entries(["a galaxy"])[1].tolist() == [] and empty.name_in("a galaxy", 0) is None
+
+
+def test_texts_that_are_read_together_are_read_as_they_are_alone() -> None:
+    texts = ["New York", "City of dark", "matter\0of children", "", "Dark matter; new york city, galaxies"]
+    owners, entries = LEXICON.entries(texts)
+    assert [entries[owners == row].tolist() for row in range(len(texts))] == [
+        LEXICON.entries([text])[1].tolist() for text in texts
+    ]
+    assert owners.tolist() == sorted(owners.tolist()) and 5 not in owners[owners < 2]

@@ -15,6 +15,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.cli.doctor import _check_codes
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.features.terms import find_terms, general_words
+from saeindex.indexing.points import point_id
 from saeindex.stores.edge import EdgeStore
 
 SAID = [
@@ -123,6 +124,53 @@ def test_they_are_concepts_of_the_records_that_there_are_and_of_those_to_come(in
     index.upsert([Record("new", "Another router."), Record("other", "A lamp.")])
     assert index.count('"router"') == 31
     assert index.concepts.card(feature).label == "router"
+    assert _check_codes(index)[0]
+
+
+def test_of_the_first_texts_they_are_learned_before_any_record_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def second_pass(*_: object) -> None:
+        raise AssertionError("the records have their terms when they are written")
+
+    monkeypatch.setattr(EdgeStore, "_set_payload", second_pass)
+    with FeatureIndex(tmp_path / "index") as index:
+        index.upsert(records(90), batch_size=16)
+        assert index.count('"router"') == 30
+        assert _check_codes(index)[0]
+
+
+def test_what_says_no_new_term_is_not_written_again(
+    index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = set[Any]()
+    write = EdgeStore.set_payload
+
+    def noted(self: EdgeStore, payloads: Any) -> None:
+        written.update(payloads)
+        write(self, payloads)
+
+    monkeypatch.setattr(EdgeStore, "set_payload", noted)
+    index.upsert([Record(f"m{i}", f"The zyxum {i} is in the box.") for i in range(90)])
+    zyxum = {point_id(f"m{i}") for i in range(90)}
+    assert zyxum <= written and index.count('"zyxum"') == 90
+    assert not written & {point_id(one.id) for one in records(90) if "router" in one.text}
+    assert _check_codes(index)[0]
+
+
+def test_terms_of_an_interrupted_run_are_found_again_in_all_records(
+    index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise StorageError("set_payload", "the disk is full", "Free some space.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(EdgeStore, "set_payload", killed)
+        with pytest.raises(StorageError):
+            index.concepts.define("quick delivery", examples=["It arrived late, but my daughter likes it."])
+    assert index.state.manifest.learned is None and "quick delivery" in names(index)
+    index.upsert(records(2, "t"))
+    assert index.state.manifest.learned == 92 and index.count('"quick delivery"') > 10
     assert _check_codes(index)[0]
 
 
