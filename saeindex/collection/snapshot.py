@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from dataclasses import field as made
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
@@ -50,7 +52,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.points import POSSIBLE, mentions_of
+from saeindex.indexing.points import POSSIBLE, numbers_in
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
@@ -403,7 +405,8 @@ def _is_current(folder: Path, fingerprint: str) -> bool:
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
     dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
-    places: dict[str, int] = {}
+    places: defaultdict[str, int] = defaultdict()
+    places.default_factory = places.__len__  # words are numbered as they come
     count = 0
     with ExitStack() as opened:
         files: dict[str, IO[Any]] = {
@@ -441,21 +444,21 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
 
 
 def _arrays(
-    points: Sequence[Point], dense: str, sae: str, text: str, space: FeatureSpace, places: dict[str, int]
+    points: Sequence[Point], dense: str, sae: str, text: str, space: FeatureSpace, places: Mapping[str, int]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return a page of points as columns; new words are added to ``places``."""
+    """Return a page of points as columns; ``places`` has the number of each word."""
     none = np.zeros(space.sae.dimension, np.float32)
     codes = [point.vectors.get(sae) for point in points]
     rows = [code for code in codes if isinstance(code, SparseVector)]
     texts = [point.payload.get(text) or "" for point in points]
-    words = [sorted(places.setdefault(word, len(places)) for word in sorted(tokens(one))) for one in texts]
+    words = [sorted(map(places.__getitem__, sorted(tokens(one)))) for one in texts]
     return {
         "vectors": np.array([point.vectors.get(dense, none) for point in points], np.float32),
         "sizes": np.array([len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]),
         "indices": np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)]),
         "values": np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)]),
         "word_sizes": np.array([len(one) for one in words]),
-        "word_indices": np.fromiter((place for one in words for place in one), np.int32),
+        "word_indices": np.fromiter(chain.from_iterable(words), np.int32),
         "lengths": np.array([len(one.split()) for one in texts]),
         "text_sizes": np.array([len(one.encode()) for one in texts]),
     }
@@ -463,20 +466,21 @@ def _arrays(
 
 def level_columns(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return the features that records reach, with their levels and evidence in one number each."""
-    sizes, indices, packed = list[int](), list[int](), list[int]()
-    for payload in payloads:
-        own: dict[int, int] = {}
-        for code in payload.get(suffixed(CONCEPTS, field)) or ():
-            feature, level = divmod(code, LEVEL_STRIDE)
-            own[feature] = own.get(feature, 0) | 1 << level
-        for one in mentions_of(payload, field):
-            percent = round(100 * one.p)
-            own[one.feature] |= percent << _OF_LEVELS | one.sentence << (_OF_LEVELS + _OF_PERCENT)
-        features = sorted(own)
-        sizes.append(len(features))
-        indices += features
-        packed += [own[feature] for feature in features]
-    return {"level_sizes": np.array(sizes), "level_indices": np.array(indices), "levels": np.array(packed)}
+    listed = [payload.get(suffixed(CONCEPTS, field)) or () for payload in payloads]
+    owners = np.repeat(np.arange(len(payloads)), [len(codes) for codes in listed])
+    features, levels = np.divmod(np.fromiter(chain.from_iterable(listed), np.int64), LEVEL_STRIDE)
+    most = int(features.max(initial=0)) + 1
+    reached, place = np.unique(owners * most + features, return_inverse=True)
+    packed = np.zeros(len(reached), np.int64)
+    np.bitwise_or.at(packed, place, 1 << levels)
+    kept = [suffixed(name, field) for name in (EVIDENCE, SPEAKING)]
+    has_evidence = np.array([kept[0] in payload for payload in payloads], bool)
+    is_said = (levels == POSSIBLE) & has_evidence[owners]
+    for key, shift in zip(kept, (_OF_LEVELS, _OF_LEVELS + _OF_PERCENT), strict=True):
+        numbers = (numbers_in(payload[key]) for payload in payloads if key in payload)
+        packed[place[is_said]] |= np.fromiter(chain.from_iterable(numbers), np.int64) << shift
+    sizes = np.bincount(reached // most, minlength=len(payloads))
+    return {"level_sizes": sizes, "level_indices": reached % most, "levels": packed}
 
 
 def reached_of(levels: Mapping[str, np.ndarray[Any, Any]], n_features: int) -> csr_matrix:

@@ -76,10 +76,6 @@ class Mentions(NamedTuple):
     concepts: NDArray[np.int64]
     p: NDArray[np.float64]
 
-    def take(self, chosen: NDArray[np.integer[Any] | np.bool_]) -> Mentions:
-        """Return some of them, in this order."""
-        return Mentions(*(each[chosen] for each in self))
-
 
 class Mention(NamedTuple):
     """The evidence ``p`` of a feature, to two digits, and the number of the sentence that gives it."""
