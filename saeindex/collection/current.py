@@ -193,12 +193,12 @@ class CurrentState:
             return {"terms": tuple(found), "learned": None}  # until the records have them
 
         with self.write() as write, write.points() as store:
+            known = len(self.state.manifest.terms)
             self.change(added)  # first: no record of an interrupted write has a term that is not there
-            names, manifest = {one.name for one in terms}, self.state.manifest
-            changed = {
-                feature for feature, one in enumerate(manifest.terms, first) if one.name in {*names, ""}
-            }  # fmt: skip
-            for payloads in recoded(store, self.state.space, changed, manifest.fields):
+            names, manifest = {one.name for one in terms} | {""}, self.state.manifest
+            changed = {feature for feature, one in enumerate(manifest.terms, first) if one.name in names}
+            former = {feature for feature in changed if feature < first + known}
+            for payloads in recoded(store, self.state.space, changed, manifest.fields, former):
                 store.set_payload(payloads)
             self.change(lambda _: {"learned": learned})
 

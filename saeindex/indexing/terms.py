@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from saeindex.features.evidence import Evidence, Mention
     from saeindex.features.space import Space
-    from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
+    from saeindex.protocols import PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 # Records that are read, and records from which on terms are learned.
@@ -41,7 +41,7 @@ SAMPLED, MIN_RECORDS = 4_096, 64
 # Terms that an index can have, with those that a person defines.
 MAX_DEFINED = 1_000
 # Records whose sentences are in memory at a time, and those that a definition is compared with.
-PAGE, AROUND = 256, 1_024
+PAGE, AROUND = 512, 1_024
 # Robust deviations above the median record from which on few mean a defined concept, how near to it they are
 # in few records, the least distance of its examples from that, and the log-odds of these. Of ten examples of
 # 85 classes of three corpora (`choose`), F1 at .5 is .68, .40, .74 with 2 deviations, .65, .39, .74 with
@@ -259,59 +259,75 @@ def features_in(store: VectorStore, fields: Sequence[str]) -> set[int]:
 
 
 def recoded(
-    store: VectorStore, space: Space, changed: Collection[int], fields: Sequence[str]
+    store: VectorStore,
+    space: Space,
+    changed: Collection[int],
+    fields: Sequence[str],
+    former: Collection[int] | None = None,
 ) -> Iterator[dict[PointId, dict[str, Any]]]:
     """Yield page by page what changes in payloads, so that records have the features that ``changed``.
 
-    These are terms of ``space``, and the records have stored sentences. Unless a term is found by what a
-    sentence means, only the vectors of texts that have its name, or had it, are read.
+    These are terms of ``space``, of which records may have the ``former`` ones (by default all) already; the
+    records have stored sentences. Unless a term is found by what a sentence means, only the texts of records
+    are read, and all of those that have its name, or had it.
     """
     assert space.evidence is not None  # noqa: S101
     evidence, is_meant = space.evidence.only_terms(changed), space.evidence.is_meant(changed)
-    codes = {feature * LEVEL_STRIDE + POSSIBLE for feature in changed}
+    codes = {one * LEVEL_STRIDE + POSSIBLE for one in (changed if former is None else former)}
     names = ("", *fields)
+    concepts, texts = ([suffixed(base, name) for name in names] for base in (CONCEPTS, TEXT))
+    for page in pages(store, None, PAGE, [*texts, *(concepts if codes else ())]) if changed else ():
+        chosen = set(range(len(page.points) if is_meant else 0))
+        for text, own in zip(texts, concepts, strict=True):
+            rows, _ = evidence.words.entries([readable(one.payload.get(text, "")) for one in page.points])
+            chosen.update(rows.tolist())
+            if codes:
+                had = (codes.isdisjoint(one.payload.get(own, ())) for one in page.points)
+                chosen.update(row for row, is_free in enumerate(had) if not is_free)
+        ids = [page.points[row].id for row in sorted(chosen)]
+        yield _recoded(store, evidence, changed, ids, names) if ids else {}
+
+
+def _recoded(
+    store: VectorStore,
+    evidence: Evidence,
+    changed: Collection[int],
+    ids: Sequence[PointId],
+    names: Sequence[str],
+) -> dict[PointId, dict[str, Any]]:
+    """Return what changes in the payloads of points."""
     keys = [suffixed(base, name) for name in names for base in (TEXT, SPANS, CONCEPTS, EVIDENCE, SPEAKING)]
-    for page in pages(store, None, PAGE, keys) if changed else ():
-        changes: dict[PointId, dict[str, Any]] = {}
-        for name in names:
-            concepts, text = suffixed(CONCEPTS, name), suffixed(TEXT, name)
-            own = [point for point in page.points if suffixed(EVIDENCE, name) in point.payload]
-            if not is_meant:
-                said, _ = evidence.words.entries([readable(point.payload[text]) for point in own])
-                is_said = np.bincount(said, minlength=len(own)) > 0
-                own = [
-                    point for point, has_name in zip(own, is_said.tolist(), strict=True)
-                    if has_name or not codes.isdisjoint(point.payload[concepts])
-                ]  # fmt: skip
-            found = _terms_in(store, evidence, changed, own, name)
-            for point, of_terms in zip(own, found, strict=True):
-                former = mentions_of(point.payload, name)
-                kept = [one for one in former if one.feature not in changed]
-                new = sorted([*kept, *of_terms], key=lambda one: one.feature)
-                if new == former:
-                    continue
-                others = [one for one in point.payload[concepts] if one // LEVEL_STRIDE not in changed]
-                percents, numbers = TextMentions.of([new]).payload(0)
-                changes.setdefault(point.id, {}).update({
-                    concepts: sorted([*others, *level_codes(TextMentions.of([of_terms])).tolist()]),
-                    suffixed(EVIDENCE, name): percents,
-                    suffixed(SPEAKING, name): numbers,
-                })  # fmt: skip
-        yield changes
+    points = store.get(ids, keys, [suffixed(SENTENCES, name) for name in names])
+    changes: dict[PointId, dict[str, Any]] = {}
+    for name in names:
+        concepts, vectors = suffixed(CONCEPTS, name), suffixed(SENTENCES, name)
+        own = [one for one in points if suffixed(EVIDENCE, name) in one.payload and vectors in one.vectors]
+        texts = [stored_sentences(point.payload, name) for point in own]
+        embedded: list[Any] = [point.vectors[vectors] for point in own]
+        for point, of_terms in zip(own, _terms_in(evidence, changed, texts, embedded), strict=True):
+            former = mentions_of(point.payload, name)
+            kept = [one for one in former if one.feature not in changed]
+            new = sorted([*kept, *of_terms], key=lambda one: one.feature)
+            if new == former:
+                continue
+            others = [one for one in point.payload[concepts] if one // LEVEL_STRIDE not in changed]
+            percents, numbers = TextMentions.of([new]).payload(0)
+            changes.setdefault(point.id, {}).update({
+                concepts: sorted([*others, *level_codes(TextMentions.of([of_terms])).tolist()]),
+                suffixed(EVIDENCE, name): percents,
+                suffixed(SPEAKING, name): numbers,
+            })  # fmt: skip
+    return changes
 
 
 def _terms_in(
-    store: VectorStore, evidence: Evidence, changed: Collection[int], points: Sequence[Point], name: str
+    evidence: Evidence, changed: Collection[int], texts: Sequence[Sequence[str]], vectors: Sequence[Any]
 ) -> list[list[Mention]]:
-    """Return the mentions of terms that changed in the texts of points, which have sentences."""
-    key = suffixed(SENTENCES, name)
-    found = {one.id: one.vectors for one in store.get([point.id for point in points], False, [key])}
-    vectors: list[Any] = [found[point.id][key] for point in points]
-    texts = [stored_sentences(point.payload, name) for point in points]
+    """Return the mentions of terms that changed in texts, given as sentences with their vectors."""
     ends = np.cumsum([0, *map(len, texts)]).tolist()
     every = [one for own in texts for one in own]
     read = None if evidence.is_meant(changed) else np.unique(evidence.words.entries(every)[0])
-    spoken = evidence.spoken(every, ends, read)
     nothing = np.zeros((0, len(evidence.mean)), np.float32)
-    mentions = evidence.of_texts(every, np.concatenate([nothing, *vectors]).astype(np.float32), ends, spoken)
+    embedded = np.concatenate([nothing, *vectors]).astype(np.float32)
+    mentions = evidence.of_texts(every, embedded, ends, evidence.spoken(every, ends, read))
     return [[one for one in own if one.feature in changed] for own in mentions]
