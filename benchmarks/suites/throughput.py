@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from benchmarks import data, mixture
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex import FeatureIndex, Record
 from saeindex.config import SentenceStorage
@@ -26,7 +27,6 @@ from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.language.speech import readable
 
 if TYPE_CHECKING:
-    from saeindex.protocols import EncoderIdentity
     from saeindex.types import FloatArray
 
 REVIEWS, SINGLE = (
@@ -39,33 +39,29 @@ JOINED, HAS = (5, 6, 7), range(5, 9)
 MOST_MS, LEAST = {"reviews": 2.5, "one_sentence": 1.0}, {"reviews": 400, "one_sentence": 1_500}
 
 
-class Stored:
+class Stored(CachedEncoder):
     """The default encoder, of which the vectors of some texts are known; phrases and queries are encoded."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Encode all texts and their sentences now."""
-        self._encoder = SentenceTransformerEncoder()
+        super().__init__()
         parts = (part for text in texts for part in (readable(text), *sentences_in(text, spans_in(text))))
         known = list(dict.fromkeys(parts))
-        self._vectors = mixture.CACHE.embed(known, self._encoder)
-        self._row = {text: row for row, text in enumerate(known)}
-        self.token_spans, self.count_tokens = self._encoder.token_spans, self._encoder.count_tokens
-        self.encode_query, self.encode_phrases = self._encoder.encode_query, self._encoder.encode_phrases
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """The identity of the encoder."""
-        return self._encoder.identity
-
-    @property
-    def max_tokens(self) -> int:
-        """The number of tokens of a text that the encoder reads."""
-        return self._encoder.max_tokens
+        self._vectors, self._row = (
+            super().encode_document(known),
+            {text: row for row, text in enumerate(known)},
+        )
+        bare = SentenceTransformerEncoder()
+        self.count_tokens, self.encode_phrases = bare.count_tokens, bare.encode_phrases
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d)."""
         found: FloatArray = self._vectors[[self._row[text] for text in texts]]
         return found
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d)."""
+        return self.encode_phrases(texts)
 
 
 def run(quick: bool) -> Outcome:
