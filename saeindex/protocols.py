@@ -93,14 +93,6 @@ class PhraseEncoder(TextEncoder, Protocol):
 
 
 @runtime_checkable
-class CountingEncoder(TextEncoder, Protocol):
-    """An encoder that counts tokens faster than it finds them."""
-
-    def count_tokens(self, text: str) -> int:
-        """Return the number of ``token_spans(text)``."""
-
-
-@runtime_checkable
 class RowEncoder(TextEncoder, Protocol):
     """An encoder whose vectors need not depend, in any bit, on the texts that are encoded with them."""
 

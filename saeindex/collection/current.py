@@ -125,11 +125,11 @@ class CurrentState:
             self.add_terms(own, gone)
         self.change(lambda _: {"learned": count or None, "written": 0})
 
-    def learn_first(self, texts: Sequence[str]) -> None:
-        """Learn the terms of an index that has no records, from the first texts that come."""
+    def learn_first(self, texts: Sequence[str], records: int) -> None:
+        """Learn the terms of an index that has no records, from the texts of the first ones that come."""
         if own := terms_of(texts, self.state.space, self._encoder()):
             self.add_terms(own)
-        self.change(lambda _: {"learned": len(texts), "written": -len(texts)})
+        self.change(lambda _: {"learned": records, "written": -records})
 
     def _unused_terms(self, kept: Manifest) -> set[str]:
         """Return the terms that were learned, that no record has, and that no person refers to."""
@@ -180,7 +180,7 @@ class CurrentState:
         Those that are ``gone`` lose their names, and keep their places.
         """
 
-        first, learned = self.given_space.n_features, self.state.manifest.learned
+        first = self.given_space.n_features
 
         def added(kept: Manifest) -> dict[str, Any]:
             found = [one.unnamed() if one.name in gone else one for one in kept.terms]
@@ -193,7 +193,7 @@ class CurrentState:
             return {"terms": tuple(found), "learned": None}  # until the records have them
 
         with self.write() as write, write.points() as store:
-            known = len(self.state.manifest.terms)
+            known, learned = len(self.state.manifest.terms), self.state.manifest.learned
             self.change(added)  # first: no record of an interrupted write has a term that is not there
             names, manifest = {one.name for one in terms} | {""}, self.state.manifest
             changed = {feature for feature, one in enumerate(manifest.terms, first) if one.name in names}

@@ -108,9 +108,8 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
             raise MismatchError(f"feature space {folder}", found, "Restore the directory from its source.")
         key = (kind, *checksums.items())
         if (space := _IN_USE.get(key)) is None:
-            is_sound = bool(written) and not changed
-            space = _IN_USE[key] = _read(folder, kind, is_sound)
-            if is_sound:
+            space = _IN_USE[key] = _read(folder, kind, is_sound=is_own and bool(written))
+            if written and not changed:
                 _READ[space] = folder, {**written, "space.json": checksums["space.json"]}
         return cast(SpaceT, space)
     except (
@@ -141,7 +140,7 @@ def _written(folder: Path) -> Mapping[str, int]:
 
 
 def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
-    """Read a space; one ``is_sound`` if its files are what was written, which fits together."""
+    """Read a space; one ``is_sound``, an index's own copy as it was written, is not checked again."""
     from safetensors.numpy import load_file
 
     described = json.loads((folder / "space.json").read_text())

@@ -81,7 +81,7 @@ def find_terms(
     is_known = cache(lambda base: base in covered or base in general_words())
     for text in texts:
         uses = _USE.findall(text)
-        bases = [_base_of(one) for one, _ in uses]
+        bases = [base_form(one.lower()) for one, _ in uses]
         own = set(bases)
         words.update(own)
         total += len(own)
@@ -143,11 +143,6 @@ def _is_telling(base: str, covered: Collection[str] = ()) -> bool:
 def _together(both: int, first: int, second: int, records: int) -> float:
     """Return the normalised pointwise mutual information of two words, 1 if they always come together."""
     return log(both * records / (first * second)) / log(records / both) if both < records else 0.0
-
-
-@lru_cache(KEPT_WORDS)
-def _base_of(written: str) -> str:
-    return base_form(written.lower())
 
 
 @lru_cache(KEPT_WORDS)

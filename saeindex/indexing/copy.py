@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -356,11 +357,9 @@ def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[s
         terms, learned = (*terms, *found_terms(store, own, terms, fields, converter.opened())), records
     if terms != parts.manifest.terms:
         whole = space.with_terms([one.term() for one in terms]).leaving_out(known.leave_out)
-        former = [*parts.manifest.terms, *[None] * len(terms)]
-        pairs = enumerate(zip(terms, former, strict=False), space.n_features)
-        for payloads in recoded(
-            store, whole, {feature for feature, (new, old) in pairs if new != old}, fields
-        ):
+        pairs = enumerate(zip_longest(terms, parts.manifest.terms), space.n_features)
+        changed = {feature for feature, (new, old) in pairs if new != old}
+        for payloads in recoded(store, whole, changed, fields):
             store.set_payload(payloads)
     return {"terms": terms, "learned": learned}
 

@@ -174,8 +174,8 @@ class Pipeline:
     ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
     within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
-    kept of the sentences of texts. ``learn`` is called with the first texts before any is encoded, if they
-    are enough to learn terms of.
+    kept of the sentences of texts. ``learn`` is called with the first texts before any is encoded, and the
+    number of their records, if these are enough to learn terms of.
     """
 
     store: VectorStore
@@ -188,7 +188,7 @@ class Pipeline:
     window: int = 512
     fields: tuple[str, ...] = ()
     sentences: SentenceStorage = "off"
-    learn: Callable[[Sequence[str]], None] | None = None
+    learn: Callable[[Sequence[str], int], None] | None = None
 
     def run(self, source: RecordSource) -> IndexingReport:
         """Index every record of ``source``; return when all are written and flushed.
@@ -239,7 +239,7 @@ class Pipeline:
 
     def _learned(self, windows: queue.Queue[_Arrival], stop: threading.Event) -> Iterator[_Arrival]:
         """Yield what comes until a stop, after the terms of the first windows are learned."""
-        first, texts, size = list[_Arrival](), list[str](), 0
+        first, texts, records, size = list[_Arrival](), list[str](), 0, 0
         latest = time.monotonic() + LEARNED_SECONDS
         while self.learn is not None and len(texts) < SAMPLED and size < LEARNED_CHARS:
             try:
@@ -250,9 +250,10 @@ class Pipeline:
             if not isinstance(window, _Window):
                 break
             own = [text for one in window.records for text in one.texts(self.fields)]
-            texts, size = texts + own, size + sum(map(len, own))
-        if self.learn is not None and len(texts) >= MIN_RECORDS:
-            self.learn(texts)
+            texts += own
+            records, size = records + len(window.records), size + sum(map(len, own))
+        if self.learn is not None and records >= MIN_RECORDS:
+            self.learn(texts, records)
         yield from first
         while not stop.is_set():
             yield windows.get()

@@ -237,7 +237,7 @@ def _rows_of(vector: object, dimension: int, is_multi: bool) -> NDArray[np.float
         array = np.asarray(vector)
     except ValueError:
         raise _BadRowError(0, "the values are not an array of numbers") from None
-    if is_multi and array.ndim == 2 and not array.size:
+    if is_multi and array.ndim and not len(array):
         return np.zeros((0, dimension), np.float32)
     if array.dtype.kind not in "fiu":
         raise _BadRowError(0, f"the values are of type {array.dtype}, not numbers")

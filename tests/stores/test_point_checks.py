@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,3 +157,9 @@ def test_chunks_keep_order_and_limits() -> None:
         [7],
     ]
     assert list(chunks([], 3, 10)) == []
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 3), np.float32)], ids=["a list", "an array"])
+def test_a_multivector_without_rows_is_left_out(empty: Any) -> None:
+    (checked,) = check_points([Point(1, {"many": empty})], Layout({}, multi={"many": 3}))
+    assert checked.vectors == {}
