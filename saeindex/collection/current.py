@@ -26,12 +26,15 @@ from saeindex.indexing.terms import (
     terms_of,
 )
 from saeindex.language.fields import METADATA, RECORD_ID
+from saeindex.stores.directory import EmbeddedStore
 from saeindex.stores.waiting import elsewhere
 
 if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder, VectorStore
 
+# Points in a write after which, and at the end of which, an engine in this process makes files of them.
+MANY_UNSETTLED, SETTLED = 100_000, 20_000
 # What every record has; points that other programs write may lack it.
 PARTS = (RECORD_ID, TEXT, METADATA, CONCEPTS, DENSE, SAE)
 
@@ -320,10 +323,18 @@ class Write:
                 yield self._current.store
             finally:
                 self._current.moved()
+            self._settle(MANY_UNSETTLED)
+
+    def _settle(self, many: int) -> None:
+        """Let an engine in this process make files of what was written, if it is so much."""
+        store = self._current.store
+        if isinstance(store, EmbeddedStore) and store.unsettled >= many:
+            store.optimize()
 
     def end(self, written: int = 0) -> None:
         """Count; a second call does nothing."""
         if self.has_begun:
             self.has_begun = False
             with self._current.store.turns.writing():
+                self._settle(SETTLED)
                 self._current.ended(written)

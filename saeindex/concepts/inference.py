@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeindex.collection.sample import binarized
+from saeindex.config import DENSE, SAE
+from saeindex.protocols import SearchRequest, SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
+# The number of concepts in the search for candidates, beside the direction.
+SEARCHED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +334,26 @@ class Scorer:
         near = np.zeros_like(own) if near is None else near
         both = self.both(own + self.neighbours * near)
         return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
+
+    def requests(self, limit: int) -> list[SearchRequest]:
+        """Return the searches for the nearest points by direction, and by concepts if there are any."""
+        direction = self.inference.directions[0].astype(np.float32)
+        found = [SearchRequest(direction, using=DENSE, limit=limit)]
+        if (concepts := self._concepts) is not None:
+            found.append(SearchRequest(concepts, using=SAE, limit=limit))
+        return found
+
+    @property
+    def _concepts(self) -> SparseVector | None:
+        """The concepts of the largest weights as a sparse query: an activation at its p90 adds the weight."""
+        weights = self.inference.concepts[0]
+        top = np.sort(np.argsort(-weights, kind="stable")[:SEARCHED])
+        p90 = self.sample.space.calibration.p90[top]
+        kept = (weights[top] > 0) & np.isfinite(p90)
+        if not kept.any():
+            return None
+        values = (weights[top][kept] / np.maximum(p90[kept], 1e-6)).astype(np.float32)
+        return SparseVector(top[kept].astype(np.int32), values)
 
     @property
     def own(self) -> Scale:

@@ -1,7 +1,7 @@
 """Resolution of a phrase: to a concept by its name or a word for it, or to the records that speak of it.
 
 ``strict`` uses names only: the features whose labels clearly match the phrase. ``best`` takes the concept
-that the phrase names, or else reads the records (:mod:`saeindex.concepts.scan`).
+that the phrase names, or else the records that speak of it (:mod:`saeindex.concepts.scan`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import children_of, grown, is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.lexicon import TOKEN, forms
+from saeindex.report.numbers import counted
 from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
@@ -83,8 +84,9 @@ class Concept(Result):
     """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first.
 
     ``resolved`` is the mode. A phrase that is no concept has no features: ``records`` is the number of those
-    that speak of it, found by reading all, with the expected ``precision`` and ``recall``. ``named`` are the
-    features whose names say the phrase, best first; none where only records say it.
+    that speak of it, at least so many if it ``is_lower_bound``, with the expected ``precision`` and
+    ``recall``. ``named`` are the features whose names say the phrase, best first; none where only records say
+    it.
     """
 
     phrase: str
@@ -94,6 +96,13 @@ class Concept(Result):
     recall: float | None = None
     named: tuple[FeatureMatch, ...] = ()
     records: int | None = None
+    is_lower_bound: bool = False
+
+    @property
+    def counted(self) -> str:
+        """How many records speak of a phrase, in words."""
+        least = "at least " if self.is_lower_bound else ""
+        return least + counted(self.records or 0, "record")
 
 
 class ConceptResolver:
@@ -340,7 +349,8 @@ class Resolver:
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
         found, near = self.scan(target), self.labels.named(target)
-        return Concept(target, (), mode, found.precision(), found.recall, near, len(found.at("present")))
+        sure, present = (found.precision(), found.recall), len(found.at("present"))
+        return Concept(target, (), mode, *sure, near, present, not found.is_all)
 
     def scan(self, phrase: str) -> Scan:
         """Return the records that speak of a phrase that no concept is; UnknownConceptError of nonsense."""

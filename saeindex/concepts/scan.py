@@ -1,16 +1,19 @@
-"""The records that speak of a phrase that is the name of no concept: all records of a state are read.
+"""The records that speak of a phrase that is the name of no concept.
 
 A record *says* a phrase with its words (:mod:`saeindex.concepts.words`). Otherwise it *means* it: where texts
 have several sentences, or records are few, by the nearness of the nearest sentence, as evidence of concepts
 does; and many texts, long or short, as a whole, by how they fit the property that the phrase describes
 (:mod:`saeindex.concepts.inference`): what stands apart means it.
+
+The engine finds the records with its words, those with the nearest sentences, and those that fit best as a
+whole; these are read, and the first records of the index, which stand for all others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,29 +21,34 @@ import numpy as np
 from scipy.special import expit
 
 from saeindex.concepts.inference import WITHOUT_WORDS, Asked, scored_by
-from saeindex.concepts.words import Words
+from saeindex.concepts.words import Words, is_unspaced
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import LEAST
 from saeindex.indexing.sentences import spans_from, stored_sentences
-from saeindex.indexing.terms import MIN_RECORDS, Surroundings
+from saeindex.indexing.terms import MIN_RECORDS
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.speech import masked
+from saeindex.protocols import Fusion, SearchRequest
 from saeindex.sae.metrics import unit_rows
-from saeindex.stores.base import pages
+from saeindex.stores.base import first_points, pages
 from saeindex.types import LevelName, Proof
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point
+    from saeindex.protocols import Point, PointId
     from saeindex.types import FloatArray
 
     Doubles = NDArray[np.float64]
 
-# The most records that are read for a phrase, and how many are in memory at a time.
-MAX_SCANNED, PAGE = 100_000, 1_024
+# Records that are asked of the engine by their nearest sentence, and as a whole; so many with the words are
+# read at most, in pages. The first records of an index, which stand for the others. Of what the engine gives,
+# the share at the end: if some of it is present, there may be more.
+NEAREST, AS_A_WHOLE, MOST_SAYING, PAGE, FIRST, END = 1_024, 2_048, 16_384, 1_024, 1_024, 0.1
+# The nearness of a sentence that cannot mean a phrase, as it lacks its digits or signs.
+NEVER = -1.0
 # How sure it is that a record speaks of a phrase that it has as it is written.
 WRITTEN = 0.8
 # Sentences of a usual record from which on each is judged by itself, and the log-odds that one means a
@@ -89,13 +97,14 @@ class Spoken(NamedTuple):
 class Scan:
     """What records possibly speak of a phrase, by id; ``expected`` is how many of all do so clearly.
 
-    ``is_said`` if one says it with its words.
+    ``is_said`` if one says it with its words. Without ``is_all`` there are more than were read.
     """
 
     words: Words
     records: Mapping[str, Spoken]
     expected: float
     is_said: bool
+    is_all: bool
 
     def at(self, level: LevelName) -> frozenset[str]:
         """Return the ids of the records that have the phrase at a level."""
@@ -132,92 +141,181 @@ class Scan:
 
 
 class Read(NamedTuple):
-    """What is read of a record for a phrase: the sentence that speaks most, and how near the nearest is.
+    """What is read of the record of a point for a phrase: the sentence that speaks most, and how near it is.
 
-    ``said`` is how sure its words are, 0 if it has them not; ``can_mean`` if it has all digits and signs.
+    ``said`` is how sure its words are, 0 if it has them not; ``score`` how well it fits as a whole.
     """
 
+    point: PointId
+    id: str
     sentence: int
     near: float
     said: float
-    can_mean: bool
+    score: float
 
 
 class Usual(NamedTuple):
-    """The means of the sentences of a collection and of all texts (d,); if records are many, and if short."""
+    """The first records of an index, whose ids are random: what is usual there.
 
+    The points (m,), their record ids and rows in the sample, the ``vectors`` (s, d) of their sentences, and
+    the first of each; the means of these and of all texts (d,); if records are many, if they are short, and
+    if there are words without spaces between them.
+    """
+
+    points: Sequence[PointId]
+    ids: Sequence[str]
+    rows: Sequence[int]
+    vectors: FloatArray
+    starts: NDArray[np.int64]
     means: tuple[FloatArray, FloatArray]
     are_many: bool
     are_short: bool
+    is_unspaced: bool
 
     @classmethod
     def of(cls, state: IndexState) -> Usual:
         """Read the first records of a state."""
-        evidence = state.space.evidence
-        around = Surroundings.of(state.store, state.sample().mean if evidence is None else evidence.mean)
-        records = int(around.owners.max(initial=-1)) + 1
-        are_short = len(around.owners) < SEVERAL * records
-        return cls((around.usual, around.mean), records >= MIN_RECORDS, are_short)
+        evidence, sample = state.space.evidence, state.sample() if state.total else None
+        place = {} if sample is None else {point: row for row, point in enumerate(sample.rows.ids)}
+        read = first_points(state.store, FIRST, PAGE, [RECORD_ID], [SENTENCES])
+        points = [point for point in read if SENTENCES in point.vectors and point.id in place]
+        own: list[Any] = [point.vectors[SENTENCES] for point in points]
+        mean = state.sample().mean if evidence is None else evidence.mean
+        vectors = np.concatenate([np.zeros((0, len(mean)), np.float32), *own])
+        are_many = len(points) >= MIN_RECORDS
+        return cls(
+            [point.id for point in points],
+            [point.payload[RECORD_ID] for point in points],
+            [place[point.id] for point in points],
+            vectors,
+            np.cumsum([0, *map(len, own)])[:-1],
+            (vectors.mean(0) if are_many else mean, mean),
+            are_many,
+            len(vectors) < SEVERAL * len(points),
+            sample is not None and any(map(is_unspaced, sample.words)),
+        )
 
 
 class Scanner:
-    """Reads the records of a state for a phrase; ``named`` are features whose names say it, with weights."""
+    """Reads records of a state for a phrase; ``named`` are features whose names say it, with weights."""
 
     def __init__(self, state: IndexState, phrase: str, named: Mapping[int, float], can_mean: bool) -> None:
-        """Learn what is usual; InvalidInputError without sentences, or of too many records.
+        """Learn what is usual; InvalidInputError without sentences.
 
         Without ``can_mean``, as the encoder cannot read the phrase, records only say it.
         """
-        asked, total = f"the phrase {phrase!r:.80}, which is the name of no concept", state.total
         if state.manifest.sentences != "stored":
+            asked = f"the phrase {phrase!r:.80}, which is the name of no concept"
             found, copied = "the index has no vectors of sentences", copy_command(state.store.name)
             do = f"Use the name of a concept or #id, or run {copied} with --sentences stored."
             raise InvalidInputError(asked, found, do)
-        if total > MAX_SCANNED:
-            found = f"{total:,} records, of which at most {MAX_SCANNED:,} are read for it"
-            do = "Define it (index.concepts.define), or use the name of a concept."
-            raise InvalidInputError(asked, found, do)
         self._state, self._can_mean, self._words = state, can_mean, Words(phrase)
-        vector, usual = state.encode(self._words.plain), state.derived(Usual.of)
+        self._usual = usual = state.derived(Usual.of)
+        vector = state.encode(self._words.plain)
         # About what is usual here, and, as all may be about the phrase, about what is usual elsewhere.
         self._directions = [(mean, unit_rows((vector - mean)[None])[0]) for mean in usual.means]
         self._scorer, self._by_sentence = None, not (usual.are_many and usual.are_short)
+        self._parts = [SENTENCES]
         if usual.are_many:
             sample = state.sample()
             meant = Asked(vector[None], judged=named)
             self._scorer = scored_by(sample, meant, state.encoder, WITHOUT_WORDS, state.nearest(vector))
-            self._similarity = sample.similarity(vector)
+            self._similarity, self._parts = sample.similarity(vector), [DENSE, SAE, SENTENCES]
 
     def scan(self) -> Scan:
-        """Read all records."""
-        ids, read, scores = list[str](), list[Read](), [np.zeros(0)]
-        parts = [SENTENCES] if self._scorer is None else [DENSE, SAE, SENTENCES]
-        for page in pages(self._state.store, None, PAGE, [RECORD_ID, TEXT, SPANS], parts):
-            points = [point for point in page.points if SENTENCES in point.vectors]
-            if points:
-                ids += [point.payload[RECORD_ID] for point in points]
-                read += self._read(points)
-                if self._scorer is not None:
-                    scores.append(self._scorer(self._state.rows(points)).total)
+        """Read the records that may speak of it."""
+        found, is_all = self._saying()
+        last: Collection[PointId] = ()
+        if self._can_mean and (self._words.has_codes or self._state.total > len(self._usual.points)):
+            last = self._meaning(found)
+        first = [one for one in self._first() if one.point not in found]
+        others = self._state.total - len(found) - len(first)
+        weight = np.ones(len(found) + len(first))
+        weight[len(found) :] += max(0, others) / max(1, len(first))
+        read = [*found.values(), *first]
         columns = zip(*read, strict=True) if read else [()] * len(Read._fields)
-        sentences, near, said, can_mean = (np.array(column) for column in columns)
-        saying = int((said > 0).sum())
-        rank, p = self._meant(near, np.concatenate(scores), saying)
+        points, ids, *measured = columns
+        sentences, near, said, score = (np.array(column) for column in measured)
+        can_mean = near > NEVER
+        rank, p = self._meant(near, score, weight, int((said > 0).sum()))
         rank = np.maximum(rank * can_mean, np.digitize(said, RISING))
         p = np.maximum(p * can_mean, said)
-        found = zip(ids, map(Spoken, rank.tolist(), p.tolist(), sentences.tolist()), strict=True)
-        kept = {one: spoken for one, spoken in found if spoken.rank}
-        return Scan(self._words, kept, float(p.sum()), saying > 0)
+        spoken = zip(ids, map(Spoken, rank.tolist(), p.tolist(), sentences.tolist()), strict=True)
+        kept = {one: spoken for one, spoken in spoken if spoken.rank}
+        present = {point for point, level in zip(points, rank, strict=True) if level >= RANKS["present"]}
+        is_all = is_all and present.isdisjoint(last)
+        return Scan(self._words, kept, float(weight @ p), bool((said > 0).any()), is_all)
 
-    def _read(self, points: Sequence[Point]) -> Iterator[Read]:
-        """Yield what is read of each record."""
+    def _saying(self) -> tuple[dict[PointId, Read], bool]:
+        """Return what is read of the records with the words of the phrase, and whether these are all."""
+        found: dict[PointId, Read] = {}
+        condition = None if self._usual.is_unspaced else self._words.condition(TEXT)
+        payload = [RECORD_ID, TEXT, SPANS]
+        for page in pages(self._state.store, condition, PAGE, payload, self._parts):
+            read = self._read(page.points, can_say=True)
+            found |= {one.point: one for one in read if condition is not None or one.said}
+            if len(found) >= MOST_SAYING and page.cursor is not None:
+                return found, False
+        return found, True
+
+    def _meaning(self, found: dict[PointId, Read]) -> list[PointId]:
+        """Add what is read of the records that are nearest, and that fit best.
+
+        Return the last of these, unless the engine has found all.
+        """
+        requests, last = list[SearchRequest](), list[Any]()
+        if self._by_sentence:
+            requests.append(SearchRequest(self._directions[0][1], SENTENCES, NEAREST))
+        if self._scorer is not None:
+            sources = tuple(self._scorer.requests(AS_A_WHOLE))
+            requests.append(SearchRequest(Fusion(), prefetch=sources, limit=AS_A_WHOLE))
+        codes = self._words.condition(TEXT, codes_alone=True)
+        for request in requests:
+            wanted = replace(request, query_filter=codes, with_payload=False)
+            ids = [point.id for point in self._state.store.search(wanted)]
+            last += ids[int((1 - END) * len(ids)) :] if len(ids) == request.limit else []
+            fresh = [one for one in ids if one not in found]
+            for start in range(0, len(fresh), PAGE):
+                page = fresh[start : start + PAGE]
+                points = self._state.store.get(page, [RECORD_ID, TEXT, SPANS], self._parts)
+                found |= {one.point: one for one in self._read(points, can_say=False)}
+        return last
+
+    def _first(self) -> Iterator[Read]:
+        """Yield what is known of the first records, which have not all the words of the phrase."""
+        usual, rows = self._usual, np.arange(len(self._usual.points))
+        if not len(rows):
+            return
+        (mean, way), score = self._directions[0], np.zeros(len(rows))
+        near = unit_rows(usual.vectors - mean) @ way
+        best = np.maximum.reduceat(near, usual.starts)
+        owners = np.repeat(rows, np.diff(usual.starts, append=len(near)))
+        sentence = np.full(len(rows), len(near))
+        np.minimum.at(sentence, owners, np.where(near == best[owners], np.arange(len(near)), len(near)))
+        if self._scorer is not None:
+            score = self._scorer.of_sample[usual.rows, 0]
+        best = best if self._can_mean and not self._words.has_codes else np.full(len(rows), NEVER)
+        columns = (sentence - usual.starts).tolist(), best.tolist(), [0.0] * len(rows), score.tolist()
+        yield from map(Read, usual.points, usual.ids, *columns)
+
+    def _read(self, points: Sequence[Point], can_say: bool) -> Iterator[Read]:
+        """Yield what is read of each record, of its words only if these can say the phrase."""
+        points = [point for point in points if SENTENCES in point.vectors]
+        if not points:
+            return
+        scores = np.zeros(len(points))
+        if self._scorer is not None:
+            scores = self._scorer(self._state.rows(points)).total
         own: list[Any] = [point.vectors[SENTENCES] for point in points]
-        vectors, ends = np.concatenate(own).astype(np.float32), np.cumsum([len(one) for one in own])[:-1]
+        vectors, ends = np.concatenate(own), np.cumsum([len(one) for one in own])[:-1]
         nearness = (np.split(unit_rows(vectors - mean) @ way, ends) for mean, way in self._directions)
-        for point, near, general in zip(points, *nearness, strict=True):
-            sentences = stored_sentences(point.payload)
-            can_mean = np.array([self._can_mean and self._words.can_mean(one) for one in sentences])
-            meaning = np.where(can_mean, near, -1.0)
+        for point, near, general, score in zip(points, *nearness, scores.tolist(), strict=True):
+            sentences = stored_sentences(point.payload) if can_say or self._words.has_codes else []
+            if self._words.has_codes or not self._can_mean:
+                can_mean = [self._can_mean and self._words.can_mean(one) for one in sentences]
+                meaning = np.where(can_mean, near, NEVER)
+            else:
+                meaning = near
             row, said = int(meaning.argmax()), 0.0
             written, scattered = self._words.said_in(sentences)
             if written is not None:
@@ -226,20 +324,25 @@ class Scanner:
                 sure = np.maximum(near, general)
                 row = max(scattered, key=lambda one: float(sure[one]))
                 said = float(expit(NEAR[0] * sure[row] + NEAR[1] + SCATTERED))
-            yield Read(row, float(meaning.max()), said, bool(can_mean.any()))
+            yield Read(point.id, point.payload[RECORD_ID], row, float(meaning.max()), said, score)
 
-    def _meant(self, near: Doubles, scores: Doubles, saying: int) -> tuple[NDArray[np.int64], Doubles]:
-        """Return the level at which records mean the phrase (0: none), and how sure it is (m,)."""
+    def _meant(
+        self, near: Doubles, scores: Doubles, weight: Doubles, saying: int
+    ) -> tuple[NDArray[np.int64], Doubles]:
+        """Return the level at which records mean the phrase (0: none), and how sure it is (m,).
+
+        Each stands for ``weight`` (m,) records.
+        """
         alone = expit(NEAR[0] * near + NEAR[1]) * self._by_sentence
         of_sample = np.zeros(0) if self._scorer is None else self._scorer.of_sample[:, 0]
         floor = stands_apart(of_sample)
         if math.isinf(floor):
             return np.digitize(alone, RISING), alone
         above, apart = np.clip(scores - floor, -FARTHEST, FARTHEST), of_sample[of_sample >= floor].mean()
-        few_mean = int((np.digitize(alone, RISING) >= RANKS["present"]).sum()) > 1
+        few_mean = weight[np.digitize(alone, RISING) >= RANKS["present"]].sum() > 1
         if self._by_sentence:
             alone = expit(BOTH[0] * near + BOTH[1] * above + BOTH[2])
-        likely = int((alone >= LIKELY).sum())
+        likely = weight[alone >= LIKELY].sum()
         of_group = MEANT[1] * apart + MEANT[3] * self._similarity + MEANT[4]
         of_group -= LESS_SURE * (likely >= SEVERAL_MEAN)
         p = expit((MEANT[0] + MEANT[2] * apart) * above + of_group)
@@ -249,22 +352,24 @@ class Scanner:
             return rank, p * (rank > 0)
         rank = np.digitize(scores - floor - FURTHER * (saying >= MANY_SAY), ABOVE)
         is_present = rank == RANKS["present"]
-        sure = p[is_present].sum() / max(1, is_present.sum())
+        sure = (weight * p)[is_present].sum() / max(1, weight[is_present].sum())
         if likely >= MANY_MEAN or (sure < SURER and (likely >= SEVERAL_MEAN or few_mean)):
-            return np.maximum(np.digitize(alone, RISING), RANKS["present"] * best_set(alone)), alone
+            return np.maximum(np.digitize(alone, RISING), RANKS["present"] * best_set(alone, weight)), alone
         if sure < LEAST_SURE:
             return np.digitize(alone, RISING), alone
         rank = np.where(is_present, np.maximum(rank, np.digitize(p, RISING)), rank)
         return np.maximum(rank, np.digitize(alone, RISING)), np.maximum(p, alone)
 
 
-def best_set(p: Doubles) -> NDArray[np.bool_]:
+def best_set(p: Doubles, weight: Doubles) -> NDArray[np.bool_]:
     """Return which records (m,), each right with probability ``p``, have the largest expected F1 together.
 
-    It is that of the expected counts: of k records, twice their sum over k and the sum of all.
+    It is that of the expected counts: of k records, twice their sum over k and the sum of all. Each stands
+    for ``weight`` (m,) records.
     """
     order = np.argsort(-p)
-    expected = np.cumsum(p[order]) / (np.arange(1, len(p) + 1) + p.sum())
+    right = np.cumsum((weight * p)[order])
+    expected = right / (np.cumsum(weight[order]) + right[-1:])
     chosen = np.zeros(len(p), bool)
     chosen[order[: int(expected.argmax()) + 1]] = True
     return chosen

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from saeindex.errors import UnknownConceptError
 from saeindex.features.function_words import DENYING, is_function_word
-from saeindex.features.lexicon import TOKEN, forms, forms_of
+from saeindex.features.lexicon import TOKEN, forms, forms_of, words_of
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
 
 # What counts as a space between words, and what as an apostrophe: each is one character, so places are kept.
 SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "ʼ": "'"})
@@ -17,6 +20,9 @@ OPENING, CLOSING = "\"'“‘«‹([{¿¡ ", "\"'”’»›)]}.,;:!?… "
 BETWEEN = r"(?:\s+|[^\w+#]{1,3})"
 # Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+# A word of an engine's index of texts, which are in lower case there.
+INDEXED = re.compile(r"[^\W_]+")
 
 
 class Said(NamedTuple):
@@ -48,7 +54,7 @@ class Words:
                 "all its words are common ones that say little",
                 "Add a word for what you look for.",
             )
-        self._written, self._codes = _pattern(parts), [_pattern([part]) for part in codes]
+        self._written, self._codes, self._coded = _pattern(parts), [_pattern([one]) for one in codes], codes
         self._forms = [forms(word) for word in telling]
         if not DENYING.isdisjoint(words):
             self._forms.append(set(DENYING))
@@ -56,6 +62,29 @@ class Words:
         # The words of texts that were looked at, and the known forms of those that have any.
         self._seen, self._telling = set[str](), dict[str, list[str]]()
         self._is_scattered = len(self._forms) + len(codes) > (len(parts) > 1)
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether some of it must be there as it is written."""
+        return bool(self._codes)
+
+    def condition(self, key: str, codes_alone: bool = False) -> Filter | None:
+        """Return a condition that texts in a field fulfil that have the words, and a few others.
+
+        ``codes_alone`` are what has digits or signs. None if there is nothing that the words of an engine's
+        index can tell.
+        """
+        from qdrant_client.models import FieldCondition, Filter, MatchText, MatchTextAny
+
+        codes = [" ".join(INDEXED.findall(code)) for code in self._coded]
+        must: list[MatchText | MatchTextAny] = [MatchText(text=code) for code in codes if code]
+        known = {} if codes_alone else words_of({form for own in self._forms for form in own})
+        for own in () if codes_alone else self._forms:
+            every = {part for form in own for word in known[form] for part in _indexed(word)}
+            must.append(MatchTextAny(text_any=" ".join(sorted(every))))
+        if not must or is_unspaced(self.phrase):
+            return None
+        return Filter(must=[FieldCondition(key=key, match=one) for one in must])
 
     def can_mean(self, sentence: str) -> bool:
         """Return whether a sentence has what must be there as it is written."""
@@ -99,6 +128,18 @@ class Words:
         self._seen |= words
         found = {form for word in self._telling.keys() & words for form in self._telling[word]}
         return all(not found.isdisjoint(own) for own in self._forms)
+
+
+def is_unspaced(text: str) -> bool:
+    """Return whether a text has letters of a script without spaces between words."""
+    return _UNSPACED.search(text) is not None
+
+
+def _indexed(word: str) -> set[str]:
+    """Return the first part of a word that an index has, however its accents are written."""
+    return {
+        part for form in ("NFC", "NFD") for part in INDEXED.findall(unicodedata.normalize(form, word))[:1]
+    }
 
 
 def _plain(text: str) -> str:

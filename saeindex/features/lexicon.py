@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -239,6 +239,17 @@ def forms_of(word: str) -> tuple[str, ...]:
     from simplemma import lemmatize
 
     return tuple({word, lemmatize(word, lang="en").lower()})
+
+
+def words_of(forms: Collection[str]) -> dict[str, set[str]]:
+    """Return for each base form the words, in lower case, that have it, as far as they are known."""
+    from simplemma.strategies.dictionaries.dictionary_factory import DEFAULT_DICTIONARY_FACTORY
+
+    found = {one: {one, f"{one}s", f"{one}d", f"{one[:-1]}ies"} for one in forms}
+    for word, base in DEFAULT_DICTIONARY_FACTORY.get_dictionary("en").items():
+        if base in found:
+            found[base].add(word.lower())
+    return found
 
 
 def forms(phrase: str) -> set[str]:

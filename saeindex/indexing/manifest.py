@@ -21,6 +21,7 @@ from saeindex.config import (
     FORMAT_VERSION,
     SAE,
     SENTENCES,
+    TEXT,
     TRUNCATED,
     SentenceStorage,
     suffixed,
@@ -206,6 +207,7 @@ class Manifest(Strict):
                 DOCUMENT: "keyword",
                 TRUNCATED: "bool",
                 **{suffixed(CONCEPTS, name): "integer" for name in names},
+                **({TEXT: "text"} if sentences == "stored" else {}),  # for phrases
                 **{_key(field): kind for field, kind in (payload_indexes or {}).items()},
             },
         )

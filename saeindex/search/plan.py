@@ -24,7 +24,7 @@ from saeindex.concepts.resolver import Concept
 from saeindex.config import DENSE, SAE, SENTENCES
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
-from saeindex.report.numbers import count, counted
+from saeindex.report.numbers import count
 from saeindex.schema import Result
 from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.query import Condition, NativeFilter, Query
@@ -162,8 +162,7 @@ class Plan(Result, Described):
             lines.append(f"Filter: {matching} of {self.total:,} records match")
         for concept in self.concepts:
             if concept.records is not None:
-                records = counted(concept.records, "record")
-                lines.append(f"  {concept.phrase!r}: no concept of this name; {records} speak of it")
+                lines.append(f"  {concept.phrase!r}: no concept of this name; {concept.counted} speak of it")
             elif [one.label for one in concept.features] != [concept.phrase]:
                 lines.append(f"  {concept.phrase!r}: {', '.join(one.shown for one in concept.features)}")
         lines += [f"Steer: {one.strength:+g} {one.target}" for one in self.steer]

@@ -20,7 +20,6 @@ from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTer
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.fields import METADATA, NAMES, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
-from saeindex.report.numbers import counted
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
@@ -338,8 +337,8 @@ def _unsure(concepts: Iterable[Concept]) -> Iterator[str]:
     """Yield a warning for each phrase for which more records are found wrongly than rightly, as expected."""
     for one in concepts:
         if one.records and (one.precision or 0) < PRESENT:
-            records = counted(one.records, "record")
-            yield f"{records} found for {one.phrase!r}, of which {one.precision:.0%} are expected to be right"
+            wrong = f"of which {one.precision:.0%} are expected to be right"
+            yield f"{one.counted} found for {one.phrase!r}, {wrong}"
 
 
 def feedback_of(query: Query) -> Feedback | None:

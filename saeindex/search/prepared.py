@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from saeindex.config import DENSE, SAE, SENTENCES
 from saeindex.indexing.points import PRESENT, mentions_of, proofs
 from saeindex.language.to_text import to_text
-from saeindex.report.numbers import counted
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import postfilter_depth
 
@@ -145,9 +144,8 @@ def _concept(concept: Concept) -> Step:
     what, why = f"Concept {concept.phrase!r} ({concept.resolved}) = {named}", _named_by(concept.named)
     if concept.records is not None:
         expected = f"expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
-        records = counted(concept.records, "record")
-        what = f"Phrase {concept.phrase!r} = {records} present, {expected}"
-        why = "every record was read: no concept is it" + (f"; {why.replace('named', 'near')}" if why else "")
+        what = f"Phrase {concept.phrase!r} = {concept.counted} present, {expected}"
+        why = "no concept is it" + (f"; {why.replace('named', 'near')}" if why else "")
     return Step("concept", what, why)
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-# The number of concepts in the search for candidates, beside the direction.
-SEARCHED = 32
 SIGNS = {"accepted": 1.0, "rejected": -1.0}
 # InterpEmbed's method: the number of features, chosen by label, with weights exp(-rank / DECAY).
 LABELLED, DECAY = 100, 30.0
@@ -105,9 +103,7 @@ class PropertyRanking:
 
     def requests(self, limit: int) -> SearchRequest:
         """Return one search for the nearest points by direction, concepts and text, fused by rank."""
-        sources = [SearchRequest(self._direction, using=DENSE, limit=limit)]
-        if (concepts := self._concepts) is not None:
-            sources.append(SearchRequest(concepts, using=SAE, limit=limit))
+        sources = self.scorer.requests(limit)
         if self.text is not None:
             sources.append(SearchRequest(self.text, using=DENSE, limit=limit))
         return SearchRequest(Fusion("rrf"), prefetch=tuple(sources), limit=limit, with_vectors=[DENSE, SAE])
@@ -128,23 +124,6 @@ class PropertyRanking:
             parts.append(Part("text", None, "nearness to the text", near))
         ordered = sorted(parts, key=lambda part: -abs(part.value))
         return Explanation(tuple(ordered), float(sum(part.value for part in ordered)))
-
-    @property
-    def _direction(self) -> FloatArray:
-        direction: FloatArray = self.inferred.directions[0].astype(np.float32)
-        return direction
-
-    @property
-    def _concepts(self) -> SparseVector | None:
-        """The concepts of the largest weights as a sparse query: an activation at its p90 adds the weight."""
-        weights = self.inferred.concepts[0]
-        top = np.sort(np.argsort(-weights, kind="stable")[:SEARCHED])
-        p90 = self.scorer.sample.space.calibration.p90[top]
-        kept = (weights[top] > 0) & np.isfinite(p90)
-        if not kept.any():
-            return None
-        values = (weights[top][kept] / np.maximum(p90[kept], 1e-6)).astype(np.float32)
-        return SparseVector(top[kept].astype(np.int32), values)
 
     @cached_property
     def _text_scale(self) -> Scale | None:

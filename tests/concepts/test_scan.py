@@ -1,4 +1,4 @@
-"""A phrase that is the name of no concept is answered by the records that speak of it: all are read."""
+"""A phrase that is the name of no concept is answered by the records that speak of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts import scan
 from saeindex.concepts.inference import WITHOUT_WORDS, Asked, Scorer, infer, pool_of
-from saeindex.concepts.resolver import SAID_OF_SETS, Resolver, said_by
+from saeindex.concepts.resolver import SAID_OF_SETS, Concept, Resolver, said_by
 from saeindex.concepts.scan import MIN_APART, MOST_APART, RANKS, WRITTEN, best_set, stands_apart
 from saeindex.concepts.words import Words
 from saeindex.config import SentenceStorage
@@ -285,13 +285,33 @@ def test_an_index_without_vectors_of_sentences_says_so(
     assert "--sentences stored" in refused.value.do
 
 
-def test_more_records_than_are_read_are_refused(
-    papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scan, "MAX_SCANNED", 100)
-    with pytest.raises(InvalidInputError, match="at most 100 are read") as refused:
-        papers.count('"talks about bad weather"')
-    assert "define" in refused.value.do
+def scanned(index: FeatureIndex, phrase: str, **limits: int) -> scan.Scan:
+    """Return what is read for a phrase with other limits of what is read."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, limit in limits.items():
+            patch.setattr(scan, name, limit)
+        index.refresh()
+        found = Resolver(index.state).scan(phrase)
+    index.refresh()
+    return found
+
+
+@pytest.mark.parametrize("phrase", ["talks about bad weather", "galaxy rotation 17", "praise for the food"])
+def test_the_engine_finds_what_reading_all_finds(papers: FeatureIndex, phrase: str) -> None:
+    every, some = scanned(papers, phrase), scanned(papers, phrase, FIRST=80, PAGE=80)
+    assert some.at("possible") == every.at("possible")
+    assert some.expected == pytest.approx(every.expected, rel=1e-3)
+    assert some.is_all
+
+
+def test_where_more_may_speak_of_a_phrase_than_are_read_the_count_is_a_bound(papers: FeatureIndex) -> None:
+    every, some = (
+        scanned(papers, "about food", **limits)
+        for limits in ({}, {"FIRST": 80, "PAGE": 80, "NEAREST": 10, "AS_A_WHOLE": 10})
+    )
+    assert every.is_all and not some.is_all
+    assert some.at("present") < every.at("present")
+    assert Concept("about food", (), records=3, is_lower_bound=True).counted == "at least 3 records"
 
 
 def test_the_phrases_of_a_condition_are_bounded(
@@ -335,9 +355,9 @@ def test_a_group_that_stands_apart_is_meant_whatever_its_size(share: float) -> N
 
 def test_the_best_set_has_the_largest_expected_f1() -> None:
     p = np.array([0.1, 0.9, 0.2, 0.85, 0.15, 0.1])
-    assert np.flatnonzero(best_set(p)).tolist() == [1, 3]
-    assert best_set(np.full(8, 0.3)).all()
-    assert np.flatnonzero(best_set(np.array([0.02, 0.6, 0.01]))).tolist() == [1]
+    assert np.flatnonzero(best_set(p, np.ones(6))).tolist() == [1, 3]
+    assert best_set(np.full(8, 0.3), np.ones(8)).all()
+    assert np.flatnonzero(best_set(np.array([0.02, 0.6, 0.01]), np.ones(3))).tolist() == [1]
 
 
 def test_a_threshold_is_between_scores_and_leaves_some_on_either_side() -> None:
