@@ -33,16 +33,26 @@ def uncached_index(
 
 
 def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureIndex) -> None:
-    steered = Query("copper", using="fused", explain=True, steer="+#7:1")
-    queries: list[str | Query] = [*TEXTS, steered]
+    steered, texts = Query("copper", using="fused", explain=True, steer="+#7:1"), TEXTS[3:]
+    queries: list[str | Query] = [*texts, steered]
     many = uncached_index.search_many(queries, limit=5)
     state = uncached_index.state
-    vectors = [state.encode(text).tobytes() for text in [*TEXTS, "copper"]]
+    vectors = [state.encode(text).tobytes() for text in [*texts, "copper"]]
     state.encode._kept._kept.clear()
     for query, hits, vector in zip(queries, many, vectors, strict=True):
         alone = uncached_index.search(query, limit=5)
         assert state.encode(query if isinstance(query, str) else query.text).tobytes() == vector
         assert list(alone) == list(hits)
+
+
+def test_of_many_more_texts_they_do_so_up_to_rounding(uncached_index: FeatureIndex) -> None:
+    texts = [f"{text} {number}" for number, text in enumerate(2 * TEXTS)]
+    for text, hits in zip(texts, uncached_index.search_many(texts, limit=5), strict=True):
+        uncached_index.state.encode._kept._kept.clear()
+        alone = uncached_index.search(text, limit=5)
+        assert {hit.id: hit.score for hit in alone} == pytest.approx(
+            {hit.id: hit.score for hit in hits}, abs=1e-5
+        )
 
 
 def test_a_query_s_vector_does_not_depend_on_its_batch() -> None:

@@ -32,7 +32,10 @@ from saeindex.stores.waiting import elsewhere
 if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.types import FloatArray
 
+# Queries that are encoded together: importing PyTorch for them takes the time of a hundred in numpy.
+MANY_TEXTS = 32
 # Points in a write after which, and at the end of which, an engine in this process makes files of them.
 MANY_UNSETTLED, SETTLED = 100_000, 20_000
 # What every record has; points that other programs write may lack it.
@@ -50,7 +53,7 @@ class CurrentState:
         """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
-        self._encode = QueryVectors(lambda texts: encoder().encode_query(texts))
+        self._encode = QueryVectors(self._encoded)
         self._replacing = threading.RLock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
@@ -69,6 +72,12 @@ class CurrentState:
                 asked, found = f"the records of {self._name}", f"a point without {error.args[0]!r}"
                 do = f"Delete such points; `saeindex doctor {self._name}` lists them."
                 raise MismatchError(asked, found, do) from error
+
+    def _encoded(self, texts: Sequence[str]) -> FloatArray:
+        """Return the vectors of queries (n, d), of many by what is faster, up to rounding, if there is it."""
+        own = self._encoder()
+        in_rows = getattr(own, "encode_query_in_rows", None) if len(texts) >= MANY_TEXTS else None
+        return own.encode_query(texts) if in_rows is None else in_rows(texts)
 
     def present(self) -> IndexState:
         """Return the state, without waiting for a writer."""

@@ -78,9 +78,8 @@ class Words:
 
         codes = [" ".join(INDEXED.findall(code)) for code in self._coded]
         must: list[MatchText | MatchTextAny] = [MatchText(text=code) for code in codes if code]
-        known = {} if codes_alone else words_of({form for own in self._forms for form in own})
         for own in () if codes_alone else self._forms:
-            every = {part for form in own for word in known[form] for part in _indexed(word)}
+            every = {part for form in own for word in words_of(form) for part in _indexed(word)}
             must.append(MatchTextAny(text_any=" ".join(sorted(every))))
         if not must or is_unspaced(self.phrase):
             return None

@@ -253,6 +253,12 @@ class Evidence:
             np.concatenate([[0], np.cumsum(counts)]),
         )
 
+    def read_names(self, sentences: Collection[str]) -> None:
+        """Find the names in sentences together, which :meth:`word_of` is to be asked about."""
+        self.lexicon.names_in(sentences)
+        if self.terms:
+            self._lexicon_of_terms.names_in(sentences)
+
     def word_of(self, sentence: str, feature: int) -> tuple[int, int] | None:
         """Return the span of the word in a sentence that names a feature's concept, None if none does."""
         row, own = int(np.searchsorted(self.features, feature)), len((self.base or self).features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,19 +19,10 @@ if TYPE_CHECKING:
 # A word; the maximum number of words of a phrase.
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 PHRASE_WORDS = 6
-KEPT_FORMS, KEPT_TEXTS = 200_000, 64
+KEPT_FORMS, KEPT_TEXTS = 200_000, 1_024
 # What separates texts that are read together, and the number of a form that is none of a lexicon's.
 END, NO_FORM = "\0", 2**31 - 1
 _TOKEN_OR_END = re.compile(rf"{TOKEN.pattern}|{END}")
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A word or phrase of a text: its span in characters, and its number in a lexicon."""
-
-    start: int
-    end: int
-    word: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,22 +99,6 @@ class Lexicon:
     def _trie(self) -> Trie:
         return Trie.of(self.words)
 
-    def found_in(self, text: str) -> list[Said]:
-        """Return the words and phrases of the lexicon in a text; a form may be that of several."""
-        if text not in self._read:
-            if len(self._read) == KEPT_TEXTS:
-                self._read.clear()
-            tokens = list(TOKEN.finditer(text))
-            found = zip(
-                *(each.tolist() for each in self._trie.found([one[0] for one in tokens])), strict=True
-            )
-            self._read[text] = [Said(tokens[a].start(), tokens[b].end(), word) for a, b, word in found]
-        return self._read[text]
-
-    @cached_property
-    def _read(self) -> dict[str, list[Said]]:
-        return {}
-
     def entries(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the texts (e,) and the numbers of the entries (e,) of all words in texts, text by text."""
         tokens = _TOKEN_OR_END.findall(END.join(text.replace(END, " ") for text in texts))
@@ -150,12 +126,35 @@ class Lexicon:
 
     def name_in(self, text: str, concept: int) -> tuple[int, int] | None:
         """Return the span of the word of a text that names a concept's row, the surest; None if none does."""
-        said = self.found_in(text)
-        places, entries = self._entries_of(np.array([one.word for one in said], np.int64))
-        is_own = self.is_name[entries] & (self.concepts[entries] == concept)
-        found = zip(self.weights[entries[is_own]].tolist(), places[is_own].tolist(), strict=True)
-        surest = max(((weight, -said[at].start, said[at].end) for weight, at in found), default=None)
-        return None if surest is None else (-surest[1], surest[2])
+        return self.names_in([text])[text].get(concept)
+
+    def names_in(self, texts: Collection[str]) -> dict[str, dict[int, tuple[int, int]]]:
+        """Return for each text the span of the surest word that names a row, of equals the first."""
+        known, every = self._named, dict.fromkeys(texts)
+        if not (fresh := [text for text in every if text not in known]):
+            return known
+        if len(known) + len(fresh) > KEPT_TEXTS:
+            known, fresh = {}, [*every]
+        found = [list(TOKEN.finditer(text)) for text in fresh]
+        firsts, lasts, words = self._trie.found(
+            [word for own in found for word in (*(one[0] for one in own), END)]
+        )
+        at, entries = self._entries_of(words)
+        at, entries = at[self.is_name[entries]], entries[self.is_name[entries]]
+        spans = np.array([span for own in found for span in (*(one.span() for one in own), (0, 0))], np.int64)
+        starts, ends = spans[firsts[at], 0], spans[lasts[at], 1]
+        owners = np.repeat(np.arange(len(fresh)), [len(own) + 1 for own in found])[firsts[at]]
+        named: list[dict[int, tuple[int, int]]] = [{} for _ in fresh]
+        order = np.lexsort((-ends, starts, -self.weights[entries]))
+        columns = (each[order].tolist() for each in (owners, self.concepts[entries], starts, ends))
+        for owner, row, start, end in zip(*columns, strict=True):
+            named[owner].setdefault(row, (start, end))
+        self.__dict__["_named"] = known = known | dict(zip(fresh, named, strict=True))
+        return known
+
+    @cached_property
+    def _named(self) -> dict[str, dict[int, tuple[int, int]]]:
+        return {}
 
 
 class Trie:
@@ -241,14 +240,19 @@ def forms_of(word: str) -> tuple[str, ...]:
     return tuple({word, lemmatize(word, lang="en").lower()})
 
 
-def words_of(forms: Collection[str]) -> dict[str, set[str]]:
-    """Return for each base form the words, in lower case, that have it, as far as they are known."""
+def words_of(form: str) -> set[str]:
+    """Return the words that have a base form, all in lower case, as far as they are known."""
+    return {form, f"{form}s", f"{form}d", f"{form[:-1]}ies", *_words_by_form().get(form, ())}
+
+
+@lru_cache(1)
+def _words_by_form() -> dict[str, list[str]]:
     from simplemma.strategies.dictionaries.dictionary_factory import DEFAULT_DICTIONARY_FACTORY
 
-    found = {one: {one, f"{one}s", f"{one}d", f"{one[:-1]}ies"} for one in forms}
+    found = defaultdict[str, list[str]](list)
     for word, base in DEFAULT_DICTIONARY_FACTORY.get_dictionary("en").items():
-        if base in found:
-            found[base].add(word.lower())
+        if word != base:
+            found[base.lower()].append(word.lower())
     return found
 
 

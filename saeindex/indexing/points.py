@@ -290,17 +290,24 @@ def proofs(
     payload: Mapping[str, Any], space: Space, mentions: Iterable[Mention], field: str = ""
 ) -> tuple[Proof, ...]:
     """Return each mention of a text with its sentence, the surest first."""
+    ordered = sorted(spoken_in(payload, mentions, field), key=lambda one: (-one[0].p, one[0].feature))
+    return tuple(_proof(space, *one) for one in ordered)
+
+
+def spoken_in(
+    payload: Mapping[str, Any], mentions: Iterable[Mention], field: str = ""
+) -> Iterator[tuple[Mention, int, str]]:
+    """Yield each mention of a text with the place and the text of its sentence."""
     text = masked(payload[suffixed(TEXT, field)])
     spans = spans_from(payload.get(suffixed(SPANS, field), ()))
-    ordered = sorted(mentions, key=lambda one: (-one.p, one.feature))
-    return tuple(_proof(text, spans[one.sentence], space, one) for one in ordered)
+    for one in mentions:
+        yield one, spans[one.sentence][0], text[slice(*spans[one.sentence])]
 
 
-def _proof(text: str, span: tuple[int, int], space: Space, mention: Mention) -> Proof:
-    sentence = text[slice(*span)]
+def _proof(space: Space, mention: Mention, start: int, sentence: str) -> Proof:
     word = None if space.evidence is None else space.evidence.word_of(sentence, mention.feature)
     label = space.labels[mention.feature].text
-    return Proof(mention.feature, label, mention.p, sentence, span[0], word)
+    return Proof(mention.feature, label, mention.p, sentence, start, word)
 
 
 def shown_features(

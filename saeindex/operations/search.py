@@ -59,7 +59,7 @@ class Search(Query, Operation["Hits"], results="saeindex.search.hits"):
 
 @request
 class SearchMany(QueryOptions, Operation["list[Hits]"], results="saeindex.search.hits"):
-    """Return the hits of each query, the same as ``search`` returns; texts are encoded in batches.
+    """Return the hits of each query, as ``search`` does up to rounding; texts are encoded together.
 
     Options that are not the default apply to all queries, and ``timeout`` to all together. If one query is
     wrong, none is run, and the error gives its number from 1.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
+from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features, spoken_in
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
@@ -25,7 +25,8 @@ from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Include, Vector, VectorStore
+    from saeindex.features.evidence import Mention
+    from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
@@ -58,8 +59,9 @@ class Executor:
         searched = time.perf_counter()
         with deadline.stage("the explanations"):
             before = self._unsteered(plan, deadline)
+            said = self._said([point for _, members in selected for _, point in members], plan)
             groups = [
-                (value, [self._hit(one, plan, scoring, before) for one in members])
+                (value, [self._hit(one, said[one[1].id], plan, scoring, before) for one in members])
                 for value, members in selected
             ]
         timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
@@ -102,8 +104,8 @@ class Executor:
                 raise NotFoundError(
                     f"record {record_id!r}", "the index has no record with this id", "Check the id."
                 )
-            score = scoring.explain(found[0]).total
-            hits.append(self._hit((0, replace(found[0], score=score)), plan, scoring, None))
+            hit = replace(found[0], score=scoring.explain(found[0]).total)
+            hits.append(self._hit((0, hit), self._said([hit], plan)[hit.id], plan, scoring, None))
         return hits
 
     def points(self, plan: Prepared, deadline: Deadline) -> list[Point]:
@@ -175,9 +177,23 @@ class Executor:
         before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
         return Unsteered(before)
 
-    def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
+    def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, list[Mention]]:
+        """Return the evidence of points that hits show; the names in their sentences are found together."""
+        said = {point.id: plan.about.mentions(point.payload) for point in points}
+        if self._space.evidence is not None:
+            shown = ((point.payload, plan.about.among(said[point.id])) for point in points)
+            self._space.evidence.read_names([one for each in shown for _, _, one in spoken_in(*each)])
+        return said
+
+    def _hit(
+        self,
+        ranked: Ranked,
+        said: Sequence[Mention],
+        plan: Prepared,
+        scoring: Scoring,
+        before: Unsteered | None,
+    ) -> Hit:
         _, point = ranked
-        said = plan.about.mentions(point.payload)
         spoken = [one for one in said if one.p >= PRESENT]
         return Hit(
             id=point.payload["record_id"],

@@ -53,6 +53,10 @@ class AskedConcepts(NamedTuple):
         """Return the evidence of a record that a hit shows, and all that is present."""
         return mentions_of(payload, least=min([PRESENT, *self.least.values()]))
 
+    def among(self, said: Iterable[Mention]) -> list[Mention]:
+        """Return the mentions of what is asked for, or what the query is about."""
+        return [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
+
     def proofs(
         self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan], said: Sequence[Mention]
     ) -> tuple[Proof, ...]:
@@ -60,7 +64,7 @@ class AskedConcepts(NamedTuple):
 
         ``said`` are its :meth:`mentions`.
         """
-        about = [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
+        about = self.among(said)
         asked = [one for one in about if one.feature in self.asked]
         rest = [one for one in about if one.feature not in self.asked]
         of_phrases = (proof for scan in scans for proof in scan.proofs(payload))

@@ -27,6 +27,7 @@ from saeindex.schema import (
     Ids,
     Number,
     OrFirst,
+    Request,
     Texts,
     Whole,
     adapter,
@@ -83,7 +84,7 @@ else:
 
 
 @request
-class Where:
+class Where(Request):
     """A condition on records, and how its concepts are read."""
 
     condition: Condition = Field(description="the condition, such as 'NOT \"simulation\"'")
@@ -99,7 +100,7 @@ class Where:
 
 
 @request
-class Steering:
+class Steering(Request):
     """Signed changes of concepts in the query, and how they are applied."""
 
     steers: Steers = Field(description="the changes, such as '+theory:0.5 -astronomy'")
@@ -113,7 +114,7 @@ class Steering:
 
 
 @request
-class Property:
+class Property(Request):
     """An implicit property of texts, described in words."""
 
     description: str = Field(description="the property, such as 'sounds defensive'")
@@ -124,7 +125,7 @@ class Property:
 
 
 @request
-class GroupBy:
+class GroupBy(Request):
     """Hits in groups that share a value of a field."""
 
     field: str = Field(
@@ -135,7 +136,7 @@ class GroupBy:
 
 
 @request
-class Fused:
+class Fused(Request):
     """Both vectors, and how their rankings are combined."""
 
     fusion: FusionMethod = Field(
@@ -165,7 +166,7 @@ else:
 
 
 @request
-class QueryOptions:
+class QueryOptions(Request):
     """What a query may have beside its text."""
 
     _: KW_ONLY

@@ -285,7 +285,7 @@ def test_a_point_of_another_program_is_a_typed_error_that_says_what_lists_it(
         lambda: index.scroll(limit=50),
     ]
     for one in calls:
-        with pytest.raises(MismatchError, match=r"a point without .record_id.*saeindex doctor papers"):
+        with pytest.raises(MismatchError, match=r"a point without .(record_id|text).*saeindex doctor papers"):
             one()
     assert not (tmp_path / "out.jsonl").exists()
     assert index.get(["3"])[0].text == "Copper wire 3."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from saeindex.features.lexicon import Lexicon
+from saeindex.features.lexicon import TOKEN, Lexicon
 
 Entries = Mapping[str, list[tuple[int, float, bool]]]
 # Of each word: the row of a concept, its weight, and whether it names the concept.
@@ -58,12 +58,19 @@ LEXICON = lexicon_of(WORDS)
 def test_words_and_phrases_are_found_as_they_are_written_and_in_other_forms(
     text: str, found: set[tuple[str, str]]
 ) -> None:
-    said = list(LEXICON.found_in(text))
-    words = {(text[one.start : one.end], LEXICON.words[one.word]) for one in said}
+    tokens = list(TOKEN.finditer(text))
+    spans = zip(*LEXICON._trie.found([one[0] for one in tokens]), strict=True)
+    words = {(text[tokens[a].start() : tokens[b].end()], LEXICON.words[word]) for a, b, word in spans}
     if "children's" in text:  # whether a genitive is a form of its noun depends on the lemmatizer
         words.add(("children's", "child"))
     assert words == found
-    assert all(0 <= one.start < one.end <= len(text) for one in said)
+
+
+def test_the_names_in_several_texts_are_those_in_each() -> None:
+    texts = ["A galaxy", "", "dark matter, a galaxy and matter", "children", "A galaxy"]
+    together = dict(lexicon_of(WORDS).names_in(texts))
+    assert together == {text: lexicon_of(WORDS).names_in([text])[text] for text in texts}
+    assert together["dark matter, a galaxy and matter"] == {0: (15, 21), 1: (0, 11), 2: (5, 11)}
 
 
 def test_entries_are_those_of_all_words_each_word_once() -> None:
