@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -242,12 +243,14 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
     """Return the presence of words, divided by the root of a text's number of different words (m, v)."""
     from scipy.sparse import csr_matrix
 
-    columns = [sorted(places[word] for word in words if word in places) for words in found]
-    starts = np.cumsum([0, *(len(row) for row in columns)], dtype=np.int64)
-    indices = np.fromiter((c for row in columns for c in row), np.int32, int(starts[-1]))
+    known = [places.keys() & words for words in found]
+    starts = np.cumsum([0, *map(len, known)], dtype=np.int64)
+    indices = np.fromiter(map(places.__getitem__, chain.from_iterable(known)), np.int32, int(starts[-1]))
     weights = np.array([(len(words) + 1) ** -0.5 for words in found], np.float32)
     values = np.repeat(weights, np.diff(starts))
-    return csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
+    matrix = csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
+    matrix.sort_indices()
+    return matrix
 
 
 def presence(points: Sequence[Point], n_features: int) -> csr_matrix:

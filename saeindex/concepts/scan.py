@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 # read at most, in pages. The first records of an index, which stand for the others. Of what the engine gives,
 # the share at the end: if some of it is present, there may be more.
 NEAREST, AS_A_WHOLE, MOST_SAYING, PAGE, FIRST, END = 1_024, 2_048, 16_384, 1_024, 1_024, 0.1
+READ = [RECORD_ID, TEXT, SPANS]
 # The nearness of a sentence that cannot mean a phrase, as it lacks its digits or signs.
 NEVER = -1.0
 # How sure it is that a record speaks of a phrase that it has as it is written.
@@ -215,12 +216,13 @@ class Scanner:
         # About what is usual here, and, as all may be about the phrase, about what is usual elsewhere.
         self._directions = [(mean, unit_rows((vector - mean)[None])[0]) for mean in usual.means]
         self._scorer, self._by_sentence = None, not (usual.are_many and usual.are_short)
-        self._parts = [SENTENCES]
+        self._of_sample = np.zeros(0)
         if usual.are_many:
             sample = state.sample()
             meant = Asked(vector[None], judged=named)
             self._scorer = scored_by(sample, meant, state.encoder, WITHOUT_WORDS, state.nearest(vector))
-            self._similarity, self._parts = sample.similarity(vector), [DENSE, SAE, SENTENCES]
+            self._similarity, self._of_sample = sample.similarity(vector), self._scorer.of_sample[:, 0]
+        self._floor = stands_apart(self._of_sample)
 
     def scan(self) -> Scan:
         """Read the records that may speak of it."""
@@ -250,8 +252,7 @@ class Scanner:
         """Return what is read of the records with the words of the phrase, and whether these are all."""
         found: dict[PointId, Read] = {}
         condition = None if self._usual.is_unspaced else self._words.condition(TEXT)
-        payload = [RECORD_ID, TEXT, SPANS]
-        for page in pages(self._state.store, condition, PAGE, payload, self._parts):
+        for page in pages(self._state.store, condition, PAGE, READ, self._parts):
             read = self._read(page.points, can_say=True)
             found |= {one.point: one for one in read if condition is not None or one.said}
             if len(found) >= MOST_SAYING and page.cursor is not None:
@@ -259,27 +260,32 @@ class Scanner:
         return found, True
 
     def _meaning(self, found: dict[PointId, Read]) -> list[PointId]:
-        """Add what is read of the records that are nearest, and that fit best.
+        """Add what is read of the records that are nearest, and of those that fit best.
 
         Return the last of these, unless the engine has found all.
         """
-        requests, last = list[SearchRequest](), list[Any]()
+        requests, last = list[tuple[SearchRequest, float]](), list[Any]()
         if self._by_sentence:
-            requests.append(SearchRequest(self._directions[0][1], SENTENCES, NEAREST))
-        if self._scorer is not None:
+            direction = self._directions[0][1]
+            requests.append((SearchRequest(direction, SENTENCES, NEAREST), -math.inf))
+        if self._scorer is not None and math.isfinite(self._floor):
             sources = tuple(self._scorer.requests(AS_A_WHOLE))
-            requests.append(SearchRequest(Fusion(), prefetch=sources, limit=AS_A_WHOLE))
+            request = SearchRequest(Fusion(), prefetch=sources, limit=AS_A_WHOLE)
+            requests.append((request, self._floor + ABOVE[0]))
         codes = self._words.condition(TEXT, codes_alone=True)
-        for request in requests:
+        for request, least in requests:
             wanted = replace(request, query_filter=codes, with_payload=False)
             ids = [point.id for point in self._state.store.search(wanted)]
             last += ids[int((1 - END) * len(ids)) :] if len(ids) == request.limit else []
             fresh = [one for one in ids if one not in found]
             for start in range(0, len(fresh), PAGE):
-                page = fresh[start : start + PAGE]
-                points = self._state.store.get(page, [RECORD_ID, TEXT, SPANS], self._parts)
-                found |= {one.point: one for one in self._read(points, can_say=False)}
+                points = self._state.store.get(fresh[start : start + PAGE], READ, self._parts)
+                found |= {one.point: one for one in self._read(points, False, least)}
         return last
+
+    @property
+    def _parts(self) -> list[str]:
+        return [] if self._scorer is None else [DENSE, SAE]
 
     def _first(self) -> Iterator[Read]:
         """Yield what is known of the first records, which have not all the words of the phrase."""
@@ -293,23 +299,31 @@ class Scanner:
         sentence = np.full(len(rows), len(near))
         np.minimum.at(sentence, owners, np.where(near == best[owners], np.arange(len(near)), len(near)))
         if self._scorer is not None:
-            score = self._scorer.of_sample[usual.rows, 0]
+            score = self._of_sample[usual.rows]
         best = best if self._can_mean and not self._words.has_codes else np.full(len(rows), NEVER)
         columns = (sentence - usual.starts).tolist(), best.tolist(), [0.0] * len(rows), score.tolist()
         yield from map(Read, usual.points, usual.ids, *columns)
 
-    def _read(self, points: Sequence[Point], can_say: bool) -> Iterator[Read]:
-        """Yield what is read of each record, of its words only if these can say the phrase."""
-        points = [point for point in points if SENTENCES in point.vectors]
+    def _read(self, points: Sequence[Point], can_say: bool, least: float = -math.inf) -> Iterator[Read]:
+        """Yield what is read of each record that fits so well at least as a whole.
+
+        Its words are read only if these can say the phrase.
+        """
+        scores = np.zeros(len(points))
+        if self._scorer is not None and len(points):
+            scores = self._scorer(self._state.rows(points)).total
+        fitting = {
+            point.id: score for point, score in zip(points, scores.tolist(), strict=True) if score >= least
+        }
+        found = self._state.store.get(list(fitting), False, [SENTENCES])
+        vectors_of = {point.id: point.vectors[SENTENCES] for point in found if SENTENCES in point.vectors}
+        points = [point for point in points if point.id in vectors_of]
         if not points:
             return
-        scores = np.zeros(len(points))
-        if self._scorer is not None:
-            scores = self._scorer(self._state.rows(points)).total
-        own: list[Any] = [point.vectors[SENTENCES] for point in points]
+        own: list[Any] = [vectors_of[point.id] for point in points]
         vectors, ends = np.concatenate(own), np.cumsum([len(one) for one in own])[:-1]
         nearness = (np.split(unit_rows(vectors - mean) @ way, ends) for mean, way in self._directions)
-        for point, near, general, score in zip(points, *nearness, scores.tolist(), strict=True):
+        for point, near, general in zip(points, *nearness, strict=True):
             sentences = stored_sentences(point.payload) if can_say or self._words.has_codes else []
             if self._words.has_codes or not self._can_mean:
                 can_mean = [self._can_mean and self._words.can_mean(one) for one in sentences]
@@ -324,7 +338,7 @@ class Scanner:
                 sure = np.maximum(near, general)
                 row = max(scattered, key=lambda one: float(sure[one]))
                 said = float(expit(NEAR[0] * sure[row] + NEAR[1] + SCATTERED))
-            yield Read(point.id, point.payload[RECORD_ID], row, float(meaning.max()), said, score)
+            yield Read(point.id, point.payload[RECORD_ID], row, float(meaning.max()), said, fitting[point.id])
 
     def _meant(
         self, near: Doubles, scores: Doubles, weight: Doubles, saying: int
@@ -334,8 +348,7 @@ class Scanner:
         Each stands for ``weight`` (m,) records.
         """
         alone = expit(NEAR[0] * near + NEAR[1]) * self._by_sentence
-        of_sample = np.zeros(0) if self._scorer is None else self._scorer.of_sample[:, 0]
-        floor = stands_apart(of_sample)
+        floor, of_sample = self._floor, self._of_sample
         if math.isinf(floor):
             return np.digitize(alone, RISING), alone
         above, apart = np.clip(scores - floor, -FARTHEST, FARTHEST), of_sample[of_sample >= floor].mean()

