@@ -287,7 +287,7 @@ class CurrentState:
             manifest.terms, manifest.edits, manifest.leave_out
         )  # fmt: skip
         space = former.space if former is not None and is_same else manifest.with_own_names(self.given_space)
-        return IndexState(self.store, manifest, space, self._encode, self._encoder, self.folder)
+        return IndexState(self.store, manifest, space, self._encode, self._encoder, self.folder, former)
 
     def _notice(self) -> None:
         """Replace the state if another process has written."""

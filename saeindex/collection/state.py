@@ -46,15 +46,19 @@ class IndexState:
         encode: QueryVectors,
         open_encoder: Callable[[], TextEncoder],
         folder: Path | None = None,
+        former: IndexState | None = None,
     ) -> None:
         """``space`` has the names of this index; ``encode`` turns query texts into vectors.
 
-        ``folder`` is that of the index; None where it is a collection on a server.
+        ``folder`` is that of the index; None where it is a collection on a server. What is derived of the
+        space alone is that of the ``former`` state, if it has the same one.
         """
         self.store, self.manifest, self.space, self.encode = store, manifest, space, encode
         self.folder = folder
         self._open_encoder = open_encoder
         self._derived: dict[tuple[Hashable, ...], Any] = {}
+        if former is not None and former.space is space:
+            self._derived |= {(one,): known for one in OF_SPACE if (known := former._derived.get((one,)))}
         self._lock = threading.RLock()
 
     @property
@@ -203,6 +207,9 @@ def _named_concepts(state: IndexState) -> dict[str, tuple[int, ...]]:
     named |= {labels[one].text: (one,) for one in spoken}
     sure = {name: every for name, every in named.items() if not labels[every[0]].is_unsure}
     return {name.casefold(): every for name, every in named.items()} | sure
+
+
+OF_SPACE = (_spoken, _named_concepts)
 
 
 def _has_documents(state: IndexState) -> bool:
