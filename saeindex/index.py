@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
+from saeindex.devices import PRECISION_OF
 from saeindex.errors import (
     InvalidInputError,
     MismatchError,
@@ -316,6 +317,9 @@ class FeatureIndex(Surface):
             and is_to_learn(kept.learned, kept.counts.records, kept.written)
         ):
             current.learn_terms()
+        precision = PRECISION_OF.get(str(getattr(self.encoder, "dtype", "")), "") if report.indexed else ""
+        if precision and precision not in kept.precisions:
+            current.change(lambda kept: {"precisions": (*kept.precisions, precision)})
         if not allow_rejects:
             report.check(source.name)
         return report

@@ -105,7 +105,8 @@ def info(
     say(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
     if described["fields"]:
         say(f"  fields   {', '.join(described['fields'])} (further texts)")
-    say(f"  encoder  {encoder['model']}, {encoder['dimension']} dimensions, {encoder['max_length']} tokens")
+    size = f"{encoder['dimension']} dimensions, {encoder['max_length']} tokens"
+    say(f"  encoder  {encoder['model']}, {', '.join((size, *described['precisions']))}")
     say(
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"

@@ -143,6 +143,8 @@ class Manifest(Strict):
     created_by: str
     space: SpaceReference
     encoder: dict[str, Any]
+    precisions: tuple[str, ...] = ()
+    """In which vectors were made: fp32 and bf16 agree to .9999, so any encoder may go on with an index."""
     dense: dict[str, int]
     sparse: list[str]
     payload_indexes: dict[str, PayloadKind]
@@ -329,7 +331,10 @@ def index_description(name: str, manifest: Manifest) -> Description:
         ["Records", f"{manifest.counts.records:,}"],
         ["Feature space", f"{space.name}: {space.n_features:,} features, {space.k} active in a text"],
         ["Levels", "measured on this index" if manifest.calibration else "as measured with the space"],
-        ["Encoder", f"{encoder['model']}, {encoder['dimension']} dimensions"],
+        [
+            "Encoder",
+            ", ".join([f"{encoder['model']}, {encoder['dimension']} dimensions", *manifest.precisions]),
+        ],
         ["Vectors", ", ".join(manifest.layout.names)],
         ["Sentences", SENTENCES_IN_WORDS[manifest.sentences]],
         ["Indexed payload", ", ".join(manifest.payload_indexes)],

@@ -22,13 +22,19 @@ def test_the_environment_names_the_precision_of_auto(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("flags", "chosen"),
-    [("avx512f amx_bf16", torch.bfloat16), ("avx512f avx512_bf16", torch.float32), ("", torch.float32)],
+    [
+        ("GenuineIntel flags : avx512f amx_bf16", torch.bfloat16),
+        ("GenuineIntel flags : avx512f avx512_bf16", torch.float32),
+        ("AuthenticAMD flags : avx512f avx512_bf16", torch.bfloat16),
+        ("AuthenticAMD flags : avx512f", torch.float32),
+        ("", torch.float32),
+    ],
 )
-def test_a_processor_is_faster_in_bf16_where_it_has_amx(
+def test_a_processor_is_faster_in_bf16_where_that_was_measured(
     monkeypatch: pytest.MonkeyPatch, flags: str, chosen: torch.dtype
 ) -> None:
     monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
     monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
-    monkeypatch.setattr("pathlib.Path.read_text", lambda _: f"flags : fpu {flags}")
+    monkeypatch.setattr("pathlib.Path.read_text", lambda _: f"vendor_id : {flags}")
     assert choose_dtype("auto", "cpu") == chosen
     assert choose_dtype("auto", "mps") == torch.float32
