@@ -33,6 +33,8 @@ THEMES, OF_THEME, SHARE = 200, 256, 0.6
 PLANTED, RAISED = range(20, 25), 4.0
 BATCH = 2_000
 GROUPS = ("a", "b")
+# Between sentences, which are paragraphs: whatever they are, they end there.
+SEPARATOR = "\n\n"
 
 
 @dataclass(eq=False)
@@ -91,7 +93,7 @@ class Population:
         self._count(coded, groups)
         records = [
             Record(
-                str(start + i), " ".join(said[ends[i] : ends[i + 1]]),
+                str(start + i), SEPARATOR.join(said[ends[i] : ends[i + 1]]),
                 {"group": GROUPS[groups[i]], "theme": int(themes[i]), "number": start + i},
             )
             for i in range(count)
@@ -132,7 +134,7 @@ def _spans(sentences: Sequence[str]) -> Iterator[tuple[int, int]]:
     start = 0
     for sentence in sentences:
         yield start, start + len(sentence)
-        start += len(sentence) + 1
+        start += len(sentence) + len(SEPARATOR)
 
 
 def generated(

@@ -12,6 +12,7 @@ from benchmarks.outcome import Outcome
 SUITES = (
     "indexing",
     "throughput",
+    "scale",
     "fidelity",
     "labels",
     "families",

@@ -1,0 +1,208 @@
+"""A million records: building, bytes and memory, opening, searches against the engine's own, analyses.
+
+The points are generated (:mod:`benchmarks.generated`); each index is measured in a process of its own, so
+that its memory is. The engine's own search has the same vector, filter, limit and payload.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
+from benchmarks.generated import GROUPS, Population, generated
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.suites.latency import elapsed_ms
+from benchmarks.suites.throughput import REVIEWS
+from saeindex import FeatureIndex, FeatureSpace, Query
+from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, LEVEL_STRIDE, SAE, SentenceStorage
+from saeindex.indexing.sentences import sentences_in, spans_in
+from saeindex.operations.search import searcher_of
+from saeindex.search.executor import SHOWN
+from saeindex.search.retrieval import POOL
+from saeindex.stores.filters import as_filter, to_edge
+
+FULL, QUICK = 1_000_000, 20_000
+LENGTHS: dict[SentenceStorage, Sequence[int]] = {"stored": (5, 6, 7, 8), "off": (1,)}
+SHARES, QUERIES = (0.5, 0.05, 0.005), 60
+PHRASES = (
+    "the battery drains too fast", "a slow moving plot", "it arrived damaged", "works with my old phone",
+)  # fmt: skip
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` makes 20,000 records for a million, and as many for a hundred thousand."""
+    outcome, count = Outcome("scale", quick), QUICK if quick else FULL
+    figures = outcome.figures
+    with tempfile.TemporaryDirectory() as folder:
+        for storage in ("stored", "off"):
+            suffix, path = "" if storage == "stored" else "_without_sentences", Path(folder, f"{storage}.idx")
+            started = time.perf_counter()
+            index = generated(path, people := population(), count, CachedEncoder(), LENGTHS[storage], storage)
+            seconds = time.perf_counter() - started
+            is_exact = counts_of(index, people)
+            figures[f"exact_counts{suffix}"] = at_least(float(is_exact), 1, "1 if all are", count)
+            index.close()
+            size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+            figures[f"build_points_per_s{suffix}"] = Figure(count / seconds, "points/s", n=count)
+            figures[f"bytes_per_record_1m{suffix}"] = Figure(size / count, "bytes", n=count)
+            found = apart(opened_again, path)
+            figures[f"reopen_s{suffix}"] = at_most(found["s"], 10, "s", count)
+            figures[f"rss_mib_1m{suffix}"] = Figure(found["own"], "MiB of its own", n=count)
+            for name, ratio in apart(ratios, path).items():
+                figures[f"p95_ratio_{name}{suffix}"] = at_most(ratio, 1.5, "ratio", QUERIES)
+        stored = Path(folder, "stored.idx")
+        few = Path(folder, "few.idx")
+        generated(few, population(), count // 10, CachedEncoder()).close()
+        times = apart(phrases, few)
+        figures["phrase_s_100k"] = at_most(times["new"], 1, "s", len(PHRASES) - 1)
+        figures["phrase_first_s_100k"] = Figure(times["first"], "s")
+        figures["phrase_warm_s_100k"] = at_most(times["again"], 0.2, "s", len(PHRASES))
+        figures["phrase_s_1m"] = at_most(apart(phrases, stored)["new"], 5, "s", len(PHRASES) - 1)
+        for name, (seconds, goal) in apart(analyses, stored).items():
+            figures[name] = at_most(seconds, goal, "s", count)
+    return outcome
+
+
+def counts_of(index: FeatureIndex, known: Population) -> bool:
+    """Return whether the engine counts each concept in each group as often as it was generated."""
+    for number, group in enumerate(GROUPS):
+        own = as_filter({"must": [{"key": "metadata.group", "match": {"value": group}}]})
+        levels = index.state.store.facet(CONCEPTS, own, LEVEL_STRIDE * index.space.n_features)
+        found = np.zeros(index.space.n_features, np.int64)
+        for code, count in levels:
+            if int(code) % LEVEL_STRIDE == 0:
+                found[int(code) // LEVEL_STRIDE] = count
+        if not np.array_equal(found, known.having[number]):
+            return False
+    return True
+
+
+def population() -> Population:
+    """Return sentences of reviews, with their vectors."""
+    texts = list[str]()
+    for corpus in REVIEWS:
+        for record in data.read(corpus):
+            text = record.text.strip()
+            text = text if text[-1:] in ".!?" else f"{text}."
+            texts += sentences_in(text[:1].upper() + text[1:], spans_in(text))
+    whole = (text for text in texts if len(text) > 10 and list(spans_in(text)) == [(0, len(text))])
+    kept = list(dict.fromkeys(whole))
+    return Population(kept, CachedEncoder().encode_document(kept), FeatureSpace.load(DEFAULT_SPACE))
+
+
+def apart(measure: Callable[[Path], Any], path: Path) -> Any:
+    """Return what a function measures in a new process."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(measure, path).result()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[FeatureIndex]:
+    """Open an index with cached embeddings."""
+    with FeatureIndex.open(path, encoder=CachedEncoder()) as index:
+        yield index
+
+
+def opened_again(path: Path) -> dict[str, float]:
+    """Return the seconds of opening, and the memory that the index adds to the process and nobody shares."""
+    with opened(path):
+        pass
+    before, started = anonymous(), time.perf_counter()
+    with opened(path) as index:
+        seconds = time.perf_counter() - started
+        index.search("a film about war", where='"battery"')
+        return {"s": seconds, "own": anonymous() - before}
+
+
+def anonymous() -> float:
+    """Return this process's memory without that of files, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def ratios(path: Path) -> dict[str, float]:
+    """Return the p95 of planned searches over that of the engine's own, one after the other."""
+    texts = [record.text[:200] for record in data.read("nq_open", limit=QUERIES + 5)]
+    with opened(path) as index:
+        density, space = index.state.sample().concept_share, index.space
+        names = [
+            space.labels[i].text
+            for share in SHARES
+            for i in np.argsort(np.abs(np.where(space.is_named, density, np.inf) - share))[:1]
+        ]
+        kinds: dict[str, list[dict[str, Any]]] = {
+            "plain": [{}],
+            "filtered": [{"where": f'"{name}"'} for name in names],
+            "steered": [{"steer": f'+"{name}":0.5'} for name in names],
+            "fused": [{"using": "fused"}],
+        }
+        found = {}
+        for name, options in kinds.items():
+            runs = [both(index, text, options[i % len(options)]) for i, text in enumerate(texts)]
+            planned, own = np.percentile(np.array(runs)[5:], 95, axis=0)
+            found[name] = float(planned / own)
+    return found
+
+
+def both(index: FeatureIndex, text: str, options: dict[str, Any]) -> tuple[float, float]:
+    """Return the milliseconds of a search, its plan included, and of the engine's own."""
+    import qdrant_edge as edge
+
+    index.state.encode(text)
+    prepared = searcher_of(index.state).prepare(Query(text, **options))
+    shard = index.state.store._shard  # type: ignore[attr-defined]
+    dense = edge.Query.Nearest(prepared.vector.tolist(), DENSE)
+    request = edge.QueryRequest(
+        limit=10,
+        query=dense,
+        filter=None if prepared.query_filter is None else to_edge([prepared.query_filter]),
+        params=edge.SearchParams(exact=True),
+        with_payload=list(SHOWN),
+        with_vector=[SAE],
+    )
+    if "using" in options:
+        indices, values = index.space.sae.encode_one(prepared.vector)
+        sparse = edge.Query.Nearest(edge.SparseVector(indices.tolist(), values.tolist()), SAE)
+        request = edge.QueryRequest(
+            limit=10,
+            query=edge.Fusion.Rrf(k=2),  # type: ignore[arg-type]
+            prefetches=[edge.Prefetch(limit=POOL, query=one) for one in (dense, sparse)],
+            with_payload=list(SHOWN),
+            with_vector=[SAE],
+        )
+    return elapsed_ms(lambda: index.search(text, **options)), elapsed_ms(lambda: shard.query(request))
+
+
+def phrases(path: Path) -> dict[str, float]:
+    """Return the seconds of the first phrase after opening, of further ones, and of the same ones again."""
+
+    def seconds(index: FeatureIndex) -> list[float]:
+        return [elapsed_ms(lambda: index.count(f'"{phrase}"')) / 1e3 for phrase in PHRASES]  # noqa: B023
+
+    with opened(path) as index:
+        index.state.encode.warm(PHRASES)
+        first, *further = seconds(index)
+        return {"first": first, "new": float(np.median(further)), "again": max(seconds(index))}
+
+
+def analyses(path: Path) -> dict[str, tuple[float, float]]:
+    """Return the seconds and the goals of the state of all records, and of analyses once it is there."""
+    a, b = (f'metadata.group = "{group}"' for group in GROUPS)
+    with opened(path) as index:
+        state = elapsed_ms(index.state.snapshot) / 1e3
+        index.diff(a, b)
+        return {
+            "state_whole_s": (state, 120.0),
+            "diff_seconds_1m": (elapsed_ms(lambda: index.diff(a, b)) / 1e3, 3.0),
+            "all_pairs_seconds_1m": (elapsed_ms(index.correlate) / 1e3, 60.0),
+        }
