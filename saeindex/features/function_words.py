@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from pathlib import Path
 
 # Words that deny: one stands for another.
 DENYING = frozenset({
@@ -10,24 +10,12 @@ DENYING = frozenset({
     "won't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "weren't", "hasn't", "haven't",
     "hadn't", "couldn't", "wouldn't", "shouldn't", "ain't",
 })  # fmt: skip
-# Words that scikit-learn's list of common English words has, though they tell something.
-TELLING = frozenset({
-    "amount", "back", "bill", "bottom", "call", "cry", "describe", "detail", "empty", "fill", "find", "fire",
-    "found", "front", "full", "give", "interest", "made", "mill", "mine", "move", "name", "part", "serious",
-    "show", "side", "sincere", "system", "take", "thick", "thin", "top", "well",
-})  # fmt: skip
-# Those that it has not.
-FURTHER = frozenset({
-    "did", "does", "doing", "don", "got", "having", "just", "let", "oh", "ought", "shall", "theirs", "unless",
-    "yes",
-})  # fmt: skip
+# scikit-learn's list of common English words (BSD licence) without those that tell something, such as "bill",
+# and with "yes", "unless" and the like: to import it takes a second.
+COMMON = frozenset(Path(__file__).with_name("function_words.txt").read_text("utf-8").split())
 
 
-@lru_cache(100_000)
 def is_function_word(word: str) -> bool:
     """Return whether a word, in lower case, says little: "it", "it's", "never"."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
     first = word.partition("'")[0]
-    says_little = first in ENGLISH_STOP_WORDS and first not in TELLING
-    return word in DENYING or first in DENYING or first in FURTHER or says_little
+    return word in DENYING or first in DENYING or first in COMMON
