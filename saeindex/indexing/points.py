@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid5
 
 import numpy as np
@@ -266,6 +266,8 @@ def checked_field_names(names: Sequence[str]) -> tuple[str, ...]:
 # What is read of a point to prove what its text says.
 PROVING = (CONCEPTS, EVIDENCE, SPEAKING, SPANS)
 POSSIBLE = LEVELS_OF["possible"][0]
+# A mention, and the place and the text of its sentence.
+Spoken: TypeAlias = tuple[Mention, int, str]
 # The evidence from which on a record speaks of a concept, and from which on it possibly does.
 PRESENT, LEAST_POSSIBLE = LEAST[0], LEAST[POSSIBLE]
 
@@ -290,21 +292,19 @@ def proofs(
     payload: Mapping[str, Any], space: Space, mentions: Iterable[Mention], field: str = ""
 ) -> tuple[Proof, ...]:
     """Return each mention of a text with its sentence, the surest first."""
-    ordered = sorted(spoken_in(payload, mentions, field), key=lambda one: (-one[0].p, one[0].feature))
-    return tuple(_proof(space, *one) for one in ordered)
+    return tuple(proof_of(space, *one) for one in spoken_in(payload, mentions, field))
 
 
-def spoken_in(
-    payload: Mapping[str, Any], mentions: Iterable[Mention], field: str = ""
-) -> Iterator[tuple[Mention, int, str]]:
-    """Yield each mention of a text with the place and the text of its sentence."""
-    text = masked(payload[suffixed(TEXT, field)])
+def spoken_in(payload: Mapping[str, Any], mentions: Iterable[Mention], field: str = "") -> list[Spoken]:
+    """Return each mention of a text with the place and the text of its sentence, the surest first."""
+    ordered = sorted(mentions, key=lambda one: (-one.p, one.feature))
+    text = masked(payload[suffixed(TEXT, field)]) if ordered else ""
     spans = spans_from(payload.get(suffixed(SPANS, field), ()))
-    for one in mentions:
-        yield one, spans[one.sentence][0], text[slice(*spans[one.sentence])]
+    return [(one, spans[one.sentence][0], text[slice(*spans[one.sentence])]) for one in ordered]
 
 
-def _proof(space: Space, mention: Mention, start: int, sentence: str) -> Proof:
+def proof_of(space: Space, mention: Mention, start: int, sentence: str) -> Proof:
+    """Return the proof that a mention is, with the word that says it."""
     word = None if space.evidence is None else space.evidence.word_of(sentence, mention.feature)
     label = space.labels[mention.feature].text
     return Proof(mention.feature, label, mention.p, sentence, start, word)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features, spoken_in
+from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
@@ -26,12 +26,15 @@ from saeindex.stores.tracing import noted
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.evidence import Mention
+    from saeindex.indexing.points import Spoken
     from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
+# The evidence of a record, and the sentences that speak of what is asked.
+Said: TypeAlias = "tuple[list[Mention], list[Spoken]]"
 # The payload of a hit; only the clauses of an explanation need more.
 SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA, *PROVING)
 # The features of a hit, at most.
@@ -177,24 +180,27 @@ class Executor:
         before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
         return Unsteered(before)
 
-    def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, list[Mention]]:
+    def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, Said]:
         """Return the evidence of points that hits show; the names in their sentences are found together."""
-        said = {point.id: plan.about.mentions(point.payload) for point in points}
+        said = {}
+        for point in points:
+            mentions = plan.about.mentions(point.payload)
+            said[point.id] = mentions, plan.about.spoken(point.payload, mentions)
         if self._space.evidence is not None:
-            shown = ((point.payload, plan.about.among(said[point.id])) for point in points)
-            self._space.evidence.read_names([one for each in shown for _, _, one in spoken_in(*each)])
+            self._space.evidence.read_names([one for _, spoken in said.values() for _, _, one in spoken])
         return said
 
     def _hit(
         self,
         ranked: Ranked,
-        said: Sequence[Mention],
+        said: Said,
         plan: Prepared,
         scoring: Scoring,
         before: Unsteered | None,
     ) -> Hit:
         _, point = ranked
-        spoken = [one for one in said if one.p >= PRESENT]
+        mentions, sentences = said
+        spoken = [one for one in mentions if one.p >= PRESENT]
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
@@ -204,7 +210,7 @@ class Executor:
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
-            evidence=plan.about.proofs(point.payload, self._space, plan.scans, said),
+            evidence=plan.about.proofs(point.payload, self._space, plan.scans, sentences),
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:

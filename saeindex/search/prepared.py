@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeindex.config import DENSE, SAE, SENTENCES
-from saeindex.indexing.points import PRESENT, mentions_of, proofs
+from saeindex.indexing.points import PRESENT, Spoken, mentions_of, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import postfilter_depth
@@ -53,22 +53,21 @@ class AskedConcepts(NamedTuple):
         """Return the evidence of a record that a hit shows, and all that is present."""
         return mentions_of(payload, least=min([PRESENT, *self.least.values()]))
 
-    def among(self, said: Iterable[Mention]) -> list[Mention]:
-        """Return the mentions of what is asked for, or what the query is about."""
-        return [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
+    def spoken(self, payload: Mapping[str, Any], said: Iterable[Mention]) -> list[Spoken]:
+        """Return the sentences of a record that speak of what the query is about, of its :meth:`mentions`."""
+        about = (one for one in said if one.p >= self.least.get(one.feature, math.inf))
+        return spoken_in(payload, about)
 
     def proofs(
-        self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan], said: Sequence[Mention]
+        self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan], spoken: Sequence[Spoken]
     ) -> tuple[Proof, ...]:
         """Return what a record speaks of, with its sentences: first what is asked for, the surest first.
 
-        ``said`` are its :meth:`mentions`.
+        ``spoken`` are its :meth:`spoken` sentences.
         """
-        about = self.among(said)
-        asked = [one for one in about if one.feature in self.asked]
-        rest = [one for one in about if one.feature not in self.asked]
-        of_phrases = (proof for scan in scans for proof in scan.proofs(payload))
-        return (*proofs(payload, space, asked), *of_phrases, *proofs(payload, space, rest))
+        found = [(one[0].feature in self.asked, proof_of(space, *one)) for one in spoken]
+        asked, rest = ([proof for is_asked, proof in found if is_asked is wanted] for wanted in (True, False))
+        return (*asked, *(proof for scan in scans for proof in scan.proofs(payload)), *rest)
 
 
 @dataclass(frozen=True, eq=False)
