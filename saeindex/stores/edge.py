@@ -54,7 +54,8 @@ CHUNK_BYTES = 16 * 1024 * 1024
 # KB of vectors from which on :meth:`EdgeStore.optimize` makes files of a segment's indexes, which are else
 # made anew in memory at each opening (100,000 records with sentences: 9 s and 550 MB, then .3 s and 50 MB).
 # They have no HNSW: its filtered searches lose results silently, and building it blocks for minutes.
-INDEXING_THRESHOLD_KB = 20_000
+# Fewer segments than so many are not merged, which would write all points again.
+INDEXING_THRESHOLD_KB, SEGMENTS = 20_000, 64
 
 
 class EdgeStore(EmbeddedStore):
@@ -402,7 +403,9 @@ def create_shard(points: Path, layout: Layout) -> Any:
         vectors=dense | multi,
         sparse_vectors={name: edge.EdgeSparseVectorParams() for name in layout.sparse},
         hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10),
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXING_THRESHOLD_KB),
+        optimizers=edge.EdgeOptimizersConfig(
+            indexing_threshold=INDEXING_THRESHOLD_KB, default_segment_number=SEGMENTS
+        ),
         wal_enabled=True,
     )
     points.mkdir()
