@@ -319,31 +319,35 @@ class Write:
     def __init__(self, current: CurrentState) -> None:
         """Nothing is written before the first :meth:`points`."""
         self._current = current
-        self.has_begun = False
+        self.has_begun, self._settled = False, 0
 
     @contextmanager
     def points(self) -> Iterator[VectorStore]:
         """Yield the store for a write that readers see as a whole."""
-        with self._current.store.turns.writing():
+        store = self._current.store
+        with store.turns.writing():
             if not self.has_begun:
                 self._current.begin()
                 self.has_begun = True
+                self._settled = store.written if isinstance(store, EmbeddedStore) else 0
             try:
-                yield self._current.store
+                yield store
             finally:
                 self._current.moved()
             self._settle(MANY_UNSETTLED)
 
     def _settle(self, many: int) -> None:
-        """Let an engine in this process make files of what was written, if it is so much."""
+        """Let an engine in this process make files of what this operation wrote, if it is so much."""
         store = self._current.store
-        if isinstance(store, EmbeddedStore) and store.unsettled >= many:
+        if isinstance(store, EmbeddedStore) and store.written - self._settled >= many:
             store.optimize()
+            self._settled = store.written
 
     def end(self, written: int = 0) -> None:
         """Count; a second call does nothing."""
         if self.has_begun:
             self.has_begun = False
             with self._current.store.turns.writing():
-                self._settle(SETTLED)
+                if written:  # else it failed
+                    self._settle(SETTLED)
                 self._current.ended(written)

@@ -261,7 +261,7 @@ class EmbeddedStore(BaseStore):
     def __init__(self, layout: Layout) -> None:
         """Store the layout, and refuse all calls in children that are forked from now on."""
         super().__init__(layout)
-        self.unsettled = 0  # points that were written since :meth:`optimize`, where that is for the writer
+        self.written = 0  # points so far, where it is for their writer to call :meth:`optimize`
         self._pid = os.getpid()
         self._refusal: Callable[[str], StorageError] | None = None
         _OPEN_STORES.add(self)

@@ -142,12 +142,11 @@ class EdgeStore(EmbeddedStore):
     def optimize(self) -> bool:
         """Reclaim the space of deleted points, and make files of indexes; return whether anything changed.
 
-        It takes .3 s for 1,000 records with sentences, and blocks all threads. Points stay as they are;
-        ``unsettled`` is the number of those that were written since.
+        It takes .3 s for 1,000 records with sentences, and blocks all threads. Points stay as they are.
         """
 
         def run() -> bool:
-            self._unflushed, self.unsettled = self._unflushed + 1, 0
+            self._unflushed += 1
             return bool(self._shard.optimize())
 
         return self._run("optimize", run)
@@ -215,7 +214,7 @@ class EdgeStore(EmbeddedStore):
 
     def _wrote(self, points: int) -> None:
         self._unflushed += points
-        self.unsettled += points
+        self.written += points
         if self._unflushed >= FLUSH_EVERY:
             self._flush()
 

@@ -113,12 +113,12 @@ def test_json_that_is_too_deep_or_too_large_is_refused_before_it_is_validated() 
         deep = {"must": [deep]}
     wide = {"must": [{"key": "a", "match": {"valu": n}} for n in range(100_000)]}
     for given in (deep, wide):
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(
             InvalidInputError, match=r"nested more than 32 levels deep, or has more than 2,000"
         ):
             as_filter(given)
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 def test_a_filter_with_many_values_is_no_large_filter() -> None:
