@@ -26,13 +26,11 @@ from saeindex.sae.batches import sample
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.space import Space
     from saeindex.protocols import TextEncoder
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.sae.training_config import TrainingConfig
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 # With few concepts, their mean is their subject as well: it counts as if the corpus's mean came this often.
 PRIOR = 4
@@ -74,7 +72,7 @@ class Anchors:
     directions: FloatArray
     shares: FloatArray
     definitions: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     told_apart: tuple[float | None, ...]
     merged: dict[str, str]
     meant: LogOdds | None = None
@@ -210,9 +208,9 @@ class _Part:
     """One part of the definitions: embeddings (e, d), the concept of each (e,), and the concepts' means."""
 
     vectors: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     sums: FloatArray
-    counts: NDArray[np.int64]
+    counts: Ints
     background: FloatArray
 
     @classmethod
@@ -228,7 +226,7 @@ class _Part:
         """Return a unit direction for each concept (a, d), 0 where it lacks this part."""
         return self.centred(self.sums, self.counts)
 
-    def centred(self, sums: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+    def centred(self, sums: FloatArray, counts: Ints) -> FloatArray:
         """Return the unit directions of other sums (a, d) about the mean of all concepts."""
         has = self.counts > 0
         means = self.sums[has] / self.counts[has, None]
@@ -246,7 +244,7 @@ class _Part:
         owners = position[self.owners[is_kept]]
         return _Part(self.vectors[is_kept], owners, self.sums[kept], self.counts[kept], self.background)
 
-    def texts_or(self, *others: _Part) -> tuple[FloatArray, NDArray[np.int64]]:
+    def texts_or(self, *others: _Part) -> tuple[FloatArray, Ints]:
         """Return embeddings of the texts of each concept's first part, and the concept of each."""
         vectors, owners = [], []
         for concept in range(len(self.counts)):

@@ -12,9 +12,7 @@ import numpy as np
 from saeindex.config import LEVEL_STRIDE, LEVELS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeindex.types import FloatArray, IntArray, SparseCode
+    from saeindex.types import Doubles, FloatArray, IntArray, Ints, SparseCode
 
 ARRAYS = ("density", "median", "p90")
 # Activations that a feature needs for a reliable median and p90.
@@ -48,7 +46,7 @@ class Calibration:
         meter.add(code, vectors)
         return meter.measured()
 
-    def levels(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
+    def levels(self, indices: IntArray, values: FloatArray) -> Ints:
         """Return the level (0 present, 1 typical, 2 strong) of each active feature."""
         return (values >= self.median[indices]).astype(np.int64) + (values >= self.p90[indices])
 
@@ -61,9 +59,7 @@ class Calibration:
         parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
         return np.minimum(parts, LOUDEST).astype(np.float32)
 
-    def concept_codes(
-        self, indices: IntArray, values: FloatArray, offsets: NDArray[np.int64] | int = 0
-    ) -> NDArray[np.int64]:
+    def concept_codes(self, indices: IntArray, values: FloatArray, offsets: Ints | int = 0) -> Ints:
         """Return the sorted level codes: ``feature * 4 + level`` for every level that a feature reaches.
 
         ``offsets`` (k,) are added to the features: those of the texts of a batch can be told apart by them.
@@ -130,7 +126,7 @@ class CalibrationMeter:
         self.n_features, self.records = n_features, 0
         self._indices: list[IntArray] = [np.zeros(0, np.int32)]
         self._values: list[FloatArray] = [np.zeros(0, np.float32)]
-        self._total: NDArray[np.float64] | float = 0.0
+        self._total: Doubles | float = 0.0
         self._summed = 0
 
     def add(self, code: SparseCode, vectors: FloatArray | None = None) -> None:

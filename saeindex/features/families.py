@@ -30,9 +30,8 @@ from saeindex.features.labels import FeatureLabel, stems
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.types import SparseCode
+    from saeindex.types import Doubles, IntArray, Ints, SparseCode
 
-    Ids: TypeAlias = NDArray[np.int64]
 
 # The parent of each feature of a tree: the root first (its parent is None), then depth first.
 Tree: TypeAlias = dict[int, int | None]
@@ -88,7 +87,7 @@ class Cooccurrence:
     """
 
     records: int
-    counts: NDArray[np.int32]
+    counts: IntArray
     chance: float
 
     @classmethod
@@ -108,16 +107,16 @@ class Cooccurrence:
         return cls(len(code), counts, float((k * (k - 1)).sum() / max(1.0, pairs)))
 
     @property
-    def degrees(self) -> NDArray[np.int32]:
+    def degrees(self) -> IntArray:
         """Number of records in which each feature is active (n,)."""
         return self.counts.diagonal()
 
-    def expected(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+    def expected(self, i: Ints, j: Ints) -> Doubles:
         """Return the expected count of each pair by chance (m,)."""
         degrees = self.degrees.astype(np.float64)
         return self.chance * degrees[i] * degrees[j]
 
-    def p_values(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+    def p_values(self, i: Ints, j: Ints) -> Doubles:
         """Return the probability by chance of each pair's count or a higher count (m,).
 
         It uses a Poisson distribution with the expected count. Its upper tail bounds that of a sum of
@@ -127,10 +126,10 @@ class Cooccurrence:
         from scipy.special import pdtrc
 
         counts = self.counts[i, j]
-        tail: NDArray[np.float64] = pdtrc(np.maximum(counts, 1) - 1, self.expected(i, j))
+        tail: Doubles = pdtrc(np.maximum(counts, 1) - 1, self.expected(i, j))
         return np.where(counts, tail, 1.0)
 
-    def npmi(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+    def npmi(self, i: Ints, j: Ints) -> Doubles:
         """Return log(count / expected) / -log(count / records) (m,), at most 1; -1 for a count of 0."""
         counts = self.counts[i, j].astype(np.float64)
         npmi = np.full(len(counts), -1.0)
@@ -144,9 +143,9 @@ class Cooccurrence:
 class Edges:
     """Weighted edges from ``parent`` (m,) to the sparser ``child`` (m,)."""
 
-    parent: Ids
-    child: Ids
-    weight: NDArray[np.float64]
+    parent: Ints
+    child: Ints
+    weight: Doubles
 
     def take(self, which: NDArray[Any]) -> Edges:
         """Return the edges at these positions, in this order, or where the mask is true."""
@@ -189,7 +188,7 @@ def children_of(parents: Sequence[int | None], order: Iterable[int]) -> dict[int
     return children
 
 
-def given_trees(labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> list[Tree]:
+def given_trees(labels: Sequence[FeatureLabel], density: IntArray) -> list[Tree]:
     """Return the trees of 3 to 32 features that the concepts' hierarchy makes.
 
     Of a larger one, the root and what is directly below it is a tree, and so is each branch.
@@ -206,7 +205,7 @@ def given_trees(labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> l
     return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
-def _densest_first(density: NDArray[np.int32]) -> list[int]:
+def _densest_first(density: IntArray) -> list[int]:
     order: list[int] = np.argsort(-density, kind="stable").tolist()
     return order
 
@@ -244,7 +243,7 @@ def candidate_edges(together: Cooccurrence) -> Edges:
     return Edges(parent, child, npmi).take(is_kept)
 
 
-def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
+def grow_trees(edges: Edges, density: IntArray) -> list[Tree]:
     """Return the trees of 3 to 32 features in the maximum spanning forest."""
     forest = single_parents(spanning_forest(edges, len(density)))
     parents = _cut(forest, density)
@@ -276,7 +275,7 @@ def single_parents(forest: Edges) -> Edges:
     return forest.take(np.sort(strongest))
 
 
-def _cut(forest: Edges, density: NDArray[np.int32]) -> list[int | None]:
+def _cut(forest: Edges, density: IntArray) -> list[int | None]:
     """Return each feature's parent (n,).
 
     A tree that grows beyond 32 features loses its largest branches, which become trees of their own.
@@ -297,7 +296,7 @@ def _cut(forest: Edges, density: NDArray[np.int32]) -> list[int | None]:
     return parents
 
 
-def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> str:
+def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: IntArray) -> str:
     """Return ``term: term, term, term``: terms of trusted labels whose words occur in most features' labels.
 
     Among equals the terms of the densest feature come first: the root, where no word recurs. No word is

@@ -25,14 +25,12 @@ from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.anchors import Anchors
     from saeindex.features.evidence import Evidence, LogOdds
     from saeindex.features.labelers import Labeler
     from saeindex.features.taxonomy import Concepts, DefinedConcept
     from saeindex.sae.train import TrainingStatus
-    from saeindex.types import FloatArray, Record
+    from saeindex.types import FloatArray, Ints, Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,7 @@ class FeatureSpace(Space):
         encoder: TextEncoder | None = None,
         embeddings: FloatArray | None = None,
         config: TrainingConfig | None = None,
-        groups: NDArray[np.int64] | None = None,
+        groups: Ints | None = None,
         views: Sequence[str] = ("whole",),
         concepts: Concepts | None = None,
         faithful: bool = False,
@@ -163,7 +161,7 @@ class FeatureSpace(Space):
         report: dict[str, Any],
         seed: int = 0,
         labeler: Labeler | None = None,
-        groups: NDArray[np.int64] | None = None,
+        groups: Ints | None = None,
         concepts: Mapping[int, DefinedConcept] | None = None,
         meant: LogOdds | None = None,
     ) -> Self:

@@ -19,13 +19,11 @@ from saeindex.sae.train import TrainingStatus, train
 from saeindex.types import Record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.anchors import Anchors
     from saeindex.protocols import TextEncoder
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.sae.training_config import TrainingConfig
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 HELD_OUT_SHARE = 0.1
 # Held-out texts that validate the training; texts for calibration, labels and measurements.
@@ -40,12 +38,12 @@ MIN_CHARS = 20
 class Split:
     """Rows (m,) for training, for validation during training, and for the final test."""
 
-    kept: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    held_out: NDArray[np.int64]
+    kept: Ints
+    validation: Ints
+    held_out: Ints
 
 
-def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
+def split_by_group(groups: Ints, seed: int) -> Split:
     """Hold out a tenth of the groups (m,), so that no document is on both sides; half of it validates."""
     members = np.unique(groups)
     order = np.random.default_rng(seed).permutation(members)
@@ -71,7 +69,7 @@ def train_and_measure(
     x: FloatArray,
     config: TrainingConfig,
     *,
-    groups: NDArray[np.int64] | None = None,
+    groups: Ints | None = None,
     anchors: Anchors | None = None,
     aims: FloatArray | None = None,
     faithful: bool = False,
@@ -123,7 +121,7 @@ def train_and_measure(
 
 def draw_views(
     records: Iterable[Record | str], kinds: Sequence[str] = ("whole",), seed: int = 0
-) -> tuple[list[str], NDArray[np.int64]]:
+) -> tuple[list[str], Ints]:
     """Return the views of every record, and the number of each view's record (m,).
 
     ``whole`` is the text, ``sentence`` a random sentence, ``window`` two consecutive sentences, ``title``

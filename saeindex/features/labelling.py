@@ -28,13 +28,11 @@ from saeindex.features.trust import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.families import Family
     from saeindex.features.space import Space, SpaceT
     from saeindex.features.taxonomy import DefinedConcept
     from saeindex.protocols import TextEncoder
-    from saeindex.types import FloatArray, SparseCode
+    from saeindex.types import FloatArray, Ints, SparseCode
 
 LABELLED_SHARE = 0.7
 UNLABELLED, NO_BETTER = "none", "its new name predicts no better than the one it has"
@@ -107,7 +105,7 @@ def labeling_task(
     encoder: TextEncoder,
     *,
     features: Iterable[int] | None = None,
-    groups: NDArray[np.int64] | None = None,
+    groups: Ints | None = None,
     seed: int = 0,
     code: SparseCode | None = None,
     keeps_manual: bool = True,
@@ -134,9 +132,7 @@ def labeling_task(
     return LabelingTask(*parts, space.calibration, encoder.encode_query, wanted, seed)
 
 
-def split_texts(
-    count: int, groups: NDArray[np.int64] | None, share: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_texts(count: int, groups: Ints | None, share: float, seed: int) -> tuple[Ints, Ints]:
     """Return the positions of two parts of ``count`` texts; the first has about ``share`` of them.
 
     With ``groups`` (count,) no group is in both.
@@ -268,6 +264,6 @@ def refreshed(space: SpaceT, control: Sequence[float | None] | None = None) -> S
     return replace(space, families=tuple(renamed(family) for family in space.families), report=report)
 
 
-def _taken(coded: CodedTexts, texts: NDArray[np.int64]) -> CodedTexts:
+def _taken(coded: CodedTexts, texts: Ints) -> CodedTexts:
     groups = None if coded.groups is None else coded.groups[texts]
     return CodedTexts([coded.texts[i] for i in texts], coded.vectors[texts], coded.code.take(texts), groups)

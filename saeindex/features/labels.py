@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.calibration import Calibration
-    from saeindex.types import FloatArray, IntArray
+    from saeindex.types import FloatArray, IntArray, Ints
 
 TRUST_FLOOR = 0.8
 # The evidence of a concept in sentences that use its name, from which on the name says what is found: two
@@ -119,7 +117,7 @@ def stems(text: str) -> set[str]:
 
 def telling_order(
     labels: Sequence[FeatureLabel], calibration: Calibration, features: IntArray, values: FloatArray
-) -> NDArray[np.int64]:
+) -> Ints:
     """Return the order (r,) in which a text's ``features`` (r,) are shown.
 
     First the typical ones, those first that exceed their typical activation most, and a name that a taxonomy

@@ -22,11 +22,10 @@ from saeindex.features.trust import Contrast, auroc, contrast_sets, predicts_alo
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.features.calibration import Calibration
-    from saeindex.types import FloatArray, SparseCode
+    from saeindex.types import Doubles, FloatArray, Ints, SparseCode
 
     Encode = Callable[[Sequence[str]], FloatArray]
 
@@ -95,7 +94,7 @@ class _Growing:
 
 
 def _started(
-    chosen: tuple[NDArray[np.int64], FloatArray],
+    chosen: tuple[Ints, FloatArray],
     contrast: Contrast | None,
     term_vectors: FloatArray,
     meanings: FloatArray,
@@ -117,7 +116,7 @@ def _started(
     return _Growing([int(candidates[leading])], joining, float(aurocs[leading]), contrast)
 
 
-def _commonest_of_the_best(aurocs: NDArray[np.float64], correlations: FloatArray) -> int:
+def _commonest_of_the_best(aurocs: Doubles, correlations: FloatArray) -> int:
     """Return the position of the highest correlation among AUROCs (c,) within ``TOLERANCE`` of the best."""
     return int(np.argmax(np.where(aurocs >= aurocs.max() - TOLERANCE, correlations, -1)))
 
@@ -157,7 +156,7 @@ def _candidates(
     calibration: Calibration,
     directions: FloatArray,
     meanings: FloatArray,
-) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+) -> Iterator[tuple[Ints, FloatArray]]:
     """Yield each feature's informative terms and the correlations of their presence with it, best first.
 
     ``directions`` (n, d) are those of the features, 0 where none is known, ``meanings`` those of the terms.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from saeindex.features.calibration import Calibration
     from saeindex.features.labels import FeatureLabel
-    from saeindex.types import FloatArray, SparseCode
+    from saeindex.types import Doubles, FloatArray, IntArray, Ints, SparseCode
 
 # Texts of either side of a contrast set, and typical texts in it.
 MAX_ACTIVE = 300
@@ -35,7 +35,7 @@ MAX_BEHIND = 0.1
 class Contrast:
     """Positions of texts (r,), and whether the feature is typical or else absent in each (r,) bool."""
 
-    texts: NDArray[np.int64]
+    texts: Ints
     is_active: NDArray[np.bool_]
 
 
@@ -88,21 +88,21 @@ def contrast_sets(
             yield None if too_few else _contrast(active[i], present[i], closeness[:, i], max_active, rng)
 
 
-def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float64]:
+def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> Doubles:
     """Return the AUROC of each column of ``scores`` (r, c), ties counted half (Mann–Whitney)."""
     active, absent = scores[is_active], scores[~is_active]
     if active.size * len(absent) <= FEW_PAIRS:  # much faster than ranks
-        won: NDArray[np.float64] = np.sign(active[:, None] - absent[None]).mean((0, 1), np.float64)
+        won: Doubles = np.sign(active[:, None] - absent[None]).mean((0, 1), np.float64)
         return (won + 1) / 2
     from scipy.stats import rankdata
 
     ranks = rankdata(scores, axis=0)[is_active].sum(0)
     n, m = int(is_active.sum()), int((~is_active).sum())
-    share: NDArray[np.float64] = (ranks - n * (n + 1) / 2) / (n * m)
+    share: Doubles = (ranks - n * (n + 1) / 2) / (n * m)
     return share
 
 
-def predicts_alone(aurocs: NDArray[np.float64], leading: float) -> NDArray[np.bool_]:
+def predicts_alone(aurocs: Doubles, leading: float) -> NDArray[np.bool_]:
     """Return which names may join the ``leading`` one in a label, by the AUROC of each alone (c,).
 
     Others move the first a little, and mean something else.
@@ -111,8 +111,8 @@ def predicts_alone(aurocs: NDArray[np.float64], leading: float) -> NDArray[np.bo
 
 
 def _contrast(
-    active: NDArray[np.int32],
-    present: NDArray[np.int32],
+    active: IntArray,
+    present: IntArray,
     closeness: FloatArray,
     max_active: int,
     rng: np.random.Generator,
@@ -204,7 +204,7 @@ def f1(is_predicted: NDArray[np.bool_], is_active: NDArray[np.bool_]) -> float:
     return 2 * int((is_predicted & is_active).sum()) / positives if positives else 0.0
 
 
-def derangement(count: int, seed: int = 0) -> NDArray[np.int64]:
+def derangement(count: int, seed: int = 0) -> Ints:
     """Return a random cyclic permutation (count,): no element stays in its position (count > 1)."""
     cycle = np.random.default_rng(seed).permutation(count)
     deranged = np.empty(count, np.int64)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from saeindex.types import Ints
+
 _TAGS = (
     "a|article|b|blockquote|body|center|code|dd|div|dl|dt|em|figure|font|footer|form|h[1-6]|head|header|html|i"
     "|label|li|main|nav|ol|p|pre|script|section|small|span|strong|style|sub|sup|table|tbody|td|th|thead|title"
@@ -84,9 +86,7 @@ def plain(seen: str) -> str:
     return " ".join(unescape(seen).split())
 
 
-def is_speech(
-    sentences: Sequence[str], ends: Sequence[int], rows: NDArray[np.int64] | None = None
-) -> NDArray[np.bool_]:
+def is_speech(sentences: Sequence[str], ends: Sequence[int], rows: Ints | None = None) -> NDArray[np.bool_]:
     """Return which of the sentences (s,) of texts, or of ``rows`` of them, are in English and say something.
 
     The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``.

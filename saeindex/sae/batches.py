@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 BUFFER_BYTES = 2**30
 # Rows that are read together, with one seek per block instead of one per row.
@@ -30,7 +28,7 @@ class Batches:
         x: FloatArray,
         batch_size: int,
         seed: int,
-        rows: NDArray[np.int64] | None = None,
+        rows: Ints | None = None,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         """``x`` are embeddings (m, d), ``rows`` ascending rows to use; fewer than a batch are resampled."""
@@ -42,7 +40,7 @@ class Batches:
         self._buffers = len(self._rows) // self._per_read
         self._per_buffer = max(1, self._per_read // batch_size)
         self._filled: tuple[int, int] | None = None
-        self._buffer: NDArray[np.float32] = np.empty((0, x.shape[1]), np.float32)
+        self._buffer: FloatArray = np.empty((0, x.shape[1]), np.float32)
 
     def __getitem__(self, step: int) -> Tensor:
         """Return the batch (b, d) float32 of a step."""
@@ -54,7 +52,7 @@ class Batches:
             rows = np.random.default_rng((self._seed, step)).integers(len(order), size=self._batch_size)
         return torch.from_numpy(self._buffer[rows])
 
-    def _fill(self, epoch: int, buffer: int) -> NDArray[np.int64]:
+    def _fill(self, epoch: int, buffer: int) -> Ints:
         """Read a buffer, unless it is loaded, and return the order of its rows."""
         if self._filled != (epoch, buffer):
             if not self._is_whole:
@@ -65,16 +63,16 @@ class Batches:
             self._filled = (epoch, buffer)
         return self._order
 
-    def _blocks(self, epoch: int, buffer: int) -> NDArray[np.int64]:
+    def _blocks(self, epoch: int, buffer: int) -> Ints:
         """Return the ascending rows of a buffer: whole blocks of adjacent rows, reshuffled in each epoch."""
         blocks = np.random.default_rng((self._seed, epoch)).permutation(len(self._rows) // BLOCK)
         here = self._per_read // BLOCK
         starts = np.sort(blocks[buffer * here : (buffer + 1) * here]) * BLOCK
-        places: NDArray[np.int64] = (starts[:, None] + np.arange(BLOCK)).ravel()
+        places: Ints = (starts[:, None] + np.arange(BLOCK)).ravel()
         return self._rows[places]
 
 
-def sample(x: FloatArray, size: int, seed: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def sample(x: FloatArray, size: int, seed: int, rows: Ints | None = None) -> FloatArray:
     """Return at most ``size`` random rows of ``x`` (m, d), or of its ``rows``, in ascending order."""
     among = np.arange(len(x)) if rows is None else rows
     chosen = np.random.default_rng(seed).choice(among, min(size, len(among)), replace=False)

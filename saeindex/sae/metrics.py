@@ -14,10 +14,8 @@ import numpy as np
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.sae.autoencoder import SparseAutoencoder
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 QUERY_BLOCK, BLOCK = 512, 4_096
 # Decoder cosine from which a feature recurs in another dictionary; chance gives far lower cosines.
@@ -89,9 +87,7 @@ def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dic
 # Neighbours -------------------------------------------------------------------------------------------
 
 
-def nearest(
-    queries: FloatArray, documents: FloatArray, k: int = 10, *, without_itself: bool = False
-) -> NDArray[np.int64]:
+def nearest(queries: FloatArray, documents: FloatArray, k: int = 10, *, without_itself: bool = False) -> Ints:
     """Return the rows (q, k) of ``documents`` (m, d) nearest to ``queries`` (q, d) by cosine, best first.
 
     ``without_itself`` leaves out document i for query i. InvalidInputError if fewer than k are left.

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.types import FloatArray, IntArray
+    from saeindex.types import Doubles, FloatArray, IntArray, Ints
 
 # Features beyond k whose strengths are computed again in double precision; rounding changes no rank by more.
 MARGIN = 8
@@ -66,9 +66,7 @@ def encode_one(
     return indices[values > 0], values[values > 0]
 
 
-def _strongest(
-    centred: NDArray[np.float64], weights: Mapping[str, FloatArray], budget: Budget
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _strongest(centred: Doubles, weights: Mapping[str, FloatArray], budget: Budget) -> tuple[Ints, Doubles]:
     """Return the strongest features within the budget and their strengths, ties going to the lower id."""
     encoder, bias = weights["encoder"], weights["encoder_bias"]
     strengths = encoder @ centred.astype(np.float32) + bias
@@ -87,14 +85,12 @@ def _strongest(
     return support[kept], exact[kept]
 
 
-def _within(support: NDArray[np.int64], is_silent: NDArray[np.bool_], budget: Budget) -> NDArray[np.int64]:
+def _within(support: Ints, is_silent: NDArray[np.bool_], budget: Budget) -> Ints:
     """Return the first k places of ``support`` (s,), whose parts are ranked; silent named ones come last."""
     return np.argsort(is_silent & (support < budget.n_named), kind="stable")[: budget.k]
 
 
-def _silent(
-    centred: NDArray[np.float64], weights: Mapping[str, FloatArray], n_named: int
-) -> NDArray[np.bool_] | None:
+def _silent(centred: Doubles, weights: Mapping[str, FloatArray], n_named: int) -> NDArray[np.bool_] | None:
     """Return the named features (n_named,) that may not be selected again, None if nothing forbids it."""
     if "threshold" not in weights or not n_named:
         return None
@@ -104,9 +100,7 @@ def _silent(
     return silent
 
 
-def _refined(
-    target: NDArray[np.float64], directions: NDArray[np.float64], start: NDArray[np.float64], steps: int
-) -> NDArray[np.float64]:
+def _refined(target: Doubles, directions: Doubles, start: Doubles, steps: int) -> Doubles:
     """Minimise |target - sum_i z_i d_i|² for ``directions`` (k, d) by projected gradient descent."""
     amplitudes, residual = start, target - start @ directions
     for _ in range(steps):
@@ -120,13 +114,13 @@ def _refined(
 
 
 def _rechosen(
-    target: NDArray[np.float64],
+    target: Doubles,
     decoder: FloatArray,
-    support: NDArray[np.int64],
-    amplitudes: NDArray[np.float64],
+    support: Ints,
+    amplitudes: Doubles,
     budget: Budget,
     silent: NDArray[np.bool_] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[Ints, Doubles]:
     """Return the support and its amplitudes after one round of hard thresholding."""
     directions = decoder[support].astype(np.float64)
     residual = target - amplitudes @ directions
@@ -145,6 +139,6 @@ def _rechosen(
     return (chosen, values) if left @ left < residual @ residual else (support, amplitudes)
 
 
-def _exact_step(gradient: NDArray[np.float64], moved: NDArray[np.float64]) -> float:
+def _exact_step(gradient: Doubles, moved: Doubles) -> float:
     """Return the minimiser of the error along ``gradient`` (k,), which moves x̂ by ``moved`` (d,)."""
     return float(gradient @ gradient) / max(float(moved @ moved), 1e-12)

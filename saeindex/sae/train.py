@@ -22,9 +22,7 @@ from saeindex.sae.objective import Objective, Weights, remove_parallel_gradient
 from saeindex.sae.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
@@ -52,7 +50,7 @@ def train(
     config: TrainingConfig = TrainingConfig(),  # noqa: B008  (frozen)
     progress: Callable[[TrainingStatus], None] | None = None,
     *,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     held_out: FloatArray | None = None,
     anchors: FloatArray | None = None,
     shares: FloatArray | None = None,
@@ -79,7 +77,7 @@ class _Training:
     def __init__(
         self,
         x: FloatArray,
-        kept: NDArray[np.int64],
+        kept: Ints,
         config: TrainingConfig,
         report: Callable[[TrainingStatus], None] | None,
         held_out: FloatArray | None,

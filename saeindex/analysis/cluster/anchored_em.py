@@ -29,9 +29,7 @@ from saeindex.collection.sample import Rows
 from saeindex.concepts.inference import TINY, Scale, units
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 RIDGE, SHARPNESS, ANCHOR = 10.0, 5.0, 0.4
 ROUNDS, SETTLED = 30, 1e-3
@@ -69,13 +67,13 @@ class Settled:
     began: Doubles
 
     @property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> Ints:
         """The value of each record (m,)."""
-        codes: NDArray[np.int64] = self.shares.argmax(1)
+        codes: Ints = self.shares.argmax(1)
         return codes
 
 
-def settle(whitened: Whitened, start: Doubles, known: NDArray[np.int64] | None = None) -> Settled:
+def settle(whitened: Whitened, start: Doubles, known: Ints | None = None) -> Settled:
     """Return where records settle from ``start`` (m, J); ``known`` (m,) is -1 or the value of an example."""
     weight = np.ones(len(start)) if known is None else np.where(known >= 0, EXAMPLE, 1.0)
     shares = began = with_known(soft(start), known)
@@ -89,9 +87,7 @@ def settle(whitened: Whitened, start: Doubles, known: NDArray[np.int64] | None =
     return Settled(shares, logits, began)
 
 
-def example_scores(
-    whitened: Whitened, known: NDArray[np.int64], count: int, nearest: NDArray[np.int64]
-) -> Doubles:
+def example_scores(whitened: Whitened, known: Ints, count: int, nearest: Ints) -> Doubles:
     """Return the similarity of records and their neighbours to the examples of each value (m, J)."""
     known_shares = memberships(known[known >= 0], count)
     # A value without examples has no direction: its similarity is 0.
@@ -99,7 +95,7 @@ def example_scores(
     return smoothed(standardised(whitened.g @ units(centres).T), nearest)
 
 
-def smoothed(scores: Doubles, nearest: NDArray[np.int64]) -> Doubles:
+def smoothed(scores: Doubles, nearest: Ints) -> Doubles:
     """Return scores (m, J) with SMOOTHING times the mean of each record's ``nearest`` (m, n)."""
     if not nearest.shape[1]:
         return scores
@@ -107,7 +103,7 @@ def smoothed(scores: Doubles, nearest: NDArray[np.int64]) -> Doubles:
     return standardised(scores + SMOOTHING * standardised(around))
 
 
-def with_known(shares: Doubles, known: NDArray[np.int64] | None) -> Doubles:
+def with_known(shares: Doubles, known: Ints | None) -> Doubles:
     """Return shares in which the examples belong to their values."""
     if known is not None:
         known_shares = np.flatnonzero(known >= 0)

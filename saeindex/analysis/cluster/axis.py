@@ -22,11 +22,9 @@ from saeindex.errors import InvalidInputError
 from saeindex.schema import check_kind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 MAX_VALUES = 200
 MAX_TEXTS = 50
@@ -244,17 +242,17 @@ class AxisEvidence:
     whitened: Whitened
     start: Doubles
     vectors: FloatArray | None
-    known: NDArray[np.int64] | None
+    known: Ints | None
 
     @property
-    def literal(self) -> NDArray[np.int64]:
+    def literal(self) -> Ints:
         """The value (m,) that each embedding is nearest to: by the texts, without them by the examples."""
         x = self.sample.rows.x
         means = self.vectors
         if means is None:
             assert self.known is not None  # noqa: S101
             means = np.array([x[self.known == value].mean(0) for value in range(self.start.shape[1])])
-        nearest: NDArray[np.int64] = ((x - x.mean(0)) @ units(means - means.mean(0)).T).argmax(1)
+        nearest: Ints = ((x - x.mean(0)) @ units(means - means.mean(0)).T).argmax(1)
         return nearest
 
 
@@ -262,7 +260,7 @@ def gather(
     state: IndexState,
     sample: CollectionSample,
     axis: Axis,
-    known: NDArray[np.int64] | None = None,
+    known: Ints | None = None,
     viewed: tuple[Views, Doubles] | None = None,
 ) -> AxisEvidence:
     """Return the evidence of an axis with values; ``known`` (m,) says -1 or the value of an example.
@@ -297,7 +295,7 @@ def text_vectors(state: IndexState, axis: Axis) -> FloatArray:
     return units(np.array(means)).astype(np.float32)
 
 
-def known_values(axis: Axis, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def known_values(axis: Axis, snapshot: Snapshot) -> tuple[Ints, Ints]:
     """Return the rows of the axis's examples, and the value of each."""
     ids = [record for value in axis.values for record in value.examples]
     counts: Sequence[int] = [len(value.examples) for value in axis.values]

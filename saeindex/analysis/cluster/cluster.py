@@ -33,7 +33,6 @@ from saeindex.errors import InvalidInputError
 from saeindex.language.speech import says_something
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.cluster.results import Verdict
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
     from saeindex.features import FeatureSpace
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 Method: TypeAlias = Literal["anchored", "interpembed"]
 # The maximum and minimum number of records that are clustered together; the others are placed afterwards.
@@ -61,7 +60,7 @@ def cluster(
     state: IndexState,
     snapshot: Snapshot,
     axis: Axis | str | Mapping[str, object],
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     method: Method = "anchored",
     examples: Mapping[str, Sequence[str]] | None = None,
     shown: int = 5,
@@ -97,9 +96,7 @@ def cluster(
     return replace(clustering, left_out=len(given) - len(rows), assigned=assigned)
 
 
-def _taken(
-    axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+def _taken(axis: Axis, snapshot: Snapshot, rows: Ints) -> tuple[Ints, Ints | None]:
     """Return the rows to cluster, all examples and the first others, which are in random order.
 
     And for each the value of an example, else -1; None without examples.
@@ -121,7 +118,7 @@ class _Grouped:
 
 
 def _grouped(
-    state: IndexState, sample: CollectionSample, axis: Axis, known: NDArray[np.int64] | None, method: Method
+    state: IndexState, sample: CollectionSample, axis: Axis, known: Ints | None, method: Method
 ) -> _Grouped:
     if method == "anchored":
         evidence = gather(state, sample, axis, known)
@@ -139,8 +136,8 @@ def _grouped(
 
 def _reported(
     snapshot: Snapshot,
-    rows: NDArray[np.int64],
-    taken: NDArray[np.int64],
+    rows: Ints,
+    taken: Ints,
     axis: Axis,
     method: Method,
     grouped: _Grouped,
@@ -196,14 +193,14 @@ class Placer:
         """Return the scores of records (m, J)."""
         return self.views(rows) @ self.readout + self.offset
 
-    def new(self, x: FloatArray, texts: Sequence[str]) -> NDArray[np.int64]:
+    def new(self, x: FloatArray, texts: Sequence[str]) -> Ints:
         """Return the cluster of each text, with its unit embedding (m, d)."""
         words = word_matrix([tokens(text) for text in texts], self.sample.places)
         concepts = concept_parts(self.sample.space.encode(x).to_csr(), self.sample.space)
-        placed: NDArray[np.int64] = self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1)
+        placed: Ints = self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1)
         return placed
 
-    def of_snapshot(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> Doubles:
+    def of_snapshot(self, snapshot: Snapshot, rows: Ints) -> Doubles:
         """Return how far rows of a snapshot belong to each cluster (m, J), block by block."""
         columns = columns_of(snapshot, self.sample)
         blocks = np.split(rows, range(BLOCK, len(rows), BLOCK)) if len(rows) else []
@@ -214,9 +211,7 @@ class Placer:
 # InterpEmbed's method (arXiv 2512.10092), a baseline: only the features whose labels are most similar to the
 # axis are used; the similarity of records is the Jaccard index of these features, and spectral clustering
 # divides the records.
-def interpembed_clusters(
-    present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int
-) -> NDArray[np.int64]:
+def interpembed_clusters(present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int) -> Ints:
     """Divide records (m, n) into ``count`` clusters by features with labels like ``vectors`` (J, d)."""
     from sklearn.cluster import SpectralClustering
 
@@ -235,7 +230,7 @@ def interpembed_clusters(
     return codes
 
 
-def labelled_features(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:
+def labelled_features(space: FeatureSpace, vectors: FloatArray) -> Ints:
     """Return the features whose labels are most like any of ``vectors`` (J, d), in order."""
     nearness = (space.label_vectors @ vectors.T).max(1)
     nearness[~np.isfinite(space.calibration.p90)] = -1.0

@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # The maximum number of values of a field for leakage, and the minimum number of records with a value.
 MAX_LEAKED = 300
 MIN_KNOWN = 20
 
 
-def neighbour_graph(nearest: NDArray[np.int64]) -> csr_matrix:
+def neighbour_graph(nearest: Ints) -> csr_matrix:
     """Return the symmetric graph (m, m) in which records are joined to their ``nearest`` (m, n)."""
     m, n = nearest.shape
     joined = csr_matrix((np.ones(m * n), nearest.ravel(), np.arange(0, m * n + 1, max(1, n))), shape=(m, m))
     return joined.maximum(joined.T)
 
 
-def conductances(graph: csr_matrix, codes: NDArray[np.int64], count: int) -> Doubles:
+def conductances(graph: csr_matrix, codes: Ints, count: int) -> Doubles:
     """Return for each cluster the edges that leave it over those of its smaller side (count,); 0 is apart.
 
     Kannan, Vempala and Vetta 2004, φ(S) = cut(S) / min(vol S, vol not S); 1 for an empty cluster.
@@ -56,7 +56,7 @@ def conductances(graph: csr_matrix, codes: NDArray[np.int64], count: int) -> Dou
     return np.where(smaller > 0, (volume - inside) / np.maximum(smaller, TINY), 1.0)
 
 
-def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
+def silhouettes(x: FloatArray, codes: Ints, count: int) -> Doubles:
     """Return each record's simplified silhouette (m,), by cosine distance to the clusters' mean directions.
 
     (b - a) / max(a, b) with a the distance to its own and b to the nearest other (Hruschka and others 2004).
@@ -72,7 +72,7 @@ def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
     return (nearest - own) / np.maximum(np.maximum(nearest, own), TINY)
 
 
-def distinctive(present: csr_matrix, codes: NDArray[np.int64], count: int) -> tuple[Doubles, Doubles]:
+def distinctive(present: csr_matrix, codes: Ints, count: int) -> tuple[Doubles, Doubles]:
     """Return over-representation z and lift (count, n) of features in clusters, beside all records."""
     usual = np.asarray(present.mean(0), np.float64).ravel()
     size = np.bincount(codes, minlength=count).astype(np.float64)
@@ -81,9 +81,7 @@ def distinctive(present: csr_matrix, codes: NDArray[np.int64], count: int) -> tu
     return over_represented(share, usual.astype(np.float32), size), lift
 
 
-def leakage(
-    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int64]
-) -> dict[str, dict[str, float]]:
+def leakage(snapshot: Snapshot, rows: Ints, codes: Ints) -> dict[str, dict[str, float]]:
     """Return how far clusters agree with each metadata field that groups records: NMI and ARI."""
     found = {}
     for field in snapshot.fields:
@@ -102,7 +100,7 @@ def agreement(a: NDArray[np.integer], b: NDArray[np.integer]) -> dict[str, float
     return {"nmi": float(normalized_mutual_info_score(a, b)), "ari": float(adjusted_rand_score(a, b))}
 
 
-def free_clusters(x: FloatArray, count: int) -> NDArray[np.int64]:
+def free_clusters(x: FloatArray, count: int) -> Ints:
     """Return what k-means finds in the embeddings when nothing is asked (m,)."""
     from sklearn.cluster import KMeans
 
@@ -118,7 +116,7 @@ MIN_Z, MIN_LIFT, MIN_SHARE = 3.0, 1.2, 0.02
 def described_clusters(
     snapshot: Snapshot,
     sample: CollectionSample,
-    rows: NDArray[np.int64],
+    rows: Ints,
     shares: Doubles,
     names: Sequence[str],
     shown: int,
@@ -164,7 +162,7 @@ def described_clusters(
 
 
 def _examples(
-    snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[KeyConcept], shown: int
+    snapshot: Snapshot, rows: Ints, concepts: Sequence[KeyConcept], shown: int
 ) -> tuple[Example, ...]:
     return examples_of(snapshot, rows[rows >= 0][:shown].tolist(), [one.feature for one in concepts])
 
@@ -183,9 +181,9 @@ def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubl
 
 def leaks(
     snapshot: Snapshot,
-    rows: NDArray[np.int64],
+    rows: Ints,
     sample: CollectionSample,
-    codes: NDArray[np.int64],
+    codes: Ints,
     count: int,
 ) -> dict[str, dict[str, float]]:
     """Return the agreement of clusters with other fields, and with k-means clusters without an axis."""
@@ -194,7 +192,7 @@ def leaks(
     return found
 
 
-def sized(clusters: Sequence[Cluster], codes: NDArray[np.int64]) -> tuple[Cluster, ...]:
+def sized(clusters: Sequence[Cluster], codes: Ints) -> tuple[Cluster, ...]:
     """Return the clusters with the sizes of all records' ``codes`` (m,)."""
     sizes = np.bincount(codes, minlength=len(clusters)).tolist()
     shares = [size / max(1, len(codes)) for size in sizes]
@@ -213,7 +211,7 @@ EMPTY = 0.02
 UNJUDGED = Verdict(True, "not judged: this method has no start to compare its end with", None)
 
 
-def signs_of(whitened: Whitened, settled: Settled, literal: NDArray[np.int64]) -> Signs:
+def signs_of(whitened: Whitened, settled: Settled, literal: Ints) -> Signs:
     """Measure the signs; ``literal`` (m,) is the value that each record is nearest to as it stands."""
     began, codes, count = settled.began, settled.codes, settled.shares.shape[1]
     fit = whitened.fit(began, np.ones(len(began)))

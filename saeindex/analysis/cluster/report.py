@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.report import charts, model
@@ -14,6 +13,9 @@ from saeindex.report.charts import WIDTH, Chart, alt, inline
 from saeindex.report.model import Block, Description, Figure, Section, Table, describe, table
 from saeindex.report.numbers import counted, number, percent
 from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from saeindex.types import Doubles, FloatArray
 
 # Concepts of a cluster that the table of clusters names.
 KEY_CONCEPTS = 4
@@ -125,7 +127,7 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def neighbour_layout(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def neighbour_layout(vectors: FloatArray) -> Doubles:
     """Return positions (m, 2) of embeddings (m, d) that preserve neighbourhoods (t-SNE)."""
     from sklearn.manifold import TSNE
 
@@ -160,7 +162,7 @@ def map_of_records(found: Clustering) -> Chart:
     return Chart(f"Map by {found.axis.name}", caption, alt.layer(*marks))
 
 
-def _map_rows(found: Clustering, positions: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
+def _map_rows(found: Clustering, positions: Doubles, names: list[str]) -> list[dict[str, Any]]:
     roles = {one.id: "borderline" for cluster in found.clusters for one in cluster.borderline}
     roles |= {one.id: "central" for cluster in found.clusters for one in cluster.central}
     columns = positions.tolist(), found.ids, found.codes.tolist(), found.confidence.tolist()

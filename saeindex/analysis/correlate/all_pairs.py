@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.report.model import Example
-    from saeindex.types import LevelName
+    from saeindex.types import Doubles, Ints, LevelName
 
-    Doubles = NDArray[np.float64]
 
 # Examples of a pair, and of how many records they are the strongest.
 EXAMPLES, COMPARED = 3, 200
@@ -50,7 +49,7 @@ MIN_SUPPORT = 5
 def correlate_open(
     snapshot: Snapshot,
     other: Snapshot | None = None,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test all pairs of features of a text field, or of one field with those of ``other``.
@@ -112,7 +111,7 @@ class _Describer:
 
     snapshot: Snapshot
     other: Snapshot | None
-    kept: NDArray[np.int64]
+    kept: Ints
     a: csc_matrix
     b: csc_matrix
 
@@ -131,7 +130,7 @@ class _Describer:
 
 def _together(
     tables: PairTables,
-    order: NDArray[np.int64],
+    order: Ints,
     columns: tuple[csc_matrix, csc_matrix],
     seen: SeenTrivial | None,
     limit: int,
@@ -155,7 +154,7 @@ def _together(
     return listed, removed
 
 
-def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
+def _no_reason(a: Ints, b: Ints) -> NDArray[np.int8]:
     return np.zeros((len(a), len(b)), np.int8)
 
 
@@ -178,7 +177,7 @@ class Companion(Result):
 
 
 def counts_by_document(
-    snapshot: Snapshot, rows: NDArray[np.int64] | None, feature: int, level: LevelName
+    snapshot: Snapshot, rows: Ints | None, feature: int, level: LevelName
 ) -> tuple[tuple[float, Doubles], tuple[float, Doubles]]:
     """Return what :func:`companions` takes, where each document counts as one record.
 
@@ -194,8 +193,8 @@ def counts_by_document(
 def companions(
     space: FeatureSpace,
     feature: int,
-    own: tuple[float, NDArray[np.int64] | Doubles],
-    all_: tuple[float, NDArray[np.int64] | Doubles],
+    own: tuple[float, Ints | Doubles],
+    all_: tuple[float, Ints | Doubles],
     alpha: float,
     limit: int,
 ) -> Sequence[Companion]:

@@ -18,14 +18,13 @@ from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConc
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
+    from saeindex.types import Doubles, Ints
 
-    Doubles = NDArray[np.float64]
 
 # The probability of both concepts from which a record is an example of a pair.
 LIKELY = 0.5
@@ -38,7 +37,7 @@ def correlate_named(
     *,
     other: Snapshot | None = None,
     encoder: TextEncoder | None = None,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     options: CorrelateOptions = CorrelateOptions(unit=None),
 ) -> Correlations:
     """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
@@ -65,7 +64,7 @@ def correlate_named(
     together, apart = order[is_together], order[~is_together]
     describe = _Describer(snapshot, other, kept, named, found)
 
-    def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
+    def listed(which: Ints) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
 
     why = f"no pair is in {min_support} records, nor would be by chance"
@@ -96,7 +95,7 @@ class _Describer:
     """Names the concepts of a pair, and finds records that have both."""
 
     def __init__(
-        self, snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64],
+        self, snapshot: Snapshot, other: Snapshot | None, kept: Ints,
         named: Sequence[NamedConcept], found: Sequence[Membership],
     ) -> None:  # fmt: skip
         self._snapshots = [one for one in (snapshot, other) if one is not None]
@@ -149,7 +148,7 @@ def z_scores(
     return z
 
 
-def _of(readers: Mapping[str, ConceptReader], concept: NamedConcept, kept: NDArray[np.int64]) -> Membership:
+def _of(readers: Mapping[str, ConceptReader], concept: NamedConcept, kept: Ints) -> Membership:
     if concept.field not in readers:
         known = ", ".join(repr(field) for field in readers)
         raise InvalidInputError(

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.types import Doubles
+    from saeindex.types import Doubles, Ints
 
     # Why pairs of some features of one side (b,) with all of the other (c,) say nothing: reasons by number.
-    Trivial: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int8]]
+    Trivial: TypeAlias = Callable[[Ints, Ints], NDArray[np.int8]]
     from saeindex.collection.snapshot import Snapshot
 
 
@@ -47,8 +47,8 @@ COLUMNS = ("a", "b", "both", "of_a", "of_b")
 class PairTables:
     """2 × 2 tables of pairs (p,): ``both`` of ``records`` have a and b, ``of_a`` have a, ``of_b`` have b."""
 
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
+    a: Ints
+    b: Ints
     both: Doubles
     of_a: Doubles
     of_b: Doubles
@@ -57,7 +57,7 @@ class PairTables:
     def __len__(self) -> int:
         return len(self.a)
 
-    def take(self, rows: NDArray[np.int64]) -> PairTables:
+    def take(self, rows: Ints) -> PairTables:
         """Return the tables at these positions, in this order."""
         return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
@@ -162,7 +162,7 @@ def count_pairs(
     return PairTables(**joined, records=m), tested, +removed
 
 
-def _frequent(has: csr_matrix, weights: Doubles, min_support: int) -> tuple[NDArray[np.int64], Doubles]:
+def _frequent(has: csr_matrix, weights: Doubles, min_support: int) -> tuple[Ints, Doubles]:
     """Return the concepts of at least so many records, and how many have each."""
     counts = np.asarray(has.T @ weights, np.float64).ravel()
     ids = np.flatnonzero(counts >= min_support)
@@ -189,8 +189,8 @@ COMPARED, DECIMALS = 6, 3
 class Units:
     """The unit of each record, ``codes`` (m,), and the number of records of each unit, ``sizes`` (u,)."""
 
-    codes: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    codes: Ints
+    sizes: Ints
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -226,7 +226,7 @@ class Units:
         return (averaging @ matrix).tocsr()
 
 
-def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64], unit: str | None) -> Units:
+def units_of(snapshot: Snapshot, other: Snapshot | None, kept: Ints, unit: str | None) -> Units:
     """Return the units of the records that count: those of a field, where one is named.
 
     "auto" is the document where there is one. Else, across two fields, records with the same text in the
@@ -248,15 +248,13 @@ def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64]
     return Units(codes.ravel(), sizes)
 
 
-def _same_text(snapshot: Snapshot, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+def _same_text(snapshot: Snapshot, kept: Ints) -> Ints:
     """Return the same number for records whose texts have the same embedding."""
     seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
     return np.unique(seen, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
 
 
-def aligned_rows(
-    snapshot: Snapshot, other: Snapshot | None, rows: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
+def aligned_rows(snapshot: Snapshot, other: Snapshot | None, rows: Ints | None) -> Ints:
     """Return the selected rows that have a text in both fields; InvalidInputError if there are too few."""
     kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
     if other is not None:

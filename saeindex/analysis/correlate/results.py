@@ -16,9 +16,8 @@ from saeindex.report.result import AnalysisResult
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import Doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +194,8 @@ def concept_of(snapshot: Snapshot, feature: int) -> PairedConcept:
 
 def described(
     tables: PairTables,
-    p: NDArray[np.float64],
-    q: NDArray[np.float64],
+    p: Doubles,
+    q: Doubles,
     sides: Callable[[int, int], tuple[PairedConcept, PairedConcept, tuple[Example, ...]]],
 ) -> list[ConceptPair]:
     """Return pairs with all their statistics; ``sides`` returns the two concepts of a pair and examples."""

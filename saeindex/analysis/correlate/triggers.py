@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.report.model import Example
+    from saeindex.types import Doubles, Ints
 
 EXAMPLES = 5
 # The probability from which a record counts as having the behaviour.
@@ -49,7 +50,7 @@ def find_triggers(
     behaviour: NamedConcept | int,
     *,
     encoder: TextEncoder | None = None,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     options: TriggerOptions = TriggerOptions(unit=None),
 ) -> Triggers:
     """Return the concepts of prompts that are associated with a behaviour of the responses.
@@ -105,7 +106,7 @@ def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
 
 def _tables(
     present: csr_matrix,
-    weights: NDArray[np.float64],
+    weights: Doubles,
     named: NamedConcept,
     prompts: Snapshot,
     units: Units,
@@ -127,9 +128,7 @@ def _tables(
     return tables, int(own.sum())
 
 
-def _p_of_weights(
-    present: csr_matrix, shown: Membership, tables: PairTables, units: Units
-) -> NDArray[np.float64]:
+def _p_of_weights(present: csr_matrix, shown: Membership, tables: PairTables, units: Units) -> Doubles:
     """Return p-values (t,) if behaviour were assigned to units at random; those of examples are left out."""
     from scipy.special import ndtr
 
@@ -137,7 +136,7 @@ def _p_of_weights(
     has = units.means(present[:, tables.a])[tested].tocsc()
     behaviour = units.mean(shown.weights)[tested]
     z = correlation_z(has, behaviour)
-    p: NDArray[np.float64] = 2 * ndtr(-np.abs(z))
+    p: Doubles = 2 * ndtr(-np.abs(z))
     for column in np.flatnonzero(np.abs(z) >= FAR):
         p[column] = product_p(has[:, [column]].toarray().ravel(), behaviour)
     return p
@@ -147,7 +146,7 @@ class _Finder:
     """Finds the records of triggers, and triggers of the same records."""
 
     def __init__(
-        self, prompts: Snapshot, responses: Snapshot, kept: NDArray[np.int64], present: csr_matrix,
+        self, prompts: Snapshot, responses: Snapshot, kept: Ints, present: csr_matrix,
         shown: Membership, named: NamedConcept, units: Units,
     ) -> None:  # fmt: skip
         self._prompts, self._responses, self._kept = prompts, responses, kept
@@ -160,9 +159,7 @@ class _Finder:
         """Return the trigger and the behaviour; examples are in the trigger."""
         return concept_of(self._prompts, a), self.behaviour, ()
 
-    def distinct(
-        self, tables: PairTables, ordered: NDArray[np.int64], limit: int
-    ) -> dict[int, tuple[PairedConcept, ...]]:
+    def distinct(self, tables: PairTables, ordered: Ints, limit: int) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
         found: dict[int, tuple[PairedConcept, ...]] = {}
         distinct = Distinct()
@@ -196,7 +193,7 @@ class _Finder:
         )
 
     def _examples(
-        self, which: NDArray[np.bool_], by: NDArray[np.float64], trigger: int | None = None
+        self, which: NDArray[np.bool_], by: Doubles, trigger: int | None = None
     ) -> tuple[Example, ...]:
         """Return the first of these records by ``by``, one of each unit: of their prompt and response."""
         rows = np.flatnonzero(which)

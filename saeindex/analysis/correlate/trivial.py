@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
+    from saeindex.types import Doubles, Ints
 
 SAME, FAMILY, DECODER, LABEL, WORD_OF_LABEL = range(1, 6)
 REASONS = (
@@ -65,7 +66,7 @@ class KnownTrivial:
         rare = [group for group in by_stem.values() if len(group) <= MAX_WITH_WORD]
         self._stems = _membership(rare, space.n_features)
 
-    def __call__(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
+    def __call__(self, a: Ints, b: Ints) -> NDArray[np.int8]:
         """Return the number of the reason (p, q) for each pair of ``a`` (p,) and ``b`` (q,); 0 is none."""
         why = np.zeros((len(a), len(b)), np.int8)
         shared = (self._stems[a] @ self._stems[b].T).tocoo()
@@ -88,16 +89,16 @@ def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
     return csr_matrix((entries, (features, owners)), shape=(n, max(1, len(groups))))
 
 
-def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
+def rows_with(columns: csc_matrix, concept: int) -> Ints:
     """Return the rows that have a concept, ascending."""
     span = slice(columns.indptr[concept], columns.indptr[concept + 1])
     return np.sort(columns.indices[span]).astype(np.int64)
 
 
-class Distinct(dict[int, "NDArray[np.int64]"]):
+class Distinct(dict[int, "Ints"]):
     """Sets of rows by key; finds whether nearly the same rows were seen before."""
 
-    def first_like(self, rows: NDArray[np.int64]) -> int | None:
+    def first_like(self, rows: Ints) -> int | None:
         """Return the key of the first set with mostly the same rows, or None."""
         inside = np.zeros(int(rows.max(initial=0)) + 1, bool)
         inside[rows] = True
@@ -113,9 +114,7 @@ class Distinct(dict[int, "NDArray[np.int64]"]):
 class SeenTrivial:
     """Finds from records the reason why a pair is trivial; slower, for pairs that would be listed."""
 
-    def __init__(
-        self, snapshot: Snapshot, kept: NDArray[np.int64], of_a: csc_matrix, of_b: csc_matrix
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, kept: Ints, of_a: csc_matrix, of_b: csc_matrix) -> None:
         """Bind a snapshot, the selected rows, and which of them have each concept of a side (m, n)."""
         self._snapshot, self._kept = snapshot, kept
         self._a, self._b = of_a, of_b
@@ -133,14 +132,14 @@ class SeenTrivial:
         return WORD if bool(((share >= WORD_SHARE) & (self._usual < COMMON_WORD)).any()) else None
 
     @cached_property
-    def _mean(self) -> NDArray[np.float64]:
+    def _mean(self) -> Doubles:
         return np.asarray(self._snapshot.vectors[self._kept[:SAMPLED]].mean(0), np.float64)
 
     @cached_property
-    def _usual(self) -> NDArray[np.float64]:
+    def _usual(self) -> Doubles:
         return np.asarray(self._snapshot.words[self._kept[:SAMPLED]].mean(0), np.float64).ravel()
 
-    def _alone(self, rows: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _alone(self, rows: Ints, other: Ints) -> Ints:
         """Return records with one concept alone; rows are in random order, the first ones a sample."""
         alone = np.setdiff1d(rows, other, assume_unique=True)
         return self._kept[(alone if len(alone) >= FEW else rows)[:MAX_SAMPLED]]

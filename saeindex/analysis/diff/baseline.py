@@ -32,11 +32,9 @@ from saeindex.schema import adapter
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.analysis.diff.results import Finding
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.types import Doubles
+    from saeindex.types import Doubles, IntArray, Ints
 
 
 FORMAT = 1
@@ -110,7 +108,7 @@ def _unreadable(name: str, error: object) -> InvalidInputError:
 
 
 def baseline_of(
-    snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName = "typical", unit: str | None = AUTO
+    snapshot: Snapshot, rows: Ints, level: LevelName = "typical", unit: str | None = AUTO
 ) -> Baseline:
     """Count the concepts and words of a reference; InvalidInputError if there is no record in it.
 
@@ -146,9 +144,7 @@ def baseline_of(
     )
 
 
-def against_baseline(
-    snapshot: Snapshot, baseline: Baseline, window: NDArray[np.int64], options: MonitorOptions
-) -> Alert:
+def against_baseline(snapshot: Snapshot, baseline: Baseline, window: Ints, options: MonitorOptions) -> Alert:
     """Compare a window with a baseline, within its bins of length; see ``monitor``."""
     _check(snapshot, baseline, options)
     snapshot = snapshot.without_terms()
@@ -187,9 +183,9 @@ def against_baseline(
 def _tested(
     snapshot: Snapshot,
     baseline: Baseline,
-    window: NDArray[np.int64],
+    window: Ints,
     family: Family,
-    units: NDArray[np.int32] | None,
+    units: IntArray | None,
     options: MonitorOptions,
 ) -> FamilyTest:
     """Test a family between the window and the baseline, within its bins of length."""
@@ -221,19 +217,19 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
         raise InvalidInputError("strata against a baseline", found_strata, "Compare with records.")
 
 
-def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
+def _with_any(snapshot: Snapshot, rows: Ints, family: Family, level: LevelName) -> Evidence:
     found = evidence_of(snapshot, rows, family, level, min_support=0)
     return found.take(np.flatnonzero(np.asarray(found.has.sum(0)).ravel()))
 
 
-def _by_bin(evidence: Evidence, bins: NDArray[np.int32], n_bins: int) -> Doubles:
+def _by_bin(evidence: Evidence, bins: IntArray, n_bins: int) -> Doubles:
     """Return the number of records of each bin that have each concept or word (B, f)."""
     counts = StratifiedCounts.of(evidence.has, np.zeros_like(bins), bins, 1).k[:, 0]
     return np.concatenate([counts, np.zeros((n_bins - len(counts), counts.shape[1]))])
 
 
 def _aligned(
-    snapshot: Snapshot, rows: NDArray[np.int64], bins: NDArray[np.int32], baseline: Baseline, family: Family
+    snapshot: Snapshot, rows: Ints, bins: IntArray, baseline: Baseline, family: Family
 ) -> tuple[Evidence, Doubles]:
     """Return the evidence that the window or the baseline has, and its counts (B, 2, f)."""
     from scipy.sparse import csr_matrix, hstack
@@ -254,8 +250,8 @@ def _aligned(
 
 def monitor(
     snapshot: Snapshot,
-    reference: NDArray[np.int64] | Baseline,
-    window: NDArray[np.int64],
+    reference: Ints | Baseline,
+    window: Ints,
     options: MonitorOptions = MonitorOptions(),
 ) -> Alert:
     """Compare a window of records with a reference: rows or a saved baseline; see :class:`Alert`."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
+    from saeindex.types import Ints
 
 # Of the records that are compared, how many are taken to have a property whose share nobody knows: a rare
 # property that one group has shows in the tail of the scores long before it moves their mean.
@@ -189,7 +190,7 @@ def counted_diff(
 
 
 def named_evidence(
-    snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[NamedConcept], encoder: TextEncoder | None
+    snapshot: Snapshot, rows: Ints, concepts: Sequence[NamedConcept], encoder: TextEncoder | None
 ) -> Evidence:
     """Return which records have each named concept: exactly, or the share of records that fit it best."""
     from scipy.sparse import csr_matrix
@@ -215,7 +216,7 @@ def without_examples(groups: Groups, snapshot: Snapshot, concepts: Sequence[Name
     return replace(groups, rows=kept, notes=(*groups.notes, note))
 
 
-def _having(reader: ConceptReader, concept: NamedConcept, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _having(reader: ConceptReader, concept: NamedConcept, rows: Ints) -> NDArray[np.bool_]:
     if concept.metadata is not None or concept.features:
         return reader.membership(concept).weights[rows] > 0
     scores = reader.scores(concept)[rows]

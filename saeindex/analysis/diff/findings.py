@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
-    from saeindex.types import Doubles
+    from saeindex.types import Doubles, IntArray
 
     Held: TypeAlias = dict[Family, dict[int | str, bool]]
 
@@ -359,7 +359,7 @@ def changes_of(
         places = test.found(options.alpha).tolist()
         return {(int(at.column[i]), int(at.group[i])): labels[int(at.column[i])] for i in places}
 
-    def tested(test: FamilyTest, strata: NDArray[np.int32]) -> FamilyTest:
+    def tested(test: FamilyTest, strata: IntArray) -> FamilyTest:
         own = replace(design, strata=strata)
         return run_tests(test.evidence, groups.codes, len(groups.names), own, options.method)
 

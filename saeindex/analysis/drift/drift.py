@@ -35,13 +35,11 @@ from saeindex.analysis.stats.stratified import (
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.analysis.drift.trend_test import TrendTest
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.stratified import Tested
     from saeindex.collection.snapshot import Column, Snapshot
-    from saeindex.types import Doubles
+    from saeindex.types import Doubles, Ints
 
 # Records of one value of the field are taken to share an origin (a year's one speech) from this design
 # effect on, measured between the values of a period; drift inside a period makes it no larger than that.
@@ -51,7 +49,7 @@ ONE_ORIGIN = 1.5
 def drift(
     snapshot: Snapshot,
     over: str,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     order: Sequence[Any] | None = None,
     options: DriftOptions = DriftOptions(),
 ) -> Drift:
@@ -159,7 +157,7 @@ class Periods:
 def periods_of(
     snapshot: Snapshot,
     over: str,
-    rows: NDArray[np.int64] | None = None,
+    rows: Ints | None = None,
     order: Sequence[Any] | None = None,
     max_periods: int = MAX_PERIODS,
 ) -> Periods:
@@ -191,7 +189,7 @@ def periods_of(
     return Periods(over, found, scores, per, groups, len(distinct))
 
 
-def _periods(column: Column, placed: Doubles, inside: Sequence[NDArray[np.int64]]) -> tuple[Period, ...]:
+def _periods(column: Column, placed: Doubles, inside: Sequence[Ints]) -> tuple[Period, ...]:
     """Return the periods of records with the positions ``placed``, by names that tell them apart."""
     ends = [(own[np.argmin(placed[own])], own[np.argmax(placed[own])]) for own in inside]
     values = [tuple(column.values[column.codes[end]] for end in pair) for pair in ends]
@@ -215,7 +213,7 @@ def _written(value: Any, digits: int) -> str:
     return f"{value:.0f}" if value.is_integer() else f"{value:.{digits}g}"
 
 
-def _gathered(placed: Doubles, distinct: Doubles, max_periods: int) -> NDArray[np.int64]:
+def _gathered(placed: Doubles, distinct: Doubles, max_periods: int) -> Ints:
     """Return the period of each record (m,): its value, or its quantile; no value is in two periods."""
     if len(distinct) <= max_periods:
         return np.searchsorted(distinct, placed)

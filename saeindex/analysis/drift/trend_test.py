@@ -29,13 +29,12 @@ from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_totals import BLOCK, UnitTotals
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
-    from saeindex.types import Doubles, Ints
+    from saeindex.types import Doubles, IntArray, Ints
 
     # One-sided p-values: of less, and of more.
     Tails: TypeAlias = tuple[Doubles, Doubles]
@@ -92,7 +91,7 @@ class PeriodTotals:
     scores: Doubles
 
     @classmethod
-    def of(cls, has: csr_matrix, codes: NDArray[np.int32], design: Design, scores: Doubles) -> PeriodTotals:
+    def of(cls, has: csr_matrix, codes: IntArray, design: Design, scores: Doubles) -> PeriodTotals:
         """Count ``has`` (m, f), whose records are in the periods ``codes`` (m,) with ``scores`` (P,)."""
         totals = UnitTotals.of(has, codes, design, len(scores))
         units = np.zeros(len(codes), np.int64) if design.units is None else design.units.astype(np.int64)
@@ -164,7 +163,7 @@ class PeriodTotals:
 
 def run_trends(
     evidence: Evidence,
-    codes: NDArray[np.int32],
+    codes: IntArray,
     scores: Doubles,
     design: Design,
     method: Correction = "bh",
@@ -210,7 +209,7 @@ def _permuted_within(
     trend: PeriodContrast,
     sides: Sequence[Tails],
     has: csr_matrix,
-    codes: NDArray[np.int32],
+    codes: IntArray,
     design: Design,
     scores: Doubles,
 ) -> tuple[PeriodContrast, list[Tails]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Column, Snapshot
+    from saeindex.types import Doubles, IntArray, Ints
 
 LENGTH_BINS = 5
 # The median number of words below which length is a stratum: it limits the concepts and words of a text.
@@ -43,10 +44,10 @@ class Design:
     codes (m,) of each field that the strata combine, ``unit`` names that of the units.
     """
 
-    strata: NDArray[np.int32]
-    units: NDArray[np.int32] | None = None
+    strata: IntArray
+    units: IntArray | None = None
     is_paired: bool = False
-    fields: Mapping[str, NDArray[np.int32]] = made(default_factory=dict)
+    fields: Mapping[str, IntArray] = made(default_factory=dict)
     unit: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -119,7 +120,7 @@ def design_of(
     return Design(stacked, units, is_paired, fields, unit, tuple(notes))
 
 
-def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArray[np.int32]:
+def _unit_codes(snapshot: Snapshot, rows: Ints, unit: str) -> IntArray:
     """Return the unit of each record (m,); a record without a value is a unit of its own."""
     codes = snapshot.column(unit).take(rows).codes.astype(np.int64)
     alone = codes.max(initial=0) + 1 + rows
@@ -127,9 +128,7 @@ def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArr
     return dense.astype(np.int32)
 
 
-def _is_paired(
-    units: NDArray[np.int32] | None, codes: NDArray[np.int32], n_groups: int, asked: bool | None
-) -> bool:
+def _is_paired(units: IntArray | None, codes: IntArray, n_groups: int, asked: bool | None) -> bool:
     if asked and (units is None or n_groups != 2):
         found = f"{n_groups} groups" if n_groups != 2 else "no unit"
         raise InvalidInputError("a paired comparison", found, "Give two groups and the unit that pairs them.")
@@ -143,7 +142,7 @@ def _is_paired(
     return bool(asked) or share >= PAIRED
 
 
-def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], asked: int | None) -> int:
+def _bins(snapshot: Snapshot, rows: Ints, codes: IntArray, asked: int | None) -> int:
     if asked is not None:
         if not 0 <= asked <= 50:
             raise InvalidInputError(f"length_bins={asked}", "out of range", "Use 0 (none) to 50.")
@@ -158,17 +157,17 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
     return LENGTH_BINS if not is_constant and kruskal(*by_group).pvalue < 0.05 else 0
 
 
-def length_edges(lengths: NDArray[np.int32], bins: int) -> NDArray[np.float64]:
+def length_edges(lengths: IntArray, bins: int) -> Doubles:
     """Return the distinct lengths between the quantiles."""
     return np.unique(np.quantile(lengths, np.linspace(0, 1, bins + 1)[1:-1]))
 
 
-def binned(lengths: NDArray[np.int32], edges: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int32]:
+def binned(lengths: IntArray, edges: Sequence[float] | Doubles) -> IntArray:
     """Return the bin of each length (m,)."""
     return np.searchsorted(np.asarray(edges), lengths, side="right").astype(np.int32)
 
 
-def _combined(columns: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.int32]:
+def _combined(columns: Sequence[IntArray], count: int) -> IntArray:
     """Return the code of each record's combination of values (m,)."""
     if not columns:
         return np.zeros(count, np.int32)
@@ -221,9 +220,7 @@ class Detected:
     notes: tuple[str, ...]
 
 
-def detected_unit(
-    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], never: Collection[str] = ()
-) -> Detected:
+def detected_unit(snapshot: Snapshot, rows: Ints, codes: IntArray, never: Collection[str] = ()) -> Detected:
     """Return the unit of ``rows``, in the groups ``codes`` (m,): the field with the largest design effect.
 
     Fields in ``never`` are not considered: strata, or the axis of an analysis.
@@ -257,7 +254,7 @@ def detected_unit(
     return Detected(chosen, _ORIGIN.search(chosen) is not None, (why, *notes))
 
 
-def _unfit(field: str, column: Column, codes: NDArray[np.int32], records: float) -> str:
+def _unfit(field: str, column: Column, codes: IntArray, records: float) -> str:
     """Return why a field whose values have so many ``records`` each is no unit; "" if it may be one."""
     if _ORIGIN.search(field):
         return ""
@@ -273,9 +270,7 @@ def _unfit(field: str, column: Column, codes: NDArray[np.int32], records: float)
     return "a group holds few of its values" if min(in_group) < MIN_IN_GROUP else ""
 
 
-def mean_design_effect(
-    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], units: NDArray[np.int32]
-) -> float:
+def mean_design_effect(snapshot: Snapshot, rows: Ints, codes: IntArray, units: IntArray) -> float:
     """Return the mean design effect of the concepts that 1 % of records have, weighted by their support."""
     has = snapshot.at("typical")[rows]
     support = np.asarray(has.sum(0)).ravel()
@@ -287,7 +282,7 @@ def mean_design_effect(
     return float(np.average(effects, weights=support[common]))
 
 
-def shared_between(units: NDArray[np.int32], codes: NDArray[np.int32]) -> float:
+def shared_between(units: IntArray, codes: IntArray) -> float:
     """Return the share of the records of the first two groups whose unit is in both."""
     known = units >= 0
     both = np.intersect1d(units[known & (codes == 0)], units[known & (codes == 1)])

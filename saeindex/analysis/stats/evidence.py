@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (30, 60, 120)
@@ -49,7 +50,7 @@ class Evidence:
     labels: tuple[str, ...]
     has: csr_matrix
 
-    def take(self, columns: NDArray[np.int64]) -> Evidence:
+    def take(self, columns: Ints) -> Evidence:
         """Return some of the columns."""
         chosen = columns.tolist()
         keys, labels = (tuple(every[i] for i in chosen) for every in (self.keys, self.labels))
@@ -58,7 +59,7 @@ class Evidence:
 
 def evidence_of(
     snapshot: Snapshot,
-    rows: NDArray[np.int64],
+    rows: Ints,
     family: Family,
     level: LevelName,
     min_support: int,
@@ -82,13 +83,13 @@ def evidence_of(
     return found.take(np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support)))
 
 
-def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> Evidence:
+def _concepts(snapshot: Snapshot, rows: Ints, level: LevelName) -> Evidence:
     keys, own = tuple(snapshot.listed.tolist()), snapshot.space.labels
     labels = tuple(shown_label(own[key].text, own[key].is_weak) for key in keys)
     return Evidence("concepts", keys, labels, snapshot.at(level)[rows][:, snapshot.listed])
 
 
-def _words(snapshot: Snapshot, rows: NDArray[np.int64], family: Literal["words", "style"]) -> Evidence:
+def _words(snapshot: Snapshot, rows: Ints, family: Literal["words", "style"]) -> Evidence:
     """Return the words that say what a text is about, or those that do not."""
     is_style = np.array([is_function_word(word) for word in snapshot.vocabulary], bool)
     columns = np.flatnonzero(is_style == (family == "style"))
@@ -96,7 +97,7 @@ def _words(snapshot: Snapshot, rows: NDArray[np.int64], family: Literal["words",
     return Evidence(family, names, names, snapshot.words[rows][:, columns])
 
 
-def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidence:
+def _clusters(snapshot: Snapshot, rows: Ints, seed: int) -> Evidence:
     """Cluster records by their embeddings, all groups together; a cluster is named by its words."""
     from scipy.sparse import hstack
     from sklearn.cluster import KMeans
@@ -118,7 +119,7 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     return Evidence("clusters", tuple(range(has.shape[1])), group_names(snapshot, rows, has), has)
 
 
-def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDArray[np.int64]:
+def nearest_centre(x: FloatArray, centres: Doubles) -> Ints:
     """Return the nearest of ``centres`` (k, d) for each row of ``x`` (m, d) (m,)."""
     own = centres.astype(np.float32)
     half = (own**2).sum(1) / 2
@@ -137,7 +138,7 @@ NEAR = 0.5
 MIN_RECORDS, MIN_LETTERS, STEM = 3, 3, 5
 
 
-def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
+def group_names(snapshot: Snapshot, rows: Ints, has: csr_matrix) -> tuple[str, ...]:
     """Name groups (columns of ``has``) of records by what they say more often than all ``rows``.
 
     No two groups have the same name; "school · teachers (education)" adds the nearest given concept.
@@ -157,7 +158,7 @@ def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) ->
     return tuple(_with_concept(name, concept) for name, concept in zip(names, near, strict=True))
 
 
-def _near_concepts(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> list[str]:
+def _near_concepts(snapshot: Snapshot, rows: Ints, has: csr_matrix) -> list[str]:
     """Return the given concept that each group is near to, "" for none."""
     space = snapshot.space
     given = [feature for feature, label in enumerate(space.labels) if label.is_given]
@@ -190,7 +191,7 @@ def _telling(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([tells(word) for word in vocabulary], bool)
 
 
-def _shares(has: csr_matrix, words: csr_matrix, sizes: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+def _shares(has: csr_matrix, words: csr_matrix, sizes: Doubles) -> Iterator[Doubles]:
     """Yield the share of each group's records with each word (v,)."""
     counts = (has.T @ words).tocsr()
     for group, size in enumerate(sizes.tolist()):
@@ -198,7 +199,7 @@ def _shares(has: csr_matrix, words: csr_matrix, sizes: NDArray[np.float64]) -> I
 
 
 def _read(
-    snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix, chosen: Sequence[Sequence[int]]
+    snapshot: Snapshot, rows: Ints, has: csr_matrix, chosen: Sequence[Sequence[int]]
 ) -> list[list[str]]:
     """Return texts of each group, of the records with most of its words."""
     members = has.tocsc()

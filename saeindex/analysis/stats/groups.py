@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.language.ast import Condition, Expression
+    from saeindex.types import IntArray, Ints
 
 # A where text or AST, a Qdrant filter, or the ids of records.
 Selection: TypeAlias = "str | Expression | Mapping[str, Any] | Filter | Collection[str]"
@@ -46,7 +47,7 @@ class Groups:
     """The ``names`` of groups, and the rows of the snapshot in each; no row is in two groups."""
 
     names: tuple[str, ...]
-    rows: tuple[NDArray[np.int64], ...]
+    rows: tuple[Ints, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -55,12 +56,12 @@ class Groups:
         return {name: len(rows) for name, rows in zip(self.names, self.rows, strict=True)}
 
     @property
-    def pooled(self) -> NDArray[np.int64]:
+    def pooled(self) -> Ints:
         """The rows of all groups (m,), group after group."""
         return np.concatenate(self.rows)
 
     @property
-    def codes(self) -> NDArray[np.int32]:
+    def codes(self) -> IntArray:
         """The group of each of the pooled rows (m,)."""
         return np.repeat(np.arange(len(self.names), dtype=np.int32), [len(rows) for rows in self.rows])
 
@@ -74,7 +75,7 @@ class Selector:
         """Bind the snapshot, the resolver of concepts, and the function from a filter to record ids."""
         self.snapshot, self._features_of, self._filtered = snapshot, features_of, filtered
 
-    def __call__(self, selection: Selection) -> NDArray[np.int64]:
+    def __call__(self, selection: Selection) -> Ints:
         """Return the rows (k,) of a selection, ascending; ids may be in any order."""
         from qdrant_client.models import Filter
 
@@ -87,7 +88,7 @@ class Selector:
         where = cast("str | Expression | Mapping[str, Any]", selection)
         return np.flatnonzero(folded(parse_where(where), self._of_leaf, np.logical_not, _at_least))
 
-    def others(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def others(self, rows: Ints) -> Ints:
         """Return the rows that are not among ``rows``."""
         return np.setdiff1d(np.arange(len(self.snapshot)), rows)
 
@@ -139,7 +140,7 @@ def _at_least(node: And | Or | AtLeast, masks: Sequence[NDArray[np.bool_]]) -> N
     return is_enough
 
 
-def disjoint(chosen: Mapping[str, NDArray[np.int64]]) -> Groups:
+def disjoint(chosen: Mapping[str, Ints]) -> Groups:
     """Return groups without the records that are in several of them; InvalidInputError if one is empty."""
     if len(chosen) < 2:
         raise InvalidInputError("a comparison", f"{len(chosen)} group", "Give two groups or more.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.types import Doubles, Ints
+    from saeindex.types import Doubles, IntArray, Ints
 
 
 # The standard normal's quantile for intervals of 95 %, and its tail.
@@ -39,9 +39,7 @@ class StratifiedCounts:
     n: Doubles
 
     @classmethod
-    def of(
-        cls, has: csr_matrix, groups: NDArray[np.int32], strata: NDArray[np.int32], n_groups: int
-    ) -> StratifiedCounts:
+    def of(cls, has: csr_matrix, groups: IntArray, strata: IntArray, n_groups: int) -> StratifiedCounts:
         """Count ``has`` (m, f); ``groups`` and ``strata`` (m,) say where each record belongs."""
         n_strata = int(strata.max(initial=0)) + 1
         cells = strata.astype(np.int64) * n_groups + groups
@@ -162,7 +160,7 @@ def interval_of_test(p: Doubles, value: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def design_effects(
-    has: csr_matrix, groups: NDArray[np.int32], units: NDArray[np.int32] | None, min_effect: float = 1.0
+    has: csr_matrix, groups: IntArray, units: IntArray | None, min_effect: float = 1.0
 ) -> Doubles:
     """Return the design effect of each piece of evidence (f,), 1 where records are independent."""
     if units is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
-    from saeindex.types import Doubles, Ints
+    from saeindex.types import Doubles, IntArray, Ints
 
 # Numbers of units and evidence that are dense at once.
 BLOCK = 4_000_000
@@ -57,7 +57,7 @@ class UnitTotals:
     has_units: bool
 
     @classmethod
-    def of(cls, has: csr_matrix, codes: NDArray[np.int32], design: Design, n_groups: int) -> UnitTotals:
+    def of(cls, has: csr_matrix, codes: IntArray, design: Design, n_groups: int) -> UnitTotals:
         """Count ``has`` (m, f), whose records are in the groups ``codes`` (m,)."""
         units = np.zeros(len(codes), np.int64) if design.units is None else design.units.astype(np.int64)
         parts, part = np.unique(units * n_groups + codes, return_inverse=True)
@@ -198,7 +198,7 @@ class FamilyTest:
 
 def run_tests(
     evidence: Evidence,
-    codes: NDArray[np.int32],
+    codes: IntArray,
     n_groups: int,
     design: Design,
     method: Correction = "bh",
@@ -217,7 +217,7 @@ def run_tests(
 
 
 def run_any(
-    evidence: Evidence, codes: NDArray[np.int32], n_groups: int, design: Design, method: Correction = "bh"
+    evidence: Evidence, codes: IntArray, n_groups: int, design: Design, method: Correction = "bh"
 ) -> FamilyTest:
     """Test all columns for any difference between three groups or more: each against all others together.
 
@@ -245,9 +245,7 @@ def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction
     return FamilyTest.of(evidence, counts, compared(counts, alone), alone, method)
 
 
-def compare_pairs(
-    has: csr_matrix, groups: NDArray[np.int32], strata: NDArray[np.int32], units: NDArray[np.int32]
-) -> tuple[Tested, int]:
+def compare_pairs(has: csr_matrix, groups: IntArray, strata: IntArray, units: IntArray) -> tuple[Tested, int]:
     """Test two groups within units; return the tests and the number of units with records in both groups.
 
     With one record per unit and group this is McNemar's exact test, mid-p. If a unit has several records in a
@@ -270,9 +268,7 @@ def compare_pairs(
     ), count
 
 
-def _differences(
-    has: csr_matrix, groups: NDArray[np.int32], strata: NDArray[np.int32], units: NDArray[np.int32]
-) -> csr_matrix:
+def _differences(has: csr_matrix, groups: IntArray, strata: IntArray, units: IntArray) -> csr_matrix:
     """Return for each unit (and stratum) in both groups the first group's share less the second's (u, f)."""
     from scipy.sparse import csr_matrix
 

@@ -18,14 +18,12 @@ from saeindex.features.trust import Closeness
 from saeindex.llm.messages import Messages, interpreter_messages, predictor_messages
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csc_matrix
 
     from saeindex.features.calibration import Calibration
     from saeindex.features.labelers.labeler import CodedTexts, LabelingTask
-    from saeindex.types import FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
-    Positions = NDArray[np.int64]
 
 MIN_ACTIVE = 5
 NEAR_POOL = 8
@@ -92,7 +90,7 @@ class ExamplePicker:
             "random": self._taken(rng.permutation(absent), quota.random, taken),
         }
 
-    def _taken(self, positions: Positions, count: int, taken: set[object]) -> list[int]:
+    def _taken(self, positions: Ints, count: int, taken: set[object]) -> list[int]:
         """Return the first ``count`` positions whose document and wording were not taken before."""
         found: list[int] = []
         groups = self.texts.groups
@@ -106,7 +104,7 @@ class ExamplePicker:
                 found.append(position)
         return found
 
-    def _nearest(self, absent: Positions, typical: Positions, count: int) -> Positions:
+    def _nearest(self, absent: Ints, typical: Ints, count: int) -> Ints:
         """Return the texts without the feature nearest to the typical texts: 8 times ``count`` of them."""
         centroid = self.texts.vectors[typical].mean(0, keepdims=True)
         farness = -self._closeness.to(centroid)[absent, 0]
@@ -114,7 +112,7 @@ class ExamplePicker:
         return absent[np.argpartition(farness, size - 1)[:size]] if size else absent[:0]
 
 
-def _spread(ranked: Positions, count: int, rng: np.random.Generator) -> Positions:
+def _spread(ranked: Ints, count: int, rng: np.random.Generator) -> Ints:
     """Return all positions: first one from each of ``count`` equal strata, then the others at random."""
     if len(ranked) <= count or not count:
         return ranked
@@ -141,7 +139,7 @@ class Job:
     absent: Sequence[str]
     tested: Sequence[str]
     kinds: Sequence[str]
-    activation: NDArray[np.float64]
+    activation: Doubles
 
     def interpret(self) -> Messages:
         """Return the request for a phrase."""

@@ -11,11 +11,8 @@ from saeindex.features.labels import MANUAL, MAX_CHARS, is_phrase
 from saeindex.features.lexical import lexical_labels
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from saeindex.features.calibration import Calibration
-    from saeindex.types import FloatArray, SparseCode
+    from saeindex.types import FloatArray, Ints, SparseCode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +22,7 @@ class CodedTexts:
     texts: Sequence[str]
     vectors: FloatArray
     code: SparseCode
-    groups: NDArray[np.int64] | None = None
+    groups: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

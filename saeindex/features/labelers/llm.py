@@ -29,7 +29,7 @@ from saeindex.llm.chat import (
 from saeindex.llm.messages import BadReplyError, InterpreterReply, Messages, read_name, read_scores
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeindex.types import Doubles
 
 # Tokens of a reply in the requested format, for the estimate; and the limits of a reply.
 PHRASE_REPLY, SCORE_REPLY = 50, 4
@@ -170,9 +170,7 @@ class LLMLabeler:
         return named, prediction_scores(np.array(likelihood), job.kinds, job.activation)
 
 
-def prediction_scores(
-    likelihood: NDArray[np.float64], kinds: Sequence[str], activation: NDArray[np.float64]
-) -> dict[str, Any]:
+def prediction_scores(likelihood: Doubles, kinds: Sequence[str], activation: Doubles) -> dict[str, Any]:
     """Return AUROC, F1 at a likelihood of 0.5 and Pearson correlation of ``likelihood`` (r,).
 
     AUROC and F1 are for the kind ``active`` (typical for the feature) against the others; the Pearson
