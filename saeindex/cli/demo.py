@@ -88,8 +88,7 @@ def demo(
 def _section(out: Console, title: str, command: str, look: str) -> None:
     """Print the title of a section, what it says to look at, and the command that does the same."""
     out.print(f"\n── {title} ──", style="bold", markup=False)
-    if look:
-        out.print(look, markup=False)
+    out.print(look, markup=False)
     out.print(f"$ {command}", style="cyan", markup=False, soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.output import Json, Url, answer, console, open_index, print_json, say
+from saeindex.cli.output import Index, Json, Url, answer, console, open_index, print_json, say
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Characters of an example of a field, and of a feature.
 EXAMPLE_CHARS, TEXT_CHARS = 40, 60
-Index = Annotated[str, typer.Argument(help="The index.")]
 Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
 
 
@@ -64,12 +63,7 @@ def features(
         raise typer.Exit(1)
 
 
-def feature(
-    index: Index,
-    feature_id: Feature,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
+def feature(index: Index, feature_id: Feature, url: Url = None, as_json: Json = False) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
     from saeindex.report.model import describe
     from saeindex.report.text import text_of

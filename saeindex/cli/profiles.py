@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.output import Json, Url, console, open_index, print_json, say
-from saeindex.cli.search import feature_ids
+from saeindex.cli.output import Index, Json, Url, answer, console, open_index, print_json
 from saeindex.errors import InvalidInputError, MismatchError
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fit, list, show, edit and delete steering profiles.", no_args_is_help=True)
 
-Index = Annotated[str, typer.Argument(help="The index.")]
 Name = Annotated[str, typer.Argument(help="The profile.")]
 
 
@@ -71,8 +69,8 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Set weights of concepts in a profile."""
-    edits = dict(_edit(change) for change in changes)
     with open_index(index, url) as opened:
+        edits = dict(_edit(opened, change) for change in changes)
         _print(opened, opened.profiles.edit(name, edits), as_json)
 
 
@@ -82,16 +80,13 @@ def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> 
     with open_index(index, url) as opened:
         opened.profiles.delete(name)
         left = opened.profiles.names()
-    if as_json:
-        print_json({"deleted": name, "profiles": left})
-    else:
-        say(f"Deleted profile {name!r}.")
+    answer({"deleted": name, "profiles": left}, f"Deleted profile {name!r}.", as_json)
 
 
-def _edit(change: str) -> tuple[int, float]:
+def _edit(index: FeatureIndex, change: str) -> tuple[int, float]:
     feature, _, weight = change.partition("=")
     try:
-        return feature_ids([feature.strip()])[0], float(weight)
+        return index.space.number(feature.strip()), float(weight)
     except ValueError as error:  # InvalidInputError is a ValueError, too
         raise InvalidInputError(f"--set {change}", "not ID=WEIGHT", "For example: --set 1041=0.") from error
 

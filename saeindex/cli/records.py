@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import SENTENCE_CHARS, Json, Sentences, Url, answer, open_index, print_json, say
+from saeindex.cli.output import (
+    SENTENCE_CHARS,
+    Index,
+    Json,
+    Sentences,
+    Url,
+    answer,
+    open_index,
+    print_json,
+    say,
+)
 from saeindex.errors import InvalidInputError, collecting
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -17,13 +27,12 @@ from saeindex.types import one_line, shown_label, visible
 if TYPE_CHECKING:
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
-INDEX = typer.Argument(help="The index.")
 Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.year >= 2015'.")]
 SHOWN_CONCEPTS, SHOWN_EXAMPLES = 12, 3
 
 
 def get(
-    index: Annotated[str, INDEX],
+    index: Index,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="The ids of records.")] = None,
     documents: Annotated[
         list[str] | None, typer.Option("--document", help="A document to show whole. Repeatable.")
@@ -45,7 +54,7 @@ def get(
 
 
 def delete(
-    index: Annotated[str, INDEX],
+    index: Index,
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="The id of a record to delete. Repeatable.")
     ] = None,
@@ -82,7 +91,7 @@ def delete(
 
 
 def export(
-    index: Annotated[str, INDEX],
+    index: Index,
     to: Annotated[Path, typer.Option(help="The file to write: .jsonl, .parquet or .csv.")],
     where: Where = None,
     include: Annotated[
@@ -106,7 +115,7 @@ def export(
 
 
 def copy(
-    index: Annotated[str, INDEX],
+    index: Index,
     to: Annotated[str, typer.Argument(help="A new directory, or a collection with --to-url.")],
     space: Annotated[str | None, typer.Option(help="Another feature space: a name or a directory.")] = None,
     calibrate: Annotated[

@@ -72,7 +72,7 @@ def read_feedback(path: str | None) -> Feedback | None:
 
 def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Sequence[str]) -> Query:
     """Return ``query`` without its page, with verdicts on the concepts that it infers."""
-    accepted, rejected = (feature_ids(given) for given in (accept, reject))
+    accepted, rejected = ([index.space.number(one) for one in given] for given in (accept, reject))
     if both := sorted({*accepted} & {*rejected}):
         raise InvalidInputError(f"--accept and --reject #{both[0]}", "both", "Use only one of them.")
     feedback = index.plan(query).feedback
@@ -85,15 +85,6 @@ def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Seq
         query, text=query.text if is_described else "", property=None, against=(), like=(), unlike=(),
         feedback=feedback.accept(*accepted).reject(*rejected),
     )  # fmt: skip
-
-
-def feature_ids(given: Sequence[str]) -> list[int]:
-    """Return the feature ids of texts such as ``1041`` or ``#1041``."""
-    digits = [text.removeprefix("#") for text in given]
-    for text in digits:
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise InvalidInputError(f"feature {text!r}", "not a number", "Find one with `saeindex features`.")
-    return [int(text) for text in digits]
 
 
 def print_feedback(out: Console, feedback: Feedback) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, rebuilt
+from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, installed, rebuilt
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import check_count
 
@@ -26,7 +26,7 @@ class Connection:
 
     def __init__(self, url: str, api_key: str | None, timeout: float, retries: int) -> None:
         """See :class:`saeindex.client.client.Client`."""
-        httpx = _httpx()
+        httpx = installed("httpx2", "a client of a server", "client")
         check_kind("url", url, str, "Give the URL of a server.")
         check_count("a client", "retries", retries, 0)
         check_kind(f"timeout={timeout!r:.80}", timeout, (int, float), "Give seconds.")
@@ -45,7 +45,7 @@ class Connection:
         params: Mapping[str, Any] | None = None,
         content: Callable[[], Iterator[bytes]] | None = None,
     ) -> Any:
-        """Return the JSON that answers a request.
+        """Return the JSON that answers a request, or the lines of NDJSON as a text.
 
         Raises:
             AccessError: the key is wrong or does not allow it. ServerError: no answer after all attempts.
@@ -70,10 +70,6 @@ class Connection:
                 return read(answer)
             time.sleep(min(MAX_WAIT, float(answer.headers.get("retry-after", 1)) * (1 + attempt)))
         raise AssertionError("not reached")
-
-    def text(self, method: str, path: str) -> str:
-        """Return the lines that answer a request, as they came."""
-        return str(self.ask(method, path))
 
     def close(self) -> None:
         """Close it."""
@@ -113,9 +109,3 @@ def error_of(problem: Mapping[str, Any]) -> SaeIndexError:
     if status in (401, 403):
         return AccessError(*parts)
     return InvalidInputError(*parts) if status in (400, 413, 415, 422) else ServerError(*parts)
-
-
-def _httpx() -> Any:
-    from saeindex.errors import installed
-
-    return installed("httpx2", "a client of a server", "client")

@@ -90,7 +90,7 @@ class Job:
     @property
     def rejects(self) -> list[dict[str, Any]]:
         """The records that were not indexed, each with its position and the reason."""
-        lines = self._jobs.connection.text("GET", f"/v1/jobs/{self.id}/rejects")
+        lines: str = self._jobs.connection.ask("GET", f"/v1/jobs/{self.id}/rejects")
         return [*self.unread, *(json.loads(line) for line in lines.splitlines())]
 
     def refresh(self) -> Job:

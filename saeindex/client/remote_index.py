@@ -15,9 +15,8 @@ from saeindex.errors import InvalidInputError, tell
 from saeindex.operations.analysis import Analysis
 from saeindex.operations.differences import DiffGroups
 from saeindex.operations.operation import Operation
-from saeindex.operations.records import Scroll
 from saeindex.operations.search import PlanQuery
-from saeindex.operations.surfaces import Surface
+from saeindex.operations.surfaces import Surface, every
 from saeindex.protocols import Rejected
 from saeindex.schema import to_json
 from saeindex.types import Record
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
     from qdrant_client.models import Filter
 
-    from saeindex.collection.stored import RecordPart, StoredRecord
+    from saeindex.collection.stored import RecordPart
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
     from saeindex.types import JsonObject
@@ -159,17 +158,8 @@ class RemoteIndex(Surface):
         """Write the records, or those that match, to a file; see :meth:`FeatureIndex.export`."""
         from saeindex.collection.stored import export_records
 
-        def matching() -> Iterator[StoredRecord]:
-            offset: str | None = None
-            while True:
-                page, offset = self.perform(
-                    Scroll(where, query_filter=query_filter, limit=EXPORTED, offset=offset, include=include)
-                )
-                yield from page
-                if offset is None:
-                    return
-
-        return export_records(matching(), path, include)
+        matching = every(self, where=where, query_filter=query_filter, limit=EXPORTED, include=include)
+        return export_records(matching, path, include)
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""

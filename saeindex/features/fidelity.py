@@ -78,7 +78,14 @@ def measure_fidelity(
     ``progress(n)`` is called with the number of records just done. Raises InvalidInputError for another
     dimension, NaN, fewer than 11 records, or records that are all the same.
     """
-    _check(space, x)
+    wanted = space.sae.dimension
+    if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
+        do = f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}."
+        asked, found = (
+            f"a report on embeddings of shape {x.shape}",
+            f"space {space.name!r} takes (m, {wanted})",
+        )
+        raise InvalidInputError(asked, found, do)
     mean, mean_of = space.calibration.mean, "the calibration corpus"
     if mean is None:
         mean, mean_of = np.asarray(np.mean(x, 0, np.float64), np.float32), "the evaluated records"
@@ -151,13 +158,3 @@ def one_shot(sae: SparseAutoencoder) -> SparseAutoencoder:
     plain = copy(sae)
     plain.refine_steps = plain.support_rounds = 0
     return plain
-
-
-def _check(space: Space, x: FloatArray) -> None:
-    wanted = space.sae.dimension
-    if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
-        raise InvalidInputError(
-            f"a report on embeddings of shape {x.shape}",
-            f"space {space.name!r} takes (m, {wanted})",
-            f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}.",
-        )

@@ -17,6 +17,7 @@ from saeindex.errors import InvalidInputError, InvalidRecordError, installed, ki
 from saeindex.index import FeatureIndex
 from saeindex.integrations import shared
 from saeindex.language.fields import RECORD_ID, path_of
+from saeindex.operations.surfaces import every
 from saeindex.schema import to_json
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
@@ -192,7 +193,7 @@ class SaeIndexDocumentStore:
         return _filter_of(self.index, filters) if filters else None
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[StoredRecord]:
-        return shared.every(self.index, self._filter(filters))
+        return every(self.index, query_filter=self._filter(filters))
 
     def _write(self, records: Mapping[str, Record]) -> None:
         shared.indexed(self.index, records.values(), "documents")

@@ -23,6 +23,7 @@ from saeindex.integrations.shared import ByVector, SparseCodes
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import stored_of
 from saeindex.operations.search import searcher_of
+from saeindex.operations.surfaces import every
 from saeindex.protocols import EncoderIdentity
 from saeindex.search.hits import Hit, Hits
 from saeindex.search.query import Query
@@ -240,7 +241,7 @@ class SaeIndexVectorStore(VectorStore):
         :meth:`FeatureSpace.fit`: ``n_features``, ``k``, ``concepts``, … InvalidInputError for fewer texts
         than features. A new collection on a server is opened again with ``space``: that of the new index.
         """
-        encoder, records = self.index.encoder, [*shared.every(self.index, include=("vectors",))]
+        encoder, records = self.index.encoder, [*every(self.index, include=("vectors",))]
         if not records:
             raise InvalidInputError("fit_space", "the index is empty", "Add texts first.")
         texts, vectors = [one.text for one in records], np.stack([np.asarray(one.dense) for one in records])

@@ -10,6 +10,7 @@ from saeindex.errors import InvalidInputError, MismatchError, installed
 from saeindex.indexing.points import of_documents
 from saeindex.integrations import shared
 from saeindex.integrations.shared import ByVector, SparseCodes
+from saeindex.operations.surfaces import every
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
 from saeindex.types import Record
@@ -150,7 +151,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """Return all nodes, or those that have one of the ids and match."""
-        return [_node(one) for one in shared.every(self._index, self._filter(node_ids, filters))]
+        return [_node(one) for one in every(self._index, query_filter=self._filter(node_ids, filters))]
 
     def clear(self) -> None:
         """Delete all nodes."""

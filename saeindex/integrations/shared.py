@@ -6,7 +6,7 @@ Comparisons of metadata, as other frameworks write them, become native filters o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial, wraps
@@ -33,7 +33,7 @@ from saeindex.types import Record
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.collection.stored import RecordPart, StoredRecord
+    from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
@@ -50,18 +50,6 @@ EVERYTHING = Filter(must_not=[NOTHING])
 def field_of(name: str) -> str:
     """Return the field of a name in metadata: dots go into nested objects."""
     return field_at((METADATA, *name.split(".")))
-
-
-def every(
-    index: FeatureIndex, condition: Filter | None = None, include: Sequence[RecordPart] = ()
-) -> Iterator[StoredRecord]:
-    """Yield all records, or those that match a native filter, read page by page."""
-    offset: str | None = None
-    while True:
-        page, offset = index.scroll(query_filter=condition, offset=offset, include=include)
-        yield from page
-        if offset is None:
-            return
 
 
 def metadata_of(found: Hit | Record | StoredRecord, explain: bool, *further: str) -> dict[str, Any]:

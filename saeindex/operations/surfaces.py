@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from saeindex.operations.associations import ClusterAlong, Companions, Correlate, FindTriggers
 from saeindex.operations.concepts import (
@@ -30,6 +30,9 @@ from saeindex.operations.differences import CountBaseline, Describe, DiffGroups,
 from saeindex.operations.operation import AsyncPerforms, Method, Operation, Performs, QueryMethod
 from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
 from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
+
+if TYPE_CHECKING:
+    from saeindex.collection.stored import StoredRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,6 +172,16 @@ class Surface(IndexMethods, Performs):
     def profiles(self) -> Profiles:
         """The saved steering profiles."""
         return Profiles(self)
+
+
+def every(index: Surface, **asked: Any) -> Iterator[StoredRecord]:
+    """Yield all records, or those that a ``scroll`` with these options finds, read page by page."""
+    offset: str | None = None
+    while True:
+        page, offset = index.scroll(offset=offset, **asked)
+        yield from page
+        if offset is None:
+            return
 
 
 class AsyncConcepts(ConceptMethods, _AsyncPart):

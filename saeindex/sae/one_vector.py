@@ -96,8 +96,7 @@ def _silent(centred: Doubles, weights: Mapping[str, FloatArray], n_named: int) -
         return None
     named = {name: weights[name][:n_named] for name in ("encoder", "encoder_bias", "threshold")}
     strengths = named["encoder"].astype(np.float64) @ centred + named["encoder_bias"].astype(np.float64)
-    silent: NDArray[np.bool_] = strengths <= named["threshold"]
-    return silent
+    return strengths <= named["threshold"]
 
 
 def _refined(target: Doubles, directions: Doubles, start: Doubles, steps: int) -> Doubles:

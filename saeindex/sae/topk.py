@@ -170,7 +170,8 @@ def rechoose(
     residual = target - combine(support, amplitudes, decoder)
     correlation = residual @ decoder.T
     on_support = correlation.gather(1, support) * (amplitudes > 0)
-    step = _exact_step(on_support, combine(support, on_support, decoder))
+    along = combine(support, on_support, decoder)  # how x̂ moves with it
+    step = (on_support.square().sum(1) / along.square().sum(1).clamp_min(1e-12))[:, None]
     moved = (step * correlation).scatter_add(1, support, amplitudes)
     if silent is not None:
         moved[:, : silent.shape[1]].masked_fill_(silent, 0)
@@ -179,8 +180,3 @@ def rechoose(
     left = target - combine(chosen, values, decoder)
     is_better = (left.square().sum(1) < residual.square().sum(1))[:, None]
     return torch.where(is_better, chosen, support), torch.where(is_better, values, amplitudes)
-
-
-def _exact_step(gradient: Tensor, moved: Tensor) -> Tensor:
-    """Return the minimiser (m, 1) of the error along ``gradient`` (m, k), moving x̂ by ``moved`` (m, d)."""
-    return (gradient.square().sum(1) / moved.square().sum(1).clamp_min(1e-12))[:, None]

@@ -386,5 +386,4 @@ def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]
 def combined(weights: Mapping[int, float], space: FeatureSpace) -> Doubles:
     """Return the sum of decoder directions (d,) with these weights."""
     ids: Sequence[int] = list(weights)
-    total: Doubles = np.array(list(weights.values())) @ space.directions[ids].astype(np.float64)
-    return total
+    return np.array(list(weights.values())) @ space.directions[ids].astype(np.float64)
