@@ -14,20 +14,13 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from saeindex import errors
 from saeindex._version import __version__
 from saeindex.cli.output import say
-from saeindex.errors import (
-    FilterWarning,
-    InvalidInputError,
-    NotFoundError,
-    SaeIndexError,
-    StorageError,
-    UnknownConceptError,
-)
 from saeindex.types import visible
 
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
-USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
+USAGE_ERRORS = (errors.InvalidInputError, errors.NotFoundError, errors.UnknownConceptError)
 
 # The function of each command, and the module of each group of commands, within saeindex.cli.
 COMMANDS = {
@@ -118,15 +111,15 @@ def run() -> None:
         sys.exit(app(given, standalone_mode="--json" not in given))
     except WrongUse as error:  # without --json it has been printed, with the usage
         do = f"Run `saeindex {command} -h`." if command in {*COMMANDS, *GROUPS} else "Run `saeindex -h`."
-        _report(InvalidInputError(f"saeindex {' '.join(given)}"[:200], error.format_message(), do))
+        _report(errors.InvalidInputError(f"saeindex {' '.join(given)}"[:200], error.format_message(), do))
         sys.exit(USAGE)
-    except SaeIndexError as error:
+    except errors.SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
     except OSError as error:
         where = f": {error.filename!r}" if error.filename else ""
         found, do = f"{error.strerror or error}{where}", "Check the path, its permissions and the disk."
-        _report(StorageError(f"saeindex {command}", found, do))
+        _report(errors.StorageError(f"saeindex {command}", found, do))
         sys.exit(RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
@@ -150,7 +143,7 @@ def _check_once(command: Any, given: Sequence[str]) -> None:
             continue
         if name in seen and not option.multiple:
             do = "Give it once; conditions are joined by AND."
-            raise InvalidInputError(f"saeindex {' '.join(given)}"[:200], f"{name} twice", do)
+            raise errors.InvalidInputError(f"saeindex {' '.join(given)}"[:200], f"{name} twice", do)
         seen.add(name)
         del rest[: 0 if equals else option.nargs]
 
@@ -162,19 +155,19 @@ def _flush(command: str) -> None:
     except OSError as error:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (else the exit tries it again)
         found = f"the output takes no more: {error.strerror or error}"
-        _report(StorageError(f"saeindex {command}", found, "Print to another place."))
+        _report(errors.StorageError(f"saeindex {command}", found, "Print to another place."))
         sys.exit(RUNTIME)
 
 
 def _warn(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
     """Print a warning of ours in a line; others as Python does."""
-    if issubclass(category, FilterWarning):
+    if issubclass(category, errors.FilterWarning):
         say(visible(f"Warning: {message}"), is_error=True)
     else:
         say(warnings.formatwarning(message, category, *place[:2]).rstrip(), is_error=True)
 
 
-def _report(error: SaeIndexError) -> None:
+def _report(error: errors.SaeIndexError) -> None:
     if "--json" in sys.argv:
         described = dict(zip(("error", "asked", "found", "do"), error.parts, strict=True))
         say(json.dumps(described), is_error=True)

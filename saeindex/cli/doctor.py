@@ -13,19 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saeindex import config
 from saeindex.cli.output import Json, Url, console, print_json
-from saeindex.config import (
-    CONCEPTS,
-    DEFAULT_SPACE,
-    DENSE,
-    DOCUMENT,
-    LEVEL_STRIDE,
-    LEVELS_OF,
-    SAE,
-    SPANS,
-    TEXT,
-    suffixed,
-)
 from saeindex.errors import SaeIndexError
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
@@ -39,7 +28,7 @@ NAMED = 3
 # Minimum cosine of a stored and a new vector: bf16 against fp32 gives .9999, another model far less.
 MIN_COSINE = 0.999
 # The level of all that is evidence, and by how much evidence may differ, in percent.
-POSSIBLE, MOST_PERCENT = LEVELS_OF["possible"][0], 5
+POSSIBLE, MOST_PERCENT = config.LEVELS_OF["possible"][0], 5
 PACKAGES = ("numpy", "torch", "tokenizers", "qdrant-client", "qdrant-edge-py")
 
 
@@ -102,7 +91,7 @@ def _check_encoder() -> tuple[bool, str]:
     from saeindex.devices import choose_device, choose_dtype
     from saeindex.features import FeatureSpace
 
-    space = FeatureSpace.load(DEFAULT_SPACE)
+    space = FeatureSpace.load(config.DEFAULT_SPACE)
     vector = space.open_encoder().encode_document(["Is anything wrong here?"])
     active = len(space.sae.encode(vector).indices)
     device = choose_device("auto")
@@ -119,8 +108,8 @@ def _check_store() -> tuple[bool, str]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "doctor.idx"
-        store = create_store(path, Layout({DENSE: 2}))
-        store.upsert([Point(1, {DENSE: np.array([0.6, 0.8], np.float32)})])
+        store = create_store(path, Layout({config.DENSE: 2}))
+        store.upsert([Point(1, {config.DENSE: np.array([0.6, 0.8], np.float32)})])
         store.close()
         store = open_store(path)
         found = store.search(SearchRequest(np.array([0.6, 0.8], np.float32)))
@@ -145,12 +134,12 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     manifest, unfit = index.state.manifest, list[str]()
     documents: Counter[tuple[str, str]] = Counter()
     texts = ("", *manifest.fields) if manifest.sentences != "off" else ()
-    for page in pages(index.state.store, None, with_vectors=[DENSE]):
+    for page in pages(index.state.store, None, with_vectors=[config.DENSE]):
         for point in page.points:
             if not _is_whole(point) or not all(_are_spans(point, name) for name in texts):
                 unfit.append(str(point.payload.get("record_id", point.id)))
             elif mark := point.payload.get(DOCUMENT_HASH):
-                documents[point.payload[DOCUMENT], mark] += 1
+                documents[point.payload[config.DOCUMENT], mark] += 1
     if unfit:
         lacking = f"{len(unfit):,} points lack a part of a record: {_named(unfit)}"
         return False, f"{lacking}. Index them again, or delete these points"
@@ -163,18 +152,23 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
 
 
 def _is_whole(point: Point) -> bool:
-    return {"record_id", "text", "content_hash", CONCEPTS} <= point.payload.keys() and DENSE in point.vectors
+    return {
+        "record_id",
+        "text",
+        "content_hash",
+        config.CONCEPTS,
+    } <= point.payload.keys() and config.DENSE in point.vectors
 
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored records again: vectors, codes and levels must come out the same."""
     import numpy as np
 
-    scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=[DENSE, SAE]).points
+    scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=[config.DENSE, config.SAE]).points
     points = [one for one in scrolled if _is_whole(one)]
     if not points:
         return True, "no records yet"
-    stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])
+    stored = np.stack([np.asarray(point.vectors[config.DENSE]) for point in points])
     again = index.encoder.encode_document([readable(point.payload["text"]) for point in points])
     lowest = float((stored * again).sum(1).min())
     wrong = sum(map(_differs, points, _coded_again(index, points)))
@@ -192,8 +186,10 @@ def _coded_again(index: FeatureIndex, points: Sequence[Point]) -> list[dict[str,
     dense, code = np.zeros((len(points), 0), np.float32), codes_of(points, index.space.n_features)
     sentences = None
     if index.state.manifest.sentences != "off":
-        spans = [spans_from(point.payload.get(SPANS, ())) for point in points]
-        parts = [sentences_in(point.payload[TEXT], own) for point, own in zip(points, spans, strict=True)]
+        spans = [spans_from(point.payload.get(config.SPANS, ())) for point in points]
+        parts = [
+            sentences_in(point.payload[config.TEXT], own) for point, own in zip(points, spans, strict=True)
+        ]
         texts = [one for own in parts for one in own]
         vectors, rows = encode_distinct(index.encoder, texts)
         sentences = Sentences.of_texts(texts, vectors[rows], spans, is_stored=False)
@@ -213,13 +209,13 @@ def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
 
     said = {(one.feature, POSSIBLE): round(100 * one.p) for one in mentions_of(payload)}
     named = {feature for feature, _ in said}
-    free = (divmod(code, LEVEL_STRIDE) for code in payload[CONCEPTS])
+    free = (divmod(code, config.LEVEL_STRIDE) for code in payload[config.CONCEPTS])
     return dict.fromkeys((one for one in free if one[0] not in named), 100) | said
 
 
 def _are_spans(point: Point, field: str) -> bool:
     """Return whether a text has spans, each after the one before it and within the text."""
-    text, spans = (point.payload.get(suffixed(base, field)) for base in (TEXT, SPANS))
+    text, spans = (point.payload.get(config.suffixed(base, field)) for base in (config.TEXT, config.SPANS))
     if text is None or spans is None:
         return text is spans
     places = [0, *spans, len(text)]

@@ -75,22 +75,17 @@ class FeatureSpace(Space):
         ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
         can be resumed.
         """
-        from saeindex.features.fitting import (
-            MAPPED_TEXTS,
-            draw_views,
-            train_and_measure,
-            training_embeddings,
-        )
+        from saeindex.features import fitting
 
         encoder = encoder or open_encoder()
-        drawn, owners = draw_views(texts, views, config.seed if config else 0)
+        drawn, owners = fitting.draw_views(texts, views, config.seed if config else 0)
         groups = owners if groups is None else groups[owners]
-        x = training_embeddings(drawn, encoder, embeddings)
+        x = fitting.training_embeddings(drawn, encoder, embeddings)
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
         anchors = cls._anchors(concepts, encoder, x, config)
         if anchors is not None:
             config = anchors.within(config)
-        sae, report = train_and_measure(
+        sae, report = fitting.train_and_measure(
             x,
             config,
             groups=groups,
@@ -119,7 +114,7 @@ class FeatureSpace(Space):
         from saeindex.features.space_map import carry_manual_labels
         from saeindex.sae.batches import sample
 
-        return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
+        return carry_manual_labels(labels_from, space, sample(x, fitting.MAPPED_TEXTS, config.seed))
 
     @classmethod
     def dense(cls, encoder: TextEncoder) -> Self:

@@ -14,18 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
+from saeindex.features import trust
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
 from saeindex.features.labels import CONCEPT, LLM, MANUAL, SPELLING, FeatureLabel
-from saeindex.features.trust import (
-    MAX_ACTIVE,
-    LabelScores,
-    contrast_sets,
-    label_aurocs,
-    label_scores,
-    label_summary,
-)
 
 if TYPE_CHECKING:
     from saeindex.features.families import Family
@@ -68,10 +61,12 @@ def better(space: Space, task: LabelingTask, labeling: Labeling, method: str) ->
     if method != LLM or not asked:
         return labeling
     unseen = task.unseen
-    every = list(contrast_sets(unseen.vectors, unseen.code, task.calibration, MAX_ACTIVE, task.seed))
+    every = list(
+        trust.contrast_sets(unseen.vectors, unseen.code, task.calibration, trust.MAX_ACTIVE, task.seed)
+    )
     contrasts = [every[f] for f in asked]
     old, new = space.label_vectors[asked], task.encode([labeling.phrases[f] for f in asked])
-    before, now = (label_aurocs(each, unseen.vectors, contrasts) for each in (old, new))
+    before, now = (trust.label_aurocs(each, unseen.vectors, contrasts) for each in (old, new))
     scores = zip(asked, before, now, strict=True)
     is_worse = (f for f, was, is_now in scores if is_now is not None and is_now <= (was or 0.0))
     worse = dict.fromkeys(is_worse, NO_BETTER)
@@ -161,7 +156,7 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
     }
     named = with_phrases(space, phrases, method, task.encode, labeling.descriptions)
     unseen = task.unseen
-    scores = label_scores(named.label_vectors, unseen.vectors, unseen.code, task.calibration, task.seed)
+    scores = trust.label_scores(named.label_vectors, unseen.vectors, unseen.code, task.calibration, task.seed)
     tested = {
         i
         for i, label in enumerate(named.labels)
@@ -173,7 +168,7 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
     return measured
 
 
-def with_scores(space: SpaceT, scores: LabelScores, features: Collection[int]) -> SpaceT:
+def with_scores(space: SpaceT, scores: trust.LabelScores, features: Collection[int]) -> SpaceT:
     """Return the space with these scores of the labels of ``features``."""
     labels = tuple(
         replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
@@ -259,7 +254,7 @@ def refreshed(space: SpaceT, control: Sequence[float | None] | None = None) -> S
         tree = dict(zip(family.features, family.parents, strict=True))
         return replace(family, label=family_label(tree, space.labels, density))
 
-    figures = label_summary(space.labels, calibration.density, control)
+    figures = trust.label_summary(space.labels, calibration.density, control)
     report = {**space.report, "labels": {**space.report.get("labels", {}), **figures}}
     return replace(space, families=tuple(renamed(family) for family in space.families), report=report)
 

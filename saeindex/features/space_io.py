@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
+from saeindex import files
 from saeindex.config import SPACE_FORMAT
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
@@ -21,13 +22,6 @@ from saeindex.features.evidence import Evidence
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
-from saeindex.files import (
-    checksums_of_files,
-    former,
-    replacing_folder,
-    with_checksum,
-    without_checksum,
-)
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
@@ -45,7 +39,7 @@ def save_space(space: Space, target: Path, is_own: bool = False) -> Path:
     space that was read, so that indexes of one space share it in memory.
     """
     space = space.without_terms()
-    with replacing_folder(target, durable=True) as draft:
+    with files.replacing_folder(target, durable=True) as draft:
         if not (is_own and _copied(space, draft)):
             _write(space, draft)
         for file in draft.iterdir():
@@ -61,7 +55,7 @@ def _copied(space: Space, draft: Path) -> bool:
     try:
         for name in known:
             shutil.copyfile(folder / name, draft / name)
-        return checksums_of_files(draft, without="") == known
+        return files.checksums_of_files(draft, without="") == known
     except OSError:
         return False
 
@@ -86,8 +80,8 @@ def _write(space: Space, draft: Path) -> None:
     save_families(space.families, draft / "families.json")
     if space.evidence is not None:
         space.evidence.save(draft)
-    described["files"] = checksums_of_files(draft, without="space.json")
-    (draft / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
+    described["files"] = files.checksums_of_files(draft, without="space.json")
+    (draft / "space.json").write_text(json.dumps(files.with_checksum(described), indent=2) + "\n")
 
 
 def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = False) -> SpaceT:
@@ -100,7 +94,7 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
 
     folder = find_space(name_or_path)
     try:
-        checksums = checksums_of_files(folder, without="")
+        checksums = files.checksums_of_files(folder, without="")
         written = _written(folder)
         changed = [name for name, known in written.items() if checksums.get(name) != known]
         if is_own and changed:
@@ -132,7 +126,7 @@ def _written(folder: Path) -> Mapping[str, int]:
     """Return the checksums of a space's files as they were written; of none if those are damaged."""
     try:
         described = json.loads((folder / "space.json").read_text())
-        if without_checksum(described) is not None:
+        if files.without_checksum(described) is not None:
             return dict(described.get("files", {}))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass
@@ -191,8 +185,8 @@ def find_space(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path)
     if (folder / "space.json").is_file():
         return folder
-    if folder.name and (former(folder) / "space.json").is_file():
-        return former(folder)  # a save was killed between its two renames
+    if folder.name and (files.former(folder) / "space.json").is_file():
+        return files.former(folder)  # a save was killed between its two renames
     packaged = Path(str(resources.files("saeindex"))) / "spaces"
     names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
     if str(name_or_path) in names:

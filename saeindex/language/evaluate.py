@@ -10,27 +10,7 @@ from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import CONCEPTS
-from saeindex.language.ast import (
-    Between,
-    Bound,
-    Compare,
-    ConceptTerm,
-    Condition,
-    Date,
-    Exists,
-    Expression,
-    FamilyTerm,
-    FeatureTerm,
-    Leaf,
-    Not,
-    OneOf,
-    Phrase,
-    Value,
-    check_limits,
-    folded,
-    moment_in,
-    required,
-)
+from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
@@ -54,15 +34,15 @@ class Clause:
     features: tuple[int, ...] = ()
 
 
-def clauses(expression: Expression) -> tuple[Expression, ...]:
+def clauses(expression: ast.Expression) -> tuple[ast.Expression, ...]:
     """Return the different leaves of an expression in order, negated under an odd number of NOTs."""
-    check_limits(expression)
-    signed = (leaf if is_positive else Not(part=leaf) for leaf, is_positive in _signed(expression))
+    ast.check_limits(expression)
+    signed = (leaf if is_positive else ast.Not(part=leaf) for leaf, is_positive in _signed(expression))
     return tuple({to_text(clause): clause for clause in signed}.values())
 
 
 def matched_clauses(
-    expression: Expression,
+    expression: ast.Expression,
     payload: Mapping[str, Any],
     features_of: FeaturesOf,
     level: LevelName | None = None,
@@ -74,26 +54,26 @@ def matched_clauses(
     record = _Record(payload, features_of, level)
     found = []
     for clause in clauses(expression):
-        leaf = clause.part if isinstance(clause, Not) else clause
-        features = record.features(leaf) if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm) else ()
+        leaf = clause.part if isinstance(clause, ast.Not) else clause
+        features = record.features(leaf) if isinstance(leaf, ast.ConceptTerm) else ()
         found.append(Clause(to_text(clause), record.holds(clause), features))
     return found
 
 
 def matches(
-    expression: Expression,
+    expression: ast.Expression,
     payload: Mapping[str, Any],
     features_of: FeaturesOf,
     level: LevelName | None = None,
 ) -> bool:
     """Return whether the record of ``payload`` satisfies ``expression``; the compiled filter agrees."""
-    check_limits(expression)
+    ast.check_limits(expression)
     return _Record(payload, features_of, level).holds(expression)
 
 
-def _signed(expression: Expression) -> Sequence[tuple[Leaf, bool]]:
+def _signed(expression: ast.Expression) -> Sequence[tuple[ast.Leaf, bool]]:
     """Return the leaves, each with True if it is under an even number of NOTs."""
-    return folded(
+    return ast.folded(
         expression,
         lambda leaf: [(leaf, True)],
         lambda part: [(leaf, not is_positive) for leaf, is_positive in part],
@@ -106,24 +86,24 @@ class _Record:
         self._payload, self._features_of, self._level = payload, features_of, level
         self._codes = frozenset(payload.get(CONCEPTS, ()))
 
-    def holds(self, node: Expression) -> bool:
+    def holds(self, node: ast.Expression) -> bool:
         """Return whether a node is true."""
-        return folded(
+        return ast.folded(
             node,
             self._leaf_holds,
             lambda is_true: not is_true,
-            lambda of, is_true: sum(is_true) >= required(of),
+            lambda of, is_true: sum(is_true) >= ast.required(of),
         )
 
-    def _leaf_holds(self, leaf: Leaf) -> bool:
-        if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+    def _leaf_holds(self, leaf: ast.Leaf) -> bool:
+        if not isinstance(leaf, ast.ConceptTerm):
             return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
         found = self._features_of(leaf)
         if isinstance(found, FoundRecords):
             return self._payload.get(RECORD_ID) in found.at(level_of(leaf, self._level))
         return bool(self.features(leaf))
 
-    def features(self, node: ConceptTerm) -> tuple[int, ...]:
+    def features(self, node: ast.ConceptTerm) -> tuple[int, ...]:
         """Return the features of a concept that the record has at the required level."""
         wanted, reached = self._features_of(node), self._codes.intersection
         if isinstance(wanted, FoundRecords):
@@ -131,25 +111,25 @@ class _Record:
         return tuple(one for one in dict.fromkeys(wanted) if reached(level_codes(node, [one], self._level)))
 
 
-def condition_holds(node: Condition, found: Any) -> bool:
+def condition_holds(node: ast.Condition, found: Any) -> bool:
     """Return whether a condition is true for a record whose field has the value ``found`` (None: missing)."""
-    if isinstance(node, Exists):
+    if isinstance(node, ast.Exists):
         return found not in (None, [])
     # A list counts as its elements.
     values = found if isinstance(found, list) else [found]
-    if isinstance(node, Between):
+    if isinstance(node, ast.Between):
         bounds = ((">=", node.low), ("<=", node.high))
         return any(all(_ordered(value, *bound) for bound in bounds) for value in values)
-    if isinstance(node, OneOf):
+    if isinstance(node, ast.OneOf):
         return any(_equal(value, wanted) for value in values for wanted in node.values)
     if node.op in ("=", "!="):
         return any(_equal(value, node.value) for value in values) == (node.op == "=")
     return any(_ordered(value, node.op, node.value) for value in values)
 
 
-def predicate(node: Condition) -> Callable[[Any], bool]:
+def predicate(node: ast.Condition) -> Callable[[Any], bool]:
     """Return :func:`condition_holds` of ``node`` as a function that is fast for long lists of values."""
-    if not isinstance(node, OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
+    if not isinstance(node, ast.OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
         return partial(condition_holds, node)
     wanted = {(type(value), value) for value in node.values}
 
@@ -169,16 +149,16 @@ def found_at(payload: Any, path: Sequence[str]) -> Any:
     return payload
 
 
-def _equal(value: Any, wanted: Value) -> bool:
-    if isinstance(wanted, float | Date):
+def _equal(value: Any, wanted: ast.Value) -> bool:
+    if isinstance(wanted, float | ast.Date):
         return _ordered(value, ">=", wanted) and _ordered(value, "<=", wanted)
     return type(value) is type(wanted) and value == wanted
 
 
-def _ordered(value: Any, operator: str, bound: Bound | Value) -> bool:
+def _ordered(value: Any, operator: str, bound: ast.Bound | ast.Value) -> bool:
     """Compare like the engines: numbers as 64-bit floats, texts that are dates, nothing else."""
-    if isinstance(bound, Date):
-        moment = moment_in(value) if isinstance(value, str) else None
+    if isinstance(bound, ast.Date):
+        moment = ast.moment_in(value) if isinstance(value, str) else None
         if moment is None:
             return False
         if bound.end is not None and operator in (">", "<="):
@@ -191,7 +171,7 @@ def _ordered(value: Any, operator: str, bound: Bound | Value) -> bool:
 SHOWN_CHARS = 40
 
 
-def mismatch(node: Condition, values: Iterable[Any]) -> str | None:
+def mismatch(node: ast.Condition, values: Iterable[Any]) -> str | None:
     """Return what a field holds, if a condition asks for none of that: ``metadata.stars holds text: "5"``.
 
     ``values`` are different values of the field; None and empty lists do not count.
@@ -200,7 +180,7 @@ def mismatch(node: Condition, values: Iterable[Any]) -> str | None:
     held: dict[str, Any] = {}
     for value in values:
         for each in value if isinstance(value, list) else [value]:
-            if "dates" in wanted and isinstance(each, str) and moment_in(each):
+            if "dates" in wanted and isinstance(each, str) and ast.moment_in(each):
                 return None
             if each is not None:
                 held.setdefault(kind_of_value(each), each)
@@ -210,16 +190,16 @@ def mismatch(node: Condition, values: Iterable[Any]) -> str | None:
     return f"{node.field} holds {shown}"
 
 
-def _wanted(node: Condition) -> set[str]:
+def _wanted(node: ast.Condition) -> set[str]:
     """Return the kinds of values that a condition can be true of; none where it is true of all."""
     match node:
-        case Exists() | Compare(op="!="):
+        case ast.Exists() | ast.Compare(op="!="):
             return set()
-        case OneOf():
+        case ast.OneOf():
             return {kind_of_value(value) for value in node.values}
-        case Between():
+        case ast.Between():
             return {kind_of_value(node.low)}
-        case Compare():
+        case ast.Compare():
             return {kind_of_value(node.value)}
 
 
@@ -229,7 +209,7 @@ def kind_of_value(value: Any) -> str:
         return "true or false"
     if isinstance(value, int | float):
         return "numbers"
-    if isinstance(value, Date):
+    if isinstance(value, ast.Date):
         return "dates"
     return "text" if isinstance(value, str) else "objects"
 

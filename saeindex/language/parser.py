@@ -18,27 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from saeindex.config import MAX_STRENGTH
 from saeindex.errors import InvalidInputError, QuerySyntaxError, first_fault, kind_of
-from saeindex.language.ast import (
-    MAX_DEPTH,
-    MAX_NODES,
-    And,
-    AtLeast,
-    Between,
-    Compare,
-    ConceptTerm,
-    Date,
-    Exists,
-    Expression,
-    FamilyTerm,
-    FeatureTerm,
-    Node,
-    Not,
-    OneOf,
-    Or,
-    Phrase,
-    Value,
-    check_limits,
-)
+from saeindex.language import ast
+from saeindex.language.ast import MAX_DEPTH, MAX_NODES, Expression
 from saeindex.schema import check_kind
 from saeindex.types import Steer, is_larger
 
@@ -98,7 +79,7 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
         if where.keys() & {"must", "should", "must_not", "min_should"}:
             raise InvalidInputError("where", "a filter of Qdrant", "Give it as query_filter.")
         expression = _from_json(where)
-    elif isinstance(where, Node):
+    elif isinstance(where, ast.Node):
         expression = where
     else:
         raise InvalidInputError(
@@ -106,7 +87,7 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
             kind_of(where),
             "Give a text, an expression or its JSON object.",
         )
-    check_limits(expression)
+    ast.check_limits(expression)
     return expression
 
 
@@ -241,57 +222,57 @@ class _WhereBuilder(_Builder):
     """Builds the expression of a where text."""
 
     def feature(self, token: Token) -> Expression:
-        return FeatureTerm(feature=int(token[1:]))
+        return ast.FeatureTerm(feature=int(token[1:]))
 
     def phrase(self, token: Token) -> Expression:
-        return Phrase(text=_unquoted(token))
+        return ast.Phrase(text=_unquoted(token))
 
     def family(self, name: Token) -> Expression:
-        return FamilyTerm(name=_text_of(name))
+        return ast.FamilyTerm(name=_text_of(name))
 
-    def leveled(self, level: Token, concept: ConceptTerm) -> Expression:
+    def leveled(self, level: Token, concept: ast.ConceptTerm) -> Expression:
         return concept.model_copy(update={"level": level.lower()})
 
     def negation(self, part: Expression) -> Expression:
-        return Not(part=part)
+        return ast.Not(part=part)
 
     def and_expr(self, *parts: Expression) -> Expression:
-        return And(parts=parts)
+        return ast.And(parts=parts)
 
     def or_expr(self, *parts: Expression) -> Expression:
-        return Or(parts=parts)
+        return ast.Or(parts=parts)
 
     def at_least(self, count: Token, *parts: Expression) -> Expression:
         if not int(count):
             raise ValueError(f"AT LEAST {count} is always true: write a number from 1 to {len(parts)}")
-        return AtLeast(count=int(count), parts=parts)
+        return ast.AtLeast(count=int(count), parts=parts)
 
-    def compare(self, field: Token, operator: Token, value: Value) -> Expression:
+    def compare(self, field: Token, operator: Token, value: ast.Value) -> Expression:
         # Validated like JSON: the node checks the operator, and reads a text as a date where it needs one.
-        return Compare.model_validate(
+        return ast.Compare.model_validate(
             {"field": str(field), "op": operator.replace("==", "="), "value": value}
         )
 
-    def one_of(self, field: Token, *values: Value) -> Expression:
-        return OneOf(field=str(field), values=values)
+    def one_of(self, field: Token, *values: ast.Value) -> Expression:
+        return ast.OneOf(field=str(field), values=values)
 
-    def none_of(self, field: Token, *values: Value) -> Expression:
-        return Not(part=OneOf(field=str(field), values=values))
+    def none_of(self, field: Token, *values: ast.Value) -> Expression:
+        return ast.Not(part=ast.OneOf(field=str(field), values=values))
 
-    def between(self, field: Token, low: Value, high: Value) -> Expression:
-        return Between.model_validate({"field": str(field), "low": low, "high": high})
+    def between(self, field: Token, low: ast.Value, high: ast.Value) -> Expression:
+        return ast.Between.model_validate({"field": str(field), "low": low, "high": high})
 
-    def outside(self, field: Token, low: Value, high: Value) -> Expression:
-        return Not(part=self.between(field, low, high))
+    def outside(self, field: Token, low: ast.Value, high: ast.Value) -> Expression:
+        return ast.Not(part=self.between(field, low, high))
 
     def exists(self, field: Token) -> Expression:
-        return Exists(field=str(field))
+        return ast.Exists(field=str(field))
 
-    def value(self, token: Token) -> Value:
+    def value(self, token: Token) -> ast.Value:
         if token.type == "BOOLEAN":
             return token.lower() == "true"
         if token.type == "DATE":
-            return Date(date=str(token))
+            return ast.Date(date=str(token))
         if token.type == "QUOTED":
             return _unquoted(token)
         return _number(token)

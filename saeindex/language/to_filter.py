@@ -7,27 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_
 
 from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF
 from saeindex.errors import InvalidInputError
-from saeindex.language.ast import (
-    And,
-    AtLeast,
-    Between,
-    Bound,
-    Compare,
-    ConceptTerm,
-    Condition,
-    Date,
-    Exists,
-    Expression,
-    FamilyTerm,
-    FeatureTerm,
-    Leaf,
-    OneOf,
-    Or,
-    Phrase,
-    Value,
-    check_limits,
-    folded,
-)
+from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, is_addressable
 from saeindex.protocols import PointId
 
@@ -46,13 +26,13 @@ class FoundRecords(Protocol):
 
 
 # Resolves a concept to the ids of its features, or to records; raises UnknownConceptError.
-FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int] | FoundRecords]
+FeaturesOf: TypeAlias = Callable[[ast.ConceptTerm], Sequence[int] | FoundRecords]
 # Finds the points that fulfil a condition on a field that engines cannot address.
-PointsThat: TypeAlias = Callable[[Condition], Sequence[PointId]]
+PointsThat: TypeAlias = Callable[[ast.Condition], Sequence[PointId]]
 
 
 def compile_where(
-    expression: Expression | None,
+    expression: ast.Expression | None,
     features_of: FeaturesOf,
     level: LevelName | None = None,
     query_filter: Filter | None = None,
@@ -67,7 +47,7 @@ def compile_where(
     """
     if expression is None:
         return query_filter
-    check_limits(expression)
+    ast.check_limits(expression)
     from qdrant_client.models import Filter
 
     condition = _Compiler(features_of, level, points_that).condition(expression)
@@ -76,19 +56,19 @@ def compile_where(
     return condition if isinstance(condition, Filter) else Filter(must=[condition])
 
 
-def target_of(node: ConceptTerm) -> str:
+def target_of(node: ast.ConceptTerm) -> str:
     """Return the text that a concept is resolved from: ``#id``, ``family:NAME`` or the phrase."""
-    if isinstance(node, FeatureTerm):
+    if isinstance(node, ast.FeatureTerm):
         return f"#{node.feature}"
-    return f"{FAMILY}{node.name}" if isinstance(node, FamilyTerm) else node.text
+    return f"{FAMILY}{node.name}" if isinstance(node, ast.FamilyTerm) else node.text
 
 
-def level_of(node: ConceptTerm, default: LevelName | None) -> LevelName:
+def level_of(node: ast.ConceptTerm, default: LevelName | None) -> LevelName:
     """Return the level that a concept must have; ``default`` (None: present) is that of the query."""
     return node.level or default or "present"
 
 
-def level_codes(node: ConceptTerm, features: Iterable[int], default: LevelName | None) -> list[int]:
+def level_codes(node: ast.ConceptTerm, features: Iterable[int], default: LevelName | None) -> list[int]:
     """Return the level codes of which a record has one where a feature reaches the level of ``node``."""
     levels = LEVELS_OF[level_of(node, default)]
     return [one * LEVEL_STRIDE + level for one in dict.fromkeys(features) for level in levels]
@@ -108,15 +88,15 @@ def _whole(part: _Part) -> Any:
     return Filter(must_not=[part.condition]) if part.is_denied else part.condition
 
 
-def _joined(node: And | Or | AtLeast, parts: Sequence[_Part]) -> _Part:
+def _joined(node: ast.And | ast.Or | ast.AtLeast, parts: Sequence[_Part]) -> _Part:
     from qdrant_client.models import Filter, MinShould
 
-    if isinstance(node, And):
+    if isinstance(node, ast.And):
         denied = [part.condition for part in parts if part.is_denied]
         claimed = [part.condition for part in parts if not part.is_denied]
         return _Part(Filter(must=claimed or None, must_not=denied or None))
     conditions = [_whole(part) for part in parts]
-    if isinstance(node, AtLeast):
+    if isinstance(node, ast.AtLeast):
         return _Part(Filter(min_should=MinShould(conditions=conditions, min_count=node.count)))
     return _Part(Filter(should=conditions))
 
@@ -129,18 +109,18 @@ class _Compiler:
     ) -> None:
         self._features_of, self._level, self._points_that = features_of, level, points_that
 
-    def condition(self, node: Expression) -> Any:
+    def condition(self, node: ast.Expression) -> Any:
         """Return the condition of a node: a FieldCondition, or a Filter."""
         return _whole(
-            folded(node, self._leaf, lambda part: _Part(part.condition, not part.is_denied), _joined)
+            ast.folded(node, self._leaf, lambda part: _Part(part.condition, not part.is_denied), _joined)
         )
 
-    def _leaf(self, leaf: Leaf) -> _Part:
-        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+    def _leaf(self, leaf: ast.Leaf) -> _Part:
+        if isinstance(leaf, ast.ConceptTerm):
             return _Part(self._concept(leaf))
         return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
 
-    def _scanned(self, node: Condition) -> Any:
+    def _scanned(self, node: ast.Condition) -> Any:
         from qdrant_client.models import Filter, HasIdCondition
 
         if self._points_that is None:
@@ -148,7 +128,7 @@ class _Compiler:
             raise InvalidInputError(f"the field {node.field}", found, "Rename the field.")
         return Filter(must=[HasIdCondition(has_id=list(self._points_that(node)))])
 
-    def _concept(self, node: ConceptTerm) -> Any:
+    def _concept(self, node: ast.ConceptTerm) -> Any:
         from qdrant_client.models import FieldCondition, MatchAny, MatchValue
 
         found = self._features_of(node)
@@ -160,35 +140,35 @@ class _Compiler:
         return FieldCondition(key=CONCEPTS, match=match)
 
 
-def _metadata(node: Condition) -> Any:
+def _metadata(node: ast.Condition) -> Any:
     from qdrant_client.models import Filter, IsEmptyCondition, PayloadField
 
     match node:
-        case Exists():
+        case ast.Exists():
             return Filter(must_not=[IsEmptyCondition(is_empty=PayloadField(key=node.field))])
-        case Between():
+        case ast.Between():
             return _range(node.field, ((">=", node.low), ("<=", node.high)))
-        case OneOf():
+        case ast.OneOf():
             return _one_of(node.field, node.values)
-        case Compare(op="="):
+        case ast.Compare(op="="):
             return _equals(node.field, node.value)
-        case Compare(op="!="):
+        case ast.Compare(op="!="):
             return Filter(must_not=[_equals(node.field, node.value)])
-        case Compare():
+        case ast.Compare():
             assert not isinstance(node.value, bool | str)  # noqa: S101  (the node refuses them)
             return _range(node.field, ((node.op, node.value),))
 
 
-def _equals(field: str, value: Value) -> FieldCondition:
+def _equals(field: str, value: ast.Value) -> FieldCondition:
     """Return the condition of equality; a range for floats and dates, which a match does not support."""
     from qdrant_client.models import FieldCondition, MatchValue
 
-    if isinstance(value, float | Date):
+    if isinstance(value, float | ast.Date):
         return _range(field, ((">=", value), ("<=", value)))
     return FieldCondition(key=field, match=MatchValue(value=value))
 
 
-def _one_of(field: str, values: Sequence[Value]) -> Any:
+def _one_of(field: str, values: Sequence[ast.Value]) -> Any:
     """Return the condition of membership: one match for all texts, one for all whole numbers."""
     from qdrant_client.models import FieldCondition, Filter, MatchAny
 
@@ -197,23 +177,23 @@ def _one_of(field: str, values: Sequence[Value]) -> Any:
     conditions: list[Any] = [
         FieldCondition(key=field, match=MatchAny(any=group)) for group in (texts, whole) if group
     ]
-    conditions += [_equals(field, value) for value in values if isinstance(value, bool | float | Date)]
+    conditions += [_equals(field, value) for value in values if isinstance(value, bool | float | ast.Date)]
     return conditions[0] if len(conditions) == 1 else Filter(should=conditions)
 
 
-def _range(field: str, bounds: Sequence[tuple[str, Bound]]) -> FieldCondition:
+def _range(field: str, bounds: Sequence[tuple[str, ast.Bound]]) -> FieldCondition:
     """Return one range with all bounds: the same value of the field must be within all of them."""
     from qdrant_client.models import DatetimeRange, FieldCondition, Range
 
     limits = dict(_limit(operator, bound) for operator, bound in bounds)
-    of_dates = isinstance(bounds[0][1], Date)
+    of_dates = isinstance(bounds[0][1], ast.Date)
     return FieldCondition(key=field, range=DatetimeRange(**limits) if of_dates else Range(**limits))
 
 
-def _limit(operator: str, bound: Bound) -> tuple[str, Any]:
+def _limit(operator: str, bound: ast.Bound) -> tuple[str, Any]:
     """Return a range's argument; ``>`` and ``<=`` of a day refer to the end of the day."""
     names = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
-    if not isinstance(bound, Date):
+    if not isinstance(bound, ast.Date):
         return names[operator], bound
     start, end = bound.start, bound.end
     if end is not None and operator in (">", "<="):

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from saeindex.language.ast import (
-    And,
-    AtLeast,
-    Between,
-    Compare,
-    Condition,
-    Date,
-    Exists,
-    Expression,
-    FamilyTerm,
-    FeatureTerm,
-    Leaf,
-    Not,
-    OneOf,
-    Or,
-    Phrase,
-    Value,
-    check_limits,
-    is_feature_id,
-)
+from saeindex.language import ast
 
 # Precedence of each kind; a part with a lower precedence than its parent gets parentheses.
 _OR, _AND, _NOT, _TIGHT = range(4)
 
 
-def to_text(expression: Expression) -> str:
+def to_text(expression: ast.Expression) -> str:
     """Return the text that :func:`~saeindex.language.parser.parse_where` reads back as ``expression``.
 
     Raises:
         QuerySyntaxError: the expression exceeds the limits. Its text may exceed the limit of a text's length.
     """
-    check_limits(expression)
+    ast.check_limits(expression)
     return _written(expression)[0]
 
 
@@ -43,55 +24,55 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _written(node: Expression) -> tuple[str, int]:
+def _written(node: ast.Expression) -> tuple[str, int]:
     """Return the text and the precedence of a node."""
-    if isinstance(node, Or):
+    if isinstance(node, ast.Or):
         return " OR ".join(_within(part, _OR) for part in node.parts), _OR
-    if isinstance(node, And):
+    if isinstance(node, ast.And):
         return " AND ".join(_within(part, _AND) for part in node.parts), _AND
-    if isinstance(node, Not):
-        if isinstance(node.part, OneOf | Between):
+    if isinstance(node, ast.Not):
+        if isinstance(node.part, ast.OneOf | ast.Between):
             return _condition(node.part, "NOT "), _TIGHT
         return f"NOT {_within(node.part, _NOT)}", _NOT
     return _tight(node), _TIGHT
 
 
-def _tight(node: AtLeast | Leaf) -> str:
-    if isinstance(node, AtLeast):
+def _tight(node: ast.AtLeast | ast.Leaf) -> str:
+    if isinstance(node, ast.AtLeast):
         return f"AT LEAST {node.count} OF ({', '.join(_within(part, _OR) for part in node.parts)})"
-    if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+    if isinstance(node, ast.ConceptTerm):
         return f"{node.level}({_term(node)})" if node.level else _term(node)
     return _condition(node)
 
 
-def _within(part: Expression, strength: int) -> str:
+def _within(part: ast.Expression, strength: int) -> str:
     text, own = _written(part)
     return text if own >= strength else f"({text})"
 
 
-def _term(node: FeatureTerm | Phrase | FamilyTerm) -> str:
-    if isinstance(node, FeatureTerm):
+def _term(node: ast.ConceptTerm) -> str:
+    if isinstance(node, ast.FeatureTerm):
         return f"#{node.feature}"
-    if isinstance(node, Phrase):
+    if isinstance(node, ast.Phrase):
         return quoted(node.text)
-    return f"family({node.name if is_feature_id(node.name) else quoted(node.name)})"
+    return f"family({node.name if ast.is_feature_id(node.name) else quoted(node.name)})"
 
 
-def _condition(node: Condition, negation: str = "") -> str:
+def _condition(node: ast.Condition, negation: str = "") -> str:
     match node:
-        case Compare():
+        case ast.Compare():
             return f"{node.field} {node.op} {_value(node.value)}"
-        case OneOf():
+        case ast.OneOf():
             return f"{node.field} {negation}IN ({', '.join(map(_value, node.values))})"
-        case Between():
+        case ast.Between():
             return f"{node.field} {negation}BETWEEN {_value(node.low)} AND {_value(node.high)}"
-        case Exists():
+        case ast.Exists():
             return f"EXISTS({node.field})"
 
 
-def _value(value: Value) -> str:
+def _value(value: ast.Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Date):
+    if isinstance(value, ast.Date):
         return value.date
     return quoted(value) if isinstance(value, str) else repr(value)

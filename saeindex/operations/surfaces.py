@@ -7,25 +7,8 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from saeindex.operations import concepts
 from saeindex.operations.associations import ClusterAlong, Companions, Correlate, FindTriggers
-from saeindex.operations.concepts import (
-    Card,
-    Define,
-    DeleteProfile,
-    EditProfile,
-    Find,
-    FitProfile,
-    GetProfile,
-    Hide,
-    History,
-    Learn,
-    Names,
-    ProfileNames,
-    Rename,
-    ResolveConcept,
-    SaveProfile,
-    TakeNames,
-)
 from saeindex.operations.differences import CountBaseline, Describe, DiffGroups, DriftOver, Monitor
 from saeindex.operations.operation import AsyncPerforms, Method, Operation, Performs, QueryMethod
 from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
@@ -65,30 +48,30 @@ class IndexMethods:
 class ConceptMethods:
     """Methods of ``index.concepts``."""
 
-    find = Method(Find)
-    resolve = Method(ResolveConcept)
-    card = Method(Card)
+    find = Method(concepts.Find)
+    resolve = Method(concepts.ResolveConcept)
+    card = Method(concepts.Card)
     facets = QueryMethod(Facets)
     exclusions = QueryMethod(Exclusions)
     companions = Method(Companions)
-    define = Method(Define)
-    rename = Method(Rename)
-    hide = Method(Hide)
-    history = Method(History)
-    names = Method(Names)
-    take_names = Method(TakeNames)
-    learn = Method(Learn)
+    define = Method(concepts.Define)
+    rename = Method(concepts.Rename)
+    hide = Method(concepts.Hide)
+    history = Method(concepts.History)
+    names = Method(concepts.Names)
+    take_names = Method(concepts.TakeNames)
+    learn = Method(concepts.Learn)
 
 
 class ProfileMethods:
     """Methods of ``index.profiles``."""
 
-    fit = Method(FitProfile)
-    names = Method(ProfileNames)
-    get = Method(GetProfile)
-    save = Method(SaveProfile)
-    edit = Method(EditProfile)
-    delete = Method(DeleteProfile)
+    fit = Method(concepts.FitProfile)
+    names = Method(concepts.ProfileNames)
+    get = Method(concepts.GetProfile)
+    save = Method(concepts.SaveProfile)
+    edit = Method(concepts.EditProfile)
+    delete = Method(concepts.DeleteProfile)
 
 
 METHODS = (IndexMethods, ConceptMethods, ProfileMethods)

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from saeindex.analysis.diff.findings import (
-    findings_of,
-    found_between,
-    headlines,
-    method_of,
-    nothing_tested,
-    overlap_of,
-)
+from saeindex.analysis.diff import findings
 from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.stats.design import LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
@@ -155,14 +148,16 @@ def against_baseline(snapshot: Snapshot, baseline: Baseline, window: Ints, optio
     tested: dict[Family, int] = {}
     for family in [one for one in KEPT if one in options.families]:
         test = _tested(snapshot, baseline, window, family, design.units, options)
-        every = findings_of((WINDOW, REFERENCE), test, options.spent, {})
-        changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space, snapshot)
+        every = findings.findings_of((WINDOW, REFERENCE), test, options.spent, {})
+        changed[family] = findings.headlines(
+            [one for one in every if is_real(one, options)], snapshot.space, snapshot
+        )
         tested[family] = len(test)
     lengths = binned(np.asarray(snapshot.lengths)[window], baseline.edges)
     units = FEW_UNITS if design.units is None else len(np.unique(design.units))
     note = f"the window has {units} units only: compare with records, not with a baseline"
     few = [note] if units < FEW_UNITS else []
-    why = nothing_tested(tested, options.min_support)
+    why = findings.nothing_tested(tested, options.min_support)
     if not np.array(baseline.sizes)[lengths].any():
         why, tested = "no record of the window is as long as one of the baseline", dict.fromkeys(tested, 0)
     return Alert(
@@ -260,17 +255,19 @@ def monitor(
     asked = options.comparing()
     groups = disjoint({WINDOW: window, REFERENCE: reference})
     design = design_of(snapshot, groups, asked.unit, asked.strata, asked.length_bins, paired=False)
-    changed, counts, why = found_between(snapshot, groups, design, asked, lambda one: is_real(one, options))
+    changed, counts, why = findings.found_between(
+        snapshot, groups, design, asked, lambda one: is_real(one, options)
+    )
     return Alert(
         reference=groups.sizes[REFERENCE],
         window=groups.sizes[WINDOW],
         options=options,
         tested=counts,
         changed=changed,
-        method=method_of(design, 2, asked),
+        method=findings.method_of(design, 2, asked),
         strata=design.by,
         unit=design.unit,
-        notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
+        notes=(*groups.notes, *design.notes, *findings.overlap_of(groups, design)),
         field=snapshot.field,
         not_comparable=why,
     )

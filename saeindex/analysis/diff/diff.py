@@ -9,20 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.diff.findings import (
-    changes_of,
-    compared_sizes,
-    confirmed,
-    findings_of,
-    headlines,
-    hints_of,
-    illustrated,
-    method_of,
-    nothing_tested,
-    overlap_of,
-    power_of,
-    small_groups,
-)
+from saeindex.analysis.diff import findings
 from saeindex.analysis.diff.results import Diff, Finding
 from saeindex.analysis.stats.design import Design, design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
@@ -85,7 +72,7 @@ def diff(
         for family, test in tests.items()
         if count > 2
     }
-    confirmations, replicated = confirmed(groups, design, tests, options)
+    confirmations, replicated = findings.confirmed(groups, design, tests, options)
     found = _found(groups.sizes, tests, several, design, options, snapshot.space, snapshot, replicated)
     one_test = next(iter(tests.values()), None)
     found = replace(
@@ -93,19 +80,24 @@ def diff(
         tested=dict.fromkeys(families, 0) | dict(found.tested),
         not_comparable=why or found.not_comparable,
         findings={
-            family: illustrated(snapshot, groups, tests[family].evidence, rows, options.examples)
+            family: findings.illustrated(snapshot, groups, tests[family].evidence, rows, options.examples)
             if family in tests
             else rows
             for family, rows in found.findings.items()
         },
-        power=_power(tests, compared_sizes(groups, design), options),
+        power=_power(tests, findings.compared_sizes(groups, design), options),
         confirmation=confirmations,
-        changes=changes_of(groups, design, tests, options),
+        changes=findings.changes_of(groups, design, tests, options),
         strata=design.by,
         unit=design.unit,
         pairs=None if one_test is None else one_test.pairs,
         units={} if one_test is None else dict(zip(groups.names, one_test.units or (), strict=False)),
-        notes=(*groups.notes, *design.notes, *small_groups(groups.sizes), *overlap_of(groups, design)),
+        notes=(
+            *groups.notes,
+            *design.notes,
+            *findings.small_groups(groups.sizes),
+            *findings.overlap_of(groups, design),
+        ),
         field=snapshot.field,
     )
     return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
@@ -125,27 +117,27 @@ def _found(
 
     def rows(family: Family, test: FamilyTest, held: Mapping[int | str, bool]) -> tuple[Finding, ...]:
         alpha = 1.0 if family == "named" else options.alpha
-        return headlines(findings_of(tuple(sizes), test, alpha, held), space, snapshot)
+        return findings.headlines(findings.findings_of(tuple(sizes), test, alpha, held), space, snapshot)
 
     found = {family: rows(family, test, (replicated or {}).get(family, {})) for family, test in tests.items()}
     tested = {family: len(test) for family, test in tests.items()}
     return Diff(
         groups=sizes,
         alpha=options.alpha,
-        method=method_of(design, len(sizes), options),
+        method=findings.method_of(design, len(sizes), options),
         level=options.level,
         tested=tested,
         findings=dict.fromkeys(options.families, ()) | found,
         any_difference={family: rows(family, test, {}) for family, test in several.items()},
-        hints=hints_of(sizes, tests, options),
-        not_comparable=nothing_tested(tested, options.min_support),
+        hints=findings.hints_of(sizes, tests, options),
+        not_comparable=findings.nothing_tested(tested, options.min_support),
     )
 
 
 def _power(
     tests: Mapping[Family, FamilyTest], sizes: Mapping[str, int], options: DiffOptions
 ) -> tuple[Detectable, ...]:
-    return tuple(one for test in tests.values() for one in power_of(test, sizes, options))
+    return tuple(one for test in tests.values() for one in findings.power_of(test, sizes, options))
 
 
 def is_countable(options: DiffOptions) -> bool:

@@ -11,17 +11,7 @@ import numpy as np
 
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
-from saeindex.language.ast import (
-    And,
-    AtLeast,
-    FamilyTerm,
-    FeatureTerm,
-    Leaf,
-    Or,
-    Phrase,
-    folded,
-    required,
-)
+from saeindex.language import ast
 from saeindex.language.evaluate import mismatch, predicate
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.parser import parse_where
@@ -86,7 +76,7 @@ class Selector:
         if isinstance(selection, list | tuple | set | frozenset | np.ndarray):
             return np.unique(self.snapshot.rows_of(selection))
         where = cast("str | Expression | Mapping[str, Any]", selection)
-        return np.flatnonzero(folded(parse_where(where), self._of_leaf, np.logical_not, _at_least))
+        return np.flatnonzero(ast.folded(parse_where(where), self._of_leaf, np.logical_not, _at_least))
 
     def others(self, rows: Ints) -> Ints:
         """Return the rows that are not among ``rows``."""
@@ -109,12 +99,12 @@ class Selector:
         ]
         return disjoint({names[i]: np.sort(columns[:, i].indices.astype(np.int64)) for i in order})
 
-    def _of_leaf(self, leaf: Leaf) -> NDArray[np.bool_]:
-        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+    def _of_leaf(self, leaf: ast.Leaf) -> NDArray[np.bool_]:
+        if isinstance(leaf, ast.ConceptTerm):
             return self._with_concept(leaf)
         return self._with_condition(leaf)
 
-    def _with_concept(self, node: FeatureTerm | Phrase | FamilyTerm) -> NDArray[np.bool_]:
+    def _with_concept(self, node: ast.ConceptTerm) -> NDArray[np.bool_]:
         found, level = self._features_of(node), level_of(node, None)
         if isinstance(found, FoundRecords):
             ids = found.at(level)
@@ -135,8 +125,8 @@ class Selector:
         return taken[column.codes]
 
 
-def _at_least(node: And | Or | AtLeast, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    is_enough: NDArray[np.bool_] = np.sum(masks, axis=0) >= required(node)
+def _at_least(node: ast.And | ast.Or | ast.AtLeast, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    is_enough: NDArray[np.bool_] = np.sum(masks, axis=0) >= ast.required(node)
     return is_enough
 
 

@@ -18,14 +18,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.trust import auroc, f1
-from saeindex.llm.chat import (
-    BudgetReachedError,
-    Chat,
-    CostEstimate,
-    RefusedError,
-    ServiceKeywords,
-    count_tokens,
-)
+from saeindex.llm import chat
 from saeindex.llm.messages import BadReplyError, InterpreterReply, Messages, read_name, read_scores
 
 if TYPE_CHECKING:
@@ -61,7 +54,7 @@ class LLMLabeler:
         predictor_model: str | None = None,
         concurrency: int = 4,
         progress: Callable[[int, int], None] | None = None,
-        **service: Unpack[ServiceKeywords],
+        **service: Unpack[chat.ServiceKeywords],
     ) -> None:
         """Open a client of a service, see :class:`saeindex.llm.chat.ServiceKeywords`; no request is made yet.
 
@@ -74,7 +67,7 @@ class LLMLabeler:
         self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
         service.setdefault("max_retries", 6)
         service.setdefault("timeout", 600.0)
-        self._chat = Chat(**service)
+        self._chat = chat.Chat(**service)
 
     def __repr__(self) -> str:
         return f"LLMLabeler({self.model!r}, {self.predictor_model!r}, host={self.host!r})"
@@ -84,7 +77,7 @@ class LLMLabeler:
         """The host name of the service."""
         return self._chat.host
 
-    def estimate(self, task: LabelingTask) -> CostEstimate:
+    def estimate(self, task: LabelingTask) -> chat.CostEstimate:
         """Return the requests and the cost of :meth:`label`, without sending a request."""
         jobs, skipped = self._plan(task)
         requests = cached = input_tokens = output_tokens = 0
@@ -93,9 +86,9 @@ class LLMLabeler:
                 cached += 1
                 continue
             requests += 1
-            input_tokens += count_tokens(messages)
+            input_tokens += chat.count_tokens(messages)
             output_tokens += reply_tokens
-        return CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens)
+        return chat.CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens)
 
     def label(self, task: LabelingTask) -> Labeling:
         """Label features concurrently; LabelerError if the service fails permanently.
@@ -163,9 +156,9 @@ class LLMLabeler:
                 likelihood += self._chat.ask(self.predictor_model, messages, longest, read)
         except BadReplyError as error:
             return f"bad reply: {error}"
-        except RefusedError as error:
+        except chat.RefusedError as error:
             return f"refused: {error}"
-        except BudgetReachedError:
+        except chat.BudgetReachedError:
             return UNPAID
         return named, prediction_scores(np.array(likelihood), job.kinds, job.activation)
 
