@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.correlate import results
 from saeindex.analysis.correlate.pair_tests import PairTables, aligned_rows, corrected, count_pairs, units_of
-from saeindex.analysis.correlate.results import (
-    ConceptPair,
-    Correlations,
-    PairedConcept,
-    concept_of,
-    described,
-)
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.options import LISTED, CorrelateOptions
@@ -81,7 +76,7 @@ def correlate_open(
     describe = _Describer(snapshot, other, kept, *columns)
 
     def pairs(rows: Sequence[int]) -> list[ConceptPair]:
-        return described(found.take(np.array(rows, np.int64)), p[rows], q[rows], describe)
+        return results.described(found.take(np.array(rows, np.int64)), p[rows], q[rows], describe)
 
     return Correlations(
         field=snapshot.field,
@@ -125,7 +120,7 @@ class _Describer:
             examples = examples_of(first, rows, (a, b))
         else:
             examples = beside(examples_of(first, rows, (a,)), examples_of(second, rows, (b,)))
-        return concept_of(first, a), concept_of(second, b), examples
+        return results.concept_of(first, a), results.concept_of(second, b), examples
 
 
 def _together(

@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.correlate import results
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.pair_tests import PairTables, Units, aligned_rows, corrected, units_of
-from saeindex.analysis.correlate.results import (
-    ConceptPair,
-    PairedConcept,
-    Trigger,
-    Triggers,
-    concept_of,
-    described,
-)
+from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.examples import beside, examples_of
 from saeindex.analysis.stats.options import TriggerOptions
@@ -75,7 +69,7 @@ def find_triggers(
     finder = _Finder(prompts, responses, kept, present, shown, named, units)
     distinct = finder.distinct(tables, ordered, options.limit)
     chosen = np.array(list(distinct), np.int64)
-    pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
+    pairs = results.described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
     why = "" if len(tables) else f"no concept of the prompts is in {min_support} of them or more"
     why = why if shown.weights.any() else "no record has the behaviour"
     return Triggers(
@@ -157,7 +151,7 @@ class _Finder:
 
     def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
         """Return the trigger and the behaviour; examples are in the trigger."""
-        return concept_of(self._prompts, a), self.behaviour, ()
+        return results.concept_of(self._prompts, a), self.behaviour, ()
 
     def distinct(self, tables: PairTables, ordered: Ints, limit: int) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
@@ -166,7 +160,7 @@ class _Finder:
         for row in ordered.tolist():
             rows = rows_with(self._columns, int(tables.a[row]))
             if (twin := distinct.first_like(rows)) is not None:
-                found[twin] = (*found[twin], concept_of(self._prompts, int(tables.a[row])))
+                found[twin] = (*found[twin], results.concept_of(self._prompts, int(tables.a[row])))
             elif len(found) < limit:
                 distinct[row], found[row] = rows, ()
             else:

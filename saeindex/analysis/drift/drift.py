@@ -14,6 +14,7 @@ from saeindex.analysis.diff.findings import headlines, illustrated, nothing_test
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Drift, Kind, Period, Trend
 from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.stats import stratified
 from saeindex.analysis.stats.design import design_of, mean_design_effect
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.groups import Groups
@@ -25,13 +26,7 @@ from saeindex.analysis.stats.options import (
     Family,
     described_correction,
 )
-from saeindex.analysis.stats.stratified import (
-    SMALL_TAIL,
-    StratifiedCounts,
-    agreeing,
-    compare_groups,
-    interval_of_test,
-)
+from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -322,11 +317,11 @@ def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> 
     if at is None:
         fitted = fitted_shares(own, periods.scores)
         effect = fitted[[-1]] - fitted[[0]]
-        low, high = interval_of_test(test.trend.p[[column]], effect)
+        low, high = stratified.interval_of_test(test.trend.p[[column]], effect)
     else:
         step = _step(own, at, test.splits.design[[column]])
         fitted, effect, low, high = _stepped(own, at), step.effect, step.low, step.high
-    low, high = agreeing(test.p[[column]], effect, low, high)
+    low, high = stratified.agreeing(test.p[[column]], effect, low, high)
     change, ends = float(effect[0]), (float(np.maximum(low[0], -1)), float(np.minimum(high[0], 1)))
     return Trend(
         family=test.evidence.family,
@@ -393,7 +388,7 @@ def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | Non
     if absence is not None:
         return ("new" if up else "vanished"), *absence
     gain = test.splits.z[column] ** 2 - test.trend.z[column] ** 2
-    is_sharper = gain >= SHARPER or test.trend.p[column] > 2 * SMALL_TAIL
+    is_sharper = gain >= SHARPER or test.trend.p[column] > 2 * stratified.SMALL_TAIL
     if is_sharper and test.splits.p[column] <= alpha:
         return "change", int(test.splits.at[column]), None
     return "trend", None, None
@@ -422,4 +417,4 @@ def _absence(own: StratifiedCounts, up: bool, design: float, alpha: float) -> tu
 def _step(own: StratifiedCounts, at: int, design: Doubles) -> Tested:
     """Compare the periods from ``at`` on with the periods before."""
     k, n = (np.stack([part[:, at:].sum(1), part[:, :at].sum(1)], axis=1) for part in (own.k, own.n))
-    return compare_groups(StratifiedCounts(k, n).pair(0, 1), design)
+    return stratified.compare_groups(StratifiedCounts(k, n).pair(0, 1), design)

@@ -15,16 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.stats import stratified
 from saeindex.analysis.stats.design import PAIRED
 from saeindex.analysis.stats.score_sums import drawn_tail, smallest_step
-from saeindex.analysis.stats.stratified import (
-    WORTH,
-    StratifiedCounts,
-    effects_between,
-    group_tails,
-    indicator,
-    larger,
-)
+from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_totals import BLOCK, UnitTotals
 
@@ -114,7 +108,7 @@ class PeriodTotals:
     def between(self) -> Doubles:
         """The design effects of shares (f,) if nothing drifts, for units in one period each."""
         t = self.totals
-        return effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
+        return stratified.effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
 
     def of_splits(self, counts: StratifiedCounts, design: Doubles) -> Doubles:
         """Return the design effects of splits, if that of the line is ``design`` (f,).
@@ -146,10 +140,12 @@ class PeriodTotals:
         t = self.totals
         a = centred(counts.n, scores)
         own = a[t.cell_strata, periods[t.cell_units]]
-        of_unit = indicator(self.owners[t.cell_units], self.n_units)
+        of_unit = stratified.indicator(self.owners[t.cell_units], self.n_units)
         n_strata = len(counts.n)
         sums = (of_unit @ t.cells.multiply(own[:, None]).tocsr()).tocsr()
-        exposure = (of_unit.multiply(own * t.cell_sizes) @ indicator(t.cell_strata, n_strata).T).toarray()
+        exposure = (
+            of_unit.multiply(own * t.cell_sizes) @ stratified.indicator(t.cell_strata, n_strata).T
+        ).toarray()
         share = counts.k.sum(1) / np.maximum(counts.n.sum(1), 1.0)[:, None]
         squares = np.asarray(sums.multiply(sums).sum(0), np.float64).ravel()
         cross = (share * (sums.T @ exposure).T).sum(0)
@@ -196,11 +192,12 @@ def _assigned(
     places = units.groups
     splits = [(places > at).astype(np.float64) for at in range(len(sides))]
     by_records = [(alone.less, alone.more), *sides]
-    columns = [np.flatnonzero(np.minimum(less, more) < WORTH / 2) for less, more in by_records]
+    columns = [np.flatnonzero(np.minimum(less, more) < stratified.WORTH / 2) for less, more in by_records]
     contrasts = list(zip([scores[places], *splits], columns, strict=True))
     found = units.scored_tails(contrasts)
     (less, more), *others = [
-        larger(*tails, own, by_units) for tails, own, by_units in zip(by_records, columns, found, strict=True)
+        stratified.larger(*tails, own, by_units)
+        for tails, own, by_units in zip(by_records, columns, found, strict=True)
     ]
     return _with_tails(trend, less, more), others
 
@@ -226,7 +223,7 @@ def _permuted_within(
     rows = np.flatnonzero(np.bincount(cells)[cells] > 1)
     _, own = np.unique(cells[rows], return_inverse=True)
     tails = [(trend.less, trend.more), *sides]
-    worth = [WORTH * OF_TREND, *[WORTH * OF_CHANGE] * len(sides)]
+    worth = [stratified.WORTH * OF_TREND, *[stratified.WORTH * OF_CHANGE] * len(sides)]
     is_worth = [np.minimum(*pair) < bound / 2 for pair, bound in zip(tails, worth, strict=True)]
     columns = np.flatnonzero(np.any(is_worth, axis=0))
     width, repeated = (int(own.max(initial=0)) + 1) * len(scores), has[rows]
@@ -237,7 +234,7 @@ def _permuted_within(
         alone = np.ones(len(block))
         line = contrast_test(counts, scores, alone)
         within = [(line.less, line.more), *split_tails(counts, alone)]
-        tails = [larger(*pair, block, one) for pair, one in zip(tails, within, strict=True)]
+        tails = [stratified.larger(*pair, block, one) for pair, one in zip(tails, within, strict=True)]
     (less, more), *others = tails
     return _with_tails(trend, less, more), others
 
@@ -298,7 +295,7 @@ def split_tails(counts: StratifiedCounts, design: Doubles) -> list[Tails]:
     for at in range(1, n_splits + 1):
         sides = (slice(at, None), slice(None, at))
         k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
-        found.append(group_tails(StratifiedCounts(k, n).pair(0, 1), own[at - 1], FAR_SPLIT))
+        found.append(stratified.group_tails(StratifiedCounts(k, n).pair(0, 1), own[at - 1], FAR_SPLIT))
     return found
 
 

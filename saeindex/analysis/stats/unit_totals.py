@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.stats.stratified import (
-    Z95,
-    GroupComparison,
-    StratifiedCounts,
-    Tested,
-    agreeing,
-    compared,
-    effects_between,
-    indicator,
-)
+from saeindex.analysis.stats import stratified
+from saeindex.analysis.stats.stratified import GroupComparison, StratifiedCounts, Tested
 from saeindex.analysis.stats.two_by_two import adjusted, binomial_tail
 from saeindex.analysis.stats.unit_sums import UnitValues
 
@@ -63,13 +55,13 @@ class UnitTotals:
         parts, part = np.unique(units * n_groups + codes, return_inverse=True)
         n_strata = int(design.strata.max(initial=0)) + 1
         cells, cell = np.unique(part * n_strata + design.strata, return_inverse=True)
-        totals = (indicator(cell, len(cells)) @ has).tocsr()
+        totals = (stratified.indicator(cell, len(cells)) @ has).tocsr()
         cell_units = cells // n_strata
         return cls(
             parts % n_groups,
             n_groups,
             len(np.unique(parts // n_groups)) == len(parts),
-            (indicator(cell_units, len(parts)) @ totals).tocsr(),
+            (stratified.indicator(cell_units, len(parts)) @ totals).tocsr(),
             np.bincount(part).astype(np.float64),
             totals,
             np.bincount(cell).astype(np.float64),
@@ -83,14 +75,14 @@ class UnitTotals:
         counts = self.counts(groups)
         if not self.has_units:
             return counts, np.ones(self.y.shape[1])
-        return counts, effects_between(self.y, self.sizes, groups, self.n_groups)
+        return counts, stratified.effects_between(self.y, self.sizes, groups, self.n_groups)
 
     def counts(self, groups: Ints) -> StratifiedCounts:
         """Return the counts with the units in these groups (u,)."""
         n_strata = int(self.cell_strata.max(initial=0)) + 1
         places = self.cell_strata * self.n_groups + groups[self.cell_units]
         width = n_strata * self.n_groups
-        k = np.asarray((indicator(places, width) @ self.cells).todense(), np.float64)
+        k = np.asarray((stratified.indicator(places, width) @ self.cells).todense(), np.float64)
         n = np.asarray(np.bincount(places, self.cell_sizes, width), np.float64)
         return StratifiedCounts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
 
@@ -115,8 +107,8 @@ class UnitTotals:
         place[kept] = np.arange(len(kept))
         cells = np.flatnonzero(place[self.cell_units] >= 0)
         n_strata = int(self.cell_strata.max(initial=0)) + 1
-        of_unit = indicator(place[self.cell_units[cells]], len(kept))
-        of_stratum = indicator(self.cell_strata[cells], n_strata)
+        of_unit = stratified.indicator(place[self.cell_units[cells]], len(kept))
+        of_stratum = stratified.indicator(self.cell_strata[cells], n_strata)
         records = (of_unit.multiply(self.cell_sizes[cells]) @ of_stratum.T).toarray()  # (u, S)
         n = np.maximum(records.sum(0), 1.0)
         own = self.cells[cells]
@@ -211,7 +203,7 @@ def run_tests(
         return FamilyTest.of(evidence, counts, found, alone, method, pairs=pairs)
     totals = UnitTotals.of(evidence.has, codes, design, n_groups)
     counts, effects = totals.counted(totals.groups)
-    found = compared(counts, effects, totals.tails if totals.has_units else None)
+    found = stratified.compared(counts, effects, totals.tails if totals.has_units else None)
     units = tuple(np.bincount(totals.groups, minlength=n_groups).tolist()) if totals.has_units else None
     return FamilyTest.of(evidence, counts, found, effects, method, units=units)
 
@@ -242,7 +234,7 @@ def merged_tests(each: Sequence[FamilyTest], counts: StratifiedCounts, method: C
 def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:
     """Test the engine's counts of independent records."""
     alone = np.ones(len(evidence.keys))
-    return FamilyTest.of(evidence, counts, compared(counts, alone), alone, method)
+    return FamilyTest.of(evidence, counts, stratified.compared(counts, alone), alone, method)
 
 
 def compare_pairs(has: csr_matrix, groups: IntArray, strata: IntArray, units: IntArray) -> tuple[Tested, int]:
@@ -258,13 +250,15 @@ def compare_pairs(has: csr_matrix, groups: IntArray, strata: IntArray, units: In
     more = np.where(n > 0, binomial_tail(up, n, 0.5), 0.5)
     effect = (up - down) / max(1, count)
     squares = np.asarray(difference.multiply(difference).sum(0)).ravel()
-    half = Z95 * np.sqrt(np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count))
+    half = stratified.Z95 * np.sqrt(
+        np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count)
+    )
     odds = np.log((up + 0.5) / (down + 0.5))
-    wide = Z95 * np.sqrt(1 / (up + 0.5) + 1 / (down + 0.5))
+    wide = stratified.Z95 * np.sqrt(1 / (up + 0.5) + 1 / (down + 0.5))
     p = np.minimum(1.0, 2 * np.minimum(more, 1 - more))
-    of_effect = agreeing(p, effect, effect - half, effect + half)
+    of_effect = stratified.agreeing(p, effect, effect - half, effect + half)
     return Tested(
-        p, 1 - more, more, effect, *of_effect, odds, *agreeing(p, odds, odds - wide, odds + wide)
+        p, 1 - more, more, effect, *of_effect, odds, *stratified.agreeing(p, odds, odds - wide, odds + wide)
     ), count
 
 
