@@ -113,8 +113,7 @@ def diff(
         str | None, typer.Option(help="Another index with the same space, to compare this whole index with.")
     ] = None,
     hypotheses: Annotated[
-        str | None,
-        typer.Option(help="Model that writes hypotheses and checks them (key: OPENAI_API_KEY)."),
+        str | None, typer.Option(help="Model that writes hypotheses and checks them (key: OPENAI_API_KEY).")
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="URL of the model's service (env: OPENAI_BASE_URL).")

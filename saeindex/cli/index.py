@@ -36,8 +36,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated. Default: all.")
     ] = None,
     further_field: Annotated[
-        list[str] | None,
-        typer.Option(help="Column of a further text: prompt, or NAME=COLUMN. Repeatable."),
+        list[str] | None, typer.Option(help="Column of a further text: prompt, or NAME=COLUMN. Repeatable.")
     ] = None,
     url: Url = None,
     space: Annotated[

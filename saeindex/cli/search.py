@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.options import asks
-from saeindex.cli.output import (
-    Index,
-    Json,
-    Url,
-    console,
-    open_index,
-    print_hits,
-    print_json,
-    print_listed,
-)
+from saeindex.cli.output import Index, Json, Url, console, open_index, print_hits, print_json, print_listed
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, NotFoundError, collecting
 from saeindex.operations.operation import written
@@ -104,8 +95,7 @@ def print_feedback(out: Console, feedback: Feedback) -> None:
 
 
 Compare = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="ID_A ID_B", help="Show why one record ranks above another."),
+    tuple[str, str] | None, typer.Option(metavar="ID_A ID_B", help="Show why one record ranks above another.")
 ]
 
 

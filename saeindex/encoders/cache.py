@@ -38,10 +38,7 @@ class EmbeddingCache:
         self.folder = Path(folder or cache_folder()) / "embeddings"
 
     def embed(
-        self,
-        texts: Sequence[str],
-        encoder: TextEncoder,
-        progress: Callable[[int], None] | None = None,
+        self, texts: Sequence[str], encoder: TextEncoder, progress: Callable[[int], None] | None = None
     ) -> FloatArray:
         """Return ``encoder.encode_document(texts)`` (m, d); encode only texts that are not cached.
 

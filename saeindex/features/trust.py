@@ -60,11 +60,7 @@ class Closeness:
 
 
 def contrast_sets(
-    vectors: FloatArray,
-    code: SparseCode,
-    calibration: Calibration,
-    max_active: int,
-    seed: int = 0,
+    vectors: FloatArray, code: SparseCode, calibration: Calibration, max_active: int, seed: int = 0
 ) -> Iterator[Contrast | None]:
     """Yield each feature's contrast set, None if either side has fewer than ``MIN_ACTIVE`` texts.
 
@@ -111,11 +107,7 @@ def predicts_alone(aurocs: Doubles, leading: float) -> NDArray[np.bool_]:
 
 
 def _contrast(
-    active: IntArray,
-    present: IntArray,
-    closeness: FloatArray,
-    max_active: int,
-    rng: np.random.Generator,
+    active: IntArray, present: IntArray, closeness: FloatArray, max_active: int, rng: np.random.Generator
 ) -> Contrast:
     active = rng.permutation(active)[:max_active]
     size = min(len(active), len(closeness) - len(present))

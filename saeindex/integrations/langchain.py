@@ -149,21 +149,13 @@ class SaeIndexVectorStore(VectorStore):
         return [_document(one) for one in self.index.get(ids, include=())]
 
     def similarity_search(
-        self,
-        query: str,
-        k: int = 4,
-        filter: Filter | Mapping[str, Any] | None = None,
-        **options: Any,
+        self, query: str, k: int = 4, filter: Filter | Mapping[str, Any] | None = None, **options: Any
     ) -> list[Document]:
         """Return the ``k`` best documents."""
         return [one for one, _ in self.similarity_search_with_score(query, k, filter, **options)]
 
     def similarity_search_with_score(
-        self,
-        query: str,
-        k: int = 4,
-        filter: Filter | Mapping[str, Any] | None = None,
-        **options: Any,
+        self, query: str, k: int = 4, filter: Filter | Mapping[str, Any] | None = None, **options: Any
     ) -> list[tuple[Document, float]]:
         """Return the ``k`` best documents with their scores: cosines, where the text alone ranks."""
         asked = self._query(query, k, filter, options)
@@ -261,11 +253,7 @@ class SaeIndexVectorStore(VectorStore):
         return Query(text, limit=limit, **options)
 
     def _nearest(
-        self,
-        vector: Sequence[float],
-        k: int,
-        given: Filter | Mapping[str, Any] | None,
-        where: str | None,
+        self, vector: Sequence[float], k: int, given: Filter | Mapping[str, Any] | None, where: str | None
     ) -> list[tuple[Record, float, FloatArray]]:
         asked = self._query("", k, given, {"where": where})
         return self.index.perform(ByVector(vector, asked))

@@ -139,10 +139,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
         self._index.delete(query_filter=of_documents([ref_doc_id]))
 
     def delete_nodes(
-        self,
-        node_ids: list[str] | None = None,
-        filters: MetadataFilters | None = None,
-        **delete_kwargs: Any,
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
         """Delete nodes that have one of the ids and match; InvalidInputError if neither is given."""
         self._index.delete(query_filter=self._filter(node_ids, filters))

@@ -83,9 +83,7 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
         expression = where
     else:
         raise InvalidInputError(
-            f"where={where!r:.80}",
-            kind_of(where),
-            "Give a text, an expression or its JSON object.",
+            f"where={where!r:.80}", kind_of(where), "Give a text, an expression or its JSON object."
         )
     ast.check_limits(expression)
     return expression
@@ -140,9 +138,7 @@ def _from_json(where: Mapping[str, Any]) -> Expression:
         return _adapter().validate_python(where)
     except ValidationError as error:
         raise QuerySyntaxError(
-            "a where expression as JSON",
-            first_fault(error),
-            f"For example: {EXAMPLES['json']}",
+            "a where expression as JSON", first_fault(error), f"For example: {EXAMPLES['json']}"
         ) from error
 
 

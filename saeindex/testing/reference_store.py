@@ -17,16 +17,7 @@ from qdrant_client.local.payload_filters import check_filter
 from qdrant_client.local.payload_value_extractor import value_by_key
 from qdrant_client.models import Filter
 
-from saeindex.protocols import (
-    Fusion,
-    Layout,
-    OrderBy,
-    Page,
-    Point,
-    PointId,
-    SearchRequest,
-    SparseVector,
-)
+from saeindex.protocols import Fusion, Layout, OrderBy, Page, Point, PointId, SearchRequest, SparseVector
 from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:

@@ -39,9 +39,7 @@ class SharedEncoder:
     """
 
     def __init__(
-        self,
-        encoder: TextEncoder,
-        on_batch: Callable[[int, float], None] = lambda size, seconds: None,
+        self, encoder: TextEncoder, on_batch: Callable[[int, float], None] = lambda size, seconds: None
     ) -> None:
         """``on_batch`` is told the size and seconds of each batch."""
         self._encoder, self._on_batch = encoder, on_batch

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.cluster.anchored_em import (
-    EXAMPLES,
-    Views,
-    Whitened,
-    example_scores,
-    standardised,
-)
+from saeindex.analysis.cluster.anchored_em import EXAMPLES, Views, Whitened, example_scores, standardised
 from saeindex.collection.sample import CollectionSample
 from saeindex.concepts.inference import Asked, Recipe, scored_by, units
 from saeindex.errors import InvalidInputError

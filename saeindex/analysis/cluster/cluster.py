@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
-from saeindex.analysis.cluster.axis import (
-    Axis,
-    gather,
-    known_values,
-    text_vectors,
-    with_values,
-)
+from saeindex.analysis.cluster.axis import Axis, gather, known_values, text_vectors, with_values
 from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leaks, signs_of, sized
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.stats.evidence import group_names
@@ -135,13 +129,7 @@ def _grouped(
 
 
 def _reported(
-    snapshot: Snapshot,
-    rows: Ints,
-    taken: Ints,
-    axis: Axis,
-    method: Method,
-    grouped: _Grouped,
-    shown: int,
+    snapshot: Snapshot, rows: Ints, taken: Ints, axis: Axis, method: Method, grouped: _Grouped, shown: int
 ) -> Clustering:
     """Measure the clusters, and place the rows that were not clustered."""
     sample_codes = grouped.scores.argmax(1)

@@ -180,11 +180,7 @@ def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubl
 
 
 def leaks(
-    snapshot: Snapshot,
-    rows: Ints,
-    sample: CollectionSample,
-    codes: Ints,
-    count: int,
+    snapshot: Snapshot, rows: Ints, sample: CollectionSample, codes: Ints, count: int
 ) -> dict[str, dict[str, float]]:
     """Return the agreement of clusters with other fields, and with k-means clusters without an axis."""
     found = leakage(snapshot, rows, codes)

@@ -244,10 +244,7 @@ def _aligned(
 
 
 def monitor(
-    snapshot: Snapshot,
-    reference: Ints | Baseline,
-    window: Ints,
-    options: MonitorOptions = MonitorOptions(),
+    snapshot: Snapshot, reference: Ints | Baseline, window: Ints, options: MonitorOptions = MonitorOptions()
 ) -> Alert:
     """Compare a window of records with a reference: rows or a saved baseline; see :class:`Alert`."""
     if isinstance(reference, Baseline):

@@ -301,10 +301,7 @@ MIN_Z = 1.5
 
 
 def confirmed(
-    groups: Groups,
-    design: Design,
-    tests: Mapping[Family, FamilyTest],
-    options: DiffOptions,
+    groups: Groups, design: Design, tests: Mapping[Family, FamilyTest], options: DiffOptions
 ) -> tuple[tuple[Confirmation, ...], Held]:
     """Return the number of findings of a random half of the units that hold in the other, and which."""
     units = groups.pooled if design.units is None else design.units
@@ -346,10 +343,7 @@ def _tested_on(
 
 
 def changes_of(
-    groups: Groups,
-    design: Design,
-    tests: Mapping[Family, FamilyTest],
-    options: DiffOptions,
+    groups: Groups, design: Design, tests: Mapping[Family, FamilyTest], options: DiffOptions
 ) -> tuple[StratumChange, ...]:
     """Return, for each family and each stratum field, the findings that disappear with it."""
 

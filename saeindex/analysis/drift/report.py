@@ -24,10 +24,7 @@ def _(drift: Drift) -> Description:
     return Description(
         question=f"What drifts over {drift.over}?",
         summary=_summary(drift),
-        method=[
-            f"{drift.method}. {shared.unit_sentence(drift.unit)}",
-            shared.strata_sentence(drift.strata),
-        ],
+        method=[f"{drift.method}. {shared.unit_sentence(drift.unit)}", shared.strata_sentence(drift.strata)],
         details=[
             f"Of the findings of a family about {rate} at most are expected to be due to chance (q).",
             "Fitted shares of a trend are those of the first and the last period on a logistic line; of a "

@@ -158,11 +158,7 @@ class PeriodTotals:
 
 
 def run_trends(
-    evidence: Evidence,
-    codes: IntArray,
-    scores: Doubles,
-    design: Design,
-    method: Correction = "bh",
+    evidence: Evidence, codes: IntArray, scores: Doubles, design: Design, method: Correction = "bh"
 ) -> TrendTest:
     """Test all columns of ``evidence`` over the periods that ``codes`` (m,) numbers, at ``scores`` (P,)."""
     totals = PeriodTotals.of(evidence.has, codes, design, scores)

@@ -58,12 +58,7 @@ class Evidence:
 
 
 def evidence_of(
-    snapshot: Snapshot,
-    rows: Ints,
-    family: Family,
-    level: LevelName,
-    min_support: int,
-    seed: int = 0,
+    snapshot: Snapshot, rows: Ints, family: Family, level: LevelName, min_support: int, seed: int = 0
 ) -> Evidence:
     """Return a family of evidence on some records, without columns that fewer than ``min_support`` have.
 

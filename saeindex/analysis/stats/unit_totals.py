@@ -189,11 +189,7 @@ class FamilyTest:
 
 
 def run_tests(
-    evidence: Evidence,
-    codes: IntArray,
-    n_groups: int,
-    design: Design,
-    method: Correction = "bh",
+    evidence: Evidence, codes: IntArray, n_groups: int, design: Design, method: Correction = "bh"
 ) -> FamilyTest:
     """Test all columns of ``evidence`` between the groups that ``codes`` (m,) numbers."""
     if n_groups == 2 and design.is_paired and design.units is not None:

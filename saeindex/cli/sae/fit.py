@@ -69,8 +69,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         list[str] | None, typer.Option(help="A phrase that becomes a feature. Repeatable.")
     ] = None,
     free: Annotated[
-        bool,
-        typer.Option("--free", help="No named features: all are learnt from the corpus and then named."),
+        bool, typer.Option("--free", help="No named features: all are learnt from the corpus and then named.")
     ] = False,
     faithful: Annotated[
         bool,

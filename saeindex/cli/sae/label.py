@@ -46,8 +46,7 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     ] = None,
     features: Annotated[str | None, typer.Option(help="Label only these features: 1,2,5-9.")] = None,
     url: Annotated[
-        str | None,
-        typer.Option(help="OpenAI-compatible service (env: OPENAI_BASE_URL, OPENAI_API_KEY)."),
+        str | None, typer.Option(help="OpenAI-compatible service (env: OPENAI_BASE_URL, OPENAI_API_KEY).")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model that writes labels.")] = None,
     predictor_model: Annotated[

@@ -96,9 +96,7 @@ class ManualLabeler:
         others = sorted(set(self.names) - set(task.features))
         if others:
             raise InvalidInputError(
-                f"a label for feature #{others[0]}",
-                "it is not among the features to label",
-                "Leave it out.",
+                f"a label for feature #{others[0]}", "it is not among the features to label", "Leave it out."
             )
         return Labeling(self.names)
 
