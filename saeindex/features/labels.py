@@ -95,14 +95,11 @@ class FeatureLabel:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
         """Read the result of :meth:`to_json`."""
-        of_concept = {
-            "sure": line.get("sure"),
-            "description": line.get("description", ""),
-            "broader": line.get("broader"),
-            "also": tuple(line.get("also", ())),
+        given: dict[str, Any] = {
+            one: line[one] for one in ("sure", "description", "broader", "kind") if one in line
         }
-        kind = line.get("kind", MEANING)
-        return cls(line["label"], line["method"], line["trust"], line["f1"], **of_concept, kind=kind)
+        given["also"] = tuple(line.get("also", ()))
+        return cls(line["label"], line["method"], line["trust"], line["f1"], **given)
 
 
 def is_phrase(text: str) -> bool:

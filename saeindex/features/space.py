@@ -187,13 +187,8 @@ class Space:
         """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
         wanted = self.encoder
         prefix = "openai:" if wanted.kind == "openai" else ""
-        own: EncoderKeywords = {
-            "max_length": wanted.max_length,
-            "query_prompt": wanted.query_prompt,
-            "document_prompt": wanted.document_prompt,
-        }
-        own.update(options)
-        encoder = open_encoder(prefix + wanted.model, **own)
+        own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
+        encoder = open_encoder(prefix + wanted.model, **{**own, **options})
         self.check_encoder(encoder)
         return encoder
 

@@ -126,7 +126,8 @@ def _as_value(given: Any) -> Any:
         return Date.model_construct(date=canonical_date(given["date"]))
     if not isinstance(given, bool | int | float | str | Date):
         raise ValueError("a value is a number, a text, true, false or a date")
-    if isinstance(given, int | float) and not MIN_INT <= given <= MAX_INT and not _is_finite_float(given):
+    is_real = isinstance(given, float) and math.isfinite(given)
+    if isinstance(given, int | float) and not (is_real or MIN_INT <= given <= MAX_INT):
         raise ValueError("a number must be finite, and a whole number within 64 bits")
     if isinstance(given, str):
         given.encode()  # raises UnicodeEncodeError, a ValueError, for half a surrogate pair
@@ -145,10 +146,6 @@ def _as_bound(given: Any) -> Any:
         return Date.model_construct(date=canonical_date(given))
     except ValueError as error:
         raise ValueError(f"only numbers and dates have an order: {error}") from None
-
-
-def _is_finite_float(number: float) -> bool:
-    return isinstance(number, float) and math.isfinite(number)
 
 
 # Strict: JSON's true is not 1, and "1" is not 1.
@@ -238,7 +235,9 @@ class Between(Node):
             raise ValueError(f"{self.field} has no order")
         if isinstance(self.low, Date) != isinstance(self.high, Date):
             raise ValueError("BETWEEN takes two numbers or two dates")
-        if _first(self.low) > _last(self.high):
+        low: Any = self.low.start if isinstance(self.low, Date) else self.low
+        high: Any = self.high.end or self.high.start if isinstance(self.high, Date) else self.high
+        if low > high:
             raise ValueError("the first end is above the second")
         return self
 
@@ -361,14 +360,6 @@ def check_limits(expression: Expression) -> None:
                 f"more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else f"more than {MAX_NODES} parts",
                 "Split it, or use query_filter.",
             )
-
-
-def _first(bound: Bound) -> Any:
-    return bound.start if isinstance(bound, Date) else bound
-
-
-def _last(bound: Bound) -> Any:
-    return bound.end or bound.start if isinstance(bound, Date) else bound
 
 
 def _joined(groups: list[tuple[Expression, ...]]) -> tuple[Expression, ...]:

@@ -148,7 +148,8 @@ def _adapter() -> TypeAdapter[Expression]:
 
 
 def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:
-    if len(text) > MAX_CHARS or _nesting(text) > MAX_DEPTH:
+    nesting = accumulate((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
+    if len(text) > MAX_CHARS or max(nesting, default=0) > MAX_DEPTH:
         raise QuerySyntaxError(
             f"a {grammar} text of {len(text):,} characters",
             f"the limits are {MAX_CHARS:,} characters and {MAX_DEPTH} levels of parentheses",
@@ -164,12 +165,6 @@ def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Bu
         at = error.obj.meta.start_pos if isinstance(error.obj, Tree) else 0
         found = f"at column {at + 1} {_excerpt(text, at)}: {first_fault(error.orig_exc)}"
         raise QuerySyntaxError(_shown(grammar, text), found, f"For example: {EXAMPLES[grammar]}") from error
-
-
-def _nesting(text: str) -> int:
-    """Return the nesting depth of parentheses outside quotes."""
-    steps = ((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
-    return max(accumulate(steps), default=0)
 
 
 def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySyntaxError:

@@ -75,17 +75,14 @@ def correction(messages: Messages, reason: str) -> Messages:
 
 def text_block(texts: Sequence[str]) -> str:
     """Return texts as numbered lines of JSON between the marks, cut to 700 characters."""
-    lines = [f'{{"n": {n}, "text": {quoted_text(_cut(text))}}}' for n, text in enumerate(texts, 1)]
+    short = (cut(" ".join(text.split()), MAX_TEXT_CHARS) for text in texts)
+    lines = [f'{{"n": {n}, "text": {quoted_text(text)}}}' for n, text in enumerate(short, 1)]
     return "\n".join([OPEN, *lines, CLOSE])
 
 
 def quoted_text(text: str) -> str:
     """Return a JSON string without line ends, marks or control tokens; reading it gives ``text`` back."""
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return cut(" ".join(text.split()), MAX_TEXT_CHARS)
 
 
 def _messages(system: str, parts: Sequence[str]) -> Messages:

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -316,15 +317,6 @@ class _RelayedEncoder:
     def __init__(self, identity: EncoderIdentity, ask: Callable[[list[Any]], Any]) -> None:
         self.identity, self._ask = identity, ask
 
-    def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        return self._vectors("encode_document", texts)
-
-    def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        return self._vectors("encode_query", texts)
-
-    def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
-        return self._vectors("encode_phrases", texts)
-
     @property
     def max_tokens(self) -> int:
         return int(self._ask(["limit"]))
@@ -337,6 +329,10 @@ class _RelayedEncoder:
             raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
         found: FloatArray = self._ask(["encode", method, list(texts)])
         return found.reshape(len(texts), self.identity.dimension)
+
+    encode_document = partialmethod(_vectors, "encode_document")
+    encode_query = partialmethod(_vectors, "encode_query")
+    encode_phrases = partialmethod(_vectors, "encode_phrases")
 
 
 class AnalysisThread:

@@ -107,7 +107,7 @@ class KeyStore:
         if self.count() >= MAX_KEYS:
             raise InvalidInputError(f"key {name!r}", f"there are {MAX_KEYS:,} keys", "Delete some.")
         identity, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(32), secrets.token_bytes(16)
-        end = None if days is None else _at(timedelta(days=days))
+        end = None if days is None else _now(days)
         key = Key(identity, name, frozenset(wanted), frozenset(indexes), condition, _now(), end)
         digest = _hashed(secret, salt)
         with self._database.transaction() as statements:
@@ -215,9 +215,5 @@ def _read(row: sqlite3.Row) -> Key:
     return Key(**kept)
 
 
-def _now() -> str:
-    return _at(timedelta())
-
-
-def _at(later: timedelta) -> str:
-    return (datetime.now(UTC) + later).isoformat(timespec="seconds")
+def _now(days: float = 0.0) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="seconds")

@@ -240,18 +240,14 @@ def units_of(snapshot: Snapshot, other: Snapshot | None, kept: Ints, unit: str |
         alone = np.flatnonzero(codes < 0)
         codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))
     elif other is not None:
-        # Not the main texts: equal answers may be a finding.
-        codes = _same_text(snapshot if snapshot.field or not other.field else other, kept)
+        # By the embeddings of the texts. Not the main ones: equal answers may be a finding.
+        of_prompts = snapshot if snapshot.field or not other.field else other
+        seen = np.round(np.asarray(of_prompts.vectors[kept, :COMPARED], np.float64), DECIMALS)
+        codes = np.unique(seen, axis=0, return_inverse=True)[1].ravel()
     else:
         codes = np.arange(len(kept))
     _, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     return Units(codes.ravel(), sizes)
-
-
-def _same_text(snapshot: Snapshot, kept: Ints) -> Ints:
-    """Return the same number for records whose texts have the same embedding."""
-    seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
-    return np.unique(seen, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
 
 
 def aligned_rows(snapshot: Snapshot, other: Snapshot | None, rows: Ints | None) -> Ints:

@@ -145,7 +145,8 @@ def _sections(diff: Diff) -> Iterator[Section]:
 
 def _between_some(diff: Diff) -> list[Block]:
     columns = {
-        "finding": with_related, "stands apart": _apart,
+        "finding": with_related,
+        "stands apart": lambda one: f"{one.group}, more" if one.against == OTHERS else f"{one.against}, less",
         **{f"in {name}": _share_of(name) for name in diff.groups}, "q": (chance, "q"), "records": "support",
     }  # fmt: skip
     blocks: list[Block] = [
@@ -157,10 +158,6 @@ def _between_some(diff: Diff) -> list[Block]:
         caption = f"{FAMILY[family]} that differ between some of the groups"
         blocks += [table(caption, shown, columns, in_notebook=model.NOTEBOOK_ROWS)] if shown else []
     return blocks
-
-
-def _apart(one: Finding) -> str:
-    return f"{one.group}, more" if one.against == OTHERS else f"{one.against}, less"
 
 
 def _hypotheses(diff: Diff) -> list[Block]:

@@ -281,7 +281,7 @@ class Alert(AnalysisResult):
         """Return the changes by family, with related changes."""
         return {
             str(family): [
-                change_of(one) | row
+                {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)} | row
                 for first in found
                 for one, row in zip((first, *first.related), first.rows(), strict=True)
             ]
@@ -298,8 +298,3 @@ def severity_of(one: Finding) -> Severity:
     """Return the severity of a change."""
     size = abs(one.effect)
     return "high" if size >= HIGH else "medium" if size >= MEDIUM else "low"
-
-
-def change_of(one: Finding) -> dict[str, Any]:
-    """Return the direction and the severity of a change."""
-    return {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)}

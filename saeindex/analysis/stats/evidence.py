@@ -22,7 +22,7 @@ from saeindex.sae.metrics import unit_rows
 from saeindex.types import LevelName, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
@@ -142,7 +142,9 @@ def group_names(snapshot: Snapshot, rows: Ints, has: csr_matrix) -> tuple[str, .
     usual, sizes = np.asarray(words.mean(0)).ravel(), np.asarray(has.sum(0)).ravel()
     telling = _telling(snapshot.vocabulary) & (usual * len(rows) >= MIN_RECORDS)
     chosen = []
-    for share in _shares(has, words, sizes):
+    counts = (has.T @ words).tocsr()
+    for group, size in enumerate(sizes.tolist()):
+        share = counts[[group]].toarray().ravel() / max(1.0, size)
         worth = np.where(telling, share * np.log(np.maximum(share, 1e-9) / np.maximum(usual, 1e-9)), 0)
         best = np.argsort(-worth, kind="stable")[:CONSIDERED]
         chosen.append([word for word in best.tolist() if worth[word] > 0])
@@ -180,17 +182,10 @@ def _telling(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
     """Return which words say what a text is about (v,)."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    def tells(word: str) -> bool:
-        return len(word) >= MIN_LETTERS and word.isalpha() and word not in ENGLISH_STOP_WORDS
-
-    return np.array([tells(word) for word in vocabulary], bool)
-
-
-def _shares(has: csr_matrix, words: csr_matrix, sizes: Doubles) -> Iterator[Doubles]:
-    """Yield the share of each group's records with each word (v,)."""
-    counts = (has.T @ words).tocsr()
-    for group, size in enumerate(sizes.tolist()):
-        yield counts[[group]].toarray().ravel() / max(1.0, size)
+    tells = (
+        len(one) >= MIN_LETTERS and one.isalpha() and one not in ENGLISH_STOP_WORDS for one in vocabulary
+    )
+    return np.array([*tells], bool)
 
 
 def _read(

@@ -100,12 +100,9 @@ class Selector:
         return disjoint({names[i]: np.sort(columns[:, i].indices.astype(np.int64)) for i in order})
 
     def _of_leaf(self, leaf: ast.Leaf) -> NDArray[np.bool_]:
-        if isinstance(leaf, ast.ConceptTerm):
-            return self._with_concept(leaf)
-        return self._with_condition(leaf)
-
-    def _with_concept(self, node: ast.ConceptTerm) -> NDArray[np.bool_]:
-        found, level = self._features_of(node), level_of(node, None)
+        if not isinstance(leaf, ast.ConceptTerm):
+            return self._with_condition(leaf)
+        found, level = self._features_of(leaf), level_of(leaf, None)
         if isinstance(found, FoundRecords):
             ids = found.at(level)
             return np.fromiter((one in ids for one in self.snapshot.ids), bool, len(self.snapshot))

@@ -17,7 +17,7 @@ from saeindex.report.model import describe
 from saeindex.report.result import AnalysisResult
 from saeindex.search.query import Query
 from saeindex.types import shortened
-from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, flat, show_error
+from saeindex_server.workbench.conditions import MOST_CHARS, ConditionBlank, Opener, flat, show_message
 from saeindex_server.workbench.hits import show_hit
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class AnalysisPage(ABC, Generic[R]):
             found: R = asked.result_of(json.loads(await (await self._open()).analysed(asked)))
             shown = partial(self._draw, found)
         except SaeIndexError as error:
-            shown = partial(show_error, error.asked, error.found, error.do)
+            shown = partial(show_message, f"{error.asked}: {error.found}", error.do)
         self._results.clear()
         with self._results:
             shown()

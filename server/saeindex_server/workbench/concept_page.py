@@ -14,7 +14,7 @@ from saeindex.indexing.terms import Definition
 from saeindex.operations.concepts import Define, Hide, Rename
 from saeindex.search.query import Query
 from saeindex.types import shortened
-from saeindex_server.workbench.conditions import flat, show_bars
+from saeindex_server.workbench.conditions import ask_word, flat, show_bars
 from saeindex_server.workbench.hits import show_sentence
 
 if TYPE_CHECKING:
@@ -158,13 +158,11 @@ class ConceptPage:
 
     def _draw_changes(self, card: FeatureCard) -> None:
         """Show what who may write can do: name it, and hide it."""
-        named = ui.input(placeholder="another name").props("dense").classes("narrow-input")
 
-        async def rename() -> None:
-            await self._change(Rename(card.id, (named.value or "").strip()))
+        async def rename(name: str) -> None:
+            await self._change(Rename(card.id, name))
 
-        named.on("keydown.enter", rename)
-        flat("Rename", rename, "size=sm")
+        flat("Rename", ask_word("another name", rename, "narrow-input"), "size=sm")
         is_hidden = card.kind == "hidden"
 
         async def hide() -> None:

@@ -28,11 +28,27 @@ KEYWORDS = {"and", "or", "not", "in", "between", "exists", "possible", "present"
 Opener = Callable[[], Awaitable["AuthorisedIndex"]]
 
 
-def show_error(asked: str, found: str, do: str) -> None:
-    """Say in place of results what went wrong, and what helps."""
+def show_message(text: str, do: str = "", icon: str = "") -> None:
+    """Say a sentence in place of results, and what helps."""
     with ui.column().classes("w-full items-center empty gap-1"):
-        ui.label(shortened(f"{asked}: {found}", 400)).classes("text-center")
-        ui.label(shortened(do, 400)).classes("text-center do")
+        if icon:
+            ui.icon(icon, size="2rem")
+        ui.label(shortened(text, 400)).classes("text-center")
+        if do:
+            ui.label(shortened(do, 400)).classes("text-center do")
+
+
+def ask_word(
+    text: str, action: Callable[[str], Awaitable[None]], classes: str = ""
+) -> Callable[[], Awaitable[None]]:
+    """Show a blank for a word; return what does with it what Enter does."""
+    blank = ui.input(placeholder=text).classes(classes).props("dense")
+
+    async def act() -> None:
+        await action((blank.value or "").strip())
+
+    blank.on("keydown.enter", act)
+    return act
 
 
 def flat(text: str, action: Callable[..., object], size: str = "") -> ui.button:

@@ -12,7 +12,7 @@ from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
 from saeindex.operations.concepts import FitProfile
 from saeindex.types import shortened
-from saeindex_server.workbench.conditions import ConditionBlank, Opener, both, flat
+from saeindex_server.workbench.conditions import ConditionBlank, Opener, ask_word, both, flat, show_message
 from saeindex_server.workbench.hits import Doing, show_hit
 
 if TYPE_CHECKING:
@@ -158,11 +158,8 @@ class SearchPage:
         self._unsteered = None
         self._next.clear()
         self._results.clear()
-        with self._results, ui.column().classes("w-full items-center empty gap-1"):
-            ui.icon(icon, size="2rem")
-            ui.label(shortened(text, 400)).classes("text-center")
-            if do:
-                ui.label(shortened(do, 400)).classes("text-center do")
+        with self._results:
+            show_message(text, do, icon)
 
     def _draw_sliders(self) -> None:
         self._sliders.clear()
@@ -182,12 +179,7 @@ class SearchPage:
                     shown.bind_text_from(slider, "value", lambda value: f"{value:+g}")
                     close = ui.button(icon="close", on_click=partial(self._remove, target))
                     close.props('flat dense round size=sm aria-label="remove"')
-            added = ui.input(placeholder="a concept, and Enter").classes("w-full").props("dense")
-
-            async def add() -> None:
-                await self._add((added.value or "").strip())
-
-            added.on("keydown.enter", add)
+            ask_word("a concept, and Enter", self._add, "w-full")
             if self._asked.judged:
                 self._draw_judged()
 
@@ -200,13 +192,7 @@ class SearchPage:
             flat("Forget", self._forget, "size=sm")
         if self._can_write and liked:
             with ui.row().classes("w-full items-center no-wrap gap-2"):
-                named = ui.input(placeholder="a name for it").classes("col").props("dense")
-
-                async def save() -> None:
-                    await self._save((named.value or "").strip())
-
-                named.on("keydown.enter", save)
-                flat("Save as profile", save, "size=sm")
+                flat("Save as profile", ask_word("a name for it", self._save, "col"), "size=sm")
 
     async def _save(self, name: str) -> None:
         """Save what was liked as a profile, and steer by that."""

@@ -21,7 +21,7 @@ from saeindex.types import one_line, shortened
 from saeindex_server.ingestion import LINE, rejects_of
 from saeindex_server.limits import PAGE_BYTES
 from saeindex_server.routes.records import queued, spooled
-from saeindex_server.workbench.conditions import show_error
+from saeindex_server.workbench.conditions import show_message
 
 if TYPE_CHECKING:
     from nicegui.events import UploadEventArguments
@@ -88,7 +88,7 @@ class UploadPage:
     def _say(self, error: SaeIndexError) -> None:
         asked = error.asked if self._folder is None else error.asked.replace(f"{self._folder.name}/", "")
         with self._chosen:
-            show_error(asked, error.found, error.do)
+            show_message(f"{asked}: {error.found}", error.do)
 
     def _show_columns(self, path: Path, seen: Preview) -> None:
         if not seen.rows:
