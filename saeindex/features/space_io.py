@@ -115,11 +115,9 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
         ValueError,
         RecursionError,
     ) as error:
-        raise MismatchError(
-            f"feature space {folder}",
-            f"its files are damaged or missing ({type(error).__name__}: {error})",
-            "Restore the directory from its source, or fit the space again.",
-        ) from error
+        found = f"its files are damaged or missing ({type(error).__name__}: {error})"
+        do = "Restore the directory from its source, or fit the space again."
+        raise MismatchError(f"feature space {folder}", found, do) from error
 
 
 def _written(folder: Path) -> Mapping[str, int]:
@@ -139,11 +137,9 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
 
     described = json.loads((folder / "space.json").read_text())
     if described.get("format_version") != SPACE_FORMAT:
-        raise MismatchError(
-            f"feature space {folder}",
-            f"format version {described.get('format_version')}, this saeindex reads {SPACE_FORMAT}",
-            "Install the saeindex version that wrote it, or fit it again.",
-        )
+        asked = f"feature space {folder}"
+        found = f"format version {described.get('format_version')}, this saeindex reads {SPACE_FORMAT}"
+        raise MismatchError(asked, found, "Install the saeindex version that wrote it, or fit it again.")
     lines = (folder / "labels.jsonl").read_text("utf-8").strip().split("\n")
     entries = json.loads(f"[{','.join(lines)}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
@@ -170,11 +166,9 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
         len(space.directions),
     }
     if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:
-        raise MismatchError(
-            f"feature space {folder}",
-            "its files do not fit together (sizes or fingerprint differ)",
-            "Restore the directory from its source, or fit the space again.",
-        )
+        asked = f"feature space {folder}"
+        found = "its files do not fit together (sizes or fingerprint differ)"
+        raise MismatchError(asked, found, "Restore the directory from its source, or fit the space again.")
     return space
 
 
@@ -191,8 +185,5 @@ def find_space(name_or_path: str | Path) -> Path:
     names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
     if str(name_or_path) in names:
         return packaged / str(name_or_path)
-    raise NotFoundError(
-        f"feature space {str(name_or_path)!r}",
-        "neither a directory with space.json nor a packaged space",
-        f"Packaged: {', '.join(names) or 'none'}.",
-    )
+    asked, do = f"feature space {str(name_or_path)!r}", f"Packaged: {', '.join(names) or 'none'}."
+    raise NotFoundError(asked, "neither a directory with space.json nor a packaged space", do)

@@ -41,11 +41,9 @@ def map_spaces(old: Space, new: Space, vectors: FloatArray | None = None) -> Spa
     from scipy.optimize import linear_sum_assignment
 
     if differing := old.encoder.differences(new.encoder):
-        raise MismatchError(
-            f"map {old.name!r} to {new.name!r}",
-            "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
-            "Fit the new space on the encoder of the old space.",
-        )
+        asked = f"map {old.name!r} to {new.name!r}"
+        found = "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items())
+        raise MismatchError(asked, found, "Fit the new space on the encoder of the old space.")
     similarity = cosine = old.sae.directions @ new.sae.directions.T
     if vectors is not None and len(vectors):
         correlation = activation_correlation(old.sae.encode(vectors), new.sae.encode(vectors))

@@ -164,11 +164,8 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
     def _check(self, embedding: Sequence[float] | None) -> None:
         own = self._index.space.sae.dimension
         if embedding is not None and len(embedding) != own:
-            raise MismatchError(
-                f"an embedding of {len(embedding)} numbers",
-                f"those of the index have {own}",
-                "Use SaeIndexEmbedding(index.encoder) as the embed_model.",
-            )
+            asked, found = f"an embedding of {len(embedding)} numbers", f"those of the index have {own}"
+            raise MismatchError(asked, found, "Use SaeIndexEmbedding(index.encoder) as the embed_model.")
 
     def _asked(self, query: VectorStoreQuery, options: dict[str, Any]) -> Query:
         """Return a query as the index understands it."""

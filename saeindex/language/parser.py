@@ -106,11 +106,9 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
             steers.extend(_parse("steer", entry, _SteerBuilder().transform))
     for entry in steers:
         if not -MAX_STRENGTH <= entry.strength <= MAX_STRENGTH:
-            raise InvalidInputError(
-                f"steer {entry.target!r} by {entry.strength}",
-                f"strengths go from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}",
-                "Use a smaller strength: 1.0 adds as much as a typical record that has the concept.",
-            )
+            asked = f"steer {entry.target!r} by {entry.strength}"
+            do = "Use a smaller strength: 1.0 adds as much as a typical record that has the concept."
+            raise InvalidInputError(asked, f"strengths go from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}", do)
     return tuple(steers)
 
 
@@ -129,11 +127,8 @@ def _check_steer(steer: Steer) -> None:
 
 def _from_json(where: Mapping[str, Any]) -> Expression:
     if is_larger(where, _MAX_JSON_DEPTH, _MAX_JSON_PARTS):
-        raise QuerySyntaxError(
-            "a where expression as JSON",
-            f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts",
-            "Split it, or use query_filter.",
-        )
+        found = f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts"
+        raise QuerySyntaxError("a where expression as JSON", found, "Split it, or use query_filter.")
     try:
         return _adapter().validate_python(where)
     except ValidationError as error:
@@ -150,11 +145,9 @@ def _adapter() -> TypeAdapter[Expression]:
 def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:
     nesting = accumulate((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
     if len(text) > MAX_CHARS or max(nesting, default=0) > MAX_DEPTH:
-        raise QuerySyntaxError(
-            f"a {grammar} text of {len(text):,} characters",
-            f"the limits are {MAX_CHARS:,} characters and {MAX_DEPTH} levels of parentheses",
-            "Split it, or use query_filter.",
-        )
+        asked = f"a {grammar} text of {len(text):,} characters"
+        found = f"the limits are {MAX_CHARS:,} characters and {MAX_DEPTH} levels of parentheses"
+        raise QuerySyntaxError(asked, found, "Split it, or use query_filter.")
     try:
         return build(_parser(grammar).parse(text))
     except UnexpectedInput as error:

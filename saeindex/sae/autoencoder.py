@@ -80,11 +80,8 @@ class SparseAutoencoder:
         given = (encoder, encoder_bias, decoder, bias, threshold, gain)
         found = [tuple(t.shape) for t in given if t is not None]
         if found != [(n, d), (n,), (n, d), (d,), *[(n,)] * (len(found) - 4)] or not 1 <= k <= n:
-            raise InvalidInputError(
-                "a sparse autoencoder",
-                f"shapes {found} and k={k}",
-                "Give (n, d), (n,), (n, d), (d,), k <= n.",
-            )
+            do = "Give (n, d), (n,), (n, d), (d,), k <= n."
+            raise InvalidInputError("a sparse autoencoder", f"shapes {found} and k={k}", do)
         check_budget(k, n, n_named, k_named)
         names = TENSORS + OPTIONAL_TENSORS
         self._given = {name: t for name, t in zip(names, given, strict=True) if t is not None}
@@ -294,11 +291,8 @@ class SparseAutoencoder:
 
     def _check_shape(self, vectors: FloatArray) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
-            raise InvalidInputError(
-                f"encode vectors of shape {vectors.shape}",
-                f"this autoencoder takes (m, {self.dimension})",
-                "Use the encoder of the feature space.",
-            )
+            asked, do = f"encode vectors of shape {vectors.shape}", "Use the encoder of the feature space."
+            raise InvalidInputError(asked, f"this autoencoder takes (m, {self.dimension})", do)
 
 
 def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str, Any]) -> SparseAutoencoder:
@@ -313,21 +307,16 @@ def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str,
 def check_budget(k: int, n: int, n_named: int, k_named: int) -> None:
     """Raise InvalidInputError unless the named and the free features, if there are any, can be active."""
     if not n_named == k_named == 0 and not (0 < k_named <= min(k, n_named) and k - k_named <= n - n_named):
-        raise InvalidInputError(
-            f"k_named={k_named} of {n_named} named features",
-            f"k={k} of {n} features",
-            "Give at least 1 of k to the named features, and to either kind no more than it has.",
-        )
+        asked = f"k_named={k_named} of {n_named} named features"
+        do = "Give at least 1 of k to the named features, and to either kind no more than it has."
+        raise InvalidInputError(asked, f"k={k} of {n} features", do)
 
 
 def _check_finite(vectors: FloatArray, start: int) -> None:
     is_finite = np.isfinite(vectors).all(1)
     if not is_finite.all():
-        raise InvalidInputError(
-            "encode vectors",
-            f"NaN or infinity in row {start + int(np.argmin(is_finite))}",
-            "Check the program that computed them.",
-        )
+        found = f"NaN or infinity in row {start + int(np.argmin(is_finite))}"
+        raise InvalidInputError("encode vectors", found, "Check the program that computed them.")
 
 
 def _to_code(indices: list[np.ndarray], values: list[np.ndarray], n_features: int) -> SparseCode:

@@ -67,11 +67,9 @@ def load_checkpoint(
     with safe_open(path, framework="pt", device=str(weights.bias.device)) as file:
         found = file.metadata() or {}
         if found.get("training") != training:
-            raise MismatchError(
-                f"resume the training in {path}",
-                "it has other options or other embeddings",
-                "Use its original options and embeddings, or delete the file to start again.",
-            )
+            asked = f"resume the training in {path}"
+            do = "Use its original options and embeddings, or delete the file to start again."
+            raise MismatchError(asked, "it has other options or other embeddings", do)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     progress = Progress(**json.loads(found["progress"]))
     weights.load_state_dict(_part(tensors, "weights."))

@@ -129,11 +129,9 @@ def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str
             f"export to {format!r}", "no such format", f"Use one of {', '.join(EXPORT_FORMATS)}."
         )
     if autoencoder.n_named:
-        raise InvalidInputError(
-            f"export to {format}",
-            "an autoencoder with named features, which have a budget and a gate of their own",
-            "Export the space itself (the format saeindex), or fit one without named features.",
-        )
+        found = "an autoencoder with named features, which have a budget and a gate of their own"
+        do = "Export the space itself (the format saeindex), or fit one without named features."
+        raise InvalidInputError(f"export to {format}", found, do)
     weights, notes = dict(autoencoder.tensors()), list[str]()
     threshold, gain = weights.pop("threshold", None), weights.pop("gain", None)
     n, d = autoencoder.decoder.shape
@@ -185,11 +183,9 @@ def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str
 
 def _to_ours(foreign: ForeignAutoencoder, format: str, k: int | None) -> ImportedAutoencoder:
     if (chosen := k or foreign.k) is None:
-        raise InvalidInputError(
-            f"import a {format} autoencoder",
-            f"{foreign.activation} activations, and no number k of active features in the file",
-            "Give k, the maximum number of features of a text; the k strongest are kept.",
-        )
+        found = f"{foreign.activation} activations, and no number k of active features in the file"
+        do = "Give k, the maximum number of features of a text; the k strongest are kept."
+        raise InvalidInputError(f"import a {format} autoencoder", found, do)
     norms = foreign.decoder.norm(dim=1)
     unit = norms / foreign.input_scale
     encoder, encoder_bias = foreign.encoder * foreign.input_scale, foreign.encoder_bias
@@ -246,11 +242,9 @@ def _check_precision(autoencoder: SparseAutoencoder) -> list[str]:
     notes = []
     for name, tensor in autoencoder.tensors().items():
         if not bool(tensor.isfinite().all()) or float(tensor.abs().max()) > FLOAT16_MAX:
-            raise InvalidInputError(
-                "import an autoencoder",
-                f"{name} has values that are not finite or beyond {FLOAT16_MAX:,.0f}",
-                "Scale it down, or check the program that wrote it.",
-            )
+            asked = "import an autoencoder"
+            found = f"{name} has values that are not finite or beyond {FLOAT16_MAX:,.0f}"
+            raise InvalidInputError(asked, found, "Scale it down, or check the program that wrote it.")
         error = float((tensor - tensor.half().float()).norm() / tensor.norm().clamp_min(1e-12))
         if error > FLOAT16_ERROR:
             notes.append(f"{name} loses {error:.1%} when it is saved as float16")

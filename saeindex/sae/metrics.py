@@ -139,11 +139,9 @@ def seed_stability(
     from scipy.optimize import linear_sum_assignment
 
     if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MAX_ASSIGNED:
-        raise InvalidInputError(
-            f"compare dictionaries of shape {directions.shape} and {other.shape}",
-            f"different dimensions, or more than {MAX_ASSIGNED:,} features",
-            "Give smaller autoencoders, or autoencoders over the same encoder.",
-        )
+        asked = f"compare dictionaries of shape {directions.shape} and {other.shape}"
+        do = "Give smaller autoencoders, or autoencoders over the same encoder."
+        raise InvalidInputError(asked, f"different dimensions, or more than {MAX_ASSIGNED:,} features", do)
     cosine = unit_rows(directions[:prefix]) @ unit_rows(other).T
     pairs = cosine[linear_sum_assignment(cosine, maximize=True)]
     return float((pairs > threshold).sum() / len(cosine))

@@ -237,20 +237,14 @@ def _initial_weights(
     n_named = 0 if anchors is None else len(anchors)
     if anchors is not None:
         if anchors.ndim != 2 or anchors.shape[1] != rows.shape[1] or n_named > config.n_features:
-            raise InvalidInputError(
-                f"anchors of shape {anchors.shape}",
-                f"{config.n_features} features of dimension {rows.shape[1]}",
-                "Give at most one row for each feature.",
-            )
+            asked, do = f"anchors of shape {anchors.shape}", "Give at most one row for each feature."
+            raise InvalidInputError(asked, f"{config.n_features} features of dimension {rows.shape[1]}", do)
         directions[:n_named] = torch.from_numpy(anchors.astype(np.float32))
     check_budget(config.k, config.n_features, n_named, config.k_named)
     decoder = F.normalize(directions, dim=1).to(config.device)
     if aims is not None and aims.shape != (config.n_features - n_named, rows.shape[1]):
-        raise InvalidInputError(
-            f"aims of shape {aims.shape}",
-            f"{config.n_features - n_named} free features of dimension {rows.shape[1]}",
-            "Give one row for each free feature.",
-        )
+        found = f"{config.n_features - n_named} free features of dimension {rows.shape[1]}"
+        raise InvalidInputError(f"aims of shape {aims.shape}", found, "Give one row for each free feature.")
     towards = None if aims is None else torch.from_numpy(aims.astype(np.float32)).to(config.device)
     weights = Weights(decoder, geometric_median(rows).to(config.device), n_named, towards)
     if start is not None:
@@ -263,11 +257,9 @@ def _continue_from(start: SparseAutoencoder, weights: Weights) -> None:
     n_features, dimension = weights.decoder.shape
     n_named = len(weights.anchors)
     if (start.n_features, start.dimension, start.n_named) != (n_features, dimension, n_named):
-        raise InvalidInputError(
-            f"start with {start.n_features} features, {start.n_named} of them named",
-            f"a training of {n_features}, {n_named} of them named",
-            "Start with an autoencoder of the same numbers.",
-        )
+        asked = f"start with {start.n_features} features, {start.n_named} of them named"
+        found = f"a training of {n_features}, {n_named} of them named"
+        raise InvalidInputError(asked, found, "Start with an autoencoder of the same numbers.")
     with torch.no_grad():
         for name in TENSORS:
             getattr(weights, name).copy_(start.tensors()[name])

@@ -70,31 +70,21 @@ class TrainingConfig:
     def check(self, texts: int) -> None:
         """Raise InvalidInputError unless the options are valid for ``texts`` embeddings."""
         if texts < self.n_features:
-            raise InvalidInputError(
-                f"train {self.n_features} features",
-                f"{texts} embeddings",
-                "Give at least as many texts as features, or fewer features.",
-            )
+            do = "Give at least as many texts as features, or fewer features."
+            raise InvalidInputError(f"train {self.n_features} features", f"{texts} embeddings", do)
         if not 1 <= self.k <= self.n_features:
             raise InvalidInputError(f"k={self.k}", f"{self.n_features} features", "Use 1 to n_features.")
         if list(self.prefixes) != sorted({p for p in self.prefixes if self.k <= p < self.n_features}):
-            raise InvalidInputError(
-                f"prefixes {self.prefixes}",
-                f"k={self.k} of {self.n_features} features",
-                "Give ascending numbers from k to below the number of features.",
-            )
+            asked = f"prefixes {self.prefixes}"
+            do = "Give ascending numbers from k to below the number of features."
+            raise InvalidInputError(asked, f"k={self.k} of {self.n_features} features", do)
         if self.k_named and self.k < 2:
-            raise InvalidInputError(
-                f"concepts with k={self.k}",
-                "one active feature, and named and free features need one each",
-                "Use k of at least 2, or give no concepts.",
-            )
+            asked = f"concepts with k={self.k}"
+            found = "one active feature, and named and free features need one each"
+            raise InvalidInputError(asked, found, "Use k of at least 2, or give no concepts.")
         if self.k_named and not self.takes_anchors:
-            raise InvalidInputError(
-                f"k_named={self.k_named}",
-                "batchtopk or prefixes",
-                "Named features need selection='topk' and no prefixes.",
-            )
+            do = "Named features need selection='topk' and no prefixes."
+            raise InvalidInputError(f"k_named={self.k_named}", "batchtopk or prefixes", do)
         if self.selection not in ("topk", "batchtopk"):
             raise InvalidInputError(f"selection={self.selection!r}", "unknown", "Use topk or batchtopk.")
 

@@ -108,11 +108,8 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
         found = (
             "a direction that they do not change" if is_fixed else f"steering={method!r} takes a name alone"
         )
-        raise InvalidInputError(
-            f"steer {target!r} with {' and '.join(name for name in evidence if evidence[name])}",
-            found,
-            "Use a phrase with steering='built'.",
-        )
+        asked = f"steer {target!r} with {' and '.join(name for name in evidence if evidence[name])}"
+        raise InvalidInputError(asked, found, "Use a phrase with steering='built'.")
 
 
 def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:

@@ -52,11 +52,9 @@ class Database:
             do = "Check the path, its permissions and the disk; or name another folder with --state."
             raise StorageError(f"the server's state in {str(folder)!r}", str(error), do) from error
         if found not in (0, FORMAT):
-            raise MismatchError(
-                f"the server's state in {str(folder)!r}",
-                f"it has format {found}, and this version writes {FORMAT}",
-                "Use the version that wrote it, or another folder.",
-            )
+            asked = f"the server's state in {str(folder)!r}"
+            do = "Use the version that wrote it, or another folder."
+            raise MismatchError(asked, f"it has format {found}, and this version writes {FORMAT}", do)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

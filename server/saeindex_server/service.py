@@ -70,11 +70,9 @@ class Service:
     def start(self) -> None:
         """Open the indexes, then begin with what waits."""
         if not self.keys.look() and not self.settings.is_loopback:
-            raise InvalidInputError(
-                f"serve on {self.settings.host}",
-                "anybody in the network could use it: there is no key",
-                f"Make one: `saeindex keys create NAME --state {self.settings.state}`.",
-            )
+            asked = f"serve on {self.settings.host}"
+            do = f"Make one: `saeindex keys create NAME --state {self.settings.state}`."
+            raise InvalidInputError(asked, "anybody in the network could use it: there is no key", do)
         # Its modules import each other: of two first requests, one would see a part of them.
         import_module("qdrant_client.models")
         self._own_state()

@@ -228,11 +228,9 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     first, second = first.without_terms(), second.without_terms()
     ours, theirs = (one.space.fingerprint for one in (first, second))
     if ours != theirs:
-        raise MismatchError(
-            "a comparison of two indexes",
-            f"they were built with different feature spaces or levels ({ours[:12]} and {theirs[:12]})",
-            "Index both with one space, and calibrate neither or both alike.",
-        )
+        asked = "a comparison of two indexes"
+        found = f"they were built with different feature spaces or levels ({ours[:12]} and {theirs[:12]})"
+        raise MismatchError(asked, found, "Index both with one space, and calibrate neither or both alike.")
     place = {word: column for column, word in enumerate(first.vocabulary)}
     for word in second.vocabulary:
         place.setdefault(word, len(place))

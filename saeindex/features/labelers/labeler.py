@@ -105,9 +105,7 @@ def checked_phrase(feature: int, text: str) -> str:
     """Return the phrase, stripped; it must be one printable line of at most 200 characters with a word."""
     phrase = text.strip()
     if not is_phrase(phrase):
-        raise InvalidInputError(
-            f"the label {phrase[:40]!r} for feature #{feature}",
-            f"{len(phrase)} characters" if len(phrase) > MAX_CHARS else "not a line with a word in it",
-            f"Give a short phrase, at most {MAX_CHARS} characters.",
-        )
+        asked = f"the label {phrase[:40]!r} for feature #{feature}"
+        found = f"{len(phrase)} characters" if len(phrase) > MAX_CHARS else "not a line with a word in it"
+        raise InvalidInputError(asked, found, f"Give a short phrase, at most {MAX_CHARS} characters.")
     return phrase
