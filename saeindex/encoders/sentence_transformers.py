@@ -413,9 +413,8 @@ def _simple_pooling(folder: Path) -> str | None:
 
 def _checked_length(max_length: int, positions: int) -> int:
     if not 3 <= max_length <= positions:
-        raise InvalidInputError(
-            f"max_length={max_length}", f"the model has {positions} positions", f"Choose 3 to {positions}."
-        )
+        do = f"Choose 3 to {positions}."
+        raise InvalidInputError(f"max_length={max_length}", f"the model has {positions} positions", do)
     return max_length
 
 

@@ -59,9 +59,8 @@ def training_embeddings(
     """Return ``embeddings`` (m, d) if given and of the right shape, else encode the texts (cached)."""
     x = EmbeddingCache().embed(texts, encoder) if embeddings is None else embeddings
     if x.shape != (len(texts), encoder.identity.dimension):
-        raise InvalidInputError(
-            f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
-        )
+        do = "Give one row for each text."
+        raise InvalidInputError(f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", do)
     return x
 
 

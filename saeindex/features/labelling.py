@@ -114,10 +114,11 @@ def labeling_task(
     """
     sizes = {len(texts), len(x)} | (set() if groups is None else {len(groups)})
     if len(sizes) > 1:
-        raise InvalidInputError(
-            f"label by {len(texts)} texts", f"{len(x)} embeddings, or groups of another length",
+        found, do = (
+            f"{len(x)} embeddings, or groups of another length",
             "Give one row and one group for each text.",
-        )  # fmt: skip
+        )
+        raise InvalidInputError(f"label by {len(texts)} texts", found, do)
     asked = {f: space.label(f) for f in (range(space.n_features) if features is None else features)}
     kept = {MANUAL, CONCEPT} if features is None else {MANUAL}
     wanted = tuple(f for f, label in asked.items() if not keeps_manual or label.method not in kept)

@@ -256,5 +256,4 @@ def _log_odds(counts: FloatArray, background: FloatArray) -> FloatArray:
     ours, theirs = counts + prior, background - counts + prior
     odds = np.log(ours / (ours.sum(1, keepdims=True) - ours))
     odds -= np.log(theirs / (theirs.sum(1, keepdims=True) - theirs))
-    z: FloatArray = odds / np.sqrt(1 / ours + 1 / theirs)
-    return z
+    return np.asarray(odds / np.sqrt(1 / ours + 1 / theirs))

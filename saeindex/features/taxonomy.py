@@ -63,9 +63,8 @@ class DefinedConcept:
         if not isinstance(self.name, str) or not 0 < len(self.name.strip()) <= MAX_CHARS:
             raise InvalidInputError(asked, f"no name of 1 to {MAX_CHARS} characters", DO)
         if not is_phrase(self.name.strip()):
-            raise InvalidInputError(
-                asked, "not a line with a word in it", "Give it a short phrase as a name."
-            )
+            do = "Give it a short phrase as a name."
+            raise InvalidInputError(asked, "not a line with a word in it", do)
         for part in ("words", "examples"):
             if isinstance(getattr(self, part), str):
                 raise InvalidInputError(f"{asked}, {part}", "one text", f"Give a list of {part}.")
@@ -220,9 +219,8 @@ def _of_file(path: Path) -> Iterator[DefinedConcept]:
         value = json.loads(text)
     except (ValueError, RecursionError, csv.Error) as error:
         found = f"it cannot be read: {error}"
-        raise InvalidInputError(
-            f"concepts in {str(path)!r}", found, "Write it as UTF-8 CSV or JSON."
-        ) from None
+        do = "Write it as UTF-8 CSV or JSON."
+        raise InvalidInputError(f"concepts in {str(path)!r}", found, do) from None
     if isinstance(value, Mapping):
         return _made(_defined, _entries(value.items()), repr(str(path)))
     if isinstance(value, list):

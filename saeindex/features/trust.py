@@ -94,8 +94,7 @@ def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> Doubles:
 
     ranks = rankdata(scores, axis=0)[is_active].sum(0)
     n, m = int(is_active.sum()), int((~is_active).sum())
-    share: Doubles = (ranks - n * (n + 1) / 2) / (n * m)
-    return share
+    return np.asarray((ranks - n * (n + 1) / 2) / (n * m))
 
 
 def predicts_alone(aurocs: Doubles, leading: float) -> NDArray[np.bool_]:

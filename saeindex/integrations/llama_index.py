@@ -17,19 +17,12 @@ from saeindex.types import Record
 
 installed("llama_index.core", "LlamaIndex", "llama-index")
 
+from llama_index.core import schema  # noqa: E402
 from llama_index.core.base.base_retriever import BaseRetriever  # noqa: E402
 from llama_index.core.base.embeddings.base import BaseEmbedding  # noqa: E402
 from llama_index.core.bridge.pydantic import PrivateAttr  # noqa: E402
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K  # noqa: E402
-from llama_index.core.schema import (  # noqa: E402
-    BaseNode,
-    MetadataMode,
-    NodeRelationship,
-    NodeWithScore,
-    QueryBundle,
-    RelatedNodeInfo,
-    TextNode,
-)
+from llama_index.core.schema import BaseNode, NodeWithScore  # noqa: E402
 from llama_index.core.vector_stores.types import (  # noqa: E402
     BasePydanticVectorStore,
     FilterCondition,
@@ -207,7 +200,7 @@ class SaeIndexRetriever(BaseRetriever):
         shared.check_options(options, "similarity_top_k")
         self._index, self._query = index, Query(limit=similarity_top_k, **options)
 
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+    def _retrieve(self, query_bundle: schema.QueryBundle) -> list[NodeWithScore]:
         hits = self._index.search(self._query, text=query_bundle.query_str)
         return [NodeWithScore(node=_node(hit, self._query.explain), score=hit.score) for hit in hits]
 
@@ -264,7 +257,7 @@ def _record(node: BaseNode) -> Record:
     """Return a node as a record: LlamaIndex keeps all of it but its text in its metadata."""
     node = node.model_copy(update={"metadata": shared.without_why(node.metadata)})
     metadata = node_to_metadata_dict(node, remove_text=True)
-    text = node.get_content(metadata_mode=MetadataMode.NONE)
+    text = node.get_content(metadata_mode=schema.MetadataMode.NONE)
     return Record(node.node_id, text, metadata, document=node.ref_doc_id)
 
 
@@ -274,9 +267,10 @@ def _node(found: Hit | Record | StoredRecord, explain: bool = False) -> BaseNode
     if "_node_content" in found.metadata:
         node = metadata_dict_to_node(dict(found.metadata), found.text)
     else:
-        node = TextNode(id_=found.id, text=found.text, metadata=dict(found.metadata))
+        node = schema.TextNode(id_=found.id, text=found.text, metadata=dict(found.metadata))
         if found.document is not None:
-            node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=found.document)
+            source = schema.RelatedNodeInfo(node_id=found.document)
+            node.relationships[schema.NodeRelationship.SOURCE] = source
     if explain and isinstance(found, Hit):
         node.metadata[shared.WHY] = shared.metadata_of(found, explain)[shared.WHY]
         node.excluded_llm_metadata_keys.append(shared.WHY)

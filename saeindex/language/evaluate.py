@@ -37,8 +37,14 @@ class Clause:
 def clauses(expression: ast.Expression) -> tuple[ast.Expression, ...]:
     """Return the different leaves of an expression in order, negated under an odd number of NOTs."""
     ast.check_limits(expression)
-    signed = (leaf if is_positive else ast.Not(part=leaf) for leaf, is_positive in _signed(expression))
-    return tuple({to_text(clause): clause for clause in signed}.values())
+    signed: Sequence[tuple[ast.Leaf, bool]] = ast.folded(
+        expression,
+        lambda leaf: [(leaf, True)],
+        lambda part: [(leaf, not is_positive) for leaf, is_positive in part],
+        lambda _, parts: [leaf for part in parts for leaf in part],
+    )
+    different = (leaf if is_positive else ast.Not(part=leaf) for leaf, is_positive in signed)
+    return tuple({to_text(clause): clause for clause in different}.values())
 
 
 def matched_clauses(
@@ -69,16 +75,6 @@ def matches(
     """Return whether the record of ``payload`` satisfies ``expression``; the compiled filter agrees."""
     ast.check_limits(expression)
     return _Record(payload, features_of, level).holds(expression)
-
-
-def _signed(expression: ast.Expression) -> Sequence[tuple[ast.Leaf, bool]]:
-    """Return the leaves, each with True if it is under an even number of NOTs."""
-    return ast.folded(
-        expression,
-        lambda leaf: [(leaf, True)],
-        lambda part: [(leaf, not is_positive) for leaf, is_positive in part],
-        lambda _, parts: [leaf for part in parts for leaf in part],
-    )
 
 
 class _Record:

@@ -82,9 +82,8 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
     elif isinstance(where, ast.Node):
         expression = where
     else:
-        raise InvalidInputError(
-            f"where={where!r:.80}", kind_of(where), "Give a text, an expression or its JSON object."
-        )
+        do = "Give a text, an expression or its JSON object."
+        raise InvalidInputError(f"where={where!r:.80}", kind_of(where), do)
     ast.check_limits(expression)
     return expression
 
@@ -99,9 +98,8 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
             _check_steer(entry)
             steers.append(entry)
         elif not isinstance(entry, str):
-            raise InvalidInputError(
-                f"steer={entry!r:.80}", kind_of(entry), 'Write "+theory:0.5", or a Steer.'
-            )
+            do = 'Write "+theory:0.5", or a Steer.'
+            raise InvalidInputError(f"steer={entry!r:.80}", kind_of(entry), do)
         elif entry.strip():
             steers.extend(_parse("steer", entry, _SteerBuilder().transform))
     for entry in steers:
@@ -132,9 +130,8 @@ def _from_json(where: Mapping[str, Any]) -> Expression:
     try:
         return _adapter().validate_python(where)
     except ValidationError as error:
-        raise QuerySyntaxError(
-            "a where expression as JSON", first_fault(error), f"For example: {EXAMPLES['json']}"
-        ) from error
+        do = f"For example: {EXAMPLES['json']}"
+        raise QuerySyntaxError("a where expression as JSON", first_fault(error), do) from error
 
 
 @cache

@@ -116,9 +116,17 @@ class _Compiler:
         )
 
     def _leaf(self, leaf: ast.Leaf) -> _Part:
-        if isinstance(leaf, ast.ConceptTerm):
-            return _Part(self._concept(leaf))
-        return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
+        from qdrant_client.models import FieldCondition, MatchAny, MatchValue
+
+        if not isinstance(leaf, ast.ConceptTerm):
+            return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
+        found = self._features_of(leaf)
+        if isinstance(found, FoundRecords):
+            ids = sorted(found.at(level_of(leaf, self._level)))
+            return _Part(FieldCondition(key=RECORD_ID, match=MatchAny(any=ids)))
+        codes = level_codes(leaf, found, self._level)
+        match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
+        return _Part(FieldCondition(key=CONCEPTS, match=match))
 
     def _scanned(self, node: ast.Condition) -> Any:
         from qdrant_client.models import Filter, HasIdCondition
@@ -127,17 +135,6 @@ class _Compiler:
             found = 'engines cannot address names that hold " or \\'
             raise InvalidInputError(f"the field {node.field}", found, "Rename the field.")
         return Filter(must=[HasIdCondition(has_id=list(self._points_that(node)))])
-
-    def _concept(self, node: ast.ConceptTerm) -> Any:
-        from qdrant_client.models import FieldCondition, MatchAny, MatchValue
-
-        found = self._features_of(node)
-        if isinstance(found, FoundRecords):
-            ids = sorted(found.at(level_of(node, self._level)))
-            return FieldCondition(key=RECORD_ID, match=MatchAny(any=ids))
-        codes = level_codes(node, found, self._level)
-        match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
-        return FieldCondition(key=CONCEPTS, match=match)
 
 
 def _metadata(node: ast.Condition) -> Any:

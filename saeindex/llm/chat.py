@@ -176,9 +176,8 @@ class Chat:
         try:
             return self.ask(model, messages, reply_tokens, read)
         except BadReplyError as again:
-            raise LabelerError(
-                asked, f"a reply that cannot be read: {again}", "Use a larger model."
-            ) from None
+            do = "Use a larger model."
+            raise LabelerError(asked, f"a reply that cannot be read: {again}", do) from None
         except RefusedError as error:
             raise LabelerError(asked, str(error), "Shorten the texts, or use another model.") from None
         except BudgetReachedError:

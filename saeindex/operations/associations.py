@@ -45,9 +45,8 @@ else:
 
     def _each_named(given: Any) -> Any:
         if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-            raise InvalidInputError(
-                f"concepts {given!r:.80}", kind_of(given), "Give a list of texts or NamedConcepts."
-            )
+            do = "Give a list of texts or NamedConcepts."
+            raise InvalidInputError(f"concepts {given!r:.80}", kind_of(given), do)
         return tuple(_named(one) for one in given)
 
     def _behaviour(given: Any) -> Any:

@@ -105,9 +105,8 @@ def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = 
     if k is not None and k < 1:
         raise InvalidInputError(f"import {path} with k={k}", "not a number of features", "Give at least 1.")
     if format not in ("auto", *FORMATS):
-        raise InvalidInputError(
-            f"import {path} as {format!r}", "no such format", f"Use auto, {', '.join(FORMATS)}."
-        )
+        do = f"Use auto, {', '.join(FORMATS)}."
+        raise InvalidInputError(f"import {path} as {format!r}", "no such format", do)
     if format == "auto":
         format = next((name for name in FORMATS if _is_format(found, name)), "")
     if not format:
@@ -125,9 +124,8 @@ def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str
     from safetensors.torch import save_file
 
     if format not in EXPORT_FORMATS:
-        raise InvalidInputError(
-            f"export to {format!r}", "no such format", f"Use one of {', '.join(EXPORT_FORMATS)}."
-        )
+        do = f"Use one of {', '.join(EXPORT_FORMATS)}."
+        raise InvalidInputError(f"export to {format!r}", "no such format", do)
     if autoencoder.n_named:
         found = "an autoencoder with named features, which have a budget and a gate of their own"
         do = "Export the space itself (the format saeindex), or fit one without named features."

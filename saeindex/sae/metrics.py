@@ -37,8 +37,7 @@ def cosines(x: FloatArray, reconstructed: FloatArray) -> FloatArray:
     """Return cos(x, x̂) (m,) of each row; 0 if x or x̂ is 0."""
     dot = np.einsum("ij,ij->i", x, reconstructed)
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstructed, axis=1)
-    cosine: FloatArray = np.divide(dot, norms, out=np.zeros_like(norms), where=norms > 0)
-    return cosine
+    return np.asarray(np.divide(dot, norms, out=np.zeros_like(norms), where=norms > 0))
 
 
 def errors(
@@ -121,8 +120,7 @@ def neighbour_overlap(
 
 def unit_rows(x: FloatArray) -> FloatArray:
     """Return rows (m, d) of length 1; a row of zeros stays one."""
-    unit: FloatArray = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
-    return unit
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12))
 
 
 # Stability --------------------------------------------------------------------------------------------

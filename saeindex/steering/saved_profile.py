@@ -111,9 +111,8 @@ def _made(asked: str, **fields: Any) -> Profile:
 def check_name(name: str) -> None:
     """Raise InvalidInputError for a name that cannot be written in a steer text."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidInputError(
-            f"profile name {name!r}", "not a name", "Use up to 64 letters, digits, spaces, dots and dashes."
-        )
+        do = "Use up to 64 letters, digits, spaces, dots and dashes."
+        raise InvalidInputError(f"profile name {name!r}", "not a name", do)
 
 
 def saved_profile(state: IndexState, name: str) -> Profile:
@@ -138,9 +137,8 @@ def with_profile(
     profile.direction(space)  # raises for edits of unknown features or that remove all
     others = {name: kept for name, kept in profiles.items() if name != profile.name}
     if len(others) >= MAX_PROFILES:
-        raise InvalidInputError(
-            f"save profile {profile.name!r}", f"{len(others)} profiles already", "Delete one first."
-        )
+        do = "Delete one first."
+        raise InvalidInputError(f"save profile {profile.name!r}", f"{len(others)} profiles already", do)
     return {**others, profile.name: profile.model_dump(mode="json")}
 
 

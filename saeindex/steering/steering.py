@@ -69,9 +69,8 @@ class SteerResolver:
         _check_evidence(steer, method)
         direction = self._direction(steer, method).edited(steer.edits)
         if method == "clamp" and direction.concept is None:
-            raise InvalidInputError(
-                f"steer {steer.target!r} with steering='clamp'", "no feature", "Use steering='built'."
-            )
+            do = "Use steering='built'."
+            raise InvalidInputError(f"steer {steer.target!r} with steering='clamp'", "no feature", do)
         return ResolvedSteer(direction, steer.strength)
 
     def _direction(self, steer: Steer, method: SteeringMethod) -> Direction:
@@ -122,9 +121,8 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
     moved = vector.astype(np.float64) + np.sum(moves, axis=0)
     length = float(np.linalg.norm(moved))
     if length < 1e-6:
-        raise InvalidInputError(
-            "steer this query", "the steps cancel the query out", "Use smaller strengths."
-        )
+        do = "Use smaller strengths."
+        raise InvalidInputError("steer this query", "the steps cancel the query out", do)
     return np.asarray(moved / length, np.float32)
 
 
@@ -268,9 +266,8 @@ class Direction:
         change = {feature: weight - weights.get(feature, 0.0) for feature, weight in edits.items()}
         changed = self.unit + combined(change, self.space)
         if np.linalg.norm(changed) <= NOTHING:
-            raise InvalidInputError(
-                f"steer {self.target!r} with edits", "they remove all of it", "Keep a concept of it."
-            )
+            do = "Keep a concept of it."
+            raise InvalidInputError(f"steer {self.target!r} with edits", "they remove all of it", do)
         return replace(self, unit=units(changed))
 
     def to_json(self) -> dict[str, Any]:

@@ -198,9 +198,8 @@ def _check_fields(conditions: Any) -> None:
 def _checked_scopes(scopes: Collection[str]) -> set[Scope]:
     wanted = {scope for scope in SCOPES if scope in scopes}
     if not wanted or len(wanted) != len(set(scopes)):
-        raise InvalidInputError(
-            f"scopes {', '.join(sorted(scopes)) or '(none)'}", "no such scope", f"Use {', '.join(SCOPES)}."
-        )
+        do = f"Use {', '.join(SCOPES)}."
+        raise InvalidInputError(f"scopes {', '.join(sorted(scopes)) or '(none)'}", "no such scope", do)
     return wanted
 
 

@@ -54,8 +54,7 @@ class Whitened:
     def fit(self, shares: Doubles, weight: Doubles) -> Doubles:
         """Return how each record fits each value (m, J) by all other records' ``shares`` (m, J), weighted."""
         centred = weight[:, None] * (shares - shares.mean(0))
-        fit: Doubles = self.g @ (self.g.T @ centred) / len(self.g) - self.leverage[:, None] * centred
-        return fit
+        return np.asarray(self.g @ (self.g.T @ centred) / len(self.g) - self.leverage[:, None] * centred)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +68,7 @@ class Settled:
     @property
     def codes(self) -> Ints:
         """The value of each record (m,)."""
-        codes: Ints = self.shares.argmax(1)
-        return codes
+        return np.asarray(self.shares.argmax(1))
 
 
 def settle(whitened: Whitened, start: Doubles, known: Ints | None = None) -> Settled:
@@ -114,8 +112,7 @@ def with_known(shares: Doubles, known: Ints | None) -> Doubles:
 def soft(logits: Doubles) -> Doubles:
     """Return the softmax of SHARPNESS times ``logits`` (m, J), by record."""
     raised = np.exp(SHARPNESS * (logits - logits.max(1, keepdims=True)))
-    shares: Doubles = raised / raised.sum(1, keepdims=True)
-    return shares
+    return np.asarray(raised / raised.sum(1, keepdims=True))
 
 
 def standardised(scores: Doubles) -> Doubles:
@@ -159,8 +156,7 @@ class CountView:
     def __call__(self, counts: csr_matrix) -> Doubles:
         """Return rows (m, v) in this view (m, r)."""
         found = counts.multiply(self.weights).tocsr() @ self.basis
-        seen: Doubles = self.scale * (found - self.mean)
-        return seen
+        return np.asarray(self.scale * (found - self.mean))
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,9 +119,8 @@ class Axis:
         known = {value.name: value for value in self.values or (AxisValue(n, (n,)) for n in examples)}
         strange = [name for name in examples if name not in known]
         if strange:
-            raise InvalidInputError(
-                f"examples of {strange[0]!r}", f"the axis has {', '.join(known)}", "Name one of its values."
-            )
+            do = "Name one of its values."
+            raise InvalidInputError(f"examples of {strange[0]!r}", f"the axis has {', '.join(known)}", do)
         for name, ids in examples.items():
             if isinstance(ids, str):
                 raise InvalidInputError(f"examples of {name!r}", "one text", "Give a list of record ids.")
@@ -149,9 +148,8 @@ def _texts_of(name: str, texts: object) -> tuple[str, ...]:
         return (texts,)
     if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):
         return tuple(texts)
-    raise InvalidInputError(
-        f"the description of {name!r}", repr(texts)[:200], "Give one text, or a list of them."
-    )
+    do = "Give one text, or a list of them."
+    raise InvalidInputError(f"the description of {name!r}", repr(texts)[:200], do)
 
 
 def _check(axis: Axis) -> None:
@@ -186,9 +184,8 @@ def with_values(axis: Axis, sample: CollectionSample, state: IndexState) -> Axis
 
     texts, vectors = _candidates(axis.name, sample, state)
     if len(texts) < 2 * VALUES:
-        raise InvalidInputError(
-            f"values of {axis.name!r}", f"{len(texts)} names to choose from", "Give the values yourself."
-        )
+        do = "Give the values yourself."
+        raise InvalidInputError(f"values of {axis.name!r}", f"{len(texts)} names to choose from", do)
     found = KMeans(VALUES, n_init=5, random_state=SEED).fit(vectors)
     values = []
     for group, centre in enumerate(found.cluster_centers_):
@@ -246,8 +243,7 @@ class AxisEvidence:
         if means is None:
             assert self.known is not None  # noqa: S101
             means = np.array([x[self.known == value].mean(0) for value in range(self.start.shape[1])])
-        nearest: Ints = ((x - x.mean(0)) @ units(means - means.mean(0)).T).argmax(1)
-        return nearest
+        return np.asarray(((x - x.mean(0)) @ units(means - means.mean(0)).T).argmax(1))
 
 
 def gather(

@@ -185,8 +185,7 @@ class Placer:
         """Return the cluster of each text, with its unit embedding (m, d)."""
         words = word_matrix([tokens(text) for text in texts], self.sample.places)
         concepts = concept_parts(self.sample.space.encode(x).to_csr(), self.sample.space)
-        placed: Ints = self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1)
-        return placed
+        return np.asarray(self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1))
 
     def of_snapshot(self, snapshot: Snapshot, rows: Ints) -> Doubles:
         """Return how far rows of a snapshot belong to each cluster (m, J), block by block."""
@@ -229,5 +228,4 @@ def jaccard(a: csr_matrix, b: csr_matrix) -> Doubles:
     """Return the Jaccard index of rows of ones (m, n) and (l, n): shared over either, else 0."""
     shared = np.asarray((a @ b.T).todense(), np.float64)
     either = np.asarray(a.sum(1)) + np.asarray(b.sum(1)).T - shared
-    index: Doubles = shared / np.maximum(either, 1.0)
-    return index
+    return np.asarray(shared / np.maximum(either, 1.0))

@@ -151,10 +151,8 @@ def z_scores(
 def _of(readers: Mapping[str, ConceptReader], concept: NamedConcept, kept: Ints) -> Membership:
     if concept.field not in readers:
         known = ", ".join(repr(field) for field in readers)
-        raise InvalidInputError(
-            f"concept {concept.name!r} in field {concept.field!r}", f"the fields here are {known}",
-            "Name one of them.",
-        )  # fmt: skip
+        asked = f"concept {concept.name!r} in field {concept.field!r}"
+        raise InvalidInputError(asked, f"the fields here are {known}", "Name one of them.")
     return readers[concept.field].membership(concept).take(kept)
 
 
@@ -176,5 +174,4 @@ def correlation_z(columns: csr_matrix, weights: Doubles) -> Doubles:
     squares = np.asarray(columns.multiply(columns).mean(0), np.float64).ravel()
     joint = np.asarray(columns.T @ (weights - weights.mean()), np.float64).ravel() / m
     spread = np.sqrt(np.maximum(squares - means**2, 1e-12)) * max(float(weights.std()), 1e-12)
-    z: Doubles = joint / spread * np.sqrt(m - 1)
-    return z
+    return np.asarray(joint / spread * np.sqrt(m - 1))

@@ -255,12 +255,10 @@ def aligned_rows(snapshot: Snapshot, other: Snapshot | None, rows: Ints | None) 
     kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
     if other is not None:
         if other.space.fingerprint != snapshot.space.fingerprint or list(other.ids) != list(snapshot.ids):
-            raise InvalidInputError(
-                "correlate two fields", "they are of different records", "Take both from one index."
-            )
+            do = "Take both from one index."
+            raise InvalidInputError("correlate two fields", "they are of different records", do)
         kept = kept[(snapshot.lengths[kept] > 0) & (other.lengths[kept] > 0)]
     if len(kept) < 2:
-        raise InvalidInputError(
-            "correlate", f"{len(kept)} records", "Select more, or a field that the records have."
-        )
+        do = "Select more, or a field that the records have."
+        raise InvalidInputError("correlate", f"{len(kept)} records", do)
     return kept

@@ -156,9 +156,8 @@ def counted_diff(
     sizes = {name: size for name, (size, _) in counted.items()}
     for name, size in sizes.items():
         if not size:
-            raise InvalidInputError(
-                f"the group {name!r}", "no record is in it alone", "Correct its condition."
-            )
+            do = "Correct its condition."
+            raise InvalidInputError(f"the group {name!r}", "no record is in it alone", do)
     k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
     support, total = k.sum(0), sum(sizes.values())
     is_kept = (support >= options.min_support) & (support <= total - options.min_support)
@@ -213,8 +212,7 @@ def _having(reader: ConceptReader, concept: NamedConcept, rows: Ints) -> NDArray
         return reader.membership(concept).weights[rows] > 0
     scores = reader.scores(concept)[rows]
     count = max(1, round((concept.share or TAIL) * len(rows)))
-    among: NDArray[np.bool_] = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
-    return among
+    return np.asarray(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
 
 
 def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:

@@ -105,8 +105,7 @@ def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
     family_of = {feature: family.id for family in reversed(space.families) for feature in family.features}
     families = np.array([family_of.get(feature, -1 - place) for place, feature in enumerate(features)])
     directions = space.directions[list(features)]
-    same: NDArray[np.bool_] = (families[:, None] == families) | (directions @ directions.T >= SAME)
-    return same
+    return np.asarray((families[:, None] == families) | (directions @ directions.T >= SAME))
 
 
 def findings_of(

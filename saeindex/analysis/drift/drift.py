@@ -170,10 +170,9 @@ def periods_of(
     distinct = np.unique(placed[known])
     gathered = _gathered(placed[known], distinct, max_periods)
     if len(np.unique(gathered)) < MIN_PERIODS:
-        raise InvalidInputError(
-            f"a trend over {over}", f"{len(distinct)} different values among {len(known):,} records",
-            "Use a field of three or more values; two groups are compared with diff.",
-        )  # fmt: skip
+        asked = f"a trend over {over}"
+        do = "Use a field of three or more values; two groups are compared with diff."
+        raise InvalidInputError(asked, f"{len(distinct)} different values among {len(known):,} records", do)
     inside = [known[gathered == period] for period in np.unique(gathered)]
     found = _periods(column, placed, inside)
     rows_of = tuple(np.sort(every[own]) for own in inside)
@@ -236,10 +235,9 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
         return places, f"unit of {over}" if read is float and not are_years else "year"
     unread = min(([one for one in column.values if not _is_read(read, one)] for read in readings), key=len)
     shown = ", ".join(str(one) for one in unread[:5])
-    raise InvalidInputError(
-        f"a trend over {over}", f"{len(unread):,} of {len(column.values):,} values have no order: {shown}",
-        "Correct them, use a field of numbers or ISO dates, or give the order of its values.",
-    )  # fmt: skip
+    found = f"{len(unread):,} of {len(column.values):,} values have no order: {shown}"
+    do = "Correct them, use a field of numbers or ISO dates, or give the order of its values."
+    raise InvalidInputError(f"a trend over {over}", found, do)
 
 
 def _is_read(read: Callable[[Any], float], value: Any) -> bool:
@@ -366,8 +364,7 @@ def fitted_shares(own: StratifiedCounts, scores: Doubles) -> Doubles:
         intercepts = intercepts + np.clip((left.sum(1) - cross * step) / of_stratum, -2, 2)
         if abs(step) < FITTED:
             break
-    shares: Doubles = (n.sum(1) / n.sum()) @ expit(intercepts[:, None] + slope * x)
-    return shares
+    return np.asarray((n.sum(1) / n.sum()) @ expit(intercepts[:, None] + slope * x))
 
 
 def _stepped(own: StratifiedCounts, at: int) -> Doubles:

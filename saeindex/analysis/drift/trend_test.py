@@ -153,8 +153,7 @@ class PeriodTotals:
         spread *= self.n_units / max(1, self.n_units - 1)
         alone = independent_variance(counts, a)
         min_variance = MIN_CROSSED if self.is_crossed else 1.0
-        effects: Doubles = np.maximum(min_variance, spread / np.maximum(alone, 1e-12))
-        return effects
+        return np.asarray(np.maximum(min_variance, spread / np.maximum(alone, 1e-12)))
 
 
 def run_trends(
@@ -246,8 +245,7 @@ def _of_few(p: Doubles, n_units: int) -> Doubles:
     """Return p-values of Student's distribution, for a variance that is estimated from few units."""
     from scipy.special import ndtri, stdtr
 
-    wider: Doubles = 2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2))
-    return wider
+    return np.asarray(2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,8 +311,7 @@ def searched(p: Doubles, records: Doubles) -> Doubles:
     n_splits = len(records) - 1
     bound = np.minimum(1.0, n_splits * single - both)
     ratio = np.interp(np.minimum(z, GRID[-1]), GRID, bound / single)
-    found: Doubles = np.minimum(1.0, np.maximum(1.0, ratio) * p)
-    return found
+    return np.asarray(np.minimum(1.0, np.maximum(1.0, ratio) * p))
 
 
 def _tails(records: Doubles) -> tuple[Doubles, Doubles]:
@@ -367,16 +364,14 @@ class PeriodContrast:
 def centred(n: Doubles, scores: Doubles) -> Doubles:
     """Return the scores (P,) less the mean of each stratum of ``n`` (S, P) records: (S, P)."""
     means = (n * scores).sum(1) / np.maximum(n.sum(1), 1.0)
-    centred: Doubles = scores[None] - means[:, None]
-    return centred
+    return np.asarray(scores[None] - means[:, None])
 
 
 def independent_variance(counts: StratifiedCounts, a: Doubles) -> Doubles:
     """Return the variance of the total (f,) if each record is its own unit (hypergeometric)."""
     k, n = counts.k.sum(1), counts.n.sum(1)[:, None]
     width = (counts.n * a**2).sum(1)[:, None]
-    variance: Doubles = (k * (n - k) / np.maximum(n * (n - 1), 1.0) * width).sum(0)
-    return variance
+    return np.asarray((k * (n - k) / np.maximum(n * (n - 1), 1.0) * width).sum(0))
 
 
 def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) -> PeriodContrast:
@@ -411,8 +406,7 @@ def _draws(counts: StratifiedCounts, design: Doubles) -> Doubles:
     k, n = counts.k.sum(1), counts.n.sum(1)[:, None]
     fewer = np.minimum(k, n - k)
     share = np.minimum(fewer / np.maximum(n, 1.0), MAX_SHARE)
-    draws: Doubles = fewer * (1 - share) / (1 - 2 * share) ** 2 / design
-    return draws
+    return np.asarray(fewer * (1 - share) / (1 - 2 * share) ** 2 / design)
 
 
 def _departure(n: Doubles, a: Doubles, draws: Doubles, z: Doubles) -> Doubles:
@@ -421,5 +415,4 @@ def _departure(n: Doubles, a: Doubles, draws: Doubles, z: Doubles) -> Doubles:
     second, third, fourth = ((weights * a**power).sum(1) for power in (2, 3, 4))
     variance = np.maximum(second @ draws, 1e-12)
     skewness, excess = third @ draws / variance**1.5, (fourth - 3 * second**2) @ draws / variance**2
-    departure: Doubles = np.abs(skewness) * z**3 / 6 + np.abs(excess) * z**4 / 24
-    return departure
+    return np.asarray(np.abs(skewness) * z**3 / 6 + np.abs(excess) * z**4 / 24)

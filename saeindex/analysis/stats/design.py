@@ -136,9 +136,8 @@ def _is_paired(units: IntArray | None, codes: IntArray, n_groups: int, asked: bo
         return False
     share = shared_between(units, codes)
     if asked and not share:
-        raise InvalidInputError(
-            "a paired comparison", "no unit has records in both groups", "Name another unit, or none."
-        )
+        do = "Name another unit, or none."
+        raise InvalidInputError("a paired comparison", "no unit has records in both groups", do)
     return bool(asked) or share >= PAIRED
 
 
@@ -174,10 +173,8 @@ def _combined(columns: Sequence[IntArray], count: int) -> IntArray:
     _, codes = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
     combined = codes.ravel().astype(np.int32)
     if combined.max(initial=0) >= MAX_STRATA:
-        raise InvalidInputError(
-            "strata", f"{int(combined.max()) + 1:,} combinations of values",
-            f"Use fields of fewer values, at most {MAX_STRATA:,} combinations.",
-        )  # fmt: skip
+        do = f"Use fields of fewer values, at most {MAX_STRATA:,} combinations."
+        raise InvalidInputError("strata", f"{int(combined.max()) + 1:,} combinations of values", do)
     return combined
 
 

@@ -71,9 +71,8 @@ def evidence_of(
     elif family == "clusters":
         found = _clusters(snapshot, rows, seed)
     else:
-        raise InvalidInputError(
-            f"evidence {family!r}", "no such family", f"Use {', '.join((*FAMILIES, 'style'))}."
-        )
+        do = f"Use {', '.join((*FAMILIES, 'style'))}."
+        raise InvalidInputError(f"evidence {family!r}", "no such family", do)
     support = np.asarray(found.has.sum(0)).ravel()
     return found.take(np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support)))
 

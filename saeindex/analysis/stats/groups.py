@@ -87,10 +87,8 @@ class Selector:
         values, member = self.snapshot.membership(field)
         sizes = np.asarray(member.sum(0)).ravel()
         if not 2 <= len(values) <= MAX_GROUPS:
-            raise InvalidInputError(
-                f"groups by {field}", f"{len(values):,} different values",
-                f"Use a field of 2 to {MAX_GROUPS} values, or give conditions.",
-            )  # fmt: skip
+            do = f"Use a field of 2 to {MAX_GROUPS} values, or give conditions."
+            raise InvalidInputError(f"groups by {field}", f"{len(values):,} different values", do)
         columns, order = member.tocsc(), np.argsort(-sizes, kind="stable").tolist()
         names = [str(value) for value in values]
         names = [
@@ -123,8 +121,7 @@ class Selector:
 
 
 def _at_least(node: ast.And | ast.Or | ast.AtLeast, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    is_enough: NDArray[np.bool_] = np.sum(masks, axis=0) >= ast.required(node)
-    return is_enough
+    return np.asarray(np.sum(masks, axis=0) >= ast.required(node))
 
 
 def disjoint(chosen: Mapping[str, Ints]) -> Groups:

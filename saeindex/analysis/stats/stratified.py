@@ -50,14 +50,12 @@ class StratifiedCounts:
     @property
     def shares(self) -> Doubles:
         """The share of each group's records that have each piece of evidence (G, f)."""
-        shares: Doubles = self.k.sum(0) / np.maximum(self.n.sum(0), 1.0)[:, None]
-        return shares
+        return np.asarray(self.k.sum(0) / np.maximum(self.n.sum(0), 1.0)[:, None])
 
     @property
     def support(self) -> Doubles:
         """The records of all groups with each piece of evidence (f,)."""
-        support: Doubles = self.k.sum((0, 1))
-        return support
+        return np.asarray(self.k.sum((0, 1)))
 
     def against_others(self, a: int) -> StratifiedCounts:
         """Return the counts of one group and of all others together, in strata where both have records."""
@@ -191,8 +189,7 @@ def effects_between(
     spread = squares - 2 * share * cross + share**2 * m_squares
     between = (spread * count / np.maximum(1, count - 1)).sum(0)
     within = (n * share * (1 - share)).sum(0)
-    effects: Doubles = np.maximum(min_effect, between / np.maximum(within, 1e-12))
-    return effects
+    return np.asarray(np.maximum(min_effect, between / np.maximum(within, 1e-12)))
 
 
 def one_hot(codes: NDArray[np.integer[Any]], width: int, dtype: DTypeLike = np.float32) -> csr_matrix:
@@ -205,8 +202,7 @@ def one_hot(codes: NDArray[np.integer[Any]], width: int, dtype: DTypeLike = np.f
 
 def memberships(codes: NDArray[np.integer[Any]], width: int) -> Doubles:
     """Return :func:`one_hot` as a dense matrix (m, width)."""
-    dense: Doubles = one_hot(codes, width, np.float64).toarray()
-    return dense
+    return np.asarray(one_hot(codes, width, np.float64).toarray())
 
 
 def indicator(codes: NDArray[np.integer[Any]], width: int) -> csr_matrix:
@@ -227,8 +223,7 @@ def group_tails(counts: StratifiedCounts, design: Doubles, far: float = FAR) -> 
 
 def _weights(n: Doubles) -> Doubles:
     weights = n[:, 0] * n[:, 1] / n.sum(1)
-    shares: Doubles = weights / weights.sum()
-    return shares
+    return np.asarray(weights / weights.sum())
 
 
 def _difference(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:

@@ -203,8 +203,7 @@ class _Fit:
         logit = np.log(self.second) - np.log1p(-self.second)
         terms = total * logit + n1 * np.log1p(-self.first) + n2 * np.log1p(-self.second)
         # A stratum where none or all have the evidence has one possible table, of likelihood 1.
-        found: Doubles = theta * k + np.where(is_open, terms, -theta * np.minimum(total, n1)).sum(0)
-        return found
+        return np.asarray(theta * k + np.where(is_open, terms, -theta * np.minimum(total, n1)).sum(0))
 
 
 def _share(x: Doubles, n: Doubles) -> Doubles:
@@ -252,8 +251,7 @@ def _pooled_log_odds(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Do
     """Return the log odds ratio of all strata as one table, in which no cell is empty: where to begin."""
     cells = (np.maximum(cell, 1e-3) for cell in (k, n2 - total + k, n1 - k, total - k))
     a, d, b, c = cells
-    begin: Doubles = np.clip(np.log(a) + np.log(d) - np.log(b) - np.log(c), -MAX_THETA / 2, MAX_THETA / 2)
-    return begin
+    return np.asarray(np.clip(np.log(a) + np.log(d) - np.log(b) - np.log(c), -MAX_THETA / 2, MAX_THETA / 2))
 
 
 def log_chance(x: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:
@@ -261,7 +259,6 @@ def log_chance(x: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:
     from scipy.special import gammaln
 
     def ways(n: Doubles, taken: Doubles) -> Doubles:
-        found: Doubles = gammaln(n + 1) - gammaln(taken + 1) - gammaln(n - taken + 1)
-        return found
+        return np.asarray(gammaln(n + 1) - gammaln(taken + 1) - gammaln(n - taken + 1))
 
     return ways(n1, x) + ways(n2, total - x) - ways(n1 + n2, total)

@@ -150,8 +150,7 @@ def _corrected_root(
     # Near the end of the range there is no solution, or no curvature; the root itself is near enough.
     corrected = r + (log_w - np.log(r)) / r
     is_solved = (np.abs(short).max(1) < SOLVED) & (corrected > r / 2)
-    found: Doubles = np.sign(x) * np.where(is_solved, corrected, r)
-    return found
+    return np.asarray(np.sign(x) * np.where(is_solved, corrected, r))
 
 
 def _cumulants(

@@ -60,8 +60,7 @@ class ExamplePicker:
 
     def activation(self, feature: int) -> FloatArray:
         """Return the activation of a feature in each text (m,)."""
-        column: FloatArray = self._columns[:, [feature]].toarray().ravel()
-        return column
+        return np.asarray(self._columns[:, [feature]].toarray().ravel())
 
     def pick(self, feature: int, quota: Quota) -> dict[str, list[int]] | None:
         """Return the positions of a feature's examples by kind: ``active``, ``weak``, ``near``, ``random``.

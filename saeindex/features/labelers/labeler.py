@@ -95,9 +95,8 @@ class ManualLabeler:
         """Return the given phrases; InvalidInputError for a feature that is not in ``task.features``."""
         others = sorted(set(self.names) - set(task.features))
         if others:
-            raise InvalidInputError(
-                f"a label for feature #{others[0]}", "it is not among the features to label", "Leave it out."
-            )
+            found = "it is not among the features to label"
+            raise InvalidInputError(f"a label for feature #{others[0]}", found, "Leave it out.")
         return Labeling(self.names)
 
 
