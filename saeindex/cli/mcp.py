@@ -39,18 +39,14 @@ def mcp(
         if server is not None:
             from saeindex.client import Client
 
-            client = stack.enter_context(Client(server, _key(api_key_env)))
+            key = None if api_key_env is None else os.environ.get(api_key_env)
+            if api_key_env is not None and not key:
+                do = "Set it to the key."
+                raise InvalidInputError(f"--api-key-env {api_key_env}", "no such variable", do)
+            client = stack.enter_context(Client(server, key))
             tools.serve_stdio(tools.Served(client))
         else:
             tools.serve_stdio(tools.Opened(_opened(indexes or [], stack)))
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    if not (found := os.environ.get(variable)):
-        raise InvalidInputError(f"--api-key-env {variable}", "no such variable", "Set it to the key.")
-    return found
 
 
 def _opened(places: list[str], stack: ExitStack) -> dict[str, FeatureIndex]:

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import (
-    SENTENCE_CHARS,
-    Index,
-    Json,
-    Sentences,
-    Url,
-    answer,
-    open_index,
-    print_json,
-    say,
-)
+from saeindex.cli import output
+from saeindex.cli.output import Index, Json, Sentences, Url, answer, open_index, print_json, say
 from saeindex.errors import InvalidInputError, collecting
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -177,7 +168,7 @@ def _show_phrases(opened: FeatureIndex, where: str) -> None:
         for hit in opened.search(where=condition, limit=SHOWN_EXAMPLES):
             for proof in hit.evidence:
                 if proof.label == node.text:
-                    say(f"  {hit.id}: {''.join(proof.parts(SENTENCE_CHARS))}")
+                    say(f"  {hit.id}: {''.join(proof.parts(output.SENTENCE_CHARS))}")
 
 
 def _missing(

@@ -114,8 +114,7 @@ def revoke_key(
 
 def _folder(state: Path | None) -> Path:
     """Return the state folder: as given, or by the settings."""
-    found: Path = _server("settings").read_settings({"state": state}).state
-    return found
+    return Path(_server("settings").read_settings({"state": state}).state)
 
 
 def _keys(state: Path | None) -> Any:

@@ -309,8 +309,7 @@ class _BertBackend:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        offsets: list[tuple[int, int]] = self._spans.encode(text, add_special_tokens=False).offsets
-        return offsets
+        return list(self._spans.encode(text, add_special_tokens=False).offsets)
 
     def embed_each(self, token_ids: list[list[int]]) -> FloatArray:
         """Return unit vectors (n, d) float32, computed one text at a time."""
@@ -367,15 +366,12 @@ class _LibraryBackend:
         self.n_special = int(self._model.tokenizer.num_special_tokens_to_add())
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._model.tokenizer(texts, truncation=True, max_length=self.max_length)[
-            "input_ids"
-        ]
-        return ids
+        encoded = self._model.tokenizer(texts, truncation=True, max_length=self.max_length)
+        return list(encoded["input_ids"])
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         encoded = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets: list[tuple[int, int]] = encoded["offset_mapping"]
-        return offsets
+        return list(encoded["offset_mapping"])
 
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         import torch

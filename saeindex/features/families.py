@@ -206,8 +206,7 @@ def given_trees(labels: Sequence[FeatureLabel], density: IntArray) -> list[Tree]
 
 
 def _densest_first(density: IntArray) -> list[int]:
-    order: list[int] = np.argsort(-density, kind="stable").tolist()
-    return order
+    return list(np.argsort(-density, kind="stable").tolist())
 
 
 def grown(root: int, children: Mapping[int, Sequence[int]]) -> Tree:

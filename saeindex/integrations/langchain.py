@@ -279,13 +279,11 @@ class SaeIndexEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector for each text that is indexed."""
-        found: list[list[float]] = self.encoder.encode_document(texts).tolist()
-        return found
+        return list(self.encoder.encode_document(texts).tolist())
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""
-        found: list[float] = self.encoder.encode_query([text])[0].tolist()
-        return found
+        return list(self.encoder.encode_query([text])[0].tolist())
 
 
 class SaeSparseEmbeddings(SparseCodes, SparseEmbeddings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from saeindex.encoders import open_encoder
@@ -319,11 +319,9 @@ def _condition(index: FeatureIndex, one: MetadataFilter) -> Filter:
 
 
 def _numbers(vectors: FloatArray) -> list[list[float]]:
-    found: list[list[float]] = vectors.tolist()
-    return found
+    return list(vectors.tolist())
 
 
 def _listed(codes: SparseCode) -> tuple[list[list[int]], list[list[float]]]:
-    rows: Iterable[tuple[Any, Any]] = codes.rows()
-    listed = [(features.tolist(), activations.tolist()) for features, activations in rows]
-    return [features for features, _ in listed], [activations for _, activations in listed]
+    rows = [*codes.rows()]
+    return [features.tolist() for features, _ in rows], [activations.tolist() for _, activations in rows]

@@ -39,7 +39,6 @@ MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 Words = Annotated[Text, Field(pattern=r"\S")]
-_CONFIG = ConfigDict(extra="forbid", frozen=True)
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
@@ -97,13 +96,11 @@ FieldPath = Annotated[str, AfterValidator(canonical_field)]
 class Node(BaseModel):
     """A node of an expression; ``kind`` distinguishes the nodes in JSON."""
 
-    model_config = _CONFIG
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Date(BaseModel):
+class Date(BaseModel, extra="forbid", frozen=True):
     """A day (``2015-03-01``, all of it, in UTC) or a moment (``2015-03-01T12:00:00Z``)."""
-
-    model_config = _CONFIG
 
     date: Annotated[str, AfterValidator(canonical_date)]
 

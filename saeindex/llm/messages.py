@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from saeindex.types import cut
 
@@ -112,18 +112,16 @@ class BadReplyError(Exception):
     """A reply is invalid, with the reason in our own words; never leaves this package."""
 
 
-class InterpreterReply(BaseModel):
+class InterpreterReply(BaseModel, extra="forbid", strict=True):
     """The phrase that names a feature, and a sentence on what it means, which a model may leave out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     label: Phrase
     description: Description = ""
 
 
-class PredictorReply(BaseModel):
+class PredictorReply(BaseModel, extra="forbid", strict=True):
     """The likelihood of the concept in each text, 0 to 100, in the order of the texts."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     scores: Annotated[list[Score], Field(max_length=1_000)]
 
 

@@ -156,22 +156,15 @@ class Correlate(CorrelateOptions, Analysis["Correlations"], results="saeindex.an
         from saeindex.analysis.correlate.named_pairs import correlate_named
 
         snapshot = records.snapshot(self.field, self.unnamed)
-        other = (
-            None
-            if self.other_field in (None, self.field)
-            else records.snapshot(self.other_field or "", self.unnamed)
-        )
+        other = None
+        if self.other_field not in (None, self.field):
+            other = records.snapshot(self.other_field or "", self.unnamed)
         rows = records.rows(snapshot, self.where)
         records.end()
-        common: dict[str, Any] = {
-            "other": other, "rows": rows, "options": narrowed(CorrelateOptions, self),
-        }  # fmt: skip
+        common: dict[str, Any] = {"other": other, "rows": rows, "options": narrowed(CorrelateOptions, self)}
         if not self.concepts:
             return correlate_open(snapshot, **common)
-        named, against = (
-            cast("list[NamedConcept]", self.concepts),
-            cast("list[NamedConcept]", self.with_concepts),
-        )
+        named, against = cast("list[list[NamedConcept]]", [self.concepts, self.with_concepts])
         is_described = any(one.description for one in (*named, *against))
         encoder = records.state.encoder if is_described else None
         return correlate_named(snapshot, named, against, **common, encoder=encoder)

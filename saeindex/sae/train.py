@@ -130,7 +130,9 @@ class _Training:
                         self.signature,
                     )
             if self.report is not None and self.progress.step % REPORT_EVERY == 0:
-                self.report(self._status(error.item()))
+                dead = (self.weights.silent_since >= self.config.dead_after).float().mean()
+                errors = error.item(), self.last_held_out
+                self.report(TrainingStatus(self.progress.step, self.steps, *errors, float(dead)))
         if self.progress.step % self.config.evaluate_every:  # else the loop has measured them
             self._evaluate()
         if self.checkpoint is not None:
@@ -211,10 +213,6 @@ class _Training:
     def _has_stalled(self) -> bool:
         is_measured = self.progress.best_error < float("inf")
         return is_measured and self._is_late() and self.progress.step > self.progress.decay_from
-
-    def _status(self, error: float) -> TrainingStatus:
-        dead = (self.weights.silent_since >= self.config.dead_after).float().mean()
-        return TrainingStatus(self.progress.step, self.steps, error, self.last_held_out, float(dead))
 
 
 def _copy(weights: Weights) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from saeindex.concepts.feedback import MAX_WEIGHT, Weight, check_sides
 from saeindex.config import PROFILE
@@ -27,10 +27,8 @@ UNIT_ERROR = 1e-3
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 
-class Profile(BaseModel):
+class Profile(BaseModel, extra="forbid", frozen=True):
     """A saved steering direction. ``edits`` are weights of concepts set by a person; 0 removes a concept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     description: str | None = Field(default=None, max_length=10_000)

@@ -123,8 +123,7 @@ class AnalysisProcess:
             while True:
                 kind, number, *asked = receive(process.stdout)
                 if kind == "done":
-                    found: bytes = asked[0]
-                    return found
+                    return bytes(asked[0])
                 if kind == "failed":
                     raise rebuilt(*asked) or StorageError(*asked[1:])
                 if kind == "read":

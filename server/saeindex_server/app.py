@@ -34,9 +34,7 @@ was asked, what was found, and what to do.
 # Paths that need no key.
 OPEN = ("/livez", "/readyz")
 REFERENCE = "#/components/schemas/{model}"
-ROUTERS = (
-    server.router, operations.router, records.router, jobs.router, embeddings.router,
-)  # fmt: skip
+ROUTERS = (server.router, operations.router, records.router, jobs.router, embeddings.router)
 
 
 class Application(FastAPI):

@@ -112,8 +112,7 @@ def problem_response(error: SaeIndexError, request_id: str, path: str) -> Respon
 
 def request_id_of(request: Request) -> str:
     """Return the id that this request is logged under."""
-    found: str = request.scope.get("request_id", "")
-    return found
+    return str(request.scope.get("request_id", ""))
 
 
 def add_handlers(app: FastAPI) -> None:

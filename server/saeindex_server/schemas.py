@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal, TypeAlias
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from saeindex.operations.operation import Operation
 from saeindex_server.problems import documented
@@ -56,10 +56,8 @@ def result_of(kind: type[Operation[Any]]) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The result", "content": {JSON: {"schema": schema}}}}
 
 
-class Reply(BaseModel):
+class Reply(BaseModel, extra="allow"):
     """A response; further fields may come with later versions."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class IndexReply(Reply):
@@ -175,10 +173,8 @@ class StateReply(Reply):
     waits_for: str | None = Field(None, description="what records wait for before they are indexed")
 
 
-class Body(BaseModel):
+class Body(BaseModel, extra="forbid", allow_inf_nan=False):
     """The body of a request: what is declared, and nothing else."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class RecordBody(Body):
@@ -197,10 +193,8 @@ class RecordsBody(Body):
     records: list[RecordBody] = Field(min_length=1, max_length=100_000)
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(BaseModel, extra="ignore"):
     """A request in OpenAI's form; fields that other services know are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
 
     input: str | list[str] | list[int] | list[list[int]] = Field(
         description="a text, or up to 2,048 of them; token ids are refused"
@@ -211,10 +205,8 @@ class EmbeddingsBody(BaseModel):
     user: str | None = None
 
 
-class VectorStoreBody(BaseModel):
+class VectorStoreBody(BaseModel, extra="ignore"):
     """A search in OpenAI's form; fields that other services know are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
 
     query: str | list[str] = Field(description="the text to search for; several are one text")
     max_num_results: int = Field(10, ge=1, le=50)

@@ -17,7 +17,7 @@ import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
 from saeindex.analysis.cluster.axis import Axis, gather, known_values, text_vectors, with_values
-from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leaks, signs_of, sized
+from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leakage, signs_of, sized
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
@@ -148,7 +148,7 @@ def _reported(
         method,
         grouped.verdict,
         sized(clusters, codes),
-        leaks(snapshot, taken, grouped.placer.sample, sample_codes, len(names)),
+        leakage(snapshot, taken, grouped.placer.sample, sample_codes, len(names)),
         [snapshot.ids[row] for row in rows.tolist()],
         codes,
         shares.max(1),
@@ -202,8 +202,9 @@ def interpembed_clusters(present: csr_matrix, space: FeatureSpace, vectors: Floa
     """Divide records (m, n) into ``count`` clusters by features with labels like ``vectors`` (J, d)."""
     from sklearn.cluster import SpectralClustering
 
-    kept = labelled_features(space, vectors)
-    active = present[:, kept]
+    nearness = (space.label_vectors @ vectors.T).max(1)
+    nearness[~np.isfinite(space.calibration.p90)] = -1.0
+    active = present[:, np.sort(np.argsort(-nearness, kind="stable")[:LABELLED])]
     divided = min(active.shape[0], MAX_DIVIDED)
     similarity = jaccard(active[:divided], active[:divided])
     found = SpectralClustering(count, affinity="precomputed", random_state=SEED, assign_labels="kmeans")
@@ -215,13 +216,6 @@ def interpembed_clusters(present: csr_matrix, space: FeatureSpace, vectors: Floa
         )
         codes[divided:] = (jaccard(active[divided:], active[:divided]) @ centres).argmax(1)
     return codes
-
-
-def labelled_features(space: FeatureSpace, vectors: FloatArray) -> Ints:
-    """Return the features whose labels are most like any of ``vectors`` (J, d), in order."""
-    nearness = (space.label_vectors @ vectors.T).max(1)
-    nearness[~np.isfinite(space.calibration.p90)] = -1.0
-    return np.sort(np.argsort(-nearness, kind="stable")[:LABELLED]).astype(np.int64)
 
 
 def jaccard(a: csr_matrix, b: csr_matrix) -> Doubles:

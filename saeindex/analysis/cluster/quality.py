@@ -81,8 +81,10 @@ def distinctive(present: csr_matrix, codes: Ints, count: int) -> tuple[Doubles, 
     return over_represented(share, usual.astype(np.float32), size), lift
 
 
-def leakage(snapshot: Snapshot, rows: Ints, codes: Ints) -> dict[str, dict[str, float]]:
-    """Return how far clusters agree with each metadata field that groups records: NMI and ARI."""
+def leakage(
+    snapshot: Snapshot, rows: Ints, sample: CollectionSample, codes: Ints, count: int
+) -> dict[str, dict[str, float]]:
+    """Return how far clusters agree with each field that groups records, and with k-means: NMI and ARI."""
     found = {}
     for field in snapshot.fields:
         column = snapshot.column(field).take(rows)
@@ -90,7 +92,7 @@ def leakage(snapshot: Snapshot, rows: Ints, codes: Ints) -> dict[str, dict[str, 
         values = len(np.unique(column.codes[known]))
         if known.sum() >= MIN_KNOWN and 2 <= values <= min(MAX_LEAKED, known.sum() / 2):
             found[field] = agreement(column.codes[known], codes[known])
-    return found
+    return found | {FREE: agreement(free_clusters(sample.rows.x, count), codes)}
 
 
 def agreement(a: NDArray[np.integer], b: NDArray[np.integer]) -> dict[str, float]:
@@ -177,15 +179,6 @@ def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubl
         KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
         for feature, label in zip(ordered, labels, strict=True)
     )
-
-
-def leaks(
-    snapshot: Snapshot, rows: Ints, sample: CollectionSample, codes: Ints, count: int
-) -> dict[str, dict[str, float]]:
-    """Return the agreement of clusters with other fields, and with k-means clusters without an axis."""
-    found = leakage(snapshot, rows, codes)
-    found[FREE] = agreement(free_clusters(sample.rows.x, count), codes)
-    return found
 
 
 def sized(clusters: Sequence[Cluster], codes: Ints) -> tuple[Cluster, ...]:

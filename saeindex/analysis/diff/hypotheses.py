@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from saeindex.analysis.diff.results import Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
@@ -48,18 +48,16 @@ SYSTEM = (
 Claim = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=MAX_CHARS)]
 
 
-class WrittenHypothesis(BaseModel):
+class WrittenHypothesis(BaseModel, extra="forbid", strict=True):
     """One hypothesis of a reply: the number of the group that has it more, 1 or 2."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     group: Annotated[int, Field(ge=1, le=2)]
     hypothesis: Claim
 
 
-class WriterReply(BaseModel):
+class WriterReply(BaseModel, extra="forbid", strict=True):
     """The reply of the writer."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     hypotheses: Annotated[list[WrittenHypothesis], Field(min_length=1, max_length=MAX_HYPOTHESES)]
 
 
