@@ -206,7 +206,7 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(
-        analyzer=_phrases(),
+        analyzer=_phrases,
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
@@ -221,30 +221,25 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
     return presence.tocsr(), list(vectorizer.get_feature_names_out())
 
 
-def _phrases() -> Callable[[str], set[str]]:
-    """Return a function that maps a text to its words and phrases of up to three words.
+def _phrases(text: str) -> set[str]:
+    """Return the words of a text, and its phrases of up to three words.
 
     Phrases have no function word at either end. This finds noun phrases ("state of the art", "hidden markov
     model") without a tagger.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    def phrases(text: str) -> set[str]:
-        tokens = [token if token[0].isalpha() else None for token in TOKEN.findall(text.lower())]
-        may_end = [
-            token is not None and len(token) > 1 and token not in ENGLISH_STOP_WORDS for token in tokens
-        ]
-        found = set()
-        for start, is_start in enumerate(may_end):
-            if is_start:
-                for end in range(start, min(start + 3, len(tokens))):
-                    if tokens[end] is None:
-                        break
-                    if may_end[end]:
-                        found.add(" ".join(tokens[start : end + 1]))  # type: ignore[arg-type]
-        return found
-
-    return phrases
+    tokens = [token if token[0].isalpha() else None for token in TOKEN.findall(text.lower())]
+    may_end = [token is not None and len(token) > 1 and token not in ENGLISH_STOP_WORDS for token in tokens]
+    found = set()
+    for start, is_start in enumerate(may_end):
+        if is_start:
+            for end in range(start, min(start + 3, len(tokens))):
+                if tokens[end] is None:
+                    break
+                if may_end[end]:
+                    found.add(" ".join(tokens[start : end + 1]))  # type: ignore[arg-type]
+    return found
 
 
 def _log_odds(counts: FloatArray, background: FloatArray) -> FloatArray:

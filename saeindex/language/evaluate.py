@@ -14,6 +14,7 @@ from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, path_of
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
+from saeindex.types import cut
 
 if TYPE_CHECKING:
     from saeindex.types import LevelName
@@ -182,8 +183,8 @@ def mismatch(node: ast.Condition, values: Iterable[Any]) -> str | None:
                 held.setdefault(kind_of_value(each), each)
     if not held or not wanted or wanted & held.keys():
         return None
-    shown = " and ".join(f"{kind}: {_shown(value)}" for kind, value in held.items())
-    return f"{node.field} holds {shown}"
+    written = ((kind, json.dumps(value, ensure_ascii=False)) for kind, value in held.items())
+    return f"{node.field} holds {' and '.join(f'{kind}: {cut(text, SHOWN_CHARS)}' for kind, text in written)}"
 
 
 def _wanted(node: ast.Condition) -> set[str]:
@@ -208,8 +209,3 @@ def kind_of_value(value: Any) -> str:
     if isinstance(value, ast.Date):
         return "dates"
     return "text" if isinstance(value, str) else "objects"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

@@ -209,7 +209,9 @@ class Chat:
         from openai import APIError
 
         while True:
-            options = self._options(reply_tokens)
+            limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
+            wanted = {"temperature": 0, "response_format": {"type": "json_object"}, limit: reply_tokens}
+            options: dict[str, Any] = {name: wanted[name] for name in wanted if name not in self._refused}
             try:
                 return self._client.chat.completions.create(
                     model=model, messages=cast(Any, messages), **options
@@ -218,11 +220,6 @@ class Chat:
                 if not self._learns(error, options):
                     # Not chained: services quote keys and texts in their messages, which tracebacks print.
                     raise self._failure(error, model, messages) from None
-
-    def _options(self, reply_tokens: int) -> dict[str, Any]:
-        limit = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
-        options = {"temperature": 0, "response_format": {"type": "json_object"}, limit: reply_tokens}
-        return {name: value for name, value in options.items() if name not in self._refused}
 
     def _learns(self, error: Any, options: dict[str, Any]) -> bool:
         """Return whether the service refuses one of the options by name; it is left out from then on."""

@@ -237,9 +237,8 @@ class Hosts:
 
 def no_such_index(name: str) -> NotFoundError:
     """Return the error of an index that is not there, or not for the key that asks."""
-    return NotFoundError(
-        f"index {name!r:.80}", "no index has this name, for this key", "See GET /v1/indexes."
-    )
+    found = "no index has this name, for this key"
+    return NotFoundError(f"index {name!r:.80}", found, "See GET /v1/indexes.")
 
 
 def filter_of(condition: str) -> Filter:

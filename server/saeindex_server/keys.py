@@ -93,7 +93,10 @@ class KeyStore:
         days: float | None = None,
     ) -> tuple[Key, str]:
         """Make a key; return it with its text, which is not kept and cannot be shown again."""
-        wanted = _checked_scopes(scopes)
+        wanted = {scope for scope in SCOPES if scope in scopes}
+        if not wanted or len(wanted) != len(set(scopes)):
+            asked = f"scopes {', '.join(sorted(scopes)) or '(none)'}"
+            raise InvalidInputError(asked, "no such scope", f"Use {', '.join(SCOPES)}.")
         if not _NAME.fullmatch(name):
             do = "Use up to 80 letters, digits, spaces, dots and dashes."
             raise InvalidInputError(f"key name {name!r:.80}", "not a name", do)
@@ -193,14 +196,6 @@ def _check_fields(conditions: Any) -> None:
         elif key is None or re.match(rf"{CONCEPTS}(_|$)", key):
             found = "it has a condition on " + ("concepts" if key else "points by their ids or vectors")
             raise InvalidInputError("the filter of a key", found, "Use conditions on fields.")
-
-
-def _checked_scopes(scopes: Collection[str]) -> set[Scope]:
-    wanted = {scope for scope in SCOPES if scope in scopes}
-    if not wanted or len(wanted) != len(set(scopes)):
-        do = f"Use {', '.join(SCOPES)}."
-        raise InvalidInputError(f"scopes {', '.join(sorted(scopes)) or '(none)'}", "no such scope", do)
-    return wanted
 
 
 def _hashed(secret: str, salt: bytes) -> bytes:

@@ -87,7 +87,7 @@ def test_a_second_term_is_added_only_if_it_helps_to_find_the_texts() -> None:
 
 
 def test_terms_are_phrases_that_neither_cross_punctuation_nor_end_in_function_words() -> None:
-    found = _phrases()("The state of the art, a hidden Markov model (HMM) of 3 galaxies' spectra.")
+    found = _phrases("The state of the art, a hidden Markov model (HMM) of 3 galaxies' spectra.")
     assert {"state of the art", "state of the", "the state", "hidden markov model", "model hmm"} & found == {
         "hidden markov model"
     }

@@ -164,10 +164,7 @@ class ConceptPage:
 
         flat("Rename", ask_word("another name", rename, "narrow-input"), "size=sm")
         is_hidden = card.kind == "hidden"
-
-        async def hide() -> None:
-            await self._change(Hide(card.id, hidden=not is_hidden))
-
+        hide = partial(self._change, Hide(card.id, hidden=not is_hidden))
         button = flat("Show again" if is_hidden else "Hide", hide, "size=sm")
         button.tooltip("a hidden concept comes last, as one without a name")
 
