@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from difflib import get_close_matches
-from inspect import Parameter, Signature, signature
+from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar, dataclass_transform
 
 from pydantic import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 # JSON schemas.
 ANY_TEXT: dict[str, Any] = {"type": "string"}
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -72,56 +73,28 @@ Texts: TypeAlias = Annotated[Sequence[str], BeforeValidator(listed)]
 Ids: TypeAlias = Annotated[Sequence[str], BeforeValidator(_ids)]
 
 
-class _Checking(type):
-    """Makes an object of what is given, whose faults are ours to say."""
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def request(kind: type[C]) -> type[C]:
+    """Make a frozen data class whose values are checked; InvalidInputError says what is wrong with one."""
+    made: Any = checked_dataclass(frozen=True, config=_CONFIG)(kind)
+    checked, places = made.__init__, [one.name for one in fields(made) if not one.kw_only]
 
-    def __call__(cls, *given: Any, **named: Any) -> Any:
-        places = [one.name for one in fields(cls) if not one.kw_only]  # type: ignore[arg-type]
+    @wraps(checked)
+    def init(self: Any, *given: Any, **named: Any) -> None:
         if len(given) > len(places):
             found = f"{len(given)} values without a name, the last is {given[-1]!r:.80}"
-            raise InvalidInputError(_called(cls), found, "Give the other options by name.")
+            raise InvalidInputError(_called(type(self)), found, "Give the other options by name.")
         if twice := named.keys() & set(places[: len(given)]):
-            raise InvalidInputError(_called(cls), f"{min(twice)} twice", "Give it once.")
+            raise InvalidInputError(_called(type(self)), f"{min(twice)} twice", "Give it once.")
         options = {**dict(zip(places, given, strict=False)), **named}
         for name, value in options.items():
             check_unicode(name, value)
         try:
-            return super().__call__(**options)
+            checked(self, **options)
         except ValidationError as error:
-            raise invalid(error, cls) from None
+            raise invalid(error, type(self)) from None
 
-    @property
-    def __signature__(cls) -> Signature:
-        known: Any = cls.__pydantic_fields__  # type: ignore[attr-defined]
-        found = [
-            Parameter(
-                one.name,
-                Parameter.KEYWORD_ONLY if one.kw_only else Parameter.POSITIONAL_OR_KEYWORD,
-                default=Parameter.empty if known[one.name].is_required() else known[one.name].get_default(),
-                annotation=one.type,
-            )
-            for one in fields(cls)  # type: ignore[arg-type]
-        ]
-        return Signature(sorted(found, key=lambda one: one.kind))
-
-    @__signature__.setter
-    def __signature__(cls, _: object) -> None:
-        """Leave it: pydantic's has the same parameters."""
-
-
-class Request(metaclass=_Checking):
-    """The base of what :func:`request` makes."""
-
-    __slots__ = ()
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def request(kind: type[C]) -> type[C]:
-    """Make a frozen data class whose values are checked; InvalidInputError says what is wrong with one.
-
-    Pydantic makes its checks with the first object: half of the time of an import.
-    """
-    made: Any = checked_dataclass(frozen=True, config=_CONFIG)(kind)
+    made.__init__ = init
     return made  # type: ignore[no-any-return]
 
 

@@ -22,7 +22,7 @@ from saeindex.operations.differences import DiffGroups
 from saeindex.operations.records import Count, Get, MetadataFields
 from saeindex.operations.search import FindContext, Search
 from saeindex.report.model import describe
-from saeindex.schema import Request, Texts, Whole, request
+from saeindex.schema import Texts, Whole, request
 from saeindex.types import LINES, JsonObject, cut, shown_label, visible
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Indexes(Protocol):
 
 
 @request
-class Tool(Request):
+class Tool:
     """What a language model asks for; ``items`` names the list of the answer whose last may be left out."""
 
     name: ClassVar[str]

@@ -27,7 +27,7 @@ from typing import (
     overload,
 )
 
-from saeindex.schema import Request, adapter
+from saeindex.schema import adapter
 from saeindex.search.query import Query
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Operation(Request, Generic[R_co]):
+class Operation(Generic[R_co]):
     """What can be asked of the records of an index: a request that finds its result in a state.
 
     ``name`` is its name on every surface: ``search``, ``concepts/find``. ``is_analysis`` is whether it may

@@ -27,7 +27,6 @@ from saeindex.schema import (
     Ids,
     Number,
     OrFirst,
-    Request,
     Texts,
     Whole,
     adapter,
@@ -84,7 +83,7 @@ else:
 
 
 @request
-class Where(Request):
+class Where:
     """A condition on records, and how its concepts are read."""
 
     condition: Condition = Field(description="the condition, such as 'NOT \"simulation\"'")
@@ -100,7 +99,7 @@ class Where(Request):
 
 
 @request
-class Steering(Request):
+class Steering:
     """Signed changes of concepts in the query, and how they are applied."""
 
     steers: Steers = Field(description="the changes, such as '+theory:0.5 -astronomy'")
@@ -114,7 +113,7 @@ class Steering(Request):
 
 
 @request
-class Property(Request):
+class Property:
     """An implicit property of texts, described in words."""
 
     description: str = Field(description="the property, such as 'sounds defensive'")
@@ -125,7 +124,7 @@ class Property(Request):
 
 
 @request
-class GroupBy(Request):
+class GroupBy:
     """Hits in groups that share a value of a field."""
 
     field: str = Field(
@@ -136,7 +135,7 @@ class GroupBy(Request):
 
 
 @request
-class Fused(Request):
+class Fused:
     """Both vectors, and how their rankings are combined."""
 
     fusion: FusionMethod = Field(
@@ -166,7 +165,7 @@ else:
 
 
 @request
-class QueryOptions(Request):
+class QueryOptions:
     """What a query may have beside its text."""
 
     _: KW_ONLY

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from saeindex.schema import Flag, Number, Request, Texts, Whole, listed, option_names, request
+from saeindex.schema import Flag, Number, Texts, Whole, listed, option_names, request
 from saeindex.types import LevelName
 
 # "style" are the words that say little of what a text is about, and "named" properties that the caller names.
@@ -42,7 +42,7 @@ def described_correction(method: Correction, alpha: float) -> str:
 
 
 @request
-class Tested(Request):
+class Tested:
     """How findings are tested."""
 
     _: KW_ONLY
