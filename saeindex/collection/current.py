@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -53,7 +54,7 @@ class CurrentState:
         """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
-        self._encode = QueryVectors(self._encoded)
+        self._encode = QueryVectors(partial(_encoded, encoder))
         self._replacing = threading.RLock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
@@ -72,12 +73,6 @@ class CurrentState:
                 asked, found = f"the records of {self._name}", f"a point without {error.args[0]!r}"
                 do = f"Delete such points; `saeindex doctor {self._name}` lists them."
                 raise MismatchError(asked, found, do) from error
-
-    def _encoded(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors of queries (n, d), of many by what is faster, up to rounding, if there is it."""
-        own = self._encoder()
-        in_rows = getattr(own, "encode_query_in_rows", None) if len(texts) >= MANY_TEXTS else None
-        return own.encode_query(texts) if in_rows is None else in_rows(texts)
 
     def present(self) -> IndexState:
         """Return the state, without waiting for a writer."""
@@ -311,6 +306,12 @@ class CurrentState:
         if manifest.space.fingerprint != self.state.manifest.space.fingerprint:
             found = "it has another feature space than when it was opened"
             raise MismatchError(f"index {self._name}", found, "Open it again.")
+
+
+def _encoded(encoder: Callable[[], TextEncoder], texts: Sequence[str]) -> FloatArray:
+    """Return the vectors of queries (n, d), of many by what is faster, up to rounding, if there is it."""
+    in_rows = getattr(encoder(), "encode_query_in_rows", None) if len(texts) >= MANY_TEXTS else None
+    return encoder().encode_query(texts) if in_rows is None else in_rows(texts)
 
 
 class Write:

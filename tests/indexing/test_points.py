@@ -150,6 +150,7 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
         "document": "keyword",
         "truncated": "bool",
         "concepts": "integer",
+        "text": "text",
         "metadata.year": "float",
     }
     assert manifest["space"]["fingerprint"] == space.fingerprint
