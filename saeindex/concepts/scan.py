@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import expit
 
 from saeindex.concepts.inference import WITHOUT_WORDS, Asked, scored_by
-from saeindex.concepts.words import Words, is_unspaced
+from saeindex.concepts.words import NOT_SAID, Words, is_unspaced
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import LEAST
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.state import IndexState
     from saeindex.protocols import Point, PointId
-    from saeindex.types import FloatArray
-
-    Doubles = NDArray[np.float64]
+    from saeindex.types import Doubles, FloatArray
 
 # Records that are asked of the engine by their nearest sentence, and as a whole; so many with the words are
 # read at most, in pages. The first records of an index, which stand for the others. Of what the engine gives,
@@ -252,9 +250,14 @@ class Scanner:
         """Return what is read of the records with the words of the phrase, and whether these are all."""
         found: dict[PointId, Read] = {}
         condition = None if self._usual.is_unspaced else self._words.condition(TEXT)
-        for page in pages(self._state.store, condition, PAGE, READ, self._parts):
-            read = self._read(page.points, can_say=True)
-            found |= {one.point: one for one in read if condition is not None or one.said}
+        store, parts = self._state.store, self._parts if condition else []
+        for page in pages(store, condition, PAGE, READ, parts):
+            points = page.points
+            if condition is None:  # the words of texts tell it, and the rest is read of what says it
+                with_sentences = (one for one in points if SPANS in one.payload)
+                said = [one.id for one in with_sentences if self._says(stored_sentences(one.payload))]
+                points = store.get(said, READ, self._parts)
+            found |= {one.point: one for one in self._read(points, can_say=True)}
             if len(found) >= MOST_SAYING and page.cursor is not None:
                 return found, False
         return found, True
@@ -282,6 +285,9 @@ class Scanner:
                 points = self._state.store.get(fresh[start : start + PAGE], READ, self._parts)
                 found |= {one.point: one for one in self._read(points, False, least)}
         return last
+
+    def _says(self, sentences: list[str]) -> bool:
+        return self._words.said_in(sentences) != NOT_SAID
 
     @property
     def _parts(self) -> list[str]:

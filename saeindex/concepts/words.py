@@ -32,6 +32,9 @@ class Said(NamedTuple):
     scattered: list[int]
 
 
+NOT_SAID = Said(None, [])
+
+
 class Words:
     """Finds a ``phrase`` in sentences.
 
@@ -96,7 +99,7 @@ class Words:
             if self._written.search(one):
                 return Said(row, [])
         if not self._has_words("\n".join(plain)):
-            return Said(None, [])
+            return NOT_SAID
         scattered = [row for row, one in enumerate(plain) if self._has_words(one)]
         return Said(scattered[0], []) if self.is_single and scattered else Said(None, scattered)
 
