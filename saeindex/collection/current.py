@@ -85,6 +85,7 @@ class CurrentState:
             raw = self.store.read_manifest()
             kept = self.state.manifest if not raw else Manifest.parse(raw, self._name)
             counts = Counts(records=self.store.count())
+            self.state.forget()
             self._replace(kept.changed(has_other_points=True, counts=counts))
 
     def change(self, fields: Callable[[Manifest], Mapping[str, Any]]) -> None:

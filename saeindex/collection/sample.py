@@ -7,9 +7,8 @@ at the cost of one scroll.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -24,6 +23,7 @@ from saeindex.language.speech import readable
 from saeindex.protocols import Point, PointId
 from saeindex.sae.metrics import nearest
 from saeindex.stores.base import first_points
+from saeindex.stores.point_checks import id_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 4_096
 PAGE = 1_024
+# The payload and the vectors that are read.
+OF_SAMPLE = ["text"], [DENSE, SAE]
 # Number of records below which a sample counts for less: it is more noise than evidence.
 FEW = 50
 NEIGHBOURS = 10
@@ -61,6 +63,8 @@ class CollectionSample:
     places: Mapping[str, int]
     total: int
     cache: Path | None = None
+    # The rows with all their words, and the columns of these: after a write, another sample is made of it.
+    whole: tuple[Rows, Mapping[str, int]] | None = None
     _named: list[NamedWords] = field(default_factory=list)
 
     @property
@@ -154,18 +158,48 @@ class CollectionSample:
 
 
 def read_sample(
-    store: VectorStore, space: FeatureSpace, total: int, cache: Path | None = None
+    store: VectorStore,
+    space: FeatureSpace,
+    total: int,
+    cache: Path | None = None,
+    former: CollectionSample | None = None,
+    changed: Collection[PointId] = (),
 ) -> CollectionSample:
-    """Read a sample of ``store``, which has ``total`` points."""
-    points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
+    """Read a sample of ``store``, which has ``total`` points.
+
+    If a ``former`` sample is given, and the points ``changed`` since, only these are read.
+    """
+    rows = None
+    if former is not None and former.whole is not None:
+        before, words = former.whole
+        known = dict(words)
+        points = store.get(list(changed), *OF_SAMPLE)
+        if former.total > len(before):  # those after its last may have others before them
+            points = [point for point in points if id_order(point.id) <= id_order(before.ids[-1])]
+        fresh = _with_all_words(points, space, known)
+        stay = [row for row, one in enumerate(before.ids) if one not in changed]
+        every = before.widened(len(known)).take(np.array(stay, np.int64)).joined(fresh)
+        order = sorted(range(len(every)), key=lambda row: id_order(every.ids[row]))
+        rows = every.take(np.array(order[:SAMPLE], np.int64))
+    if rows is None or len(rows) < min(SAMPLE, total):
+        known = {}
+        rows = _with_all_words(first_points(store, SAMPLE, PAGE, *OF_SAMPLE), space, known)
+    vocabulary, counts = list(known), np.bincount(rows.words.indices, minlength=len(known))
+    often = sorted(np.flatnonzero(counts >= MIN_RECORDS), key=lambda one: (-counts[one], vocabulary[one]))
+    columns = np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
+    places = {vocabulary[column]: place for place, column in enumerate(columns)}
+    own = replace(rows, words=word_parts(rows.words, columns))
+    return CollectionSample(space, own, places, max(total, len(rows)), cache, (rows, known))
+
+
+def _with_all_words(points: Sequence[Point], space: FeatureSpace, known: dict[str, int]) -> Rows:
+    """Return points as rows with all their words, whose columns are ``known``: it gets the new ones."""
+    shape = len(points), space.sae.dimension
+    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
     found = [tokens(point.payload.get("text", "")) for point in points]
-    counts = Counter(word for words in found for word in words)
-    kept = [word for word, count in counts.most_common(MAX_WORDS) if count >= MIN_RECORDS]
-    places = {word: column for column, word in enumerate(sorted(kept))}
-    x = np.array([p.vectors[DENSE] for p in points], np.float32).reshape(len(points), -1)
+    columns = [[known.setdefault(word, len(known)) for word in words] for words in found]
     ids = tuple(point.id for point in points)
-    rows = Rows(ids, x, concept_matrix(points, space), word_matrix(found, places))
-    return CollectionSample(space, rows, places, max(total, len(points)), cache)
+    return Rows(ids, x, concept_matrix(points, space), _indicators(columns, max(1, len(known))))
 
 
 def nearest_rows(
@@ -198,6 +232,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def widened(self, count: int) -> Rows:
+        """Return the rows with so many columns of words, of which the last are empty."""
+        words = self.words.copy()
+        words.resize(len(self), max(1, count))
+        return replace(self, words=words)
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Return the rows at these positions, in this order."""
@@ -255,15 +295,20 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
 
 def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
     """Return a matrix (m, n_features) with a 1 where a point, with its level codes, has a feature."""
-    from scipy.sparse import csr_matrix
-
     present = [
         [code // LEVEL_STRIDE for code in point.payload.get(CONCEPTS, ()) if code % LEVEL_STRIDE == 0]
         for point in points
     ]
-    starts = np.cumsum([0, *map(len, present)], dtype=np.int64)
-    indices = np.fromiter((one for own in present for one in own), np.int32, int(starts[-1]))
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(points), n_features))
+    return _indicators(present, n_features)
+
+
+def _indicators(columns: Sequence[Sequence[int]], count: int) -> csr_matrix:
+    """Return a matrix (m, count) with a 1 in these columns of each row."""
+    from scipy.sparse import csr_matrix
+
+    starts = np.cumsum([0, *map(len, columns)], dtype=np.int64)
+    indices = np.fromiter(chain.from_iterable(columns), np.int32, int(starts[-1]))
+    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(columns), count))
 
 
 def binarized(matrix: csr_matrix) -> csr_matrix:
@@ -280,9 +325,14 @@ def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
     return parts
 
 
-def word_parts(words: csr_matrix) -> csr_matrix:
-    """Return the presence of words (m, v), divided by the root of a record's number of different words."""
-    from scipy.sparse import diags
+def word_parts(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
+    """Return the presence of some words (m, v), divided by the root of a record's number of different words.
 
+    ``words`` has all; of no words there is one column, which is empty.
+    """
+    from scipy.sparse import csr_matrix, diags
+
+    if not len(columns):
+        return csr_matrix((words.shape[0], 1), dtype=np.float32)
     counts = np.asarray(words.sum(1), np.float64).ravel()
-    return (diags((counts + 1) ** -0.5) @ words).tocsr().astype(np.float32)
+    return (diags((counts + 1) ** -0.5) @ words[:, columns]).tocsr().astype(np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from dataclasses import field as made
@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 
@@ -55,9 +56,10 @@ from saeindex.files import (
 from saeindex.indexing.points import POSSIBLE, numbers_in
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
-from saeindex.protocols import Point, SparseVector
+from saeindex.protocols import Point, PointId, SparseVector
 from saeindex.report.numbers import counted
 from saeindex.stores.base import pages
+from saeindex.stores.point_checks import id_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,9 +70,10 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
-FORMAT = 5
+FORMAT = 6
 PAGE = 2_000
 ARRAYS = {
+    "keys": "S18",
     "vectors": "<f4",
     "sizes": "<i4",
     "indices": "<i4",
@@ -87,7 +90,14 @@ ARRAYS = {
 _OF_LEVELS, _OF_PERCENT = LEVELS, 7
 _IS_POSSIBLE = 1 << POSSIBLE
 LINES = ("ids", "documents", "metadata")
-TEXTS = "texts"
+TEXTS, VOCABULARY = "texts", "vocabulary.json"
+# The columns that have several entries a row, by the column that has their number.
+RAGGED = {
+    "sizes": ("indices", "values"),
+    "level_sizes": ("level_indices", "levels"),
+    "word_sizes": ("word_indices",),
+    "text_sizes": (TEXTS,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,13 +355,9 @@ def _sorted(values: list[Any]) -> list[Any]:
 
 def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
     """Return rows of a snapshot with the words of these columns, in the form that inference needs."""
-    from scipy.sparse import csr_matrix
-
     x = np.asarray(snapshot.vectors[rows], np.float32)
-    words = word_parts(snapshot.words[rows])[:, columns]
-    if not len(columns):
-        words = csr_matrix((len(rows), 1), dtype=np.float32)
-    return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)
+    parts = concept_parts(snapshot.activations[rows], snapshot.space)
+    return Rows(tuple(rows.tolist()), x, parts, word_parts(snapshot.words[rows], columns))
 
 
 def sample_of(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
@@ -372,66 +378,145 @@ def columns_of(snapshot: Snapshot, sample: CollectionSample) -> NDArray[np.int64
 
 
 def take_snapshot(
-    store: VectorStore, space: FeatureSpace, revision: str, cache: Path | None, field: str = ""
+    store: VectorStore,
+    space: FeatureSpace,
+    revisions: tuple[str, str | None],
+    cache: Path | None,
+    field: str = "",
+    changed: Collection[PointId] = (),
 ) -> Snapshot:
     """Return a snapshot of the points of a revision; a cached one is used if it is of this revision.
 
+    If it is of the second, earlier one of the ``revisions``, only the points that ``changed`` since are read.
     ``cache`` is a folder of the index; without one the files live as long as the snapshot.
     """
-    state = json.dumps([FORMAT, space.fingerprint, revision]).encode()
-    fingerprint = hashlib.sha256(state).hexdigest()[:24]
+    wanted, earlier = (_fingerprint(space, revision) for revision in revisions)
     kept = None if cache is None else cache / f"snapshot{'-' + field if field else ''}"
-    if kept is not None and _is_current(kept, fingerprint):
-        return _opened(kept, space, field)
     if kept is None:
         temporary = TemporaryDirectory(prefix="saeindex-")
-        _write(Path(temporary.name), store, space, field, fingerprint)
+        _write(Path(temporary.name), store, space, field, wanted)
         return _opened(Path(temporary.name), space, field, temporary)
-    with replacing_folder(kept) as draft:  # mapped files stay readable until they are released
-        _write(draft, store, space, field, fingerprint)
+    described = _described(kept)
+    if described.get("fingerprint") != wanted or changed_files(kept, described["files"]):
+        with replacing_folder(kept) as draft:  # mapped files stay readable until they are released
+            if described.get("fingerprint") == earlier:
+                _write_again(draft, kept, store, space, field, wanted, changed)
+            else:
+                _write(draft, store, space, field, wanted)
     return _opened(kept, space, field)
 
 
-def _is_current(folder: Path, fingerprint: str) -> bool:
-    """Return whether a folder has a snapshot of this state, whose files are what was written."""
+def _fingerprint(space: FeatureSpace, revision: str | None) -> str:
+    return hashlib.sha256(json.dumps([FORMAT, space.fingerprint, revision]).encode()).hexdigest()[:24]
+
+
+def _described(folder: Path) -> JsonObject:
+    """Return what a folder's snapshot says of itself; {} where there is none that is as it was written."""
     try:
-        described = json.loads((folder / "snapshot.json").read_text("utf-8"))
-        if described["fingerprint"] != fingerprint or without_checksum(described) is None:
-            return False
-        return not changed_files(folder, described["files"])
+        described = _json(folder / "snapshot.json")
+        return without_checksum(described) or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return {}
 
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
-    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
-    places: defaultdict[str, int] = defaultdict()
-    places.default_factory = places.__len__  # words are numbered as they come
-    count = 0
+    """Write a snapshot of all points."""
+    read = (page.points for page in pages(store, None, PAGE, *_read_of(field)))
+    words = defaultdict[str, int]()
+    count = _write_columns(folder, read, space, field, words)
+    _describe(folder, space, fingerprint, count, words)
+
+
+def _write_again(
+    folder: Path,
+    former: Path,
+    store: VectorStore,
+    space: FeatureSpace,
+    field: str,
+    fingerprint: str,
+    changed: Collection[PointId],
+) -> None:
+    """Write a snapshot of which only some points differ from a former one: what is as it was is copied."""
+    words = defaultdict[str, int](None, {word: n for n, word in enumerate(_json(former / VOCABULARY))})
+    points = sorted(store.get(list(changed), *_read_of(field)), key=lambda point: id_order(point.id))
+    with TemporaryDirectory(dir=folder) as fresh:
+        _write_columns(Path(fresh), [points], space, field, words)
+        folders = former, Path(fresh)
+        keys = [_mapped(one / "keys.bin", ARRAYS["keys"]) for one in folders]
+        stay = np.flatnonzero(~np.isin(keys[0], np.array([_key(one) for one in changed], ARRAYS["keys"])))
+        places = np.searchsorted(keys[0][stay], keys[1])
+        rows = np.insert(stay, places, np.arange(len(keys[1])))
+        source = np.insert(np.zeros(len(stay), np.int64), places, 1)
+        begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(source, prepend=0) != 0))
+        ends = np.append(begins[1:], len(rows))
+        runs = [(source[a], rows[a], rows[b - 1] + 1) for a, b in zip(begins, ends, strict=True)]
+        for name in (*(f"{name}.bin" for name in (*ARRAYS, TEXTS)), *(f"{name}.jsonl" for name in LINES)):
+            parts = [_mapped(one / name, "u1") for one in folders]
+            starts = [_starts(one, name, space.sae.dimension) for one in folders]
+            with (folder / name).open("wb") as file:
+                for one, first, last in runs:
+                    file.write(parts[one][starts[one][first] : starts[one][last]])
+    _describe(folder, space, fingerprint, len(rows), words)
+
+
+def _starts(folder: Path, name: str, dimension: int) -> NDArray[np.int64]:
+    """Return where each row of a column begins, and the last ends, in bytes."""
+    column, _, kind = name.partition(".")
+    if kind == "jsonl":
+        lines = np.flatnonzero(_mapped(folder / name, "u1") == ord("\n"))
+        return np.concatenate([[0], lines + 1])
+    width = np.dtype(ARRAYS.get(column, "u1")).itemsize
+    if sizes := next((sizes for sizes, ragged in RAGGED.items() if column in ragged), None):
+        counts = _mapped(folder / f"{sizes}.bin", ARRAYS[sizes])
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64) * width])
+    width *= dimension if column == "vectors" else 1
+    return np.arange(0, (folder / name).stat().st_size + 1, width)
+
+
+def _read_of(field: str) -> tuple[list[str], list[str]]:
+    """Return the payload and the vectors that are read."""
+    own = (suffixed(name, field) for name in (TEXT, CONCEPTS, EVIDENCE, SPEAKING))
+    return ["record_id", DOCUMENT, METADATA, *own], [suffixed(name, field) for name in (DENSE, SAE)]
+
+
+def _write_columns(
+    folder: Path,
+    read: Iterable[Sequence[Point]],
+    space: FeatureSpace,
+    field: str,
+    words: defaultdict[str, int],
+) -> int:
+    """Write points as columns, and number further words as they come; return the number of points."""
+    words.default_factory = words.__len__
+    text, count = suffixed(TEXT, field), 0
     with ExitStack() as opened:
         files: dict[str, IO[Any]] = {
-            name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in ARRAYS
+            name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in (*ARRAYS, TEXTS)
         }
         lines = {
             name: opened.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8"))
             for name in LINES
         }
-        texts = opened.enter_context((folder / f"{TEXTS}.bin").open("wb"))
-        payload = ["record_id", DOCUMENT, text, "metadata"]
-        payload += [suffixed(name, field) for name in (CONCEPTS, EVIDENCE, SPEAKING)]
-        for page in pages(store, None, PAGE, payload, [dense, sae]):
-            count += len(page.points)
-            arrays = _arrays(page.points, dense, sae, text, space, places)
-            arrays |= level_columns([point.payload for point in page.points], field)
+        for points in read:
+            count += len(points)
+            arrays = _arrays(points, field, space, words)
+            arrays |= level_columns([point.payload for point in points], field)
             for name, array in arrays.items():
                 files[name].write(array.astype(ARRAYS[name]).tobytes())
-            for point in page.points:
-                metadata = point.payload.get("metadata") or {}
+            for point in points:
+                metadata = point.payload.get(METADATA) or {}
                 row = point.payload["record_id"], point.payload.get(DOCUMENT), metadata
                 for name, value in zip(LINES, row, strict=True):
                     lines[name].write(json.dumps(value, ensure_ascii=False) + "\n")
-                texts.write((point.payload.get(text) or "").encode())
-    (folder / "vocabulary.json").write_text(json.dumps(list(places), ensure_ascii=False), "utf-8")
+                files[TEXTS].write((point.payload.get(text) or "").encode())
+    return count
+
+
+def _describe(
+    folder: Path, space: FeatureSpace, fingerprint: str, count: int, words: Mapping[str, int]
+) -> None:
+    """Write the words, and last what the snapshot is of, and how to tell that its files are as written."""
+    (folder / VOCABULARY).write_text(json.dumps(list(words), ensure_ascii=False), "utf-8")
     described = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -443,16 +528,24 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
     (folder / "snapshot.json").write_text(json.dumps(with_checksum(described)), "utf-8")
 
 
+def _key(point_id: PointId) -> bytes:
+    """Return an id as bytes whose order is that of ids: integers first."""
+    number = point_id if isinstance(point_id, int) else UUID(point_id).int
+    return bytes([1 + isinstance(point_id, str)]) + number.to_bytes(16, "big") + b"."
+
+
 def _arrays(
-    points: Sequence[Point], dense: str, sae: str, text: str, space: FeatureSpace, places: Mapping[str, int]
+    points: Sequence[Point], field: str, space: FeatureSpace, places: Mapping[str, int]
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return a page of points as columns; ``places`` has the number of each word."""
+    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
     none = np.zeros(space.sae.dimension, np.float32)
     codes = [point.vectors.get(sae) for point in points]
     rows = [code for code in codes if isinstance(code, SparseVector)]
     texts = [point.payload.get(text) or "" for point in points]
     words = [sorted(map(places.__getitem__, sorted(tokens(one)))) for one in texts]
     return {
+        "keys": np.array([_key(point.id) for point in points], ARRAYS["keys"]),
         "vectors": np.array([point.vectors.get(dense, none) for point in points], np.float32),
         "sizes": np.array([len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]),
         "indices": np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)]),
@@ -495,9 +588,9 @@ def reached_of(levels: Mapping[str, np.ndarray[Any, Any]], n_features: int) -> c
 def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None) -> Snapshot:
     from scipy.sparse import csr_matrix
 
-    described = json.loads((folder / "snapshot.json").read_text("utf-8"))
+    described = _json(folder / "snapshot.json")
     found = {name: _mapped(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()}
-    vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
+    vocabulary = _json(folder / VOCABULARY)
     count = described["points"]
     starts, word_starts, text_starts = (
         np.concatenate([[0], np.cumsum(found[name], dtype=np.int64)])
@@ -529,6 +622,10 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
         read_texts,
         [json.loads(line) for line in _lines(folder / "documents.jsonl")],
     )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
 
 
 def _mapped(path: Path, kind: str) -> np.ndarray[Any, Any]:

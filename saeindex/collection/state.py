@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from saeindex.config import CACHE_FOLDER, DENSE, DOCUMENT, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
+from saeindex.stores.directory import EmbeddedStore
 from saeindex.stores.waiting import elsewhere
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
-    from saeindex.protocols import Point, TextEncoder, VectorStore
+    from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 Derived = TypeVar("Derived")
@@ -57,8 +58,19 @@ class IndexState:
         self.folder = folder
         self._open_encoder = open_encoder
         self._derived: dict[tuple[Hashable, ...], Any] = {}
+        # Of what an earlier state derived of the points: the position of the store's changes then, and what
+        # is needed to make it anew in part.
+        self._earlier: dict[tuple[Hashable, ...], tuple[int, Any]] = {}
+        self._position = store.changes.position if isinstance(store, EmbeddedStore) else 0
         if former is not None and former.space is space:
-            self._derived |= {(one,): known for one in OF_SPACE if (known := former._derived.get((one,)))}
+            self._earlier |= former._earlier
+            for place, made in list(former._derived.items()):
+                if place[0] in OF_SPACE:
+                    self._derived[place] = made
+                elif place[0] is _sample:
+                    self._earlier[place] = former._position, made
+                elif place[0] is _snapshot:
+                    self._earlier[place] = former._position, former.manifest.points_revision
         self._lock = threading.RLock()
 
     @property
@@ -95,10 +107,23 @@ class IndexState:
                 self._derived[place] = make(self, *arguments)
             return self._derived[place]
 
+    def earlier(self, make: Callable[..., Any], *arguments: Hashable) -> tuple[Any, Collection[PointId]]:
+        """Return what is left of what a function made of an earlier state, and the points changed since.
+
+        None if nothing is left, or these are not known.
+        """
+        position, made = self._earlier.pop((make, *arguments), (0, None))
+        if made is not None and isinstance(self.store, EmbeddedStore):
+            changed = self.store.changes.since(position)
+            if changed is not None:
+                return made, changed
+        return None, ()
+
     def forget(self) -> None:
         """Let go of what was derived, which refers to this state: it is freed without a collection."""
         with self._lock:
             self._derived.clear()
+            self._earlier.clear()
 
     @property
     def total(self) -> int:
@@ -220,11 +245,13 @@ def _sample(state: IndexState) -> CollectionSample:
     if state.total == 0:
         found, do = "the index is empty", "Add records first."
         raise InvalidInputError("a concept, a property or a step", found, do)
-    return read_sample(state.store, state.space, state.total, state.cache)
+    return read_sample(state.store, state.space, state.total, state.cache, *state.earlier(_sample))
 
 
 def _snapshot(state: IndexState, field: str) -> Snapshot:
-    return take_snapshot(state.store, state.space, state.manifest.points_revision, state.cache, field)
+    earlier, changed = state.earlier(_snapshot, field)
+    revisions = state.manifest.points_revision, earlier
+    return take_snapshot(state.store, state.space, revisions, state.cache, field, changed)
 
 
 Value = TypeVar("Value")

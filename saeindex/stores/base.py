@@ -7,7 +7,9 @@ here: ties, thresholds, zero dot products, fusion, orders, absent ids.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
@@ -28,13 +30,48 @@ T = TypeVar("T")
 FACET_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
 ORDER_KINDS = frozenset({"integer-range", "float", "datetime"})
 PAGE = 1_000
+MAX_CHANGES, MAX_CALLS = 16_384, 1_000
 LAYOUT_FORMAT = 1
 MAX_DIMENSION = 65_536
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 
 
+class Changes:
+    """Which points were written or deleted last, in up to 1,000 calls and up to 16,384 points.
+
+    A call is noted before it begins, so what it changed is known also if it fails.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has changed yet."""
+        self.position = 0
+        self._calls: deque[Sequence[PointId]] = deque()
+
+    def note(self, ids: Sequence[PointId] | None) -> None:
+        """Note the next call; None for points that are not known."""
+        self.position += 1
+        if ids is None:
+            self._calls.clear()
+            return
+        self._calls.append(ids)
+        while len(self._calls) > MAX_CALLS or sum(map(len, self._calls)) > MAX_CHANGES:
+            self._calls.popleft()
+
+    def since(self, position: int) -> frozenset[PointId] | None:
+        """Return the points that changed after a ``position``; None if not all of them are known."""
+        count = self.position - position
+        if count > len(self._calls):
+            return None
+        return frozenset(chain.from_iterable(islice(self._calls, len(self._calls) - count, None)))
+
+
 class BaseStore(Engine):
     """A :class:`saeindex.protocols.VectorStore` over the primitives of one engine."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Store the layout; nothing has changed yet."""
+        super().__init__(layout)
+        self.changes = Changes()
 
     @property
     def stale_after(self) -> float | None:
@@ -71,6 +108,7 @@ class BaseStore(Engine):
         self._check_open("upsert")
         checked = check_points(points, self._layout)
         if checked:
+            self.changes.note([point.id for point in checked])
             self._run("upsert", lambda: self._upsert(checked))
 
     def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
@@ -86,6 +124,7 @@ class BaseStore(Engine):
         there = {point.id for point in self.retrieve([point.id for point in checked], Fetch())}
         found = [point for point in checked if point.id in there]  # engines differ in what they say of others
         if found:
+            self.changes.note([point.id for point in found])
             self._run("set_payload", lambda: self._set_payload(found))
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
@@ -100,6 +139,7 @@ class BaseStore(Engine):
         check_filter(query_filter)
         wanted = None if ids is None else list(dict.fromkeys(map(canonical_id, ids)))
         if wanted is None or wanted:
+            self.changes.note(wanted)
             self._run("delete", lambda: self._delete(wanted, query_filter))
 
     def get(
