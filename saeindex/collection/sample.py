@@ -7,7 +7,7 @@ at the cost of one scroll.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -26,7 +26,7 @@ from saeindex.stores.base import first_points
 from saeindex.stores.point_checks import id_order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
@@ -63,8 +63,8 @@ class CollectionSample:
     places: Mapping[str, int]
     total: int
     cache: Path | None = None
-    # The rows with all their words, and the columns of these: after a write, another sample is made of it.
-    whole: tuple[Rows, Mapping[str, int]] | None = None
+    # The rows with all their words, and these by column: after a write, another sample is made of it.
+    whole: tuple[Rows, Sequence[str]] | None = None
     _named: list[NamedWords] = field(default_factory=list)
 
     @property
@@ -171,35 +171,35 @@ def read_sample(
     """
     rows = None
     if former is not None and former.whole is not None:
-        before, words = former.whole
-        known = dict(words)
+        before, known = former.whole[0], Words(former.whole[1])
         points = store.get(list(changed), *OF_SAMPLE)
         if former.total > len(before):  # those after its last may have others before them
             points = [point for point in points if id_order(point.id) <= id_order(before.ids[-1])]
         fresh = _with_all_words(points, space, known)
         stay = [row for row, one in enumerate(before.ids) if one not in changed]
-        every = before.widened(len(known)).take(np.array(stay, np.int64)).joined(fresh)
+        every = before.widened(len(known.numbers)).take(np.array(stay, np.int64)).joined(fresh)
         order = sorted(range(len(every)), key=lambda row: id_order(every.ids[row]))
         rows = every.take(np.array(order[:SAMPLE], np.int64))
     if rows is None or len(rows) < min(SAMPLE, total):
-        known = {}
+        known = Words()
         rows = _with_all_words(first_points(store, SAMPLE, PAGE, *OF_SAMPLE), space, known)
-    vocabulary, counts = list(known), np.bincount(rows.words.indices, minlength=len(known))
+    vocabulary = tuple(known.numbers)
+    counts = np.bincount(rows.words.indices, minlength=len(vocabulary))
     often = sorted(np.flatnonzero(counts >= MIN_RECORDS), key=lambda one: (-counts[one], vocabulary[one]))
     columns = np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
     places = {vocabulary[column]: place for place, column in enumerate(columns)}
     own = replace(rows, words=word_parts(rows.words, columns))
-    return CollectionSample(space, own, places, max(total, len(rows)), cache, (rows, known))
+    return CollectionSample(space, own, places, max(total, len(rows)), cache, (rows, vocabulary))
 
 
-def _with_all_words(points: Sequence[Point], space: FeatureSpace, known: dict[str, int]) -> Rows:
-    """Return points as rows with all their words, whose columns are ``known``: it gets the new ones."""
+def _with_all_words(points: Sequence[Point], space: FeatureSpace, known: Words) -> Rows:
+    """Return points as rows with all their words, which are ``known`` then."""
     shape = len(points), space.sae.dimension
     x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
-    found = [tokens(point.payload.get("text", "")) for point in points]
-    columns = [[known.setdefault(word, len(known)) for word in words] for words in found]
+    sizes, words = known.of(point.payload.get("text", "") for point in points)
     ids = tuple(point.id for point in points)
-    return Rows(ids, x, concept_matrix(points, space), _indicators(columns, max(1, len(known))))
+    own = _indicators(sizes, words, max(1, len(known.numbers)))
+    return Rows(ids, x, concept_matrix(points, space), own)
 
 
 def nearest_rows(
@@ -217,6 +217,8 @@ def nearest_rows(
 
 # Characters of a text that are read: the rest hardly changes its set of words.
 READ_CHARS = 4_000
+# Parts of texts between spaces that are known at once.
+MAX_APART = 200_000
 # Words, and the marks of a question and an exclamation.
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[?!]")
 
@@ -262,7 +264,37 @@ class Rows:
 
 def tokens(text: str) -> set[str]:
     """Return the different words that are read of a text, lower-cased."""
-    return set(WORD.findall(readable(text[:READ_CHARS]).lower()))
+    return set(WORD.findall(_read(text)))
+
+
+def _read(text: str) -> str:
+    return readable(text[:READ_CHARS]).lower()
+
+
+class Words:
+    """Numbers words as they come, and finds those of texts; what is between spaces is taken apart once."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        """``known`` are numbered already."""
+        self.numbers = {word: number for number, word in enumerate(known)}
+        self._apart: dict[str, tuple[int, ...]] = {}
+
+    def of(self, texts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the number of different words that are read of each text (m,), and which, ascending."""
+        if len(self._apart) > MAX_APART:
+            self._apart.clear()
+        apart, numbers, found = self._apart, self.numbers, list[set[int]]()
+        for text in texts:
+            parts = _read(text).split()
+            for part in parts:
+                if part not in apart:
+                    words = WORD.findall(part)
+                    apart[part] = tuple([numbers.setdefault(word, len(numbers)) for word in words])
+            found.append({*chain.from_iterable(map(apart.__getitem__, parts))})
+        flat = np.fromiter(chain.from_iterable(found), np.int64)
+        sizes = np.fromiter(map(len, found), np.int64, len(found))
+        most = len(numbers) + 1
+        return sizes, np.sort(np.repeat(np.arange(len(found)), sizes) * most + flat) % most
 
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:
@@ -299,16 +331,17 @@ def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
         [code // LEVEL_STRIDE for code in point.payload.get(CONCEPTS, ()) if code % LEVEL_STRIDE == 0]
         for point in points
     ]
-    return _indicators(present, n_features)
+    indices = np.fromiter(chain.from_iterable(present), np.int32)
+    return _indicators([*map(len, present)], indices, n_features)
 
 
-def _indicators(columns: Sequence[Sequence[int]], count: int) -> csr_matrix:
-    """Return a matrix (m, count) with a 1 in these columns of each row."""
+def _indicators(sizes: ArrayLike, columns: NDArray[np.integer], count: int) -> csr_matrix:
+    """Return a matrix (m, count) with a 1 in these columns, so many of each row (m,)."""
     from scipy.sparse import csr_matrix
 
-    starts = np.cumsum([0, *map(len, columns)], dtype=np.int64)
-    indices = np.fromiter(chain.from_iterable(columns), np.int32, int(starts[-1]))
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(columns), count))
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    ones = np.ones(len(columns), np.float32)
+    return csr_matrix((ones, columns, starts), shape=(len(starts) - 1, count))
 
 
 def binarized(matrix: csr_matrix) -> csr_matrix:

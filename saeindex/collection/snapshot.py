@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from dataclasses import field as made
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
+from struct import Struct
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
-from uuid import UUID
 
 import numpy as np
 
@@ -27,8 +25,8 @@ from saeindex.collection.sample import (
     MIN_RECORDS,
     CollectionSample,
     Rows,
+    Words,
     concept_parts,
-    tokens,
     word_parts,
 )
 from saeindex.config import (
@@ -53,7 +51,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.points import POSSIBLE, numbers_in
+from saeindex.indexing.points import POSSIBLE
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, PointId, SparseVector
@@ -422,7 +420,7 @@ def _described(folder: Path) -> JsonObject:
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
     """Write a snapshot of all points."""
     read = (page.points for page in pages(store, None, PAGE, *_read_of(field)))
-    words = defaultdict[str, int]()
+    words = Words()
     count = _write_columns(folder, read, space, field, words)
     _describe(folder, space, fingerprint, count, words)
 
@@ -437,7 +435,7 @@ def _write_again(
     changed: Collection[PointId],
 ) -> None:
     """Write a snapshot of which only some points differ from a former one: what is as it was is copied."""
-    words = defaultdict[str, int](None, {word: n for n, word in enumerate(_json(former / VOCABULARY))})
+    words = Words(_json(former / VOCABULARY))
     points = sorted(store.get(list(changed), *_read_of(field)), key=lambda point: id_order(point.id))
     with TemporaryDirectory(dir=folder) as fresh:
         _write_columns(Path(fresh), [points], space, field, words)
@@ -473,10 +471,9 @@ def _starts(folder: Path, name: str, dimension: int) -> NDArray[np.int64]:
     return np.arange(0, (folder / name).stat().st_size + 1, width)
 
 
-def _read_of(field: str) -> tuple[list[str], list[str]]:
-    """Return the payload and the vectors that are read."""
-    own = (suffixed(name, field) for name in (TEXT, CONCEPTS, EVIDENCE, SPEAKING))
-    return ["record_id", DOCUMENT, METADATA, *own], [suffixed(name, field) for name in (DENSE, SAE)]
+def _read_of(field: str) -> tuple[bool, list[str]]:
+    """Return the payload and the vectors to read; a whole payload takes the engine half of the time."""
+    return True, [suffixed(name, field) for name in (DENSE, SAE)]
 
 
 def _write_columns(
@@ -484,11 +481,10 @@ def _write_columns(
     read: Iterable[Sequence[Point]],
     space: FeatureSpace,
     field: str,
-    words: defaultdict[str, int],
+    words: Words,
 ) -> int:
     """Write points as columns, and number further words as they come; return the number of points."""
-    words.default_factory = words.__len__
-    text, count = suffixed(TEXT, field), 0
+    text, as_json, count = suffixed(TEXT, field), json.JSONEncoder(ensure_ascii=False).encode, 0
     with ExitStack() as opened:
         files: dict[str, IO[Any]] = {
             name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in (*ARRAYS, TEXTS)
@@ -507,16 +503,14 @@ def _write_columns(
                 metadata = point.payload.get(METADATA) or {}
                 row = point.payload["record_id"], point.payload.get(DOCUMENT), metadata
                 for name, value in zip(LINES, row, strict=True):
-                    lines[name].write(json.dumps(value, ensure_ascii=False) + "\n")
+                    lines[name].write(as_json(value) + "\n")
                 files[TEXTS].write((point.payload.get(text) or "").encode())
     return count
 
 
-def _describe(
-    folder: Path, space: FeatureSpace, fingerprint: str, count: int, words: Mapping[str, int]
-) -> None:
+def _describe(folder: Path, space: FeatureSpace, fingerprint: str, count: int, words: Words) -> None:
     """Write the words, and last what the snapshot is of, and how to tell that its files are as written."""
-    (folder / VOCABULARY).write_text(json.dumps(list(words), ensure_ascii=False), "utf-8")
+    (folder / VOCABULARY).write_text(json.dumps(list(words.numbers), ensure_ascii=False), "utf-8")
     described = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -530,28 +524,28 @@ def _describe(
 
 def _key(point_id: PointId) -> bytes:
     """Return an id as bytes whose order is that of ids: integers first."""
-    number = point_id if isinstance(point_id, int) else UUID(point_id).int
-    return bytes([1 + isinstance(point_id, str)]) + number.to_bytes(16, "big") + b"."
+    kind, digits = (2, point_id.replace("-", "")) if isinstance(point_id, str) else (1, f"{point_id:032x}")
+    return bytes([kind, *bytes.fromhex(digits), 46])
 
 
 def _arrays(
-    points: Sequence[Point], field: str, space: FeatureSpace, places: Mapping[str, int]
+    points: Sequence[Point], field: str, space: FeatureSpace, words: Words
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return a page of points as columns; ``places`` has the number of each word."""
+    """Return a page of points as columns."""
     dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
     none = np.zeros(space.sae.dimension, np.float32)
     codes = [point.vectors.get(sae) for point in points]
     rows = [code for code in codes if isinstance(code, SparseVector)]
     texts = [point.payload.get(text) or "" for point in points]
-    words = [sorted(map(places.__getitem__, sorted(tokens(one)))) for one in texts]
+    word_sizes, word_indices = words.of(texts)
     return {
         "keys": np.array([_key(point.id) for point in points], ARRAYS["keys"]),
         "vectors": np.array([point.vectors.get(dense, none) for point in points], np.float32),
         "sizes": np.array([len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]),
         "indices": np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)]),
         "values": np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)]),
-        "word_sizes": np.array([len(one) for one in words]),
-        "word_indices": np.fromiter(chain.from_iterable(words), np.int32),
+        "word_sizes": word_sizes,
+        "word_indices": word_indices,
         "lengths": np.array([len(one.split()) for one in texts]),
         "text_sizes": np.array([len(one.encode()) for one in texts]),
     }
@@ -560,19 +554,25 @@ def _arrays(
 def level_columns(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return the features that records reach, with their levels and evidence in one number each."""
     listed = [payload.get(suffixed(CONCEPTS, field)) or () for payload in payloads]
-    owners = np.repeat(np.arange(len(payloads)), [len(codes) for codes in listed])
-    features, levels = np.divmod(np.fromiter(chain.from_iterable(listed), np.int64), LEVEL_STRIDE)
-    most = int(features.max(initial=0)) + 1
-    reached, place = np.unique(owners * most + features, return_inverse=True)
-    packed = np.zeros(len(reached), np.int64)
-    np.bitwise_or.at(packed, place, 1 << levels)
+    owners = np.repeat(np.arange(len(payloads)), [len(own) for own in listed])
+    # In a third of the time of np.fromiter.
+    codes = np.frombuffer(b"".join(Struct(f"{len(own)}q").pack(*own) for own in listed), np.int64)
+    features, levels = np.divmod(codes, LEVEL_STRIDE)
+    bits = 1 << levels
     kept = [suffixed(name, field) for name in (EVIDENCE, SPEAKING)]
     has_evidence = np.array([kept[0] in payload for payload in payloads], bool)
     is_said = (levels == POSSIBLE) & has_evidence[owners]
     for key, shift in zip(kept, (_OF_LEVELS, _OF_LEVELS + _OF_PERCENT), strict=True):
-        numbers = (numbers_in(payload[key]) for payload in payloads if key in payload)
-        packed[place[is_said]] |= np.fromiter(chain.from_iterable(numbers), np.int64) << shift
+        stored = (payload[key] for payload in payloads if key in payload)
+        texts = (one if isinstance(one, str) else " ".join(map(str, one)) for one in stored)
+        bits[is_said] |= np.fromstring(" ".join(texts), np.int64, sep=" ") << shift
+    most = int(features.max(initial=0)) + 1
+    reached = owners * most + features
+    order = np.argsort(reached, kind="stable")
+    firsts = np.flatnonzero(np.diff(reached[order], prepend=-1))
+    reached = reached[order][firsts]
     sizes = np.bincount(reached // most, minlength=len(payloads))
+    packed = np.bitwise_or.reduceat(bits[order], firsts)
     return {"level_sizes": sizes, "level_indices": reached % most, "levels": packed}
 
 
