@@ -14,6 +14,7 @@ from saeindex.collection.state import IndexState, QueryVectors
 from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
 from saeindex.features.labels import is_phrase
+from saeindex.features.terms import MAX_TERMS
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import check_prefix
 from saeindex.indexing.terms import (
@@ -22,7 +23,7 @@ from saeindex.indexing.terms import (
     KeptTerm,
     Surroundings,
     features_in,
-    found_terms,
+    first_texts,
     recoded,
     terms_of,
 )
@@ -55,7 +56,7 @@ class CurrentState:
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
         self._encode = QueryVectors(partial(_encoded, encoder))
-        self._replacing = threading.RLock()
+        self._replacing, self._adding = threading.RLock(), threading.Lock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
         self.state = self._made(parts.manifest)
@@ -122,13 +123,12 @@ class CurrentState:
         with self.reading() as state:
             kept, count = state.manifest, state.total
             is_read = kept.sentences == "stored" and count
-            own, gone = list[KeptTerm](), set[str]()
-            if is_read:
-                gone = self._unused_terms(kept)
-                present = [one for one in kept.terms if one.name and one.name not in gone]
-                own = found_terms(self.store, state.space, present, kept.fields, self._encoder())
-                if kept.learned is None:
-                    own = [*present, *own]
+            texts = first_texts(self.store, kept.fields) if is_read else []
+            gone = self._unused_terms(kept) if is_read else set()
+        present = [one for one in kept.terms if one.name and one.name not in gone]
+        own = terms_of(texts, state.space, self._encoder(), MAX_TERMS - len(present))
+        if is_read and kept.learned is None:
+            own = [*present, *own]
         if own or gone:
             self.add_terms(own, gone)
         self.change(lambda _: {"learned": count or None, "written": 0})
@@ -177,8 +177,8 @@ class CurrentState:
             if len(terms) >= MAX_DEFINED and given.casefold() not in terms:
                 found = f"the index has {len(terms):,} concepts of its own"
                 raise InvalidInputError(asked, found, "Define one of these anew.")
-            named = wanted._replace(name=terms.get(given.casefold(), given))
-            term = named.term(self._encoder(), Surroundings.of(self.store, evidence.mean))
+            around = Surroundings.of(self.store, evidence.mean)
+        term = wanted._replace(name=terms.get(given.casefold(), given)).term(self._encoder(), around)
         self.add_terms([term])
         return self.given_space.n_features + [one.name for one in self.state.manifest.terms].index(term.name)
 
@@ -200,14 +200,21 @@ class CurrentState:
                     found[place] = one
             return {"terms": tuple(found), "learned": None}  # until the records have them
 
-        with self.write() as write, write.points() as store:
-            known, learned = len(self.state.manifest.terms), self.state.manifest.learned
-            self.change(added)  # first: no record of an interrupted write has a term that is not there
-            names, manifest = {one.name for one in terms} | {""}, self.state.manifest
+        with self._adding, self.write() as write:
+            with write.points():
+                known, learned = len(self.state.manifest.terms), self.state.manifest.learned
+                self.change(added)  # first: no record of an interrupted write has a term that is not there
+                space, manifest = self.state.space, self.state.manifest
+            names = {one.name for one in terms} | {""}
             changed = {feature for feature, one in enumerate(manifest.terms, first) if one.name in names}
             former = {feature for feature in changed if feature < first + known}
-            for payloads in recoded(store, self.state.space, changed, manifest.fields, former):
-                store.set_payload(payloads)
+            waiting = recoded(self.store, space, changed, manifest.fields, former)
+            payloads: Any = {}
+            while payloads is not None:
+                with self.store.turns.writing():  # for a page, so that others have their turns between
+                    if payloads := next(waiting, None):
+                        with write.points() as store:
+                            store.set_payload(payloads)
             self.change(lambda _: {"learned": learned})
 
     def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:

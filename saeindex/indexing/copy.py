@@ -44,6 +44,7 @@ from saeindex.features.calibration import CalibrationMeter
 from saeindex.features.evidence import TextMentions
 from saeindex.features.labels import MANUAL
 from saeindex.features.space_map import carry_manual_labels, map_spaces
+from saeindex.features.terms import MAX_TERMS
 from saeindex.indexing.create_open import IndexParts, Place, create_index, given_space, parts_of
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.pipeline import progress_bar
@@ -67,7 +68,14 @@ from saeindex.indexing.sentences import (
     spans_in,
 )
 from saeindex.indexing.split import is_cut
-from saeindex.indexing.terms import Definition, Surroundings, found_terms, is_to_learn, recoded
+from saeindex.indexing.terms import (
+    Definition,
+    Surroundings,
+    first_texts,
+    is_to_learn,
+    recoded,
+    terms_of,
+)
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
@@ -354,7 +362,8 @@ def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[s
         terms = tuple(one.term(converter.opened(), around) for one in asked)
     if is_to_learn(learned, records, 0):
         own = space.with_terms([one.term() for one in terms])
-        terms, learned = (*terms, *found_terms(store, own, terms, fields, converter.opened())), records
+        texts, most = first_texts(store, fields), MAX_TERMS - len(terms)
+        terms, learned = (*terms, *terms_of(texts, own, converter.opened(), most)), records
     if terms != parts.manifest.terms:
         whole = space.with_terms([one.term() for one in terms]).leaving_out(known.leave_out)
         pairs = enumerate(zip_longest(terms, parts.manifest.terms), space.n_features)

@@ -223,23 +223,20 @@ def is_to_learn(learned: int | None, records: int, written: int) -> bool:
     return records >= MIN_RECORDS and (learned is None or max(written, records - learned) >= learned)
 
 
-def found_terms(
-    store: VectorStore, space: Space, kept: Sequence[KeptTerm], fields: Sequence[str], encoder: TextEncoder
-) -> list[KeptTerm]:
-    """Return the terms of the first records of a store, whose ids are random, beside those that are ``kept``.
-
-    The ``space`` has the latter. The ``encoder`` embeds them, with ``encode_phrases`` if it has that.
-    """
+def first_texts(store: VectorStore, fields: Sequence[str]) -> list[str]:
+    """Return the texts of the first records of a store, whose ids are random, with their further fields."""
     keys = [suffixed(TEXT, name) for name in ("", *fields)]
     points = first_points(store, SAMPLED, PAGE, keys)
-    texts = [str(point.payload[key]) for point in points for key in keys if key in point.payload]
-    return terms_of(texts, space, encoder, MAX_TERMS - len(kept))
+    return [str(point.payload[key]) for point in points for key in keys if key in point.payload]
 
 
 def terms_of(
     texts: Sequence[str], space: Space, encoder: TextEncoder, most: int = MAX_TERMS
 ) -> list[KeptTerm]:
-    """Return the terms of texts, at most so many; none for an index of a space without evidence."""
+    """Return the terms of texts that a space does not have, at most so many; none without evidence.
+
+    The ``encoder`` embeds them, with ``encode_phrases`` if it has that.
+    """
     if space.evidence is None:
         return []
     found = [

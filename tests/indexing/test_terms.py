@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.cli.doctor import _check_codes
+from saeindex.collection import current
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.features.terms import find_terms, general_words
+from saeindex.indexing import terms
 from saeindex.indexing.points import point_id
 from saeindex.stores.edge import EdgeStore
 
@@ -235,6 +238,38 @@ def test_records_that_another_handle_writes_meanwhile_have_what_is_defined(tmp_p
         other.upsert(said, batch_size=8, progress=defined)
         other.refresh()
         assert other.count('"golden parachute"') == own.count('"golden parachute"') == 40
+
+
+def test_others_search_and_write_while_records_are_read_for_what_is_defined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, began = list[str](), threading.Event()
+    really = terms.recoded
+
+    def slowly(*given: Any) -> Iterator[Any]:
+        began.set()
+        for _ in range(200):  # pages that say nothing
+            if len(found) == 2:
+                break
+            time.sleep(0.05)
+            yield {}
+        yield from really(*given)
+
+    with FeatureIndex(tmp_path / "index") as index:
+        index.upsert(records(60))
+        monkeypatch.setattr(current, "recoded", slowly)
+
+        def meanwhile() -> None:
+            began.wait()
+            index.upsert([Record("late", "The late parcel again.")])
+            found.extend(hit.id for hit in index.search("late parcel", limit=2))
+
+        other = threading.Thread(target=meanwhile)
+        other.start()
+        index.concepts.define("late parcels", examples=["It arrived late."])
+        assert len(found) == 2 and "late" in found
+        other.join()
+        assert "late" in {hit.id for hit in index.search("parcel", where='"late parcels"', limit=100)}
 
 
 def test_what_no_record_says_any_more_is_forgotten(index: FeatureIndex) -> None:
