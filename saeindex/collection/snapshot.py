@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from dataclasses import field as made
 from functools import cached_property
 from pathlib import Path
-from struct import Struct
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.points import POSSIBLE
+from saeindex.indexing.points import POSSIBLE, integers, numbers_in
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, PointId, SparseVector
@@ -555,17 +554,13 @@ def level_columns(payloads: Sequence[JsonObject], field: str) -> dict[str, np.nd
     """Return the features that records reach, with their levels and evidence in one number each."""
     listed = [payload.get(suffixed(CONCEPTS, field)) or () for payload in payloads]
     owners = np.repeat(np.arange(len(payloads)), [len(own) for own in listed])
-    # In a third of the time of np.fromiter.
-    codes = np.frombuffer(b"".join(Struct(f"{len(own)}q").pack(*own) for own in listed), np.int64)
-    features, levels = np.divmod(codes, LEVEL_STRIDE)
+    features, levels = np.divmod(integers(listed), LEVEL_STRIDE)
     bits = 1 << levels
     kept = [suffixed(name, field) for name in (EVIDENCE, SPEAKING)]
     has_evidence = np.array([kept[0] in payload for payload in payloads], bool)
     is_said = (levels == POSSIBLE) & has_evidence[owners]
     for key, shift in zip(kept, (_OF_LEVELS, _OF_LEVELS + _OF_PERCENT), strict=True):
-        stored = (payload[key] for payload in payloads if key in payload)
-        texts = (one if isinstance(one, str) else " ".join(map(str, one)) for one in stored)
-        bits[is_said] |= np.fromstring(" ".join(texts), np.int64, sep=" ") << shift
+        bits[is_said] |= numbers_in(payload[key] for payload in payloads if key in payload) << shift
     most = int(features.max(initial=0)) + 1
     reached = owners * most + features
     order = np.argsort(reached, kind="stable")

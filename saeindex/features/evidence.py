@@ -255,14 +255,11 @@ class Evidence:
 
     def read_names(self, sentences: Collection[str]) -> None:
         """Find the names in sentences together, which :meth:`word_of` is to be asked about."""
-        self.lexicon.names_in(sentences)
-        if self.terms:
-            self._lexicon_of_terms.names_in(sentences)
+        self.words.names_in(sentences)
 
     def word_of(self, sentence: str, feature: int) -> tuple[int, int] | None:
         """Return the span of the word in a sentence that names a feature's concept, None if none does."""
-        row, own = int(np.searchsorted(self.features, feature)), len((self.base or self).features)
-        return (self.lexicon if row < own else self._lexicon_of_terms).name_in(sentence, row)
+        return self.words.name_in(sentence, int(np.searchsorted(self.features, feature)))
 
     def of_concepts(
         self,
@@ -340,10 +337,6 @@ class Evidence:
     def words(self) -> Lexicon:
         """The lexicon with the names of terms: it is made when it is first read."""
         return self.lexicon.extended(self._names_of_terms) if self.terms else self.lexicon
-
-    @cached_property
-    def _lexicon_of_terms(self) -> Lexicon:
-        return self.only_terms(self.features[len((self.base or self).features) :].tolist()).lexicon
 
     @cached_property
     def _names_of_terms(self) -> dict[tuple[str, int], float]:

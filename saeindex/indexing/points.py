@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid5
 
@@ -37,6 +39,7 @@ from saeindex.protocols import Point, SparseVector
 from saeindex.types import Activation, Proof, Record, SparseCode, whole
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qdrant_client.models import Filter
 
     from saeindex.features.space import Space
@@ -274,18 +277,35 @@ PRESENT, LEAST_POSSIBLE = LEAST[0], LEAST[POSSIBLE]
 
 def mentions_of(payload: Mapping[str, Any], field: str = "", least: float = 0.0) -> list[Mention]:
     """Return the evidence of a text field, so much at least, ascending by feature; none if none is kept."""
-    if suffixed(EVIDENCE, field) not in payload:
-        return []
-    codes, minimum = payload.get(suffixed(CONCEPTS, field), ()), 100 * least
-    features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
-    percents, numbers = (numbers_in(payload[suffixed(name, field)]) for name in (EVIDENCE, SPEAKING))
-    found = zip(features, percents, numbers, strict=True)
-    return [Mention(feature, p / 100, number) for feature, p, number in found if p >= minimum]
+    return mentions_in([payload], field, least)[0]
 
 
-def numbers_in(stored: str | list[int]) -> list[int]:
-    """Return the numbers of a payload, which are a text, or a list as they were before."""
-    return [*map(int, stored.split())] if isinstance(stored, str) else stored
+def mentions_in(
+    payloads: Sequence[Mapping[str, Any]], field: str = "", least: float = 0.0
+) -> list[list[Mention]]:
+    """Return :func:`mentions_of` each payload, in less time."""
+    codes, percents, numbers = (suffixed(name, field) for name in (CONCEPTS, EVIDENCE, SPEAKING))
+    kept = [row for row, payload in enumerate(payloads) if percents in payload]
+    lists = [payloads[row].get(codes, ()) for row in kept]
+    features, levels = np.divmod(integers(lists), LEVEL_STRIDE)
+    rows, is_possible = np.repeat(kept, [len(own) for own in lists]), levels == POSSIBLE
+    said, sentences = (numbers_in(payloads[row][name] for row in kept) for name in (percents, numbers))
+    enough, found = said >= 100 * least, [list[Mention]() for _ in payloads]
+    columns = rows[is_possible], features[is_possible], said, sentences
+    for row, feature, p, sentence in zip(*(each[enough].tolist() for each in columns), strict=True):
+        found[row].append(Mention(feature, p / 100, sentence))
+    return found
+
+
+def integers(lists: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the integers of lists one after the other, in a third of the time of np.fromiter."""
+    return np.frombuffer(b"".join(Struct(f"{len(own)}q").pack(*own) for own in lists), np.int64)
+
+
+def numbers_in(stored: Iterable[str | list[int]]) -> NDArray[np.int64]:
+    """Return the numbers of payloads, which are texts, or lists as they were before, one after the other."""
+    texts = (one if isinstance(one, str) else " ".join(map(str, one)) for one in stored)
+    return np.fromstring(" ".join(texts).strip(), np.int64, sep=" ")  # of spaces alone it makes a 0
 
 
 def proofs(
@@ -323,7 +343,7 @@ def shown_features(
     active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
     said = {one.feature: one.p for one in mentions}
     surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
-    shown = [one for one in surest if labels[one].kind != HIDDEN]
+    shown = [*islice((one for one in surest if labels[one].kind != HIDDEN), most)]
     if most is None or len(shown) < most:
         is_shown = space.is_named[code.indices] | unnamed
         indices, values = code.indices[is_shown], code.values[is_shown]

@@ -183,8 +183,8 @@ class Executor:
     def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, Said]:
         """Return the evidence of points that hits show; the names in their sentences are found together."""
         said = {}
-        for point in points:
-            mentions = plan.about.mentions(point.payload)
+        every = plan.about.mentions([point.payload for point in points])
+        for point, mentions in zip(points, every, strict=True):
             said[point.id] = mentions, plan.about.spoken(point.payload, mentions)
         if self._space.evidence is not None:
             self._space.evidence.read_names([one for _, spoken in said.values() for _, _, one in spoken])

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeindex.config import DENSE, SAE, SENTENCES
-from saeindex.indexing.points import PRESENT, Spoken, mentions_of, proof_of, spoken_in
+from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import postfilter_depth
@@ -49,9 +49,9 @@ class AskedConcepts(NamedTuple):
     asked: frozenset[int] = frozenset()
     least: Mapping[int, float] = MappingProxyType({})
 
-    def mentions(self, payload: Mapping[str, Any]) -> list[Mention]:
-        """Return the evidence of a record that a hit shows, and all that is present."""
-        return mentions_of(payload, least=min([PRESENT, *self.least.values()]))
+    def mentions(self, payloads: Sequence[Mapping[str, Any]]) -> list[list[Mention]]:
+        """Return the evidence of each record that a hit shows, and all that is present."""
+        return mentions_in(payloads, least=min([PRESENT, *self.least.values()]))
 
     def spoken(self, payload: Mapping[str, Any], said: Iterable[Mention]) -> list[Spoken]:
         """Return the sentences of a record that speak of what the query is about, of its :meth:`mentions`."""

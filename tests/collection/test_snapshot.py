@@ -146,8 +146,8 @@ def test_mentions_are_those_of_the_payload(any_papers: FeatureIndex) -> None:
         features = [code // 4 for code in codes if code % 4 == 3]
         mentions = snapshot.mentions(row)
         assert [one.feature for one in mentions] == features
-        assert [round(100 * one.p) for one in mentions] == numbers_in(point.payload["evidence"])
-        assert [one.sentence for one in mentions] == numbers_in(point.payload["speaking"])
+        assert [round(100 * one.p) for one in mentions] == numbers_in([point.payload["evidence"]]).tolist()
+        assert [one.sentence for one in mentions] == numbers_in([point.payload["speaking"]]).tolist()
         later += sum(one.sentence > 0 for one in mentions)
     assert later > 50
     taken = snapshot.take(np.array([7, 3]))

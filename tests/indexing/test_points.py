@@ -42,8 +42,8 @@ def assert_says(space: FeatureSpace, point: Point) -> None:
     assert len(said) > 1
     possible = [code // 4 for code in point.payload["concepts"] if code % 4 == 3]
     assert possible == list(said)
-    assert numbers_in(point.payload["evidence"]) == [round(100 * one.p) for one in said.values()]
-    assert numbers_in(point.payload["speaking"]) == [one.sentence for one in said.values()]
+    assert numbers_in([point.payload["evidence"]]).tolist() == [round(100 * one.p) for one in said.values()]
+    assert numbers_in([point.payload["speaking"]]).tolist() == [one.sentence for one in said.values()]
     assert point.payload["concepts"] == expected_codes(space, point, said)
 
 
@@ -70,7 +70,7 @@ def test_a_record_of_a_document_has_its_name_and_a_hash_of_the_whole_and_of_the_
         assert (point.payload["document"], point.payload["document_hash"]) == ("long", whole)
         assert point.payload["metadata"] == {"tags": ["a", "b"]}
         assert_says(space, point)
-    assert max(max(numbers_in(point.payload["speaking"])) for point in points) > 0, (
+    assert max(max(numbers_in([point.payload["speaking"]]).tolist()) for point in points) > 0, (
         "some speak in a later sentence"
     )
     assert "".join(point.payload["text"] for point in points) == LONG
