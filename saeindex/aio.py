@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import PayloadKind, TextEncoder
+    from saeindex.protocols import PayloadKind, Quantization, TextEncoder
     from saeindex.types import JsonObject
 
 R = TypeVar("R")
@@ -59,7 +59,7 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         self._is_awaiting, self._driven = is_awaiting, set[asyncio.Future[Any]]()
 
     @classmethod
-    async def create(
+    async def create(  # noqa: PLR0913  (all but the path have defaults)
         cls,
         path: str | Path,
         space: FeatureSpace | str | Path = DEFAULT_SPACE,
@@ -70,10 +70,12 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
+        quantization: Quantization | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
         write_consistency_factor: int | None = None,
         on_disk_payload: bool | None = None,
+        on_disk: bool | None = None,
         isolated: bool = False,
         workers: int = WORKERS,
     ) -> Self:
@@ -88,10 +90,12 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
             payload_indexes=payload_indexes,
             fields=fields,
             sentences=sentences,
+            quantization=quantization,
             shard_number=shard_number,
             replication_factor=replication_factor,
             write_consistency_factor=write_consistency_factor,
             on_disk_payload=on_disk_payload,
+            on_disk=on_disk,
             isolated=isolated,
         )
         return await cls._of(made, client, workers)

@@ -19,6 +19,7 @@ PointId: TypeAlias = str | int
 # Parts of a point: all of them, none, or those that are named.
 Include: TypeAlias = bool | Sequence[str]
 PayloadKind: TypeAlias = Literal["keyword", "integer", "integer-range", "float", "bool", "datetime", "text"]
+Quantization: TypeAlias = Literal["int8"]
 
 
 # Encoders ---------------------------------------------------------------------------------------------
@@ -123,12 +124,15 @@ class Layout:
 
     A point has any number of rows of a vector in ``multi``, such as one for each of its sentences. Engines
     may keep them in one byte a number: what is read differs by up to .002, and scores by as much.
+    ``quantization`` keeps ``dense`` in one byte a number, too, beside the numbers themselves: a search that
+    need not be exact finds its candidates there, three times as fast, and scores them by the latter.
     """
 
     dense: Mapping[str, int]
     sparse: tuple[str, ...] = ()
     payload_indexes: Mapping[str, PayloadKind] = field(default_factory=dict)
     multi: Mapping[str, int] = field(default_factory=dict)
+    quantization: Quantization | None = None
 
     @property
     def names(self) -> list[str]:
@@ -231,7 +235,7 @@ class VectorStore(Protocol):
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
+        """Whether a search with ``exact=False`` may use a graph (HNSW) or quantized vectors."""
 
     @property
     def prefers_postfilter(self) -> bool:

@@ -221,7 +221,8 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
         converter = converter.calibrated()
         new = converter.space
     indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
-    manifest = Manifest.describe(new, indexes, known.fields, sentences).model_copy(
+    form = source.store.layout.quantization
+    manifest = Manifest.describe(new, indexes, known.fields, sentences, form).model_copy(
         update={"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
     )
     if target.calibrate or (known.calibration is not None and target.space is None):

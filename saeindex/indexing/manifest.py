@@ -40,7 +40,7 @@ from saeindex.indexing.names import NameEdits, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
 from saeindex.indexing.terms import KeptTerm
-from saeindex.protocols import Layout, PayloadKind
+from saeindex.protocols import Layout, PayloadKind, Quantization
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
 
@@ -152,6 +152,8 @@ class Manifest(Strict):
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
     sentences: SentenceStorage = "off"
     """What is kept of the sentences of records: vectors and spans, spans alone, or nothing."""
+    quantization: Quantization | None = None
+    """In what form dense vectors are kept beside themselves, for faster searches."""
     leave_out: tuple[str, ...] = ()
     """Sentences that are not read as speech, such as a footer."""
     counts: Counts = Counts()
@@ -183,6 +185,7 @@ class Manifest(Strict):
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
+        quantization: Quantization | None = None,
     ) -> Manifest:
         """Describe a new index over ``space``; InvalidInputError for options that no index has."""
         check_storage(sentences)
@@ -194,6 +197,9 @@ class Manifest(Strict):
             if kind not in (kinds := get_args(PayloadKind)):
                 found = f"no kind {kind!r}"
                 raise InvalidInputError(f"payload index of {field!r}", found, f"Use {', '.join(kinds)}.")
+        if quantization not in (None, *(forms := get_args(Quantization))):
+            found, do = "no such form", f"Use {' or '.join(map(repr, forms))}, or None."
+            raise InvalidInputError(f"quantization={quantization!r:.80}", found, do)
         names = ("", *checked_field_names(fields))
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -204,6 +210,7 @@ class Manifest(Strict):
             sparse=[suffixed(SAE, name) for name in names],
             fields=list(fields),
             sentences=sentences,
+            quantization=quantization,
             payload_indexes={
                 "record_id": "keyword",
                 DOCUMENT: "keyword",
@@ -219,7 +226,7 @@ class Manifest(Strict):
         """The layout of the collection."""
         names = ["", *self.fields] if self.sentences == "stored" else []
         multi = {suffixed(SENTENCES, name): self.dense[suffixed(DENSE, name)] for name in names}
-        return Layout(self.dense, tuple(self.sparse), self.payload_indexes, multi)
+        return Layout(self.dense, tuple(self.sparse), self.payload_indexes, multi, self.quantization)
 
     def changed(self, has_other_points: bool = False, **fields: Any) -> Manifest:
         """Return a copy with other fields, under another revision."""

@@ -323,7 +323,7 @@ def _exact(query: Query, points: float, total: int, has_graph: bool) -> Choice[b
         return Choice(True, f"up to {GRAPH_FROM:,} points a scan is fast")
     if share < GRAPH_SHARE:
         return Choice(True, f"{share:.1%} match the filter: a scan of these is fast, a graph would miss some")
-    return Choice(False, f"{points:,.0f} points: a scan would be slow, a graph misses few of them")
+    return Choice(False, f"{points:,.0f} points: a scan would be slow, what is faster misses few of them")
 
 
 def _after(share: float, near: float | None) -> Choice[float | None]:

@@ -80,8 +80,8 @@ class BaseStore(Engine):
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
-        return False
+        """Whether a search with ``exact=False`` may use a graph (HNSW) or quantized vectors."""
+        return self._layout.quantization is not None
 
     @property
     @abstractmethod
@@ -291,7 +291,8 @@ def check_layout(layout: Layout) -> Layout:
             raise _refused_layout(
                 f"{key!r} is to be indexed as {kind!r}", f"Use one of {get_args(PayloadKind)}."
             )
-    return Layout(dict(layout.dense), tuple(layout.sparse), dict(layout.payload_indexes), dict(layout.multi))
+    own = dict(layout.dense), tuple(layout.sparse), dict(layout.payload_indexes), dict(layout.multi)
+    return Layout(*own, layout.quantization)
 
 
 def layout_to_json(layout: Layout) -> dict[str, Any]:
@@ -302,7 +303,8 @@ def layout_to_json(layout: Layout) -> dict[str, Any]:
         "sparse": list(layout.sparse),
         "payload_indexes": dict(layout.payload_indexes),
     }
-    return described | ({"multi": dict(layout.multi)} if layout.multi else {})
+    described |= {"multi": dict(layout.multi)} if layout.multi else {}
+    return described | ({"quantization": layout.quantization} if layout.quantization else {})
 
 
 def layout_from_json(kept: Mapping[str, Any], where: str) -> Layout:
@@ -315,7 +317,8 @@ def layout_from_json(kept: Mapping[str, Any], where: str) -> Layout:
             "Upgrade saeindex to open it.",
         )
     multi = dict(kept.get("multi", {}))
-    return Layout(dict(kept["dense"]), tuple(kept["sparse"]), dict(kept["payload_indexes"]), multi)
+    own = dict(kept["dense"]), tuple(kept["sparse"]), dict(kept["payload_indexes"]), multi
+    return Layout(*own, kept.get("quantization"))
 
 
 def _check_name(name: object) -> None:

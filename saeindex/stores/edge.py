@@ -56,6 +56,8 @@ CHUNK_BYTES = 16 * 1024 * 1024
 # They have no HNSW: its filtered searches lose results silently, and building it blocks for minutes.
 # Fewer segments than so many are not merged, which would write all points again.
 INDEXING_THRESHOLD_KB, SEGMENTS = 20_000, 64
+# By so many times more points are found in quantized vectors, of which the nearest are kept.
+OVERSAMPLING = 3.0
 
 
 class EdgeStore(EmbeddedStore):
@@ -246,7 +248,10 @@ class EdgeStore(EmbeddedStore):
             query=edge.Query.Nearest(_query(search.vector), search.using),
             filter=wanted,
             score_threshold=search.above,
-            params=edge.SearchParams(exact=search.exact or wanted is not None),
+            params=edge.SearchParams(
+                exact=search.exact or wanted is not None,
+                quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+            ),
             with_payload=search.fetch.payload,
             with_vector=search.fetch.vectors or False,
         )
@@ -388,7 +393,11 @@ def create_shard(points: Path, layout: Layout) -> Any:
     """Create the engine's files in the new directory ``points``, with every payload index, flushed."""
     import qdrant_edge as edge
 
-    dense = {name: edge.EdgeVectorParams(size, edge.Distance.Cosine) for name, size in layout.dense.items()}
+    small = edge.ScalarQuantizationConfig(edge.ScalarType.Int8) if layout.quantization else None
+    dense = {
+        name: edge.EdgeVectorParams(size, edge.Distance.Cosine, quantization_config=small)
+        for name, size in layout.dense.items()
+    }
     max_sim = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
     multi = {
         name: edge.EdgeVectorParams(

@@ -81,7 +81,8 @@ class QdrantStore(BaseStore):
     ) -> Self:
         """Create an empty collection, or finish an interrupted creation.
 
-        ``options`` are Qdrant's: shard_number, replication_factor, write_consistency_factor, on_disk_payload.
+        ``options`` are Qdrant's: shard_number, replication_factor, write_consistency_factor, on_disk_payload,
+        and on_disk, of vectors.
 
         Raises:
             MismatchError: a collection with that name exists already, or the server is too old.
@@ -124,7 +125,7 @@ class QdrantStore(BaseStore):
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
+        """Whether a search with ``exact=False`` may use a graph (HNSW) or quantized vectors."""
         return not is_local(self._client)
 
     def read_manifest(self) -> dict[str, Any]:

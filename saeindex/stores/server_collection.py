@@ -18,7 +18,9 @@ LAYOUT_KEY = "saeindex_layout"
 MANIFEST_KEY = "saeindex_manifest"
 STATE_KEY = "saeindex_state"
 
-OPTIONS = frozenset({"shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload"})
+OPTIONS = frozenset({
+    "shard_number", "replication_factor", "write_consistency_factor", "on_disk_payload", "on_disk",
+})  # fmt: skip
 
 
 def is_local(client: QdrantClient) -> bool:
@@ -66,8 +68,8 @@ def read_layout(client: QdrantClient, name: str) -> Layout:
     sparse = tuple(described.config.params.sparse_vectors or {})
     if LAYOUT_KEY in metadata:
         kept = metadata[LAYOUT_KEY]
-        indexes = layout_from_json(kept, f"the collection {name!r}").payload_indexes
-        return Layout(dense, sparse, indexes, multi)
+        own = layout_from_json(kept, f"the collection {name!r}")
+        return Layout(dense, sparse, own.payload_indexes, multi, own.quantization)
     kinds = {key: _kind(schema) for key, schema in described.payload_schema.items()}
     return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None}, multi)
 
@@ -75,10 +77,14 @@ def read_layout(client: QdrantClient, name: str) -> Layout:
 def _create(client: QdrantClient, name: str, layout: Layout, options: dict[str, Any]) -> None:
     from qdrant_client import models
 
+    small = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
     dense = {
-        key: models.VectorParams(size=size, distance=models.Distance.COSINE)
+        key: models.VectorParams(
+            size=size, distance=models.Distance.COSINE, on_disk=options.get("on_disk"),
+            quantization_config=models.ScalarQuantization(scalar=small) if layout.quantization else None,
+        )
         for key, size in layout.dense.items()
-    }
+    }  # fmt: skip
     max_sim = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
     multi = {  # half precision, which every server has; without a graph
         key: models.VectorParams(
@@ -92,7 +98,7 @@ def _create(client: QdrantClient, name: str, layout: Layout, options: dict[str, 
         vectors_config=dense | multi,
         sparse_vectors_config={key: models.SparseVectorParams() for key in layout.sparse},
         metadata={STATE_KEY: "creating", LAYOUT_KEY: layout_to_json(layout)},
-        **options,
+        **{name: value for name, value in options.items() if name != "on_disk"},
     )
     if LAYOUT_KEY not in read_metadata(client, name):
         client.delete_collection(name)
