@@ -8,11 +8,14 @@ times as frequent. Level codes are counted by group while they are made: what an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point, TextEncoder
     from saeindex.types import FloatArray
 
+    # Points, the number of records of each group in which a feature is present (2, n), and of all (2,).
+    _Made: TypeAlias = tuple[list[Point], NDArray[np.int64], NDArray[np.int64]]
+
 THEMES, OF_THEME, SHARE = 200, 256, 0.6
 PLANTED, RAISED = range(20, 25), 4.0
-BATCH = 2_000
+BATCH, AHEAD = 2_000, 2
 GROUPS = ("a", "b")
 # Between sentences, which are paragraphs: whatever they are, they end there.
 SEPARATOR = "\n\n"
@@ -66,12 +72,25 @@ class Population:
         self._frequency = np.stack([usual / usual.sum(), raised / raised.sum()])
 
     def points(self, count: int, lengths: Sequence[int], sentences: SentenceStorage) -> Iterator[list[Point]]:
-        """Yield ``count`` points of so many sentences each, in batches; those before are counted already."""
-        first = int(self.records.sum())
-        for start in range(first, first + count, BATCH):
-            yield self._batch(start, min(BATCH, first + count - start), lengths, sentences)
+        """Yield ``count`` points of so many sentences each, in batches, which a second process makes ahead.
 
-    def _batch(self, start: int, count: int, lengths: Sequence[int], storage: SentenceStorage) -> list[Point]:
+        Those before are counted already.
+        """
+        first = int(self.records.sum())
+        sizes = [(at, min(BATCH, first + count - at)) for at in range(first, first + count, BATCH)]
+        with ProcessPoolExecutor(1, get_context("spawn"), _begin, (self,)) as process:
+            waiting: deque[Future[_Made]] = deque()
+            for start, size in [*sizes, *[(0, 0)] * AHEAD]:
+                if size:
+                    waiting.append(process.submit(_made, start, size, lengths, sentences))
+                if len(waiting) > AHEAD or (waiting and not size):
+                    points, having, records = waiting.popleft().result()
+                    self.having += having
+                    self.records += records
+                    yield points
+
+    def batch(self, start: int, count: int, lengths: Sequence[int], storage: SentenceStorage) -> _Made:
+        """Return ``count`` points, and their counts."""
         rng = np.random.default_rng((self.seed, start))
         groups = rng.integers(0, 2, count)
         themes = np.array([rng.choice(THEMES, p=self._frequency[group]) for group in groups])
@@ -90,7 +109,7 @@ class Population:
         )  # fmt: skip
         mentions = None if kept is None else self._mentions(rows, owners, ends)
         coded = Coded.of(self.space, dense, self.space.encode(dense), kept, mentions)
-        self._count(coded, groups)
+        having = self._count(coded, groups)
         records = [
             Record(
                 str(start + i), SEPARATOR.join(said[ends[i] : ends[i + 1]]),
@@ -102,7 +121,7 @@ class Population:
             PreparedRecord(one, f"{one.id:>032}", spans=(own,))
             for one, own in zip(records, spans, strict=True)
         ]
-        return list(build_points(prepared, coded))
+        return list(build_points(prepared, coded)), having, np.bincount(groups, minlength=2)
 
     def _mentions(
         self, rows: NDArray[np.int64], owners: NDArray[np.int64], ends: NDArray[np.int64]
@@ -122,12 +141,22 @@ class Population:
             features[order], percents[order], number, np.concatenate([[0], np.cumsum(counts)])
         )
 
-    def _count(self, coded: Coded, groups: NDArray[np.int64]) -> None:
+    def _count(self, coded: Coded, groups: NDArray[np.int64]) -> NDArray[np.int64]:
         codes, group = np.array(coded.levels), np.repeat(groups, np.diff(coded.ends))
-        for side in (0, 1):
-            present = codes[(group == side) & (codes % LEVEL_STRIDE == 0)] // LEVEL_STRIDE
-            self.having[side] += np.bincount(present, minlength=self.space.n_features)
-        self.records += np.bincount(groups, minlength=2)
+        present = [codes[(group == side) & (codes % LEVEL_STRIDE == 0)] // LEVEL_STRIDE for side in (0, 1)]
+        return np.stack([np.bincount(own, minlength=self.space.n_features) for own in present])
+
+
+# In the process that makes the points.
+_POPULATION = list[Population]()
+
+
+def _begin(population: Population) -> None:
+    _POPULATION.append(population)
+
+
+def _made(start: int, count: int, lengths: Sequence[int], storage: SentenceStorage) -> _Made:
+    return _POPULATION[0].batch(start, count, lengths, storage)
 
 
 def _spans(sentences: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -56,6 +56,8 @@ CHUNK_BYTES = 16 * 1024 * 1024
 # They have no HNSW: its filtered searches lose results silently, and building it blocks for minutes.
 # Fewer segments than so many are not merged, which would write all points again.
 INDEXING_THRESHOLD_KB, SEGMENTS = 20_000, 64
+# Points from which on a facet of all goes by points.
+MANY_POINTS = 20_000
 # By so many times more points are found in quantized vectors, of which the nearest are kept.
 OVERSAMPLING = 3.0
 
@@ -301,6 +303,10 @@ class EdgeStore(EmbeddedStore):
         # With exact=False one shard counts exactly, too, and 40 to 200 times faster (the conformance suite
         # checks it).
         wanted = _edge_filter((query_filter,) if query_filter else ())
+        if wanted is None and self._layout.payload_indexes[key].startswith("integer"):
+            # Of an index that is files, points are read in a fifth of the time of its values.
+            every = edge.Filter(must_not=[edge.HasIdCondition(set())])
+            wanted = every if self._count(None) > MANY_POINTS else None
         hits = self._shard.facet(edge.FacetRequest(key, limit, False, wanted)).hits
         return [(hit.value, hit.count) for hit in hits]
 

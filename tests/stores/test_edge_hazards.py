@@ -129,9 +129,9 @@ def test_4_searches_request_an_exact_scan(store: EdgeStore, monkeypatch: pytest.
     exact_values: list[bool] = []
     parameters = qdrant_edge.SearchParams
 
-    def recorded(exact: bool) -> Any:
+    def recorded(exact: bool, **others: Any) -> Any:
         exact_values.append(exact)
-        return parameters(exact=exact)
+        return parameters(exact=exact, **others)
 
     monkeypatch.setattr(qdrant_edge, "SearchParams", recorded)
     store.search(SearchRequest(ONES))
