@@ -125,7 +125,7 @@ class Layout:
     A point has any number of rows of a vector in ``multi``, such as one for each of its sentences. Engines
     may keep them in one byte a number: what is read differs by up to .002, and scores by as much.
     ``quantization`` keeps ``dense`` in one byte a number, too, beside the numbers themselves: a search that
-    need not be exact finds its candidates there, three times as fast, and scores them by the latter.
+    need not be exact finds its candidates there, in less time, and scores them by the latter.
     """
 
     dense: Mapping[str, int]

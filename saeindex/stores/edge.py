@@ -37,7 +37,7 @@ from saeindex.stores.directory import (
     require_space_to_open,
     write_json,
 )
-from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
+from saeindex.stores.engine import Fetch, NearestIds, NearestSearch, oversampling
 from saeindex.stores.filters import to_edge
 from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
 
@@ -58,8 +58,6 @@ CHUNK_BYTES = 16 * 1024 * 1024
 INDEXING_THRESHOLD_KB, SEGMENTS = 20_000, 64
 # Points from which on a facet of all goes by points.
 MANY_POINTS = 20_000
-# By so many times more points are found in quantized vectors, of which the nearest are kept.
-OVERSAMPLING = 3.0
 
 
 class EdgeStore(EmbeddedStore):
@@ -252,7 +250,7 @@ class EdgeStore(EmbeddedStore):
             score_threshold=search.above,
             params=edge.SearchParams(
                 exact=search.exact or wanted is not None,
-                quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+                quantization=edge.QuantizationSearchParams(rescore=True, oversampling=oversampling(search)),
             ),
             with_payload=search.fetch.payload,
             with_vector=search.fetch.vectors or False,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import Turns
 
 T = TypeVar("T")
+# Candidates of a search that is not exact: as many for each page, so that pages agree up to this rank.
+BEAM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class NearestSearch:
     exact: bool = True
     fetch: Fetch = Fetch()
     timeout: float | None = None
+
+
+def oversampling(search: NearestSearch) -> float:
+    """Return by how many times more points are found in quantized vectors than are kept."""
+    return max(1.0, BEAM / search.limit)
 
 
 class Engine(ABC):

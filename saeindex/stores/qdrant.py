@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from saeindex.errors import NotFoundError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, check_layout, closed_error
-from saeindex.stores.engine import Fetch, NearestSearch
+from saeindex.stores.engine import BEAM, Fetch, NearestSearch, oversampling
 from saeindex.stores.filters import bounded
 from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
 from saeindex.stores.server_collection import (
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024
 ALL_VALUES = 2**31 - 1
-# Candidates of a graph search, independent of the page: all pages up to this rank have the same ranking.
-BEAM = 1_000
 STALE_AFTER = 4.0
 # The lock of each client in local mode, which no two threads may use at once, and the turns of collections.
 _LOCAL: WeakKeyDictionary[QdrantClient, tuple[threading.RLock, dict[str, OwnTurns]]]
@@ -205,7 +203,7 @@ class QdrantStore(BaseStore):
             query=_vector_model(search.vector),
             using=search.using,
             query_filter=_conjunction(search.filters, search.among),
-            search_params=self._search_params(search.exact),
+            search_params=self._search_params(search),
             limit=search.limit,
             score_threshold=search.above,
             with_payload=search.fetch.payload,
@@ -214,12 +212,15 @@ class QdrantStore(BaseStore):
         )
         return [to_point(row, row.score) for row in found.points]
 
-    def _search_params(self, exact: bool) -> models.SearchParams | None:
+    def _search_params(self, search: NearestSearch) -> models.SearchParams | None:
         if is_local(self._client):
             return None  # local mode is always exact, and warns about this parameter
         from qdrant_client import models
 
-        return models.SearchParams(exact=True) if exact else models.SearchParams(exact=False, hnsw_ef=BEAM)
+        if search.exact:
+            return models.SearchParams(exact=True)
+        nearest = models.QuantizationSearchParams(rescore=True, oversampling=oversampling(search))
+        return models.SearchParams(exact=False, hnsw_ef=BEAM, quantization=nearest)
 
     def _scroll(
         self, filters: tuple[models.Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch

@@ -48,6 +48,10 @@ def test_what_is_found_is_scored_exactly(store: BaseStore) -> None:
         assert all(
             scores.get(point.id, point.score) == pytest.approx(point.score, abs=1e-6) for point in fast
         )
+        pages = [
+            store.search(SearchRequest(query, limit=2, offset=at, exact=False)) for at in range(0, 10, 2)
+        ]
+        assert [point.id for page in pages for point in page] == [point.id for point in fast]
     assert found >= 196
 
 
