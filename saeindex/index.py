@@ -222,8 +222,8 @@ class FeatureIndex(Surface):
         kept of the sentences of each text, of 1,000 at most: ``"stored"`` is a vector of each and where it is
         in the text, ``"codes"`` only where it is, ``"off"`` nothing. With ``quantization="int8"`` dense
         vectors are also kept in a byte a number: there, searches of more than 100,000 records without a
-        filter find what is then scored exactly, in less than half of the time. The five options that follow are
-        Qdrant's, for a collection on a server; the vectors of a directory are on disk. ``isolated`` is
+        filter find what is then scored exactly, in less than half of the time. The five options that follow
+        are Qdrant's, for a collection on a server; the vectors of a directory are on disk. ``isolated`` is
         explained at :meth:`open`. If an earlier creation was interrupted, it is completed. If the index
         exists, MismatchError is raised.
         """

@@ -70,7 +70,8 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
     assert point.payload["text_prompt"] == "A question?"
     assert point.payload["spans_prompt"] == [0, len("A question?")]
     said = evidence_of(space, encoder, point, "prompt")
-    assert numbers_in([point.payload["evidence_prompt"]]).tolist() == [round(100 * one.p) for one in said.values()]
+    percents = [round(100 * one.p) for one in said.values()]
+    assert numbers_in([point.payload["evidence_prompt"]]).tolist() == percents
     assert numbers_in([point.payload["speaking_prompt"]]).tolist() == [0] * len(said)
     assert point.payload["concepts_prompt"] == expected_codes(space, point, said, "prompt")
     assert len(said) > 0 and said != evidence_of(space, encoder, point)
