@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from saeindex.collection.records import check_not_documents
 from saeindex.collection.sample import CollectionSample, read_rows, read_sample
 from saeindex.collection.snapshot import take_snapshot
-from saeindex.config import CACHE_FOLDER, DENSE, DOCUMENT, SAE
+from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, DOCUMENT, LEVELS, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
@@ -136,6 +136,11 @@ class IndexState:
         return self.derived(_has_documents)
 
     @property
+    def code_counts(self) -> dict[Any, int]:
+        """The number of records with each level code."""
+        return self.derived(_code_counts)
+
+    @property
     def spoken(self) -> frozenset[int]:
         """The features of the named concepts that the index has evidence of; none without sentences."""
         return self.derived(_spoken)
@@ -213,6 +218,10 @@ def _total(state: IndexState) -> int:
     if state.store.stale_after is None or known.is_being_written:
         return state.store.count()
     return known.counts.records  # a server would count all of its segments
+
+
+def _code_counts(state: IndexState) -> dict[Any, int]:
+    return dict(state.store.facet(CONCEPTS, None, state.space.n_features * LEVELS))
 
 
 def _spoken(state: IndexState) -> frozenset[int]:

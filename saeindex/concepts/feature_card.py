@@ -105,8 +105,6 @@ class FeatureCard(Result, Described):
 
 def feature_card(feature: int | str, state: IndexState, examples: int) -> FeatureCard:
     """Return the card of a feature (5 or "#5"); UnknownConceptError if the space lacks it."""
-    from qdrant_client.models import FieldCondition, Filter, MatchValue
-
     store, space = state.store, state.space
     feature = space.number(feature)
     label = space.labels[feature]
@@ -114,9 +112,7 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
     directions = space.directions
     cosines = directions @ directions[feature]
     similar = [int(i) for i in np.argsort(-cosines) if i != feature and space.is_named[i]][:examples]
-    codes = (MatchValue(value=feature * LEVEL_STRIDE + level) for level in range(LEVELS))
-    conditions = (FieldCondition(key=CONCEPTS, match=code) for code in codes)
-    reached = [store.count(Filter(must=[condition])) for condition in conditions]
+    reached = [state.code_counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS)]
     reached[-1] = max(reached[number] for number in LEVELS_OF["possible"])
     return FeatureCard(
         id=feature,

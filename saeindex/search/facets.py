@@ -21,7 +21,8 @@ from saeindex.schema import Result
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
     from qdrant_client.models import Filter
@@ -88,18 +89,13 @@ def result_set(points: Sequence[Point], n_features: int) -> ResultSet:
 def matching_set(store: VectorStore, condition: Filter | None, n_features: int) -> ResultSet:
     """Return the result set of all points that match, counted by the engine."""
     sample = store.scroll(condition, SAMPLE, with_payload=[CONCEPTS]).points
-    counts = feature_counts(store, condition, n_features)
+    counts = feature_counts(dict(store.facet(CONCEPTS, condition, n_features * LEVELS)), n_features)
     return ResultSet(store.count(condition), counts, presence(sample, n_features))
 
 
-def feature_counts(store: VectorStore, condition: Filter | None, n_features: int) -> NDArray[np.int64]:
-    """Return the number of matching points in which each feature is active (n_features,), by one request."""
-    counts = np.zeros(n_features, np.int64)
-    for code, count in store.facet(CONCEPTS, condition, n_features * LEVELS):
-        feature, level = divmod(int(code), LEVEL_STRIDE)
-        if level == 0:
-            counts[feature] = count
-    return counts
+def feature_counts(counts: Mapping[Any, int], n_features: int) -> NDArray[np.int64]:
+    """Return the number of points in which each feature is active (n_features,), of those with each code."""
+    return np.array([counts.get(feature * LEVEL_STRIDE, 0) for feature in range(n_features)], np.int64)
 
 
 def concept_facets(

@@ -26,9 +26,6 @@ from saeindex.search.query import Query, without
 from saeindex.stores.tracing import Deadline, watched
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from saeindex.collection.state import IndexState
     from saeindex.stores.tracing import Note
 
@@ -143,7 +140,7 @@ class Searcher:
     def facets(self, query: Query, limit: int) -> list[ConceptFacet]:
         """Return the concepts that are more frequent in a query's results than in the index."""
         prepared = self.prepare(query)
-        counts = self.planner.state.derived(_usual_counts)
+        counts = facets.feature_counts(self.planner.state.code_counts, self._space.n_features)
         return facets.concept_facets(self._results(prepared), counts, prepared.total, self._space, limit)
 
     def exclusions(self, query: Query, limit: int) -> list[Exclusion]:
@@ -164,10 +161,6 @@ class Searcher:
         active, _ = self._space.sae.encode_one(self._vectors(text))
         named = self.planner.resolver.match(text, NEAREST_LABELS)
         return {*active.tolist(), *(match.id for match in named if match.score >= FLOOR)}
-
-
-def _usual_counts(state: IndexState) -> NDArray[np.int64]:
-    return facets.feature_counts(state.store, None, state.space.n_features)
 
 
 def _stage(note: Note, matching: float | None, prefix: str = "") -> Stage:
