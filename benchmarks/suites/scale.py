@@ -32,7 +32,6 @@ from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.operations.search import searcher_of
 from saeindex.search.executor import SHOWN
 from saeindex.search.retrieval import POOL
-from saeindex.stores.base import first_points
 from saeindex.stores.filters import as_filter, to_edge
 
 FULL, QUICK = 1_000_000, 20_000
@@ -213,13 +212,14 @@ def phrases(path: Path) -> dict[str, float]:
 def analyses(path: Path) -> dict[str, tuple[float, float]]:
     """Return the seconds and the goals of the state of all records, and of analyses once it is there.
 
-    Then of the state after a hundredth of the records was written again.
+    Then of the state after one of a hundred records was written again.
     """
     a, b = (f'metadata.group = "{group}"' for group in GROUPS)
     with opened(path) as index:
         state = elapsed_ms(index.state.snapshot) / 1e3
         with index._current.write() as write, write.points() as store:
-            store.upsert(first_points(store, len(index) // 100, 1_000, True, store.layout.names))
+            ids = [f"{number:032d}" for number in range(0, len(index), 100)]
+            store.upsert(store.get(ids, True, store.layout.names))
         in_part = elapsed_ms(index.state.snapshot) / 1e3
         index.diff(a, b)
         return {
