@@ -593,7 +593,9 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
     )
     shape = count, described["n_features"]
     words = np.ones(int(word_starts[-1]), np.float32)
-    ids = tuple(json.loads(line) for line in _lines(folder / "ids.jsonl"))
+    ids, documents = (
+        json.loads(f"[{','.join(_lines(folder / name))}]") for name in ("ids.jsonl", "documents.jsonl")
+    )
     texts, places = _mapped(folder / f"{TEXTS}.bin", "u1"), dict[str, int]()
 
     def read_texts(wanted: Sequence[str]) -> list[str]:
@@ -606,7 +608,7 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
     return Snapshot(
         space,
         field,
-        ids,
+        tuple(ids),
         found["vectors"].reshape(count, described["dimension"]),
         csr_matrix((found["values"], found["indices"], starts), shape=shape),
         reached_of(found, described["n_features"]),
@@ -615,7 +617,7 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
         found["lengths"],
         _lines(folder / "metadata.jsonl"),
         read_texts,
-        [json.loads(line) for line in _lines(folder / "documents.jsonl")],
+        documents,
     )
 
 
@@ -628,5 +630,4 @@ def _mapped(path: Path, kind: str) -> np.ndarray[Any, Any]:
 
 
 def _lines(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as lines:
-        return [line.rstrip("\n") for line in lines]
+    return path.read_text("utf-8").split("\n")[:-1]
