@@ -1,9 +1,10 @@
 """Points in any number whose statistics are known: records made of real sentences, encoded once each.
 
 A record has a *theme*, of a Zipf distribution; more than half of its sentences are of the theme's, the others
-of all, again by Zipf. Its vector is the unit sum of those of its sentences, its evidence the largest of
-theirs, so nothing is encoded. Half of the records are of group "b", where ``PLANTED`` themes are ``RAISED``
-times as frequent. Level codes are counted by group while they are made: what analyses must find.
+of all, again by Zipf. Its vector is the unit sum of those of its sentences, with some noise, its evidence
+the largest of theirs, so nothing is encoded. Half of the records are of group "b", where ``PLANTED`` themes
+are ``RAISED`` times as frequent. Level codes are counted by group while they are made: what analyses must
+find.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 THEMES, OF_THEME, SHARE = 200, 256, 0.6
 PLANTED, RAISED = range(20, 25), 4.0
 BATCH, AHEAD = 2_000, 2
+# What no two records have in common (of a component; its length is .02): else many would have equal scores.
+NOISE = 0.001
 GROUPS = ("a", "b")
 # Between sentences, which are paragraphs: whatever they are, they end there.
 SEPARATOR = "\n\n"
@@ -101,6 +104,7 @@ class Population:
         rows = np.where(rng.random(len(owners)) < SHARE, own, self._order[zipf])
         ends = np.concatenate([[0], np.cumsum(sizes)])
         dense = np.add.reduceat(self.vectors[rows], ends[:-1])
+        dense += NOISE * rng.standard_normal(dense.shape, np.float32)
         dense /= np.linalg.norm(dense, axis=1, keepdims=True)
         said = [self.texts[row] for row in rows]
         spans = [list(_spans(said[a:b])) for a, b in pairwise(ends)]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAX_STAGES = 8
 # Points beyond the page that are read to sort the ties at its end by id.
 TIE_WINDOW = 16_384
+# Of these, so many are read at once where only ids are: a second search would take as long as the first.
+SLACK = 64
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 Valued = tuple[Point, float]
 RRF_K = 2
@@ -92,7 +94,7 @@ def _ranked(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
     if isinstance(request.query, Fusion) or request.prefetch:
         return _staged(store, request, outer)
     search = _nearest(store, request, _filters(request, outer), None)
-    return _single(store, search, request)[0] if search else []
+    return _single(store, replace(search, limit=search.limit + SLACK), request)[0] if search else []
 
 
 def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:

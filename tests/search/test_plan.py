@@ -195,8 +195,8 @@ def test_an_analysis_separates_candidates_rescored_and_returned_points(papers: F
     analysis = papers.plan(property="about food", where="metadata.year >= 2000", limit=4, analyze=True)
     matching = papers.count("metadata.year >= 2000")
     named = {stage.name: stage for stage in analysis.stages}
-    assert named["search dense 1,001"].actual == matching
-    assert named["search dense 1,001"].expected == pytest.approx(matching)
+    assert named["search dense 1,065"].actual == matching
+    assert named["search dense 1,065"].expected == pytest.approx(matching)
     rescored = next(stage for stage in analysis.stages if stage.name.startswith("rescore"))
     assert rescored.actual == matching
     assert named["hits"].actual == 4

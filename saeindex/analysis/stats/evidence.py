@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (30, 60, 120)
-# The minimum mean number of records per cluster; the maximum number of records to fit the centres on.
-MIN_PER_CLUSTER, MAX_FITTED = 12, 10_000
+# The minimum mean number of records per cluster; the most records to fit the centres on, and to name them.
+MIN_PER_CLUSTER, MAX_FITTED, MAX_NAMED = 12, 10_000, 50_000
 # A random start and ten rounds fit better than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
 
@@ -110,7 +110,9 @@ def _clusters(snapshot: Snapshot, rows: Ints, seed: int) -> Evidence:
         placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
     has = hstack(placed, "csr")[np.argsort(order, kind="stable")]
     has = has[:, :1] if has.shape[1] == 2 else has  # the second of two is what the first is not
-    return Evidence("clusters", tuple(range(has.shape[1])), group_names(snapshot, rows, has), has)
+    step = -(-len(rows) // MAX_NAMED)
+    names = group_names(snapshot, rows[::step], has[::step])
+    return Evidence("clusters", tuple(range(has.shape[1])), names, has)
 
 
 def nearest_centre(x: FloatArray, centres: Doubles) -> Ints:
