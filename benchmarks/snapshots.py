@@ -14,7 +14,8 @@ from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
 from saeindex.collection.sample import tokens
-from saeindex.collection.snapshot import Snapshot, level_columns, reached_of
+from saeindex.collection.snapshot import Snapshot
+from saeindex.collection.snapshot_files import level_columns, reached_of
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration
 from saeindex.indexing.points import Coded

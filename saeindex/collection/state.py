@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saeindex.collection.records import check_not_documents
 from saeindex.collection.sample import CollectionSample, read_rows, read_sample
-from saeindex.collection.snapshot import take_snapshot
+from saeindex.collection.snapshot_files import take_snapshot
 from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, DOCUMENT, LEVELS, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest

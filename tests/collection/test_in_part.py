@@ -11,7 +11,7 @@ import pytest
 from saeindex import FeatureIndex, Record
 from saeindex.collection import sample as samples
 from saeindex.collection.sample import read_sample
-from saeindex.collection.snapshot import take_snapshot
+from saeindex.collection.snapshot_files import take_snapshot
 from saeindex.stores import base
 from saeindex.stores.base import Changes
 from tests.samples import RecordingEncoder, sample_records
