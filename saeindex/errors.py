@@ -203,6 +203,5 @@ def installed(module: str, asked: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingDependencyError(
-            asked, f"{error.name or module} is not installed", f'Run pip install "saeindex[{extra}]".'
-        ) from error
+        found, do = f"{error.name or module} is not installed", f'Run pip install "saeindex[{extra}]".'
+        raise MissingDependencyError(asked, found, do) from error

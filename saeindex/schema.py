@@ -322,6 +322,12 @@ def check_unicode(asked: str, value: object) -> None:
             check_unicode(asked, one)
 
 
+def check_texts(texts: object) -> None:
+    """Raise InvalidInputError for one text where a list of them is embedded: it would be read as letters."""
+    if isinstance(texts, str):
+        raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+
+
 def check_kind(asked: str, value: object, kinds: type | tuple[type, ...], do: str) -> None:
     """Raise InvalidInputError unless a value is of one of the ``kinds``."""
     if not isinstance(value, kinds):

@@ -22,19 +22,14 @@ from saeindex.types import visible
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (errors.InvalidInputError, errors.NotFoundError, errors.UnknownConceptError)
 
+ANALYSES = ("diff", "correlate", "triggers", "cluster", "drift", "monitor", "describe")
 # The function of each command, and the module of each group of commands, within saeindex.cli.
 COMMANDS = {
     "index": "index.index",
     "search": "search.search",
     "features": "features.features",
     "feature": "features.feature",
-    "diff": "analyses.diff",
-    "correlate": "analyses.correlate",
-    "triggers": "analyses.triggers",
-    "cluster": "analyses.cluster",
-    "drift": "analyses.drift",
-    "monitor": "analyses.monitor",
-    "describe": "analyses.describe",
+    **{name: f"analyses.{name}" for name in ANALYSES},
     "list": "index.list_indexes",
     "info": "features.info",
     "get": "records.get",

@@ -152,12 +152,8 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
 
 
 def _is_whole(point: Point) -> bool:
-    return {
-        "record_id",
-        "text",
-        "content_hash",
-        config.CONCEPTS,
-    } <= point.payload.keys() and config.DENSE in point.vectors
+    needed = {"record_id", "text", "content_hash", config.CONCEPTS}
+    return needed <= point.payload.keys() and config.DENSE in point.vectors
 
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:

@@ -165,10 +165,8 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
         ]
         print_listed(out, "More frequent in these results than in the index", facets)
     if "suggestions" in further:
-        found = [
-            f"--where '{one.clause}'  removes {one.removes:,}: {one.facet.shown}"
-            for one in further["suggestions"]
-        ]
+        given = further["suggestions"]
+        found = [f"--where '{one.clause}'  removes {one.removes:,}: {one.facet.shown}" for one in given]
         print_listed(out, "In a part of the results, but not in the query", found)
     if "comparison" in further:
         out.print(f"\n{further['comparison']}", markup=False, soft_wrap=True)

@@ -82,9 +82,8 @@ class Job:
             what = self.state if found is None else f"a {self.described['kind']}"
             raise ServerError(f"the report of job {self.id}", f"it is {what}", "Wait, or ask for its result.")
         report, unread = IndexingReport(**found), len(self.unread)
-        report = replace(
-            report, read=report.read + unread, rejected=report.rejected + unread, left_out=self._left_out
-        )
+        read, rejected = report.read + unread, report.rejected + unread
+        report = replace(report, read=read, rejected=rejected, left_out=self._left_out)
         return replace(report, reasons=reasons(self.rejects)) if unread else report
 
     @property

@@ -87,11 +87,8 @@ class FeatureCard(Result, Described):
     @property
     def origin(self) -> str:
         """Where the label comes from, and its scores as far as they are known."""
-        scores = [
-            f"{name} {number(one)}"
-            for name, one in (("trust", self.trust), ("F1", self.f1))
-            if one is not None
-        ]
+        known = {"trust": self.trust, "F1": self.f1}
+        scores = [f"{name} {number(one)}" for name, one in known.items() if one is not None]
         return ", ".join([ORIGINS.get(self.method, f"labelled by {self.method}"), *scores])
 
     @property

@@ -107,9 +107,8 @@ class Feedback(_Shown, Described):
         """Return a feedback with these fixed weights of concepts (by id) and words."""
         for name, weight in [*(concepts or {}).items(), *(words or {}).items()]:
             if not isinstance(weight, int | float) or not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
-                raise InvalidInputError(
-                    f"weight {weight} of {name!r}", "out of range", f"Use -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}."
-                )
+                do = f"Use -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}."
+                raise InvalidInputError(f"weight {weight} of {name!r}", "out of range", do)
         lowered = {str(word).lower(): weight for word, weight in (words or {}).items()}
         return self._changed(
             concept_weights={**self.concept_weights, **(concepts or {})},

@@ -200,9 +200,8 @@ def infer(
     over = _over(pool.occurring, sample.word_share, softly)
     found, less_found = _weights(over, pool.rows.words, pool, recipe.found_words)
     words, less_meant = _weights(meant, pool.rows.words, pool, recipe.meant_words)
-    inferred = Inference(
-        directions, concepts, found + words, offset + less + less_found + less_meant, softly, pool
-    )
+    offset = offset + less + less_found + less_meant
+    inferred = Inference(directions, concepts, found + words, offset, softly, pool)
     return _with_judgements(_with_examples(inferred, sample, asked, trust, recipe), asked, recipe)
 
 

@@ -190,9 +190,8 @@ class ConceptReader:
 
     def _described(self, concept: NamedConcept) -> NDArray[np.float32]:
         if self._encoder is None:
-            raise InvalidInputError(
-                f"concept {concept.name!r} by its description", "no encoder", "Give the space's encoder."
-            )
+            asked = f"concept {concept.name!r} by its description"
+            raise InvalidInputError(asked, "no encoder", "Give the space's encoder.")
         texts = [concept.description or "", *concept.against]
         return np.asarray(self._encoder.encode_query(texts), np.float32)
 

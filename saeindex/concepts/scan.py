@@ -254,8 +254,8 @@ class Scanner:
         for page in pages(store, condition, PAGE, READ, parts):
             points = page.points
             if condition is None:  # the words of texts tell it, and the rest is read of what says it
-                with_sentences = (one for one in points if SPANS in one.payload)
-                said = [one.id for one in with_sentences if self._says(stored_sentences(one.payload))]
+                sentences = {one.id: stored_sentences(one.payload) for one in points if SPANS in one.payload}
+                said = [own for own, each in sentences.items() if self._words.said_in(each) != NOT_SAID]
                 points = store.get(said, READ, self._parts)
             found |= {one.point: one for one in self._read(points, can_say=True)}
             if len(found) >= MOST_SAYING and page.cursor is not None:
@@ -285,9 +285,6 @@ class Scanner:
                 points = self._state.store.get(fresh[start : start + PAGE], READ, self._parts)
                 found |= {one.point: one for one in self._read(points, False, least)}
         return last
-
-    def _says(self, sentences: list[str]) -> bool:
-        return self._words.said_in(sentences) != NOT_SAID
 
     @property
     def _parts(self) -> list[str]:

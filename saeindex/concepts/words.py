@@ -52,11 +52,8 @@ class Words:
         self.is_single = len(parts) == len(words) == 1
         codes = list(dict.fromkeys(part for part in parts if not TOKEN.fullmatch(part)))
         if not telling and not codes:
-            raise UnknownConceptError(
-                f"the phrase {phrase!r:.80}",
-                "all its words are common ones that say little",
-                "Add a word for what you look for.",
-            )
+            found, do = "all its words are common ones that say little", "Add a word for what you look for."
+            raise UnknownConceptError(f"the phrase {phrase!r:.80}", found, do)
         self._written, self._codes, self._coded = _pattern(parts), [_pattern([one]) for one in codes], codes
         self._forms = [forms(word) for word in telling]
         if not DENYING.isdisjoint(words):

@@ -11,6 +11,7 @@ import numpy as np
 
 from saeindex.errors import EncoderError, InvalidInputError, SaeIndexError, installed
 from saeindex.protocols import EncoderIdentity
+from saeindex.schema import check_texts
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -117,8 +118,7 @@ class OpenAIEncoder:
         return urlsplit(str(self._client.base_url)).hostname or ""
 
     def _encode(self, texts: Sequence[str], prompt: str) -> FloatArray:
-        if isinstance(texts, str):
-            raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+        check_texts(texts)
         if not texts:
             return np.zeros((0, self.identity.dimension), dtype=np.float32)
         for number, text in enumerate(texts):

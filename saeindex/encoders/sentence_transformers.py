@@ -18,6 +18,7 @@ from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_pr
 from saeindex.encoders.bert import CONFIG_FILE, BertConfig, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
+from saeindex.schema import check_texts
 
 if TYPE_CHECKING:
     import torch
@@ -197,8 +198,7 @@ class SentenceTransformerEncoder:
 
 
 def _with_prompt(prompt: str, texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+    check_texts(texts)
     return [prompt + text for text in texts]
 
 
@@ -241,9 +241,8 @@ class _BertBackend:
         self._folder, self._precision, self._device = folder, precision, device
         self._config = BertConfig.read(folder)
         published = int(read_config(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
-        self.max_length = _checked_length(
-            published if max_length is None else max_length, self._config.positions
-        )
+        length = published if max_length is None else max_length
+        self.max_length = _checked_length(length, self._config.positions)
         self.dimension, self.pooling = self._config.dimension, pooling
         self.has_numpy = device in ("auto", "cpu") and precision != "bf16"
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -440,9 +439,8 @@ def model_hash(folder: Path) -> str:
     """Return a hash of weights and tokenizer, which makes a copy under another name the same encoder."""
     digest = hashlib.sha256()
     names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
-    for path in sorted(path for name in names[:2] for path in folder.rglob(name)) or sorted(
-        folder.rglob("*")
-    ):
+    named = sorted(path for name in names[:2] for path in folder.rglob(name))
+    for path in named or sorted(folder.rglob("*")):
         if path.is_file():
             digest.update(_file_digest(path))
     for path in (folder / name for name in names[2:]):

@@ -71,10 +71,8 @@ class Calibration:
     def with_rare_levels_of(self, other: Calibration, min_count: int = MIN_ACTIVE) -> Calibration:
         """Return a copy with the levels of ``other`` for features active fewer than ``min_count`` times."""
         is_rare = np.rint(self.density.astype(np.float64) * self.records) < min_count
-        median, p90 = (
-            np.where(is_rare, theirs, ours).astype(np.float32)
-            for ours, theirs in ((self.median, other.median), (self.p90, other.p90))
-        )
+        levels = (self.median, other.median), (self.p90, other.p90)
+        median, p90 = (np.where(is_rare, theirs, ours).astype(np.float32) for ours, theirs in levels)
         return replace(self, median=median, p90=p90)
 
     def extended(self, count: int) -> Calibration:

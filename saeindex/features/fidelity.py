@@ -81,11 +81,8 @@ def measure_fidelity(
     wanted = space.sae.dimension
     if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
         do = f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}."
-        asked, found = (
-            f"a report on embeddings of shape {x.shape}",
-            f"space {space.name!r} takes (m, {wanted})",
-        )
-        raise InvalidInputError(asked, found, do)
+        asked = f"a report on embeddings of shape {x.shape}"
+        raise InvalidInputError(asked, f"space {space.name!r} takes (m, {wanted})", do)
     mean, mean_of = space.calibration.mean, "the calibration corpus"
     if mean is None:
         mean, mean_of = np.asarray(np.mean(x, 0, np.float64), np.float32), "the evaluated records"

@@ -16,16 +16,9 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 FILES = (
-    "space.json",
-    "sae.safetensors",
-    "calibration.safetensors",
-    "labels.jsonl",
-    "labels.safetensors",
-    "families.json",
-    "evidence.safetensors",
-    "words.txt",
-    CARD,
-)
+    "space.json", "sae.safetensors", "calibration.safetensors", "labels.jsonl", "labels.safetensors",
+    "families.json", "evidence.safetensors", "words.txt", CARD,
+)  # fmt: skip
 
 
 def asked_of_hub(call: Callable[[], str], asked: str, kind: type[SaeIndexError], do: str) -> str:

@@ -114,10 +114,8 @@ def labeling_task(
     """
     sizes = {len(texts), len(x)} | (set() if groups is None else {len(groups)})
     if len(sizes) > 1:
-        found, do = (
-            f"{len(x)} embeddings, or groups of another length",
-            "Give one row and one group for each text.",
-        )
+        found = f"{len(x)} embeddings, or groups of another length"
+        do = "Give one row and one group for each text."
         raise InvalidInputError(f"label by {len(texts)} texts", found, do)
     asked = {f: space.label(f) for f in (range(space.n_features) if features is None else features)}
     kept = {MANUAL, CONCEPT} if features is None else {MANUAL}

@@ -68,10 +68,8 @@ def lexical_labels(
     term_vectors = encode(terms)
     meanings = unit_rows(term_vectors - term_vectors.mean(0))
     candidates = _candidates(presence, code, calibration, _directions(contrasts, vectors), meanings)
-    growing = [
-        _started(chosen, contrast, term_vectors, meanings, vectors)
-        for chosen, contrast in zip(candidates, contrasts, strict=True)
-    ]
+    pairs = zip(candidates, contrasts, strict=True)
+    growing = [_started(chosen, contrast, term_vectors, meanings, vectors) for chosen, contrast in pairs]
     for _ in range(TERMS - 1):
         _grow(growing, terms, vectors, encode)
     return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]

@@ -194,8 +194,7 @@ class Space:
         """Raise MismatchError unless ``encoder`` makes the vectors that this space was fitted on."""
         if not hasattr(encoder, "identity"):
             raise InvalidInputError("encoder", kind_of(encoder), "Give a TextEncoder, as open_encoder makes.")
-        differing = self.encoder.differences(encoder.identity)
-        if differing:
+        if differing := self.encoder.differences(encoder.identity):
             raise MismatchError(
                 f"space {self.name!r} with encoder {encoder.identity.model!r}",
                 "; ".join(

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -26,6 +27,8 @@ from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
 
+# Exceptions from reading files that are missing, or not what was written.
+DAMAGED = (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError)
 # The spaces that are in use, by kind and by the checksums of their files: indexes of one space share it.
 _IN_USE: WeakValueDictionary[tuple[object, ...], Space] = WeakValueDictionary()
 # The folders of those that are there as they were written, and the checksums of their files.
@@ -106,15 +109,7 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
             if written and not changed:
                 _READ[space] = folder, {**written, "space.json": checksums["space.json"]}
         return cast(SpaceT, space)
-    except (
-        SafetensorError,
-        OSError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        RecursionError,
-    ) as error:
+    except (SafetensorError, *DAMAGED) as error:
         found = f"its files are damaged or missing ({type(error).__name__}: {error})"
         do = "Restore the directory from its source, or fit the space again."
         raise MismatchError(f"feature space {folder}", found, do) from error
@@ -122,12 +117,10 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT], is_own: bool = Fals
 
 def _written(folder: Path) -> Mapping[str, int]:
     """Return the checksums of a space's files as they were written; of none if those are damaged."""
-    try:
+    with suppress(*DAMAGED):
         described = json.loads((folder / "space.json").read_text())
         if files.without_checksum(described) is not None:
             return dict(described.get("files", {}))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        pass
     return {"space.json": -1}
 
 
@@ -159,13 +152,8 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
     if is_sound:
         vars(space)["fingerprint"] = described["fingerprint"]
         return space
-    sizes = {
-        len(space.labels),
-        len(space.label_vectors),
-        len(space.calibration.median),
-        len(space.directions),
-    }
-    if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:
+    parts = space.labels, space.label_vectors, space.calibration.median, space.directions
+    if len({len(part) for part in parts}) > 1 or space.fingerprint != described["fingerprint"]:
         asked = f"feature space {folder}"
         found = "its files do not fit together (sizes or fingerprint differ)"
         raise MismatchError(asked, found, "Restore the directory from its source, or fit the space again.")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -106,12 +107,10 @@ def read_taxonomy(given: object) -> tuple[DefinedConcept, ...]:
 
 
 def _checked(concepts: Iterable[DefinedConcept], where: str) -> tuple[DefinedConcept, ...]:
-    found = []
-    for concept in concepts:
-        found.append(concept)
-        if len(found) > MAX_CONCEPTS:
-            asked = f"the concepts of {where}"
-            raise InvalidInputError(asked, f"more than {MAX_CONCEPTS:,}", "Give the most important ones.")
+    found = list(islice(concepts, MAX_CONCEPTS + 1))
+    if len(found) > MAX_CONCEPTS:
+        do = "Give the most important ones."
+        raise InvalidInputError(f"the concepts of {where}", f"more than {MAX_CONCEPTS:,}", do)
     if not found:
         raise InvalidInputError(f"the concepts of {where}", "there are none", DO)
     twice = [name for name, times in Counter(one.name.casefold() for one in found).items() if times > 1]

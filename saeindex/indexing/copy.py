@@ -68,14 +68,7 @@ from saeindex.indexing.sentences import (
     spans_in,
 )
 from saeindex.indexing.split import is_cut
-from saeindex.indexing.terms import (
-    Definition,
-    Surroundings,
-    first_texts,
-    is_to_learn,
-    recoded,
-    terms_of,
-)
+from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
@@ -222,9 +215,8 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
         new = converter.space
     indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
     form = source.store.layout.quantization
-    manifest = Manifest.describe(new, indexes, known.fields, sentences, form).model_copy(
-        update={"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
-    )
+    own = {"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
+    manifest = Manifest.describe(new, indexes, known.fields, sentences, form).model_copy(update=own)
     if target.calibrate or (known.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
     if sentences != "off" and not is_encoded:
@@ -233,8 +225,7 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
     converter = replace(converter, space=whole)
     parts = _begun(target, new, manifest)
     try:
-        report = _filled(converter, parts, target)
-        return _settled(converter, parts, report)
+        return _settled(converter, parts, _filled(converter, parts, target))
     finally:
         parts.store.close()
 
@@ -274,10 +265,8 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
             bar.update(len(page.points))
     store.flush()
     if (store.count(), _digest_of(store, parts.manifest.fields)) != (records, digest):
-        found = "what is stored in the copy is not what was read"
-        raise StorageError(
-            f"copy {name} to {target.place.given}", found, "Delete the copy, and copy it again."
-        )
+        found, do = "what is stored in the copy is not what was read", "Delete the copy, and copy it again."
+        raise StorageError(f"copy {name} to {target.place.given}", found, do)
     return CopyReport(
         name, str(target.place.given), parts.space.name, records,
         skipped=tuple(skipped), has_manifest=converter.has_manifest,

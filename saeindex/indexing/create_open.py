@@ -169,10 +169,7 @@ def _create_or_complete(place: Place, manifest: Manifest, options: Mapping[str, 
 
 
 def part_of(
-    store: VectorStore,
-    space: FeatureSpace,
-    manifest: Manifest,
-    selected: Filter | None,
+    store: VectorStore, space: FeatureSpace, manifest: Manifest, selected: Filter | None
 ) -> IndexParts:
     """Return the parts of an index that has only the ``selected`` points.
 
@@ -184,13 +181,10 @@ def part_of(
     view = SelectedStore(store, selected)
     records = view.count()
     used = features_in(view, manifest.fields) if manifest.terms else set()
-    terms = tuple(
-        term if space.n_features + number in used else term.unnamed()
-        for number, term in enumerate(manifest.terms)
-    )
-    own = manifest.model_copy(
-        update={"counts": Counts(records=records), "terms": terms, "edits": NameEdits(), "profiles": {}}
-    )
+    numbered = enumerate(manifest.terms, space.n_features)
+    terms = tuple(term if feature in used else term.unnamed() for feature, term in numbered)
+    update = {"counts": Counts(records=records), "terms": terms, "edits": NameEdits(), "profiles": {}}
+    own = manifest.model_copy(update=update)
     return IndexParts(SelectedStore(store, selected, own.to_json()), space, own, None)
 
 

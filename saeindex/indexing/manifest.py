@@ -244,11 +244,8 @@ class Manifest(Strict):
             found = "its manifest is missing or empty"
             raise DamageError(f"index {name}", found, f"Run {copy_command(name)}: it reads the records.")
         if not raw:
-            raise NotFoundError(
-                f"index {name}",
-                "its creation was not finished, or saeindex did not make it",
-                f"Run `saeindex index … --into {name}` to make it.",
-            )
+            found = "its creation was not finished, or saeindex did not make it"
+            raise NotFoundError(f"index {name}", found, f"Run `saeindex index … --into {name}` to make it.")
         if (version := raw.get("format_version")) != FORMAT_VERSION:
             do = "Open it with the saeindex version that wrote it, or index the records again."
             found = f"it has format {version!r}, and this version reads {FORMAT_VERSION}"
@@ -266,11 +263,9 @@ class Manifest(Strict):
     def checked(self, name: str) -> Manifest:
         """Return the manifest; MismatchError if the index is a copy that is not complete."""
         if self.copying is not None:
-            raise MismatchError(
-                f"index {name}",
-                f"it is a copy of {self.copying.source} that is not complete",
-                "Run the same `saeindex copy` command again: it continues.",
-            )
+            found = f"it is a copy of {self.copying.source} that is not complete"
+            do = "Run the same `saeindex copy` command again: it continues."
+            raise MismatchError(f"index {name}", found, do)
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -286,11 +281,10 @@ class Manifest(Strict):
         if own.fingerprint != self.space.fingerprint and self.calibration is not None:
             own = replace(space, calibration=self.calibration.calibration())
         if own.fingerprint != self.space.fingerprint:
-            raise MismatchError(
-                f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})",
-                f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})",
-                f"Open it without naming a space, or run {copy_command(name)} with --space.",
-            )
+            asked = f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})"
+            found = f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})"
+            do = f"Open it without naming a space, or run {copy_command(name)} with --space."
+            raise MismatchError(asked, found, do)
         return own
 
     def with_own_names(self, space: FeatureSpace) -> FeatureSpace:
@@ -363,9 +357,8 @@ def _key(field: str) -> str:
 
     key = field_at(path_of(field))
     if not is_addressable(key):
-        raise InvalidInputError(
-            f"an index on {field}", 'its name holds " or \\', "Leave it without an index."
-        )
+        found = 'its name holds " or \\'
+        raise InvalidInputError(f"an index on {field}", found, "Leave it without an index.")
     return key
 
 

@@ -53,15 +53,6 @@ class GivenName(Strict):
     name: str
     vector: str
 
-    @classmethod
-    def of(cls, name: str, vector: FloatArray) -> GivenName:
-        """Keep a name and its embedding (d,)."""
-        return cls(name=name, vector=half_to_text(vector))
-
-    def embedding(self) -> FloatArray:
-        """Return the embedding (d,)."""
-        return half_from_text(self.vector)
-
 
 class NameEdit(Strict):
     """What was done to a feature, and when; the ``name`` is None where it was only hidden or shown."""
@@ -96,16 +87,16 @@ class NameEdits(Strict):
         new = [name for name in checked.values() if name]
         vectors = dict(zip(new, encode(new), strict=True)) if new else {}
         given = {f: kept for f, kept in self.given.items() if f not in checked}
-        given |= {f: GivenName.of(name, vectors[name]) for f, name in checked.items() if name}
+        given |= {
+            f: GivenName(name=name, vector=half_to_text(vectors[name])) for f, name in checked.items() if name
+        }
         if len(given) > MAX_NAMES:
             do = "Label the space: `saeindex sae label`."
             raise InvalidInputError(f"{len(given):,} own names", f"more than {MAX_NAMES:,}", do)
         kept = {f for f in self.hidden if f not in hidden} | {f for f, wanted in hidden.items() if wanted}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        edits = [
-            NameEdit(at=now, feature=f, name=checked.get(f), is_hidden=f in kept)
-            for f in dict.fromkeys((*names, *hidden))
-        ]
+        edited = dict.fromkeys((*names, *hidden))
+        edits = [NameEdit(at=now, feature=f, name=checked.get(f), is_hidden=f in kept) for f in edited]
         history = (*self.history, *edits)[-MAX_HISTORY:]
         return NameEdits(given=given, hidden=tuple(sorted(kept)), history=history)
 
@@ -117,7 +108,7 @@ class NameEdits(Strict):
         if self.given:
             vectors = vectors.copy()
         for feature, kept in self.given.items():
-            vectors[feature] = kept.embedding()
+            vectors[feature] = half_from_text(kept.vector)
             labels[feature] = replace(
                 labels[feature],
                 text=kept.name,
@@ -176,9 +167,8 @@ class OwnNamesFile(Strict):
         try:
             kept = cls.model_validate(given)
         except ValidationError as error:
-            raise InvalidInputError(
-                asked, first_fault(error), "Give what `concepts.names` returned."
-            ) from None
+            do = "Give what `concepts.names` returned."
+            raise InvalidInputError(asked, first_fault(error), do) from None
         if kept.features_of != space.sae.digest():
             found = f"they are for the features of another space than {space.name!r}"
             raise MismatchError(asked, found, "Import them into an index with the same feature space.")

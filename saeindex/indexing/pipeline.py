@@ -137,7 +137,6 @@ class _Text:
     records: list[PreparedRecord]
 
     def rejected(self, reason: str) -> Rejected:
-        """Return the rejection of the text."""
         first = self.records[0]
         name = first.record.id if first.document_hash is None else first.record.document
         return Rejected(f"record {self.position}", reason, name)
@@ -153,7 +152,6 @@ class _Window:
 
     @property
     def records(self) -> list[PreparedRecord]:
-        """All records to encode, in order."""
         return [one for text in self.texts for one in text.records]
 
 
@@ -386,13 +384,11 @@ class Pipeline:
         return {str(one[DOCUMENT]) for one in found if document_in(one["record_id"]) != one[DOCUMENT]}
 
     def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
-        """Yield the stored records of documents."""
         has_documents = names and self.store.facet(DOCUMENT, limit=1, approximate=True)
         if has_documents:  # else the models of filters, 40 MiB, are not imported
-            found = pages(
-                self.store, of_documents(names), with_payload=["record_id", DOCUMENT, DOCUMENT_HASH]
-            )
-            yield from (point for page in found for point in page.points)
+            parts = ["record_id", DOCUMENT, DOCUMENT_HASH]
+            for page in pages(self.store, of_documents(names), with_payload=parts):
+                yield from page.points
 
     def _taken(self, document: str, ids: Sequence[str]) -> str:
         """Return why a document cannot have these records: one of them is not a piece of it."""
@@ -583,21 +579,13 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
         yield run
 
 
-def _parts(window: _Window) -> Iterator[_Window]:
-    """Yield the parts of a window; the last part also has the window's rejects and counts."""
-    part, size = _Window(), 0
-    for text in window.texts:
-        vectors = sum(one.n_vectors for one in text.records)
-        if part.texts and size + vectors > PART_VECTORS:
-            part.read = len(part.texts)
-            yield part
-            part, size = _Window(), 0
-        part.texts.append(text)
-        size += vectors
-        window.read -= 1
-    part.read = window.read + len(part.texts)
-    part.rejected = window.rejected
-    yield part
+def _parts(window: _Window) -> list[_Window]:
+    """Return the parts of a window; the last part also has the window's rejects and counts."""
+    found = runs(window.texts, lambda text: sum(one.n_vectors for one in text.records), PART_VECTORS)
+    parts = [_Window(texts, read=len(texts)) for texts in found] or [_Window()]
+    parts[-1].read += window.read - len(window.texts)
+    parts[-1].rejected = window.rejected
+    return parts
 
 
 def _drain(windows: queue.Queue[_Arrival]) -> None:

@@ -67,9 +67,8 @@ class Sentences:
 def check_storage(sentences: object) -> None:
     """Raise InvalidInputError for what says nothing about sentences."""
     if sentences not in (known := get_args(SentenceStorage)):
-        raise InvalidInputError(
-            f"sentences={sentences!r:.80}", "no such way to keep them", f"Use {', '.join(known)}."
-        )
+        do = f"Use {', '.join(known)}."
+        raise InvalidInputError(f"sentences={sentences!r:.80}", "no such way to keep them", do)
 
 
 def spans_in(text: str) -> Spans:
@@ -98,10 +97,8 @@ def encode_distinct(encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatAr
     place: dict[str, int] = {}
     rows = [place.setdefault(text, len(place)) for text in texts]
     distinct = list(place)
-    chunks = [
-        encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE])
-        for at in range(0, len(distinct), ENCODED_AT_ONCE)
-    ]
+    starts = range(0, len(distinct), ENCODED_AT_ONCE)
+    chunks = [encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE]) for at in starts]
     nothing = np.zeros((0, encoder.identity.dimension), np.float32)
     return (np.concatenate(chunks) if chunks else nothing), rows
 

@@ -62,11 +62,8 @@ def split_record(record: Record, split: int, encoder: TextEncoder) -> list[Recor
 
     Their texts, one after another, are the text, character for character.
     """
-    texts = split_text(record.text, encoder.token_spans(record.text), split)
-    return [
-        replace(record, id=piece_id(record.id, number), text=text, document=record.id)
-        for number, text in enumerate(texts)
-    ]
+    texts = enumerate(split_text(record.text, encoder.token_spans(record.text), split))
+    return [replace(record, id=piece_id(record.id, at), text=text, document=record.id) for at, text in texts]
 
 
 def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: int) -> list[str]:

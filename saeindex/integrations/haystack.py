@@ -142,10 +142,8 @@ class SaeIndexDocumentStore:
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Return the fields, and the kinds of values that each holds: ``{"year": {"type": "number"}}``."""
-        return {
-            ".".join(path_of(one.field)[1:]): {"type": ", ".join(one.kinds)}
-            for one in self.index.metadata_fields()
-        }
+        found = self.index.metadata_fields()
+        return {".".join(path_of(one.field)[1:]): {"type": ", ".join(one.kinds)} for one in found}
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
         """Return the least and the greatest ``min`` and ``max`` of a field; None where no document has it."""

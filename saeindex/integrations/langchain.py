@@ -25,6 +25,7 @@ from saeindex.operations.records import stored_of
 from saeindex.operations.search import searcher_of
 from saeindex.operations.surfaces import every
 from saeindex.protocols import EncoderIdentity
+from saeindex.schema import check_texts
 from saeindex.search.hits import Hit, Hits
 from saeindex.search.query import Query
 from saeindex.types import Record
@@ -331,22 +332,17 @@ class EmbeddingsEncoder:
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed."""
-        self._check(texts)
+        check_texts(texts)
         return self._units(self.embeddings.embed_documents(list(texts)) if texts else [])
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for queries, which LangChain embeds one by one."""
-        self._check(texts)
+        check_texts(texts)
         return self._units([self.embeddings.embed_query(text) for text in texts])
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return the spans of words and punctuation marks: tokens are not known."""
         return [found.span() for found in re.finditer(r"\w+|[^\w\s]", text)]
-
-    @staticmethod
-    def _check(texts: Sequence[str]) -> None:
-        if isinstance(texts, str):
-            raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
 
     def _units(self, given: Sequence[Sequence[float]]) -> FloatArray:
         if not given:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
     from saeindex.protocols import TextEncoder
-    from saeindex.types import FloatArray, SparseCode
+    from saeindex.types import SparseCode
 
 MMR_THRESHOLD = 0.5
 USING = {
@@ -224,13 +224,13 @@ class SaeIndexEmbedding(BaseEmbedding):
         return "SaeIndexEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return _numbers(self._encoder.encode_query([query]))[0]
+        return list(self._encoder.encode_query([query])[0].tolist())
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return _numbers(self._encoder.encode_document(texts))
+        return list(self._encoder.encode_document(texts).tolist())
 
     _aget_query_embedding = shared.on_thread(_get_query_embedding)
     _aget_text_embedding = shared.on_thread(_get_text_embedding)
@@ -316,10 +316,6 @@ def _condition(index: FeatureIndex, one: MetadataFilter) -> Filter:
                 return Filter(must=[shared.compared(index, field, "=", each) for each in value])
     do = "Use a list with in, nin, any and all, one value with other operators, or where=…."
     raise InvalidInputError(asked, "the index cannot compare so", do)
-
-
-def _numbers(vectors: FloatArray) -> list[list[float]]:
-    return list(vectors.tolist())
 
 
 def _listed(codes: SparseCode) -> tuple[list[list[int]], list[list[float]]]:

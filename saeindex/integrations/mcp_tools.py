@@ -164,9 +164,8 @@ class PassagesToCite(IndexTool):
         """Search, and choose; with fewer tokens of text until the answer fits."""
         tokens = self.budget_tokens
         while True:
-            found = await self.ask(
-                indexes, FindContext(self.question, where=self.where, budget_tokens=tokens)
-            )
+            asked = FindContext(self.question, where=self.where, budget_tokens=tokens)
+            found = await self.ask(indexes, asked)
             passages = [{"cite": f"[{one.number}]", **_text_of_record(one)} for one in found.passages]
             answer = {self.items: passages, "searched": found.records, "left_out": ""}
             size = tokens_of(answer)
@@ -223,10 +222,8 @@ class ExplainHit(RankedTool):
         assert hit.explanation is not None  # noqa: S101
         parts = sorted(hit.explanation.parts, key=lambda one: -abs(one.value))
         most = ", ".join(f"{_shown(one)} ({one.value:+.3f})" for one in parts[:SHOWN_PARTS])
-        conditions = [
-            f"{one.text}: {'fulfilled' if one.matched else 'not fulfilled'}"
-            for one in hit.explanation.clauses
-        ]
+        clauses = hit.explanation.clauses
+        conditions = [f"{one.text}: {'fulfilled' if one.matched else 'not fulfilled'}" for one in clauses]
         return {
             "summary": f"It scores {hit.score:.3f}, most by {most}.",
             "conditions": "; ".join(conditions),
@@ -255,14 +252,9 @@ class CompareGroups(IndexTool):
         shown = []
         for one in findings:
             examples = " ".join(each.text for each in one.examples.get(one.group, ()))
-            of_test = {
-                "difference": one.effect,
-                "interval": [*one.ci],
-                "q": one.q,
-                "replicated": one.replicated,
-            }
+            of_test = {"difference": one.effect, "interval": [*one.ci], "q": one.q}
             what = {"what": one.shown, "kind": one.family, "more_in": one.group, "shares": dict(one.freq)}
-            shown.append({**what, **of_test, "example": examples})
+            shown.append({**what, **of_test, "replicated": one.replicated, "example": examples})
         said = {"summary": describe(found).summary[0], "groups": dict(found.groups)}
         return {**said, self.items: shown, "notes": " ".join(found.notes)}
 
@@ -309,19 +301,11 @@ class ListProfiles(IndexTool):
         return {self.items: [*await self.ask(indexes, ProfileNames())]}
 
 
-TOOLS: dict[str, type[Tool]] = {
-    one.name: one
-    for one in (
-        ListIndexes,
-        SearchRecords,
-        PassagesToCite,
-        FindConcepts,
-        ExplainHit,
-        CompareGroups,
-        CorrelateConcepts,
-        ListProfiles,
-    )
-}
+_TOOLS: tuple[type[Tool], ...] = (
+    ListIndexes, SearchRecords, PassagesToCite, FindConcepts, ExplainHit, CompareGroups, CorrelateConcepts,
+    ListProfiles,
+)  # fmt: skip
+TOOLS = {one.name: one for one in _TOOLS}
 
 
 async def _entry(indexes: Indexes, name: str) -> JsonObject:

@@ -352,11 +352,9 @@ def check_limits(expression: Expression) -> None:
     for node, depth in walk(expression):
         size += len(node.values) if isinstance(node, OneOf) else 1
         if depth > MAX_DEPTH or size > MAX_NODES:
-            raise QuerySyntaxError(
-                "a where expression",
-                f"more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else f"more than {MAX_NODES} parts",
-                "Split it, or use query_filter.",
-            )
+            parts, levels = f"more than {MAX_NODES} parts", f"more than {MAX_DEPTH} levels deep"
+            found = levels if depth > MAX_DEPTH else parts
+            raise QuerySyntaxError("a where expression", found, "Split it, or use query_filter.")
 
 
 def _joined(groups: list[tuple[Expression, ...]]) -> tuple[Expression, ...]:

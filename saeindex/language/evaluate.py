@@ -84,7 +84,6 @@ class _Record:
         self._codes = frozenset(payload.get(CONCEPTS, ()))
 
     def holds(self, node: ast.Expression) -> bool:
-        """Return whether a node is true."""
         return ast.folded(
             node,
             self._leaf_holds,

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lark import Lark, Token, Tree, UnexpectedInput, v_args
 from lark.exceptions import UnexpectedToken, VisitError
 from lark.visitors import Transformer_NonRecursive
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from saeindex.config import MAX_STRENGTH
 from saeindex.errors import InvalidInputError, QuerySyntaxError, first_fault, kind_of
 from saeindex.language import ast
 from saeindex.language.ast import MAX_DEPTH, MAX_NODES, Expression
-from saeindex.schema import check_kind
+from saeindex.schema import adapter, check_kind
 from saeindex.types import Steer, is_larger
 
 Built = TypeVar("Built")
@@ -128,15 +128,11 @@ def _from_json(where: Mapping[str, Any]) -> Expression:
         found = f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts"
         raise QuerySyntaxError("a where expression as JSON", found, "Split it, or use query_filter.")
     try:
-        return _adapter().validate_python(where)
+        parsed: Expression = adapter(Expression).validate_python(where)
     except ValidationError as error:
         do = f"For example: {EXAMPLES['json']}"
         raise QuerySyntaxError("a where expression as JSON", first_fault(error), do) from error
-
-
-@cache
-def _adapter() -> TypeAdapter[Expression]:
-    return TypeAdapter(Expression)
+    return parsed
 
 
 def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:
@@ -200,8 +196,6 @@ def _parser(grammar: str) -> Lark:
 
 @v_args(inline=True)
 class _WhereBuilder(_Builder):
-    """Builds the expression of a where text."""
-
     def feature(self, token: Token) -> Expression:
         return ast.FeatureTerm(feature=int(token[1:]))
 
@@ -230,9 +224,8 @@ class _WhereBuilder(_Builder):
 
     def compare(self, field: Token, operator: Token, value: ast.Value) -> Expression:
         # Validated like JSON: the node checks the operator, and reads a text as a date where it needs one.
-        return ast.Compare.model_validate(
-            {"field": str(field), "op": operator.replace("==", "="), "value": value}
-        )
+        given = {"field": str(field), "op": operator.replace("==", "="), "value": value}
+        return ast.Compare.model_validate(given)
 
     def one_of(self, field: Token, *values: ast.Value) -> Expression:
         return ast.OneOf(field=str(field), values=values)
@@ -261,8 +254,6 @@ class _WhereBuilder(_Builder):
 
 @v_args(inline=True)
 class _SteerBuilder(_Builder):
-    """Builds the steers of a steer text."""
-
     def target(self, token: Token) -> str:
         return _text_of(token)
 
@@ -364,8 +355,7 @@ def hint(text: str, at: int, expected: Collection[str]) -> str:
     if "OPERATOR" in expected and (named := _about_name(text, at)):
         return named
     word = _WORD.match(rest)
-    foreign = FOREIGN.get(word.group().casefold() if word else rest[:1])
-    if foreign:
+    if foreign := FOREIGN.get(word.group().casefold() if word else rest[:1]):
         return foreign
     return _about_word(word.group(), rest, expected) if word else _about_symbol(text, at, expected)
 
@@ -401,8 +391,7 @@ def _nearest(word: str, expected: Collection[str]) -> str | None:
     """Return the keyword most similar to ``word``; those that are allowed here come first, as values do."""
     for names in (expected, () if "BOOLEAN" in expected else WORDS):
         spelt = {w.casefold(): w for name in names for w in WORDS.get(name, ())}
-        near = get_close_matches(word.casefold(), spelt, n=1, cutoff=_NEAR)
-        if near:
+        if near := get_close_matches(word.casefold(), spelt, n=1, cutoff=_NEAR):
             return spelt[near[0]]
     return None
 

@@ -239,8 +239,7 @@ class Chat:
         text = text if isinstance(text, str) else ""
         usage = getattr(response, "usage", None)
         used = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        known = [count if isinstance(count, int) and count >= 0 else None for count in used]
-        said, written = known
+        said, written = (one if isinstance(one, int) and one >= 0 else None for one in used)
         return (
             text,
             count_tokens(messages) if said is None else said,

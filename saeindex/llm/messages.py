@@ -59,9 +59,8 @@ def interpreter_messages(strong: Sequence[str], weak: Sequence[str], absent: Seq
 def predictor_messages(phrase: str, texts: Sequence[str]) -> Messages:
     """Return the request for the likelihood of ``phrase`` in each text."""
     asked = f'Answer with {{"scores": [...]}}: {len(texts)} whole numbers from 0 to 100, one for each text.'
-    return _messages(
-        PREDICTOR, [f"The concept: {quoted_text(phrase)}", f"The texts:\n{text_block(texts)}", asked]
-    )
+    parts = [f"The concept: {quoted_text(phrase)}", f"The texts:\n{text_block(texts)}", asked]
+    return _messages(PREDICTOR, parts)
 
 
 def correction(messages: Messages, reason: str) -> Messages:

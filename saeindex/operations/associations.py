@@ -198,9 +198,8 @@ class FindTriggers(TriggerOptions, Analysis["Triggers"], results="saeindex.analy
         encoder = records.state.encoder if is_described else None
         rows = records.rows(responses, self.where)
         records.end()
-        return find_triggers(
-            prompts, responses, named, encoder=encoder, rows=rows, options=narrowed(TriggerOptions, self)
-        )
+        options = narrowed(TriggerOptions, self)
+        return find_triggers(prompts, responses, named, encoder=encoder, rows=rows, options=options)
 
 
 @request

@@ -85,9 +85,8 @@ class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.
         if records.other is not None:
             if (self.a, self.b, self.groups, self.by) != (None,) * 4:
                 raise InvalidInputError("other", "groups beside it", "Leave out a, b, groups and by.")
-            both, chosen = joined(
-                records.snapshot(self.field, self.unnamed), records.other.snapshot(self.field)
-            )
+            ours, theirs = records.snapshot(self.field, self.unnamed), records.other.snapshot(self.field)
+            both, chosen = joined(ours, theirs)
             records.end()
             return diff(both, chosen, options, named, encoder, self.writer)
         is_plain = self.by is None and not named and self.writer is None and is_countable(options)

@@ -107,7 +107,6 @@ class _Part(Performs):
         self._index = index
 
     def perform(self, operation: Operation[R]) -> R:
-        """Return the result of an operation."""
         return self._index.perform(operation)
 
 
@@ -118,7 +117,6 @@ class _AsyncPart(AsyncPerforms):
         self._index = index
 
     async def perform(self, operation: Operation[R]) -> R:
-        """Return the result of an operation."""
         return await self._index.perform(operation)
 
 

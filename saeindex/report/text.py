@@ -20,8 +20,7 @@ def text_of(description: Description) -> str:
     notes = [f"Note: {note}." for note in description.notes]
     lines = [*description.summary, *filter(None, description.method), *notes]
     for section in description.sections:
-        blocks = [block for block in section.blocks if not isinstance(block, partial)]
-        if blocks:
+        if blocks := [block for block in section.blocks if not isinstance(block, partial)]:
             lines += [""] if isinstance(blocks[0], Heading) else ["", f"{section.title}:"]
             lines += [line for block in blocks for line in _lines(block)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(map(visible, lines))).strip()

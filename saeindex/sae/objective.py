@@ -85,10 +85,8 @@ def remove_parallel_gradient(decoder: Tensor) -> None:
 def _distance_from_aims(weights: Weights) -> Tensor:
     """Return the mean distance of free features from their aims, of encoder and decoder rows together."""
     free = slice(len(weights.anchors), None)
-    reading, writing = (
-        1 - F.cosine_similarity(rows[free], weights.aims).mean()
-        for rows in (weights.encoder, weights.decoder)
-    )
+    both = weights.encoder, weights.decoder
+    reading, writing = (1 - F.cosine_similarity(rows[free], weights.aims).mean() for rows in both)
     return reading + writing
 
 
@@ -150,9 +148,8 @@ class Objective:
         budget = Budget(min(self.config.max_active, n), n_named, self.config.k_named)
         if n_named:
             is_silent = strengths[:, :n_named] <= weights.threshold[:n_named]
-            strengths = torch.cat(
-                [strengths[:, :n_named].masked_fill(is_silent, 0), strengths[:, n_named:]], dim=1
-            )
+            named = strengths[:, :n_named].masked_fill(is_silent, 0)
+            strengths = torch.cat([named, strengths[:, n_named:]], dim=1)
         support = largest(strengths[:, :n], budget)
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
         if n_named:

@@ -121,14 +121,8 @@ class _Training:
             if self.progress.step % self.config.evaluate_every == 0:
                 self._evaluate()
                 if self.checkpoint is not None:
-                    save_checkpoint(
-                        self.checkpoint,
-                        self.weights,
-                        self.best,
-                        self.optimizer,
-                        self.progress,
-                        self.signature,
-                    )
+                    state = self.weights, self.best, self.optimizer, self.progress, self.signature
+                    save_checkpoint(self.checkpoint, *state)
             if self.report is not None and self.progress.step % REPORT_EVERY == 0:
                 dead = (self.weights.silent_since >= self.config.dead_after).float().mean()
                 errors = error.item(), self.last_held_out

@@ -202,11 +202,8 @@ class ReadConformance:
 
     def test_a_zero_dot_product_is_no_hit(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)
-        cancelling, other, hit = (
-            sparse_vector([1, 2], [1, -1]),
-            sparse_vector([3], [1]),
-            sparse_vector([1], [-1]),
-        )
+        cancelling = sparse_vector([1, 2], [1, -1])
+        other, hit = sparse_vector([3], [1]), sparse_vector([1], [-1])
         store.upsert([Point(1, {"sae": cancelling}), Point(2, {"sae": other}), Point(3, {"sae": hit})])
         request = SearchRequest(sparse_vector([1, 2], [2, 2]), using="sae")
         assert [(point.id, point.score) for point in store.search(request)] == [(3, -2.0)]
@@ -222,10 +219,8 @@ class ReadConformance:
             middle = hits[1].score
             assert middle is not None
             above = float(np.nextafter(np.float32(middle), np.float32(9)))
-            requests = [
-                SearchRequest(query, using=using, score_threshold=threshold)
-                for threshold in (middle, above, middle - 1e-9)
-            ]
+            thresholds = middle, above, middle - 1e-9
+            requests = [SearchRequest(query, using=using, score_threshold=one) for one in thresholds]
             kept = [len(store.search(request)) for request in requests]
             assert kept == [2, 1, 2], using
 

@@ -18,19 +18,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
-from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
+from saeindex.errors import EngineDiedError, SaeIndexError, StorageError, rebuilt
 from saeindex.files import replacing
 from saeindex.index import FeatureIndex, index_of
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
 from saeindex.operations.surfaces import OPERATIONS
 from saeindex.protocols import EncoderIdentity, Layout
-from saeindex.schema import from_json
+from saeindex.schema import check_texts, from_json
 from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.waiting import reading_all
@@ -50,7 +50,6 @@ _PROGRAM = "import sys; sys.path += sys.argv[1:3]; from saeindex_server.analysis
 OTHER = "other"
 # Indexes and parts of them that the process keeps, with their snapshots.
 KEPT = 4
-SECONDS_TO_END = 5.0
 
 
 class AnalysisStopped(SaeIndexError):
@@ -193,8 +192,7 @@ def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
     if kind == "spans":
         return [list(span) for span in whole.encoder.token_spans(asked[0])]
     assert kind == "encode", kind  # noqa: S101
-    encode = getattr(whole.encoder, asked[0])
-    return encode(asked[1])
+    return getattr(whole.encoder, asked[0])(asked[1])
 
 
 # The child --------------------------------------------------------------------------------------------
@@ -224,8 +222,7 @@ class _Analyst:
         while True:
             method, arguments, places, condition = receive(self._requests)
             try:
-                found = self._found(method, json.loads(arguments), places, condition)
-                answer = ["done", 0, found]
+                answer = ["done", 0, self._found(method, json.loads(arguments), places, condition)]
             except SaeIndexError as error:
                 answer = ["failed", 0, *error.parts]
             except MemoryError:
@@ -311,8 +308,6 @@ class _HeldTurns:
 
 
 class _RelayedEncoder:
-    """The server's encoder."""
-
     def __init__(self, identity: EncoderIdentity, ask: Callable[[list[Any]], Any]) -> None:
         self.identity, self._ask = identity, ask
 
@@ -324,8 +319,7 @@ class _RelayedEncoder:
         return [(start, end) for start, end in self._ask(["spans", text])]
 
     def _vectors(self, method: str, texts: Sequence[str]) -> FloatArray:
-        if isinstance(texts, str):
-            raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+        check_texts(texts)
         found: FloatArray = self._ask(["encode", method, list(texts)])
         return found.reshape(len(texts), self.identity.dimension)
 
@@ -364,10 +358,7 @@ class AnalysisThread:
         indexes = [self._hosts.get(job.index)]
         if (other := asked.get(OTHER)) is not None:
             indexes.append(self._hosts.get(other))
-
-        def is_stopped() -> bool:
-            return self._jobs.is_to_stop(job.id)
-
+        is_stopped = partial(self._jobs.is_to_stop, job.id)
         try:
             found = self._process.run(job.kind, asked, indexes, job.condition, self._seconds, is_stopped)
         except AnalysisStopped as error:

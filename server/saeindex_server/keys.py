@@ -189,8 +189,7 @@ def _check_fields(conditions: Any) -> None:
     """Refuse, in the JSON of a filter, conditions on concepts, or on points by their ids or vectors."""
     for one in conditions if isinstance(conditions, list) else [conditions]:
         key = one.get("key") or one.get("nested", one.get("is_empty", one.get("is_null", {}))).get("key")
-        inner = [one[clause] for clause in CLAUSES if one.get(clause)]
-        if inner:
+        if inner := [one[clause] for clause in CLAUSES if one.get(clause)]:
             for clause in inner:
                 _check_fields(clause.get("conditions", clause) if isinstance(clause, dict) else clause)
         elif key is None or re.match(rf"{CONCEPTS}(_|$)", key):

@@ -80,9 +80,8 @@ class SharedEncoder:
             self._use_threads(os.cpu_count() or 1)
             return self._encoder.encode_document(texts)
         own = self._in_rows
-        return self._in_parts(
-            self._encoder.encode_document if own is None else own.encode_document_in_rows, texts
-        )
+        encode = self._encoder.encode_document if own is None else own.encode_document_in_rows
+        return self._in_parts(encode, texts)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many short texts, such as words.

@@ -117,8 +117,7 @@ class Axis:
         InvalidInputError if the axis lacks a value.
         """
         known = {value.name: value for value in self.values or (AxisValue(n, (n,)) for n in examples)}
-        strange = [name for name in examples if name not in known]
-        if strange:
+        if strange := [name for name in examples if name not in known]:
             do = "Name one of its values."
             raise InvalidInputError(f"examples of {strange[0]!r}", f"the axis has {', '.join(known)}", do)
         for name, ids in examples.items():
@@ -204,9 +203,8 @@ def _candidates(name: str, sample: CollectionSample, state: IndexState) -> tuple
     labels = units(space.label_vectors[in_use] - sample.background)
     every = np.concatenate([np.asarray(words.vectors, np.float64).reshape(len(words.columns), -1), labels])
     asked = state.encode(name)
-    near = np.concatenate(
-        [words.vectors @ units(asked - words.mean), labels @ units(asked - sample.background)]
-    )
+    parts = [words.vectors @ units(asked - words.mean), labels @ units(asked - sample.background)]
+    near = np.concatenate(parts)
     kept: dict[str, int] = {}
     for place in np.argsort(-near, kind="stable").tolist():
         text = texts[place].strip().lower()

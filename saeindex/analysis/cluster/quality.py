@@ -139,10 +139,8 @@ def described_clusters(
     for value, name in enumerate(names):
         inside = np.flatnonzero(codes == value)
         lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
-        edge, is_unsure = (
-            inside[np.argsort(lead, kind="stable")],
-            lead < (np.median(lead) if len(lead) else 0),
-        )
+        edge = inside[np.argsort(lead, kind="stable")]
+        is_unsure = lead < (np.median(lead) if len(lead) else 0)
         # The surest first, among them those nearest to their mean.
         x = sample.rows.x[inside].astype(np.float64)
         toward = x[~is_unsure].mean(0) if len(inside) else np.zeros(x.shape[1])
@@ -185,10 +183,8 @@ def sized(clusters: Sequence[Cluster], codes: Ints) -> tuple[Cluster, ...]:
     """Return the clusters with the sizes of all records' ``codes`` (m,)."""
     sizes = np.bincount(codes, minlength=len(clusters)).tolist()
     shares = [size / max(1, len(codes)) for size in sizes]
-    return tuple(
-        replace(cluster, size=size, share=share)
-        for cluster, size, share in zip(clusters, sizes, shares, strict=True)
-    )
+    measured = zip(clusters, sizes, shares, strict=True)
+    return tuple(replace(cluster, size=size, share=share) for cluster, size, share in measured)
 
 
 FAILS_FROM = 0.5

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.stats.design import unit_codes
 from saeindex.analysis.stats.options import AUTO, Correction
 from saeindex.analysis.stats.stratified import Z95
 from saeindex.analysis.stats.two_by_two import two_sided
@@ -236,9 +237,7 @@ def units_of(snapshot: Snapshot, other: Snapshot | None, kept: Ints, unit: str |
     if unit == AUTO:
         unit = DOCUMENT if snapshot.has_documents else None
     if unit is not None:
-        codes = snapshot.column(unit).codes[kept].astype(np.int64)
-        alone = np.flatnonzero(codes < 0)
-        codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))
+        codes = unit_codes(snapshot, kept, unit).astype(np.int64)
     elif other is not None:
         # By the embeddings of the texts. Not the main ones: equal answers may be a finding.
         of_prompts = snapshot if snapshot.field or not other.field else other

@@ -50,10 +50,8 @@ def _(found: Correlations) -> Description:
     fields = " and ".join(dict.fromkeys(name or "the text" for name in (found.field, found.other_field)))
     total = f"{found.found:,} of {found.tested:,} pairs of concepts go together or avoid each other"
     none = "" if len(found) else "; all that do are uninformative, and left out" if found.found else ""
-    first = {
-        verb: "; ".join(map(str, pairs[:IN_SHORT]))
-        for verb, pairs in (("go together", found.results), ("avoid each other", found.avoided))
-    }
+    both = {"go together": found.results, "avoid each other": found.avoided}
+    first = {verb: "; ".join(map(str, pairs[:IN_SHORT])) for verb, pairs in both.items()}
     return Description(
         question=f"Which concepts of {fields} go together?",
         summary=[

@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 
 SAME, FAMILY, DECODER, LABEL, WORD_OF_LABEL = range(1, 6)
 REASONS = (
-    "the same concept",
-    "the same family",
-    "decoder directions alike",
-    "labels alike",
-    "labels share a word",
-)
+    "the same concept", "the same family", "decoder directions alike", "labels alike", "labels share a word",
+)  # fmt: skip
 ALIKE = "what has only one is like what has only the other"
 WORD = "one word stands in both"
 # Chosen on the `choose` parts of two corpora, by the rank of planted pairs.

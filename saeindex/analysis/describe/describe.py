@@ -132,11 +132,8 @@ def _standing(
 ) -> tuple[Standing, ...]:
     """Return the records with the highest scores, or with the lowest."""
     places = np.argsort(scores if lowest else -scores, kind="stable")[:shown].tolist()
-    chosen = rows[places].tolist()
-    return tuple(
-        Standing(example, float(scores[place]))
-        for place, example in zip(places, examples_of(snapshot, chosen), strict=True)
-    )
+    pairs = zip(places, examples_of(snapshot, rows[places].tolist()), strict=True)
+    return tuple(Standing(example, float(scores[place])) for place, example in pairs)
 
 
 def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...]:

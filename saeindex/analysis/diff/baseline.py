@@ -149,9 +149,8 @@ def against_baseline(snapshot: Snapshot, baseline: Baseline, window: Ints, optio
     for family in [one for one in KEPT if one in options.families]:
         test = _tested(snapshot, baseline, window, family, design.units, options)
         every = findings.findings_of((WINDOW, REFERENCE), test, options.spent, {})
-        changed[family] = findings.headlines(
-            [one for one in every if is_real(one, options)], snapshot.space, snapshot
-        )
+        real = [one for one in every if is_real(one, options)]
+        changed[family] = findings.headlines(real, snapshot.space, snapshot)
         tested[family] = len(test)
     lengths = binned(np.asarray(snapshot.lengths)[window], baseline.edges)
     units = FEW_UNITS if design.units is None else len(np.unique(design.units))

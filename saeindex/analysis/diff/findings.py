@@ -190,16 +190,10 @@ def small_groups(sizes: Mapping[str, int]) -> list[str]:
 def overlap_of(groups: Groups, design: Design) -> list[str]:
     """Return a note if many records have none to be compared with, or some groups have no such records."""
     if len(groups.names) != 2:
-        apart = [
-            f"{a} and {b}"
-            for (i, a), (j, b) in combinations(enumerate(groups.names), 2)
-            if not design.comparable(groups)[i, j]
-        ]
-        return (
-            [f"not comparable, as their records are in no stratum together: {'; '.join(apart)}"]
-            if apart
-            else []
-        )
+        pairs = combinations(enumerate(groups.names), 2)
+        apart = [f"{a} and {b}" for (i, a), (j, b) in pairs if not design.comparable(groups)[i, j]]
+        found = f"not comparable, as their records are in no stratum together: {'; '.join(apart)}"
+        return [found] if apart else []
     alone = ~_is_compared(groups, design)
     if alone.mean() < 0.05 or alone.all():
         return []

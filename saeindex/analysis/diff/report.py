@@ -96,11 +96,8 @@ def _none_found(diff: Diff, sizes: str) -> list[str]:
     below = "The differences that could be found are below."
     if len(diff.groups) == 2:
         return [f"No difference was found between {sizes}.", below]
-    several = {
-        FAMILY[family].lower(): sum(one.q <= diff.alpha for one in found)
-        for family, found in diff.any_difference.items()
-    }
-    differ = series([f"{number:,} {name}" for name, number in several.items() if number])
+    several = {name: sum(one.q <= diff.alpha for one in found) for name, found in diff.any_difference.items()}
+    differ = series([f"{number:,} {FAMILY[name].lower()}" for name, number in several.items() if number])
     some = f"Between some of the groups differ: {differ}."
     return [
         f"No concept, word or cluster sets one group apart from every other, of {sizes}.",

@@ -194,11 +194,8 @@ def _periods(column: Column, placed: Doubles, inside: Sequence[Ints]) -> tuple[P
         are_apart = [(a == b) == (x == y) for (a, b), (x, y) in zip(shown, values, strict=True)]
         if len(set(names)) == len(names) and all(are_apart):
             break
-    sizes = map(len, inside)
-    return tuple(
-        Period(name, first, last, size)
-        for name, (first, last), size in zip(names, values, sizes, strict=True)
-    )
+    described = zip(names, values, map(len, inside), strict=True)
+    return tuple(Period(name, first, last, size) for name, (first, last), size in described)
 
 
 def _written(value: Any, digits: int) -> str:

@@ -71,13 +71,9 @@ class Trend(OfFamily):
         )  # fmt: skip
         cells = {name: getattr(self, name) for name in names}
         return cells | {
-            "fitted_first": self.fitted[0],
-            "fitted_last": self.fitted[-1],
-            "ci_low": self.ci[0],
-            "ci_high": self.ci[1],
-            "slope_low": self.slope_ci[0],
-            "slope_high": self.slope_ci[1],
-        }
+            "fitted_first": self.fitted[0], "fitted_last": self.fitted[-1], "ci_low": self.ci[0],
+            "ci_high": self.ci[1], "slope_low": self.slope_ci[0], "slope_high": self.slope_ci[1],
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)

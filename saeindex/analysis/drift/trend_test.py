@@ -189,11 +189,8 @@ def _assigned(
     by_records = [(alone.less, alone.more), *sides]
     columns = [np.flatnonzero(np.minimum(less, more) < stratified.WORTH / 2) for less, more in by_records]
     contrasts = list(zip([scores[places], *splits], columns, strict=True))
-    found = units.scored_tails(contrasts)
-    (less, more), *others = [
-        stratified.larger(*tails, own, by_units)
-        for tails, own, by_units in zip(by_records, columns, found, strict=True)
-    ]
+    each = zip(by_records, columns, units.scored_tails(contrasts), strict=True)
+    (less, more), *others = [stratified.larger(*tails, own, by_units) for tails, own, by_units in each]
     return _with_tails(trend, less, more), others
 
 
@@ -212,9 +209,8 @@ def _permuted_within(
     stratum) are assigned to its periods at random, which makes units strata.
     """
     assert design.units is not None  # noqa: S101
-    _, cells = np.unique(
-        design.strata.astype(np.int64) * (design.units.max() + 1) + design.units, return_inverse=True
-    )
+    units = design.strata.astype(np.int64) * (design.units.max() + 1) + design.units
+    _, cells = np.unique(units, return_inverse=True)
     rows = np.flatnonzero(np.bincount(cells)[cells] > 1)
     _, own = np.unique(cells[rows], return_inverse=True)
     tails = [(trend.less, trend.more), *sides]

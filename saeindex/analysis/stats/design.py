@@ -107,7 +107,7 @@ def design_of(
         unit, notes = detected.unit, [*detected.notes]
         # Units are compared within themselves where the name says so: years may be in both groups by chance.
         paired = paired if detected.is_origin else paired or False
-    units = None if unit is None else _unit_codes(snapshot, rows, unit)
+    units = None if unit is None else unit_codes(snapshot, rows, unit)
     is_paired = _is_paired(units, codes, len(groups.names), paired)
     fields = {field: snapshot.column(field).take(rows).codes for field in strata}
     bins = _bins(snapshot, rows, codes, length_bins)
@@ -120,7 +120,7 @@ def design_of(
     return Design(stacked, units, is_paired, fields, unit, tuple(notes))
 
 
-def _unit_codes(snapshot: Snapshot, rows: Ints, unit: str) -> IntArray:
+def unit_codes(snapshot: Snapshot, rows: Ints, unit: str) -> IntArray:
     """Return the unit of each record (m,); a record without a value is a unit of its own."""
     codes = snapshot.column(unit).take(rows).codes.astype(np.int64)
     alone = codes.max(initial=0) + 1 + rows
@@ -236,8 +236,7 @@ def detected_unit(snapshot: Snapshot, rows: Ints, codes: IntArray, never: Collec
         effect = mean_design_effect(snapshot, rows, within, column.codes)
         if effect < MATTERS:
             continue
-        reason = _unfit(field, column, codes, len(present) / values)
-        if reason:
+        if reason := _unfit(field, column, codes, len(present) / values):
             left[field] = f"{field} ({reason}, design effect {effect:.1f})"
         else:
             found[field] = effect

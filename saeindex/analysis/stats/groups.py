@@ -132,8 +132,7 @@ def disjoint(chosen: Mapping[str, Ints]) -> Groups:
     seen, counts = np.unique(rows, return_counts=True)
     shared = seen[counts > 1]
     kept = {name: own[~np.isin(own, shared)] for name, own in chosen.items()}
-    empty = [name for name, own in kept.items() if not len(own)]
-    if empty:
+    if empty := [name for name, own in kept.items() if not len(own)]:
         why = "all of its records are in another group too" if len(chosen[empty[0]]) else "no record is in it"
         raise InvalidInputError(f"the group {empty[0]!r}", why, "Correct its condition.")
     notes = (f"{len(shared):,} records are in several groups and count in none",) if len(shared) else ()

@@ -39,12 +39,15 @@ class StratifiedCounts:
     n: Doubles
 
     @classmethod
-    def of(cls, has: csr_matrix, groups: IntArray, strata: IntArray, n_groups: int) -> StratifiedCounts:
-        """Count ``has`` (m, f); ``groups`` and ``strata`` (m,) say where each record belongs."""
+    def of(
+        cls, has: csr_matrix, groups: IntArray | Ints, strata: IntArray | Ints, n_groups: int,
+        sizes: Doubles | None = None,
+    ) -> StratifiedCounts:  # fmt: skip
+        """Count ``has`` (m, f) by groups and strata (m,); a row is one record, or ``sizes`` (m,) of them."""
         n_strata = int(strata.max(initial=0)) + 1
         cells = strata.astype(np.int64) * n_groups + groups
         k = np.asarray((indicator(cells, n_strata * n_groups) @ has).todense(), np.float64)
-        n = np.bincount(cells, minlength=n_strata * n_groups).astype(np.float64)
+        n = np.bincount(cells, sizes, n_strata * n_groups).astype(np.float64)
         return cls(k.reshape(n_strata, n_groups, -1), n.reshape(n_strata, n_groups))
 
     @property
@@ -91,10 +94,8 @@ class Tested:
     def picked(cls, each: Sequence[Tested], which: Ints, columns: Ints) -> Tested:
         """Return for each of ``columns`` (c,) the test of the one of ``each`` that ``which`` (c,) says."""
         place = which, np.arange(len(columns))
-        parts = {
-            name: np.stack([getattr(one, name)[columns] for one in each])
-            for name in Tested.__dataclass_fields__
-        }
+        names = Tested.__dataclass_fields__
+        parts = {name: np.stack([getattr(one, name)[columns] for one in each]) for name in names}
         return cls(**{name: part[place] for name, part in parts.items()})
 
 
@@ -179,10 +180,8 @@ def effects_between(
     Σ_g U_g/(U_g-1) Σ_u (y_u - p_g m_u)² / Σ_g n_g p_g (1 - p_g), for units u of group g, at least 1 in tests.
     """
     of_group = indicator(groups, n_groups)
-    total, squares, cross = (
-        np.asarray((of_group @ part).todense(), np.float64)
-        for part in (y, y.multiply(y), y.multiply(sizes[:, None]).tocsr())
-    )
+    parts = y, y.multiply(y), y.multiply(sizes[:, None]).tocsr()
+    total, squares, cross = (np.asarray((of_group @ part).todense(), np.float64) for part in parts)
     n, count = np.bincount(groups, sizes, n_groups)[:, None], np.bincount(groups, minlength=n_groups)[:, None]
     m_squares = np.bincount(groups, sizes**2, n_groups)[:, None]
     share = total / np.maximum(n, 1.0)

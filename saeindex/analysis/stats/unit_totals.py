@@ -79,12 +79,8 @@ class UnitTotals:
 
     def counts(self, groups: Ints) -> StratifiedCounts:
         """Return the counts with the units in these groups (u,)."""
-        n_strata = int(self.cell_strata.max(initial=0)) + 1
-        places = self.cell_strata * self.n_groups + groups[self.cell_units]
-        width = n_strata * self.n_groups
-        k = np.asarray((stratified.indicator(places, width) @ self.cells).todense(), np.float64)
-        n = np.asarray(np.bincount(places, self.cell_sizes, width), np.float64)
-        return StratifiedCounts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
+        own = groups[self.cell_units]
+        return StratifiedCounts.of(self.cells, own, self.cell_strata, self.n_groups, self.cell_sizes)
 
     def tails(self, a: int, b: int, columns: Ints) -> tuple[Doubles, Doubles]:
         """Return the one-sided p-values of columns (c,): of group ``a`` having less than ``b``, and more.
@@ -246,9 +242,8 @@ def compare_pairs(has: csr_matrix, groups: IntArray, strata: IntArray, units: In
     more = np.where(n > 0, binomial_tail(up, n, 0.5), 0.5)
     effect = (up - down) / max(1, count)
     squares = np.asarray(difference.multiply(difference).sum(0)).ravel()
-    half = stratified.Z95 * np.sqrt(
-        np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count)
-    )
+    variance = np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count)
+    half = stratified.Z95 * np.sqrt(variance)
     odds = np.log((up + 0.5) / (down + 0.5))
     wide = stratified.Z95 * np.sqrt(1 / (up + 0.5) + 1 / (down + 0.5))
     p = np.minimum(1.0, 2 * np.minimum(more, 1 - more))

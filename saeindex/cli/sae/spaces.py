@@ -159,7 +159,6 @@ def _tree(space: FeatureSpace, family: Family, score: float | None) -> Tree:
         own = space.labels[feature]
         name = f"#{feature} {shown_label(own.text, own.is_weak)}"
         share = f"  {space.calibration.density[feature]:.1%}", "dim"
-        branches[feature] = branches[parent].add(
-            Text.assemble(name, share, no_wrap=True, overflow="ellipsis")
-        )
+        shown = Text.assemble(name, share, no_wrap=True, overflow="ellipsis")
+        branches[feature] = branches[parent].add(shown)
     return top

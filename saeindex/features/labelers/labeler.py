@@ -93,8 +93,7 @@ class ManualLabeler:
 
     def label(self, task: LabelingTask) -> Labeling:
         """Return the given phrases; InvalidInputError for a feature that is not in ``task.features``."""
-        others = sorted(set(self.names) - set(task.features))
-        if others:
+        if others := sorted(set(self.names) - set(task.features)):
             found = "it is not among the features to label"
             raise InvalidInputError(f"a label for feature #{others[0]}", found, "Leave it out.")
         return Labeling(self.names)

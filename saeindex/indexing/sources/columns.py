@@ -22,20 +22,9 @@ from saeindex.schema import check_kind, check_options
 from saeindex.types import Record
 
 TEXT_NAMES = (
-    "text",
-    "content",
-    "body",
-    "selftext",
-    "document",
-    "abstract",
-    "page_content",
-    "passage",
-    "sentence",
-    "review",
-    "comment",
-    "description",
-    "title",
-)
+    "text", "content", "body", "selftext", "document", "abstract", "page_content", "passage", "sentence",
+    "review", "comment", "description", "title",
+)  # fmt: skip
 # Fields of chats; how the messages of one with branches, as ChatGPT exports it, are made one row each.
 CHATS = ("mapping", "messages", "conversations")
 BRANCHES = (
@@ -83,9 +72,8 @@ class Columns:
         for name in ("text", "id", "document", "source"):
             check_kind(f"column {name}", getattr(self, name), (str, type(None)), "Give the name of a column.")
         if isinstance(self.metadata, str):
-            raise InvalidInputError(
-                "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
-            )
+            found, do = f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
+            raise InvalidInputError("metadata columns", found, do)
         checked_field_names(self.fields if isinstance(self.fields, str) else tuple(self.fields))
 
     @classmethod
@@ -113,11 +101,9 @@ class Columns:
     def of_index(self, name: str, fields: tuple[str, ...]) -> Columns:
         """Return a copy with the further text fields of an index; InvalidInputError for unknown fields."""
         if unknown := sorted(self.named_fields.keys() - fields):
-            raise InvalidInputError(
-                f"further text field {unknown[0]!r}",
-                f"index {name} has {', '.join(fields) or 'none'}",
-                "Leave it out, or create a new index with it.",
-            )
+            found = f"index {name} has {', '.join(fields) or 'none'}"
+            do = "Leave it out, or create a new index with it."
+            raise InvalidInputError(f"further text field {unknown[0]!r}", found, do)
         return replace(self, own_fields=fields)
 
 
@@ -295,23 +281,9 @@ def _check_not_nested(source: str, rows: Sequence[Row], text: str | None) -> Non
         if of_chat or (text is None and of_many):
             quoted = name if name.isidentifier() else json.dumps(name)
             program = BRANCHES if isinstance(value, Mapping) else f".. | .{quoted}? // empty | .[]"
-            raise InvalidInputError(
-                f"a text column in {source}",
-                f"each row has several texts, in {name!r}",
-                f"Make a row of each by `jq -c '{program}' {shlex.quote(source)} > messages.jsonl`.",
-            )
-
-
-def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
-    """Return the field with the most common name; fields with a string or an integer have priority."""
-    usual = {name: rank for rank, name in enumerate(names)}
-    candidates = {
-        (not isinstance(value, str | int), usual[name.casefold()], name)
-        for row in rows
-        for name, value in row.fields.items()
-        if isinstance(name, str) and name.casefold() in usual
-    }
-    return min(candidates)[2] if candidates else None
+            do = f"Make a row of each by `jq -c '{program}' {shlex.quote(source)} > messages.jsonl`."
+            found = f"each row has several texts, in {name!r}"
+            raise InvalidInputError(f"a text column in {source}", found, do)
 
 
 def _detect_text(names: tuple[str, ...], rows: list[Row]) -> str | None:
@@ -328,7 +300,7 @@ def _detect_text(names: tuple[str, ...], rows: list[Row]) -> str | None:
     def rank(name: str) -> tuple[bool, bool, float]:
         return name.casefold() == TEXT_NAMES[0], len({*found[name]}) > 1, mean(map(len, found[name]))
 
-    return max(found, key=rank) if found else _detect(names, rows)
+    return max(found, key=rank) if found else _named([row.fields for row in rows], names, (str, int))
 
 
 def _has(fields: Mapping[str, Any], name: str) -> bool:
@@ -419,11 +391,16 @@ def last_word(name: object) -> str:
 
 def declared_id(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the column that is the id by its name alone; those with a string or an integer come first."""
+    return _named(rows, DECLARED, (str, int, float))
+
+
+def _named(rows: Iterable[Mapping[str, Any]], names: Sequence[str], kinds: tuple[type, ...]) -> str | None:
+    """Return the column with the first of the names; those with a value of the ``kinds`` come before."""
     found = {
-        (not isinstance(value, str | int | float), DECLARED.index(name.casefold()), name)
+        (not isinstance(value, kinds), names.index(name.casefold()), name)
         for row in rows
         for name, value in row.items()
-        if isinstance(name, str) and name.casefold() in DECLARED
+        if isinstance(name, str) and name.casefold() in names
     }
     return min(found)[2] if found else None
 
@@ -447,8 +424,7 @@ def likely_ids(
         return WORDS.index(word) if is_whole and word in WORDS else None
 
     ranked = sorted((place, at, name) for at, name in enumerate(names) if (place := rank(name)) is not None)
-    likely = [name for _, _, name in ranked]
-    return unique_columns(likely, rows)
+    return unique_columns([name for _, _, name in ranked], rows)
 
 
 def unique_columns(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -87,9 +87,8 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
         kind = kind_of(what)
         if isinstance(what, Mapping) and what:
             kind += f" with {', '.join(map(str, what))}"
-        raise InvalidInputError(
-            "records to read", kind, "Give a path, a DataFrame, a data set, or an iterable of records."
-        )
+        do = "Give a path, a DataFrame, a data set, or an iterable of records."
+        raise InvalidInputError("records to read", kind, do)
     if isinstance(what, Sequence) and what and all(isinstance(item, str | os.PathLike) for item in what):
         _check_paths(what)
         return _Chain([_open_path(path, own) for path, own in _named_apart([*map(_path, what)], columns)])
@@ -181,9 +180,8 @@ def _open_frame(frame: Any, columns: Columns) -> RecordSource:
     try:
         read = from_native(frame.reset_index(labels) if labels else frame, eager_only=True)
     except NarwhalsError as error:
-        raise InvalidInputError(
-            "records in a DataFrame", str(error), "Give each column a different name."
-        ) from error
+        do = "Give each column a different name."
+        raise InvalidInputError("records in a DataFrame", str(error), do) from error
     left_out: dict[str, None] = {}
     return _checked(
         _Rows(
@@ -332,11 +330,9 @@ class _Rows:
 
     def __iter__(self) -> Iterator[Record | Rejected]:
         if self.is_one_shot and self._was_read:
-            raise InvalidInputError(
-                f"a second reading of a {self.name}",
-                "an iterator that gives its records only once",
-                "Give a list, or an object whose __iter__ starts again.",
-            )
+            found = "an iterator that gives its records only once"
+            do = "Give a list, or an object whose __iter__ starts again."
+            raise InvalidInputError(f"a second reading of a {self.name}", found, do)
         self._was_read = True
         return self._records()
 
@@ -397,11 +393,7 @@ class TextFiles:
     """Records from text files: the id is the path below ``root``, the metadata has ``path`` and ``name``."""
 
     def __init__(
-        self,
-        root: Path,
-        files: Sequence[Path],
-        unread: Sequence[Rejected] = (),
-        others: Sequence[str] = (),
+        self, root: Path, files: Sequence[Path], unread: Sequence[Rejected] = (), others: Sequence[str] = ()
     ) -> None:
         """``files`` are read in this order; all are below ``root``, as are the folders in ``unread``.
 

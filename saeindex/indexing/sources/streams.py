@@ -72,9 +72,8 @@ def open_bytes(path: Path) -> IO[bytes]:
     try:
         file = cast("IO[bytes]", gzip.GzipFile(path)) if suffix == ".gz" else path.open("rb")
     except OSError as error:
-        raise NotFoundError(
-            f"file {path}", str(error.strerror), "Check the path and its permissions."
-        ) from error
+        do = "Check the path and its permissions."
+        raise NotFoundError(f"file {path}", str(error.strerror), do) from error
     if suffix == ".zst":
         return io.BufferedReader(_ZstdStream(file), _BUFFER_BYTES)
     return file
@@ -112,8 +111,8 @@ def damage_reason(error: Exception) -> str:
     return f"the compressed file is damaged, the rest is lost ({error})"
 
 
-class _UnixLines(io.RawIOBase):
-    """A file of lines that end in CR, as lines that end in LF."""
+class _Converted(io.RawIOBase):
+    """What is read from a file in another form; closing it closes the file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -121,31 +120,33 @@ class _UnixLines(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _UnixLines(_Converted):
+    """A file of lines that end in CR, as lines that end in LF."""
+
     def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
         block = self._file.read(len(target)).replace(b"\r", b"\n")
         target[: len(block)] = block
         return len(block)
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
-
-class _ZstdStream(io.RawIOBase):
+class _ZstdStream(_Converted):
     """Zstandard frames, one after another.
 
     For a truncated file this raises ``EOFError``; ``ZstdDecompressor.stream_reader`` reports no error.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._zstandard = file, installed("zstandard", "a .zst file", "zstd")
+        super().__init__(file)
+        self._zstandard = installed("zstandard", "a .zst file", "zstd")
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._pending_input = b""
         self._output = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         while not self._output:
@@ -160,10 +161,6 @@ class _ZstdStream(io.RawIOBase):
         target[:size] = self._output[:size]
         self._output = self._output[size:]
         return size
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
     def _decompress(self, chunk: bytes) -> bytes:
         frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()

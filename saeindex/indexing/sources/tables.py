@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from saeindex.errors import InvalidInputError, installed, kind_of
 from saeindex.indexing.sources.columns import GAPS, OF_METADATA, Row, words_of
@@ -32,6 +32,7 @@ from saeindex.types import whole
 if TYPE_CHECKING:
     from narwhals import DataFrame
 
+T = TypeVar("T")
 _PARQUET_ROWS_PER_BATCH = 256
 # The largest file of JSON that is read as a whole.
 MAX_JSON_BYTES = 64 * 2**20
@@ -39,23 +40,10 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.([0-9]{1,15})")
 _DELIMITERS = (";", "\t", "|", ",")
 # Columns with such a word in their names hold codes, not numbers.
-CODES = frozenset(
-    {
-        "zip",
-        "zipcode",
-        "postcode",
-        "postal",
-        "plz",
-        "phone",
-        "telephone",
-        "fax",
-        "isbn",
-        "ean",
-        "sku",
-        "version",
-    }
-)
-_TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
+CODES = frozenset({
+    "zip", "zipcode", "postcode", "postal", "plz", "phone", "telephone", "fax", "isbn", "ean", "sku",
+    "version",
+})  # fmt: skip
 
 
 # JSON Lines -------------------------------------------------------------------------------------------
@@ -65,19 +53,29 @@ def json_rows(path: Path) -> Iterator[Row | Rejected]:
     """Yield the objects of a JSON Lines file; empty lines are skipped."""
     with open_bytes(path) as stream:
         lines = Lines(stream)
-        while True:
-            try:
-                line = next(lines, None)
-            except LineTooLongError:
-                yield Rejected(f"{path.name}:{lines.number}", _TOO_LONG)
-                continue
-            except DAMAGE as error:
-                yield Rejected(f"{path.name}:{lines.number + 1}", damage_reason(error))
-                return
-            if line is None:
-                return
-            if not line.isspace():
+        for line in _sound(path, lines, lines):
+            if isinstance(line, Rejected):
+                yield line
+            elif not line.isspace():
                 yield _json_row(line, f"{path.name}:{lines.number}")
+
+
+def _sound(path: Path, lines: Lines, read: Iterator[T]) -> Iterator[T | Rejected]:
+    """Yield what is read of ``lines``; an overlong line is a reject, as is the rest of a damaged file."""
+    while True:
+        try:
+            found = next(read)
+        except StopIteration:
+            return
+        except LineTooLongError:
+            yield Rejected(f"{path.name}:{lines.number}", f"the line is longer than {MAX_LINE_BYTES} bytes")
+        except csv.Error as error:
+            yield Rejected(f"{path.name}:{lines.number}", f"the line is not valid CSV: {error}")
+        except DAMAGE as error:
+            yield Rejected(f"{path.name}:{lines.number + 1}", damage_reason(error))
+            return
+        else:
+            yield found
 
 
 def _json_row(line: bytes, position: str) -> Row | Rejected:
@@ -116,11 +114,9 @@ def json_file_rows(path: Path) -> Iterator[Row | Rejected]:
         try:
             content = stream.read(MAX_JSON_BYTES + 1)
             if len(content) > MAX_JSON_BYTES:
-                raise InvalidInputError(
-                    f"records in {path}",
-                    f"JSON of more than {MAX_JSON_BYTES >> 20} MiB",
-                    f"Make JSON Lines of it (jq -c '.[]' {shlex.quote(str(path))} > records.jsonl).",
-                )
+                large = f"JSON of more than {MAX_JSON_BYTES >> 20} MiB"
+                do = f"Make JSON Lines of it (jq -c '.[]' {shlex.quote(str(path))} > records.jsonl)."
+                raise InvalidInputError(f"records in {path}", large, do)
             found = _DECODER.decode(content.decode("utf-8-sig")) if content.strip() else []
         except DAMAGE as error:
             yield Rejected(f"{path.name}:1", damage_reason(error))
@@ -214,22 +210,7 @@ def _csv_cells(
     # Bytes that are not valid UTF-8 become surrogates here; the record is rejected later because of them.
     text_lines = map(lambda line: line.decode(errors="surrogateescape"), lines)  # noqa: C417
     reader = csv.reader(text_lines, delimiter=delimiter, strict=True, quoting=quoting)
-    while True:
-        try:
-            cells = next(reader, None)
-        except LineTooLongError:
-            yield Rejected(f"{path.name}:{lines.number}", _TOO_LONG)
-            continue
-        except csv.Error as error:
-            yield Rejected(f"{path.name}:{lines.number}", f"the line is not valid CSV: {error}")
-            continue
-        except DAMAGE as error:
-            yield Rejected(f"{path.name}:{lines.number + 1}", damage_reason(error))
-            return
-        if cells is None:
-            return
-        if cells:
-            yield cells
+    return (cells for cells in _sound(path, lines, reader) if cells)
 
 
 def _header_names(header: list[str]) -> list[str]:

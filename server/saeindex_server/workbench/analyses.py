@@ -116,8 +116,7 @@ class ComparePage(AnalysisPage[Diff]):
         lines = []
         for family in ("words", "clusters"):
             for group, _ in SIDES:
-                own = [one.shown for one in found.findings.get(family, ()) if one.group == group]
-                if own:
+                if own := [one.shown for one in found.findings.get(family, ()) if one.group == group]:
                     condition = shortened(self._condition(group), 60)
                     lines.append(f"{family.capitalize()} more in {condition}: {', '.join(own[:WORDS])}")
         return lines
@@ -192,10 +191,8 @@ class DriftPage(AnalysisPage[Drift]):
 
     def lists(self, found: Drift) -> list[tuple[str, list[Seen]]]:
         """Return what rises and what falls."""
-        return [
-            (heading, [self._seen_of(one) for one in _going(found, direction)])
-            for heading, direction in (("Rising", "up"), ("Falling", "down"))
-        ]
+        ways = ("Rising", "up"), ("Falling", "down")
+        return [(heading, [self._seen_of(one) for one in _going(found, way)]) for heading, way in ways]
 
     def _seen_of(self, one: Trend) -> Seen:
         side = "late" if one.effect > 0 else "early"

@@ -74,10 +74,8 @@ def _show_concept(proof: Proof, doing: Doing | None) -> None:
 def _show_thumbs(hit: Hit, doing: Doing) -> None:
     """Show the two buttons that say more, or less, like this one."""
     held = doing.liked(hit.id)
-    for is_liked, icon, said in (
-        (True, "thumb_up", "more like this"),
-        (False, "thumb_down", "less like this"),
-    ):
+    kinds = (True, "thumb_up", "more like this"), (False, "thumb_down", "less like this")
+    for is_liked, icon, said in kinds:
         is_held = held is is_liked
 
         async def judged(_: object, is_liked: bool = is_liked) -> None:

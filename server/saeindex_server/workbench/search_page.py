@@ -45,9 +45,8 @@ class Unsteered(NamedTuple):
         """Search an index, on a thread."""
         plain = index.search(asked.query(is_steered=False))
         query = plain.plan.query
-        return cls(
-            (asked.text, asked.where), plain, index.concepts.facets(query), index.concepts.exclusions(query)
-        )
+        further = index.concepts.facets(query), index.concepts.exclusions(query)
+        return cls((asked.text, asked.where), plain, *further)
 
 
 class SearchPage:
