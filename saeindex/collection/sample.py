@@ -184,12 +184,18 @@ def read_sample(
         known = Words()
         rows = _with_all_words(first_points(store, SAMPLE, PAGE, *OF_SAMPLE), space, known)
     vocabulary = tuple(known.numbers)
-    counts = np.bincount(rows.words.indices, minlength=len(vocabulary))
-    often = sorted(np.flatnonzero(counts >= MIN_RECORDS), key=lambda one: (-counts[one], vocabulary[one]))
-    columns = np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
+    columns = frequent(rows.words, vocabulary)
     places = {vocabulary[column]: place for place, column in enumerate(columns)}
     own = replace(rows, words=word_parts(rows.words, columns))
     return CollectionSample(space, own, places, max(total, len(rows)), cache, (rows, vocabulary))
+
+
+def frequent(words: csr_matrix, vocabulary: Sequence[str]) -> NDArray[np.int64]:
+    """Return the columns of the words (m, v) that are read of a sample, in the order of the alphabet."""
+    counts = np.bincount(words.indices, minlength=len(vocabulary))
+    often = np.flatnonzero(counts >= MIN_RECORDS).tolist()
+    often.sort(key=lambda one: (-counts[one], vocabulary[one]))
+    return np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
 
 
 def _with_all_words(points: Sequence[Point], space: FeatureSpace, known: Words) -> Rows:

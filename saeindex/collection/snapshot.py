@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.sample import (
-    MAX_WORDS,
-    MIN_RECORDS,
     CollectionSample,
     Rows,
     concept_parts,
+    frequent,
     word_parts,
 )
 from saeindex.config import DOCUMENT, LEVELS, LEVELS_OF
@@ -306,9 +305,7 @@ def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArr
 
 def sample_of(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
     """Return rows of a snapshot as the collection that inference looks at, with their frequent words."""
-    counts = np.asarray(snapshot.words[rows].sum(0)).ravel()
-    ranked = np.argsort(-counts, kind="stable")[:MAX_WORDS]
-    columns = np.sort(ranked[counts[ranked] >= MIN_RECORDS]).astype(np.int64)
+    columns = frequent(snapshot.words[rows], snapshot.vocabulary)
     places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
     return CollectionSample(
         snapshot.space, rows_of_snapshot(snapshot, rows, columns), places, len(rows), cache

@@ -74,7 +74,10 @@ def evidence_of(
         do = f"Use {', '.join((*FAMILIES, 'style'))}."
         raise InvalidInputError(f"evidence {family!r}", "no such family", do)
     support = np.asarray(found.has.sum(0)).ravel()
-    return found.take(np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support)))
+    kept = np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support))
+    if family in ("words", "style"):  # else their order, which decides on equal ones, is that of writing
+        kept = np.array(sorted(kept.tolist(), key=found.labels.__getitem__), np.int64)
+    return found.take(kept)
 
 
 def _concepts(snapshot: Snapshot, rows: Ints, level: LevelName) -> Evidence:
@@ -139,16 +142,19 @@ def group_names(snapshot: Snapshot, rows: Ints, has: csr_matrix) -> tuple[str, .
 
     No two groups have the same name; "school · teachers (education)" adds the nearest given concept.
     """
-    words = snapshot.words[rows]
+    every = snapshot.words[rows]
+    often = np.asarray(every.sum(0)).ravel() >= MIN_RECORDS
+    telling = np.flatnonzero(often & _telling(snapshot.vocabulary)).tolist()
+    columns = np.array(sorted(telling, key=snapshot.vocabulary.__getitem__), np.int64)
+    words = every[:, columns]
     usual, sizes = np.asarray(words.mean(0)).ravel(), np.asarray(has.sum(0)).ravel()
-    telling = _telling(snapshot.vocabulary) & (usual * len(rows) >= MIN_RECORDS)
     chosen = []
     counts = (has.T @ words).tocsr()
     for group, size in enumerate(sizes.tolist()):
         share = counts[[group]].toarray().ravel() / max(1.0, size)
-        worth = np.where(telling, share * np.log(np.maximum(share, 1e-9) / np.maximum(usual, 1e-9)), 0)
+        worth = share * np.log(np.maximum(share, 1e-9) / usual)
         best = np.argsort(-worth, kind="stable")[:CONSIDERED]
-        chosen.append([word for word in best.tolist() if worth[word] > 0])
+        chosen.append(columns[best[worth[best] > 0]].tolist())
     texts = _read(snapshot, rows, has, chosen)
     named = [[snapshot.vocabulary[word] for word in own] for own in chosen]
     names = _distinct([_parts(own, found) for own, found in zip(named, texts, strict=True)])
