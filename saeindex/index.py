@@ -316,6 +316,7 @@ class FeatureIndex(Surface):
             )  # fmt: skip
             report = index_source(source, pipeline, current.state.rejects_path, progress)
             write.end(report.records)
+        current.complete_terms()
         kept = self.state.manifest
         if (
             learn_terms

@@ -120,7 +120,8 @@ def _check_store() -> tuple[bool, str]:
 
 def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
     found, kept = index.state.store.count(), index.state.manifest.counts.records
-    if found == kept and not index.state.manifest.is_being_written:
+    manifest = index.state.manifest
+    if found == kept and not (manifest.is_being_written or manifest.is_coding):
         return True, f"{found:,} records"
     seen = f"{found:,} records found, {kept:,} at the end of the last finished write"
     return False, f"{seen}: one was interrupted. Run the same `saeindex index` command again."

@@ -56,7 +56,7 @@ class CurrentState:
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
         self._encode = QueryVectors(partial(_encoded, encoder))
-        self._replacing, self._adding = threading.RLock(), threading.Lock()
+        self._replacing, self._adding = threading.RLock(), threading.RLock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
         self.state = self._made(parts.manifest)
@@ -120,24 +120,26 @@ class CurrentState:
         Terms that were learned and that no record has any more are forgotten. If terms were learned or made
         last in a process that was interrupted, all are found again in each record.
         """
-        with self.reading() as state:
-            kept, count = state.manifest, state.total
-            is_read = kept.sentences == "stored" and count
-            texts = first_texts(self.store, kept.fields) if is_read else []
-            gone = self._unused_terms(kept) if is_read else set()
-        present = [one for one in kept.terms if one.name and one.name not in gone]
-        own = terms_of(texts, state.space, self._encoder(), MAX_TERMS - len(present))
-        if is_read and kept.learned is None:
-            own = [*present, *own]
-        if own or gone:
-            self.add_terms(own, gone)
-        self.change(lambda _: {"learned": count or None, "written": 0})
+        with self._adding:  # else terms that another thread adds seem to be of no record
+            with self.reading() as state:
+                kept, count = state.manifest, state.total
+                is_read = kept.sentences == "stored" and count
+                texts = first_texts(self.store, kept.fields) if is_read else []
+                gone = self._unused_terms(kept) if is_read else set()
+            present = [one for one in kept.terms if one.name and one.name not in gone]
+            own = terms_of(texts, state.space, self._encoder(), MAX_TERMS - len(present))
+            if is_read and kept.is_coding:
+                own = [*present, *own]
+            if own or gone:
+                self.add_terms(own, gone)
+            self.change(lambda _: {"learned": count or None, "written": 0})
 
     def learn_first(self, texts: Sequence[str], records: int) -> None:
         """Learn the terms of an index that has no records, from the texts of the first ones that come."""
-        if own := terms_of(texts, self.state.space, self._encoder()):
-            self.add_terms(own)
-        self.change(lambda _: {"learned": records, "written": -records})
+        with self._adding:
+            if own := terms_of(texts, self.state.space, self._encoder()):
+                self.add_terms(own)
+            self.change(lambda _: {"learned": records, "written": -records})
 
     def _unused_terms(self, kept: Manifest) -> set[str]:
         """Return the terms that were learned, that no record has, and that no person refers to."""
@@ -198,11 +200,11 @@ class CurrentState:
                     found.append(one)
                 elif found[place].name == one.name:  # else another thread has learned it, written otherwise
                     found[place] = one
-            return {"terms": tuple(found), "learned": None}  # until the records have them
+            return {"terms": tuple(found), "is_coding": True}  # until the records have them
 
         with self._adding, self.write() as write:
             with write.points():
-                known, learned = len(self.state.manifest.terms), self.state.manifest.learned
+                known = len(self.state.manifest.terms)
                 self.change(added)  # first: no record of an interrupted write has a term that is not there
                 space, manifest = self.state.space, self.state.manifest
             names = {one.name for one in terms} | {""}
@@ -215,7 +217,16 @@ class CurrentState:
                     if payloads := next(waiting, None):
                         with write.points() as store:
                             store.set_payload(payloads)
-            self.change(lambda _: {"learned": learned})
+            self.change(lambda _: {"is_coding": False})
+
+    def complete_terms(self) -> None:
+        """Let all records have all terms, if a process was interrupted before they had."""
+        if self.state.manifest.is_coding and self._adding.acquire(blocking=False):
+            try:  # else another thread is about it
+                if self.state.manifest.is_coding:
+                    self.add_terms([one for one in self.state.manifest.terms if one.name])
+            finally:
+                self._adding.release()
 
     def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
         """Give features names of their own ("" takes one back), and hide or show features.

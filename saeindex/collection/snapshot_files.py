@@ -98,7 +98,7 @@ def take_snapshot(
     described = _described(kept)
     if described.get("fingerprint") != wanted or changed_files(kept, described["files"]):
         with replacing_folder(kept) as draft:  # mapped files stay readable until they are released
-            if described.get("fingerprint") == earlier:
+            if described.get("fingerprint") == earlier and not changed_files(kept, described["files"]):
                 _write_again(draft, kept, store, space, field, wanted, changed)
             else:
                 _write(draft, store, space, field, wanted)
@@ -147,7 +147,7 @@ def _write_again(
         rows = np.insert(stay, places, np.arange(len(keys[1])))
         source = np.insert(np.zeros(len(stay), np.int64), places, 1)
         begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(source, prepend=0) != 0))
-        ends = np.append(begins[1:], len(rows))
+        ends = np.append(begins[1:], len(rows))[: len(begins)]
         runs = [(source[a], rows[a], rows[b - 1] + 1) for a, b in zip(begins, ends, strict=True)]
         for name in (*(f"{name}.bin" for name in (*ARRAYS, TEXTS)), *(f"{name}.jsonl" for name in LINES)):
             parts = [_mapped(one / name, "u1") for one in folders]

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {
     "counts", "is_being_written", "points_revision", "written",
-    "calibration", "terms", "learned", "edits", "profiles", "copying",
+    "calibration", "terms", "is_coding", "learned", "edits", "profiles", "copying",
 }  # fmt: skip
 
 
@@ -167,6 +167,8 @@ class Manifest(Strict):
     """The calibration of the points' levels, if it is not that of the original space."""
     terms: tuple[KeptTerm, ...] = ()
     """The terms of this collection, whose features come after those of the space."""
+    is_coding: bool = False
+    """Whether records are being given terms: until it ends, some may lack theirs."""
     learned: int | None = None
     """The number of records when terms were learned last; None until they are."""
     written: int = 0

@@ -148,8 +148,10 @@ class EdgeStore(EmbeddedStore):
         """
 
         def run() -> bool:
-            self._unflushed += 1
-            return bool(self._shard.optimize())
+            self._flush()
+            has_changed = bool(self._shard.optimize())
+            self._shard.flush()  # else, after a kill, the log is replayed, and facets count points twice
+            return has_changed
 
         return self._run("optimize", run)
 

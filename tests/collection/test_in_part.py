@@ -12,6 +12,7 @@ from saeindex import FeatureIndex, Record
 from saeindex.collection import sample as samples
 from saeindex.collection.sample import read_sample
 from saeindex.collection.snapshot_files import take_snapshot
+from saeindex.errors import InvalidInputError
 from saeindex.stores import base
 from saeindex.stores.base import Changes
 from tests.samples import RecordingEncoder, sample_records
@@ -74,6 +75,25 @@ def test_samples_and_snapshots_follow_writes(
 def words_of(snapshot: Any) -> list[set[str]]:
     rows = (snapshot.words[row].indices for row in range(len(snapshot)))
     return [{snapshot.vocabulary[column] for column in columns} for columns in rows]
+
+
+def test_of_no_records_there_is_nothing_to_analyse(notes: FeatureIndex) -> None:
+    with notes as index:
+        index.state.snapshot()
+        index.delete([one.id for one in RECORDS[:100]])
+        with pytest.raises(InvalidInputError, match="the index is empty"):
+            index.state.snapshot()
+
+
+@pytest.mark.parametrize("name", ["vectors.bin", "vocabulary.json", "ids.jsonl"])
+def test_a_damaged_snapshot_is_no_part_of_the_next(notes: FeatureIndex, name: str) -> None:
+    with notes as index:
+        whole = index.state.snapshot()
+        path = Path(str(index.state.cache), "snapshot", name)
+        path.write_bytes(bytes(len(path.read_bytes())))
+        index.upsert([Record("new", "A comet.", {})])
+        assert set(whole.ids) < set(index.state.snapshot().ids)
+        assert np.linalg.norm(index.state.snapshot().vectors, axis=1) == pytest.approx(1, abs=1e-3)
 
 
 def test_only_what_changed_is_read(notes: FeatureIndex) -> None:

@@ -171,9 +171,9 @@ def test_terms_of_an_interrupted_run_are_found_again_in_all_records(
         broken.setattr(EdgeStore, "set_payload", killed)
         with pytest.raises(StorageError):
             index.concepts.define("quick delivery", examples=["It arrived late, but my daughter likes it."])
-    assert index.state.manifest.learned is None and "quick delivery" in names(index)
-    index.upsert(records(2, "t"))
-    assert index.state.manifest.learned == 92 and index.count('"quick delivery"') > 10
+    assert index.state.manifest.is_coding and "quick delivery" in names(index)
+    index.upsert(records(2))  # nothing new
+    assert not index.state.manifest.is_coding and index.count('"quick delivery"') > 10
     assert _check_codes(index)[0]
 
 
@@ -270,6 +270,27 @@ def test_others_search_and_write_while_records_are_read_for_what_is_defined(
         assert len(found) == 2 and "late" in found
         other.join()
         assert "late" in {hit.id for hit in index.search("parcel", where='"late parcels"', limit=100)}
+
+
+def test_what_is_defined_stays_if_terms_are_learned_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, began, waited = terms.recoded, threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> Iterator[Any]:
+        began.set()
+        waited.wait(0.5)
+        yield from really(*given)
+
+    with FeatureIndex(tmp_path / "index") as index:
+        index.upsert([*records(90), Record("rare", "A zorkle plant grew there.")])
+        monkeypatch.setattr(current, "recoded", slowly)
+        other = threading.Thread(target=lambda: (began.wait(), index.concepts.learn()))
+        other.start()
+        index.concepts.define("zorkle plant", examples=["The zorkle plant."])
+        other.join()
+        assert "zorkle plant" in names(index)
+        assert "rare" in {hit.id for hit in index.search(where='"zorkle plant"', limit=100)}
 
 
 def test_what_no_record_says_any_more_is_forgotten(index: FeatureIndex) -> None:

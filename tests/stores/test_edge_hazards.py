@@ -5,6 +5,8 @@ One test or more for each hazard; EdgeStore must remove it. Hazards 5 to 9 are i
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,25 @@ def test_facets_are_correct_after_segments_deletes_and_rewrites(store: EdgeStore
     store.close()
     with EdgeStore.open(index_path / "index") as again:
         check(again)
+
+
+# Another one: after `optimize` and a kill, the log was replayed over the new files, and facets counted twice.
+
+
+def test_a_kill_after_making_files_leaves_facets_right(tmp_path: Path) -> None:
+    program = """
+import os, sys
+import numpy as np
+from saeindex.protocols import Layout, Point
+from saeindex.stores.edge import EdgeStore
+vectors = np.random.default_rng(0).standard_normal((15_000, 384)).astype(np.float32)
+store = EdgeStore.create(sys.argv[1], Layout({"dense": 384}, payload_indexes={"group": "integer"}))
+for at in range(0, len(vectors), 1_000):
+    store.upsert([Point(n, {"dense": vectors[n]}, {"group": n % 5}) for n in range(at, at + 1_000)])
+assert store.optimize()
+os._exit(9)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "index")], check=False)
+    assert done.returncode == 9
+    with EdgeStore.open(tmp_path / "index") as store:
+        assert store.facet("group") == [(group, 3_000) for group in range(5)]
