@@ -7,7 +7,7 @@ at the cost of one scroll.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -175,14 +175,14 @@ def read_sample(
         points = store.get(list(changed), *OF_SAMPLE)
         if former.total > len(before):  # those after its last may have others before them
             points = [point for point in points if id_order(point.id) <= id_order(before.ids[-1])]
-        fresh = _with_all_words(points, space, known)
+        fresh = _rows(points, space, known.presence(_texts(points)))
         stay = [row for row, one in enumerate(before.ids) if one not in changed]
         every = before.widened(len(known.numbers)).take(np.array(stay, np.int64)).joined(fresh)
         order = sorted(range(len(every)), key=lambda row: id_order(every.ids[row]))
         rows = every.take(np.array(order[:SAMPLE], np.int64))
     if rows is None or len(rows) < min(SAMPLE, total):
-        known = Words()
-        rows = _with_all_words(first_points(store, SAMPLE, PAGE, *OF_SAMPLE), space, known)
+        known, points = Words(), first_points(store, SAMPLE, PAGE, *OF_SAMPLE)
+        rows = _rows(points, space, known.presence(_texts(points)))
     vocabulary = tuple(known.numbers)
     columns = frequent(rows.words, vocabulary)
     places = {vocabulary[column]: place for place, column in enumerate(columns)}
@@ -196,16 +196,6 @@ def frequent(words: csr_matrix, vocabulary: Sequence[str]) -> NDArray[np.int64]:
     often = np.flatnonzero(counts >= MIN_RECORDS).tolist()
     often.sort(key=lambda one: (-counts[one], vocabulary[one]))
     return np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
-
-
-def _with_all_words(points: Sequence[Point], space: FeatureSpace, known: Words) -> Rows:
-    """Return points as rows with all their words, which are ``known`` then."""
-    shape = len(points), space.sae.dimension
-    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
-    sizes, words = known.of(point.payload.get("text", "") for point in points)
-    ids = tuple(point.id for point in points)
-    own = _indicators(sizes, words, max(1, len(known.numbers)))
-    return Rows(ids, x, concept_matrix(points, space), own)
 
 
 def nearest_rows(
@@ -302,14 +292,25 @@ class Words:
         most = len(numbers) + 1
         return sizes, np.sort(np.repeat(np.arange(len(found)), sizes) * most + flat) % most
 
+    def presence(self, texts: Iterable[str]) -> csr_matrix:
+        """Return a matrix (m, v) with a 1 where a text has a word."""
+        sizes, columns = self.of(texts)
+        return _indicators(sizes, columns, max(1, len(self.numbers)))
+
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:
     """Return points (with both vectors and their text) as rows; ``places`` maps words to columns."""
-    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(
-        len(points), space.sae.dimension
-    )
-    found = [tokens(point.payload.get("text", "")) for point in points]
-    return Rows(tuple(p.id for p in points), x, concept_matrix(points, space), word_matrix(found, places))
+    return _rows(points, space, word_matrix([*map(tokens, _texts(points))], places))
+
+
+def _rows(points: Sequence[Point], space: FeatureSpace, words: csr_matrix) -> Rows:
+    shape = len(points), space.sae.dimension
+    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
+    return Rows(tuple(point.id for point in points), x, concept_matrix(points, space), words)
+
+
+def _texts(points: Iterable[Point]) -> Iterator[str]:
+    return (point.payload.get("text", "") for point in points)
 
 
 def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
