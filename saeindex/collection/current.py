@@ -121,6 +121,7 @@ class CurrentState:
         last in a process that was interrupted, all are found again in each record.
         """
         with self._adding:  # else terms that another thread adds seem to be of no record
+            self.complete_terms()
             with self.reading() as state:
                 kept, count = state.manifest, state.total
                 is_read = kept.sentences == "stored" and count
@@ -128,8 +129,6 @@ class CurrentState:
                 gone = self._unused_terms(kept) if is_read else set()
             present = [one for one in kept.terms if one.name and one.name not in gone]
             own = terms_of(texts, state.space, self._encoder(), MAX_TERMS - len(present))
-            if is_read and kept.is_coding:
-                own = [*present, *own]
             if own or gone:
                 self.add_terms(own, gone)
             self.change(lambda _: {"learned": count or None, "written": 0})

@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.cli.doctor import _check_codes
+from saeindex.cli.doctor import _check_codes, _check_counts
 from saeindex.collection import current
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.features.terms import find_terms, general_words
@@ -172,7 +172,9 @@ def test_terms_of_an_interrupted_run_are_found_again_in_all_records(
         with pytest.raises(StorageError):
             index.concepts.define("quick delivery", examples=["It arrived late, but my daughter likes it."])
     assert index.state.manifest.is_coding and "quick delivery" in names(index)
+    assert "one was interrupted" in _check_counts(index)[1]
     index.upsert(records(2))  # nothing new
+    assert _check_counts(index)[0]
     assert not index.state.manifest.is_coding and index.count('"quick delivery"') > 10
     assert _check_codes(index)[0]
 
