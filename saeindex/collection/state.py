@@ -61,12 +61,15 @@ class IndexState:
         # Of what an earlier state derived of the points: the position of the store's changes then, and what
         # is needed to make it anew in part.
         self._earlier: dict[tuple[Hashable, ...], tuple[int, Any]] = {}
-        self._position = store.changes.position if isinstance(store, EmbeddedStore) else 0
+        self._changes = store.changes if isinstance(store, EmbeddedStore) else None  # else others write, too
+        self._position = 0 if self._changes is None else self._changes.position
         if former is not None and former.space is space:
             self._earlier |= former._earlier
             for place, made in list(former._derived.items()):
                 if place[0] in OF_SPACE:
                     self._derived[place] = made
+                elif self._changes is None:
+                    continue
                 elif place[0] is _sample:
                     self._earlier[place] = former._position, made
                 elif place[0] is _snapshot:
@@ -113,11 +116,8 @@ class IndexState:
         None if nothing is left, or these are not known.
         """
         position, made = self._earlier.pop((make, *arguments), (0, None))
-        if made is not None and isinstance(self.store, EmbeddedStore):
-            changed = self.store.changes.since(position)
-            if changed is not None:
-                return made, changed
-        return None, ()
+        changed = None if self._changes is None else self._changes.since(position)
+        return (None, ()) if made is None or changed is None else (made, changed)
 
     def forget(self) -> None:
         """Let go of what was derived, which refers to this state: it is freed without a collection."""
