@@ -8,12 +8,12 @@ operations return: it travels as JSON and comes back as the same type.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar, dataclass_transform
 
 from pydantic import (
@@ -28,7 +28,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
-from pydantic_core import core_schema
+from pydantic_core import ArgsKwargs, core_schema
 
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, kind_of
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 # JSON schemas.
 ANY_TEXT: dict[str, Any] = {"type": "string"}
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -77,9 +77,9 @@ Ids: TypeAlias = Annotated[Sequence[str], BeforeValidator(_ids)]
 def request(kind: type[C]) -> type[C]:
     """Make a frozen data class whose values are checked; InvalidInputError says what is wrong with one."""
     made: Any = checked_dataclass(frozen=True, config=_CONFIG)(kind)
-    checked, places = made.__init__, [one.name for one in fields(made) if not one.kw_only]
+    places = [one.name for one in fields(made) if not one.kw_only]
 
-    @wraps(checked)
+    @wraps(made.__init__)
     def init(self: Any, *given: Any, **named: Any) -> None:
         if len(given) > len(places):
             found = f"{len(given)} values without a name, the last is {given[-1]!r:.80}"
@@ -90,12 +90,22 @@ def request(kind: type[C]) -> type[C]:
         for name, value in options.items():
             check_unicode(name, value)
         try:
-            checked(self, **options)
+            adapter(made).validator.validate_python(ArgsKwargs((), options), self_instance=self)
         except ValidationError as error:
             raise invalid(error, type(self)) from None
 
-    made.__init__ = init
+    made.__init__, made.__signature__ = init, Signature([*_parameters(made)])
     return made  # type: ignore[no-any-return]
+
+
+def _parameters(kind: Any) -> Iterator[Parameter]:
+    """Yield what a request takes: pydantic would say so when it is first made."""
+    for one in sorted(fields(kind), key=lambda field: bool(field.kw_only)):
+        declared = kind.__pydantic_fields__[one.name]
+        if one.init:
+            default = Parameter.empty if declared.is_required() else declared.get_default()
+            by = Parameter.KEYWORD_ONLY if one.kw_only else Parameter.POSITIONAL_OR_KEYWORD
+            yield Parameter(one.name, by, default=default, annotation=one.type)
 
 
 class OrFirst:
