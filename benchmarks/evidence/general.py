@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from benchmarks import data
 from saeindex.features import terms
 from saeindex.features.lexicon import TOKEN
-from saeindex.features.terms import base_form
+from saeindex.language.lemmas import base_form
 
 CORPORA = (
     "arxiv_train", "clinc150", "goemotions", "gsm8k", "masc_registers", "medquad", "nlupp", "nq_open",

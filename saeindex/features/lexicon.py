@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from saeindex.language.lemmas import KEPT_WORDS, base_form, words_by_form
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # A word; the maximum number of words of a phrase.
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 PHRASE_WORDS = 6
-KEPT_FORMS, KEPT_TEXTS = 200_000, 1_024
+KEPT_TEXTS = 1_024
 # What separates texts that are read together, and the number of a form that is none of a lexicon's.
 END, NO_FORM = "\0", 2**31 - 1
 _TOKEN_OR_END = re.compile(rf"{TOKEN.pattern}|{END}")
@@ -224,7 +225,7 @@ class _Numbers(dict[str, int]):
         self._forms = forms
 
     def __missing__(self, token: str) -> int:
-        if len(self) > KEPT_FORMS:
+        if len(self) > KEPT_WORDS:
             self.clear()
             self[END] = NO_FORM << 32 | NO_FORM
         numbers = [self._forms.get(form, NO_FORM) for form in forms_of(token.lower())]
@@ -232,28 +233,14 @@ class _Numbers(dict[str, int]):
         return found
 
 
-@lru_cache(KEPT_FORMS)
 def forms_of(word: str) -> tuple[str, ...]:
     """Return a word as it is and its base form: the singular of a noun, the infinitive of a verb."""
-    from simplemma import lemmatize
-
-    return tuple({word, lemmatize(word, lang="en").lower()})
+    return tuple({word, base_form(word)})
 
 
 def words_of(form: str) -> set[str]:
     """Return the words that have a base form, all in lower case, as far as they are known."""
-    return {form, f"{form}s", f"{form}d", f"{form[:-1]}ies", *_words_by_form().get(form, ())}
-
-
-@lru_cache(1)
-def _words_by_form() -> dict[str, list[str]]:
-    from simplemma.strategies.dictionaries.dictionary_factory import DEFAULT_DICTIONARY_FACTORY
-
-    found = defaultdict[str, list[str]](list)
-    for word, base in DEFAULT_DICTIONARY_FACTORY.get_dictionary("en").items():
-        if word != base:
-            found[base.lower()].append(word.lower())
-    return found
+    return {form, f"{form}s", f"{form}d", f"{form[:-1]}ies", *words_by_form().get(form, ())}
 
 
 def forms(phrase: str) -> set[str]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from saeindex.features.lexicon import TOKEN
+from saeindex.language.lemmas import base_form
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -34,7 +35,6 @@ TOGETHER = 0.2
 WITHIN = 0.8
 # The share of the words of texts that general English and the concepts have, at least.
 ENGLISH = 0.5
-KEPT_WORDS = 200_000
 # How much the examples of a concept count in its direction, beside its name and its description.
 EXAMPLES_WEIGHT = 2.0
 # A word, and the space between it and another one if there is nothing else.
@@ -143,14 +143,6 @@ def _is_telling(base: str, covered: Collection[str] = ()) -> bool:
 def _together(both: int, first: int, second: int, records: int) -> float:
     """Return the normalised pointwise mutual information of two words, 1 if they always come together."""
     return log(both * records / (first * second)) / log(records / both) if both < records else 0.0
-
-
-@lru_cache(KEPT_WORDS)
-def base_form(word: str) -> str:
-    """Return the singular of a noun, the infinitive of a verb, in lower case."""
-    from simplemma import lemmatize
-
-    return lemmatize(word, lang="en").lower()
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import MissingDependencyError
+from saeindex.language.lemmas import is_english
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,6 @@ ENOUGH_WORDS = 5
 # to 8 .94, of shorter texts .71), of English ones in thirteen corpora .001 are lost (.005, .011).
 FOREIGN, FOREIGN_SHORT = (0.2, 0.8), (0.05, 0.67)
 _JUDGED_CHARS = 300
-KEPT_WORDS = 200_000
 
 
 def masked(text: str) -> str:
@@ -125,16 +125,9 @@ def says_something(text: str) -> bool:
 def _is_foreign(text: str, words: Sequence[str]) -> bool:
     """Return whether a text of these words is in another language: most have words of English alone."""
     least, most = FOREIGN if len(words) >= ENOUGH_WORDS else FOREIGN_SHORT
-    if sum(map(_is_english, words)) >= most * len(words):
+    if sum(is_english(word.lower()) for word in words) >= most * len(words):
         return False
     return _likeliest(text, 5).get(ENGLISH, 0.0) < least
-
-
-@lru_cache(KEPT_WORDS)
-def _is_english(word: str) -> bool:
-    from simplemma import is_known
-
-    return is_known(word.lower(), lang="en")
 
 
 def _likeliest(text: str, count: int) -> dict[str, float]:

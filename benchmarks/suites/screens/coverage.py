@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.evidence.relations import whole_wordnet
 from saeindex.features.lexicon import TOKEN
-from saeindex.features.terms import base_form
+from saeindex.language.lemmas import base_form
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
