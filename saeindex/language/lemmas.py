@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cache, lru_cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
@@ -20,10 +19,11 @@ ENGLISH, KEPT_WORDS = "en", 200_000
 @cache
 def _dictionaries() -> DictionaryFactory:
     """Return the dictionary as a trie in the user's cache: read in 2 ms where decoding takes .3 s."""
+    from simplemma import __version__
     from simplemma.strategies.dictionaries import trie_dictionary_factory as tries
 
     tries.logger.setLevel("ERROR")  # where there can be no file, it is decoded, and nobody need know
-    folder = cache_folder() / f"simplemma-{version('simplemma')}"
+    folder = cache_folder() / f"simplemma-{__version__}"
     return tries.TrieDictionaryFactory(disk_cache_dir=str(folder))
 
 
