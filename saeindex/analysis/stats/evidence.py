@@ -226,18 +226,16 @@ def _parts(words: Sequence[str], texts: Sequence[str]) -> list[str]:
 
 def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
     """Return the phrase of two words that each word usually stands in."""
+    wanted, read = set(words), [WORD.findall(text.lower()) for text in texts]
+    present = [wanted.intersection(tokens) for tokens in read]
     together: Counter[tuple[str, str]] = Counter()
-    both: Counter[tuple[str, str]] = Counter()
-    wanted = set(words)
-    for text in texts:
-        tokens = WORD.findall(text.lower())
-        present = wanted.intersection(tokens)
-        both.update((a, b) for a in present for b in present if a != b)
-        pairs = (pair for pair in pairwise(tokens) if wanted.issuperset(pair) and pair[0] != pair[1])
-        together.update(list(dict.fromkeys(pairs)))  # in the order of the text: a set's differs by process
+    for tokens in read:
+        pairs = ((a, b) for a, b in pairwise(tokens) if a in wanted and b in wanted and a != b)
+        together.update([*dict.fromkeys(pairs)])  # in the order of the text: a set's differs by process
     found: dict[str, str] = {}
     for (a, b), count in together.most_common():
-        if count >= MIN_TEXTS and count >= MIN_TOGETHER * both[a, b] and not {a, b} & found.keys():
+        both = sum(a in own and b in own for own in present)
+        if count >= MIN_TEXTS and count >= MIN_TOGETHER * both and not {a, b} & found.keys():
             found[a] = found[b] = f"{a} {b}"
     return found
 
