@@ -89,7 +89,7 @@ def request(kind: type[C]) -> type[C]:
         options = {**dict(zip(places, given, strict=False)), **named}
         for name, value in options.items():
             check_unicode(name, value)
-        try:
+        try:  # by an adapter: a class that pydantic builds gets pydantic's __init__ back
             adapter(made).validator.validate_python(ArgsKwargs((), options), self_instance=self)
         except ValidationError as error:
             raise invalid(error, type(self)) from None

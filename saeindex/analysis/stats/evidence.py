@@ -234,8 +234,8 @@ def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
         together.update([*dict.fromkeys(pairs)])  # in the order of the text: a set's differs by process
     found: dict[str, str] = {}
     for (a, b), count in together.most_common():
-        both = sum(a in own and b in own for own in present)
-        if count >= MIN_TEXTS and count >= MIN_TOGETHER * both and not {a, b} & found.keys():
+        is_new = count >= MIN_TEXTS and not {a, b} & found.keys()
+        if is_new and count >= MIN_TOGETHER * sum(a in own and b in own for own in present):
             found[a] = found[b] = f"{a} {b}"
     return found
 
