@@ -28,6 +28,7 @@ from benchmarks.suites.latency import elapsed_ms
 from benchmarks.suites.throughput import REVIEWS
 from saeindex import FeatureIndex, FeatureSpace, Query
 from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, LEVEL_STRIDE, SAE, SentenceStorage
+from saeindex.indexing.points import point_id
 from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.operations.search import searcher_of
 from saeindex.search.executor import SHOWN
@@ -218,7 +219,7 @@ def analyses(path: Path) -> dict[str, tuple[float, float]]:
     with opened(path) as index:
         state = elapsed_ms(index.state.snapshot) / 1e3
         with index._current.write() as write, write.points() as store:
-            ids = [f"{number:032d}" for number in range(0, len(index), 100)]
+            ids = [point_id(str(number)) for number in range(0, len(index), 100)]
             store.upsert(store.get(ids, True, store.layout.names))
         in_part = elapsed_ms(index.state.snapshot) / 1e3
         index.diff(a, b)

@@ -72,7 +72,7 @@ def _surest_first(found: list[Finding], snapshot: Snapshot) -> list[Finding]:
     if len(found) == 1:
         return found
     said = snapshot.percents([int(one.key) for one in found])
-    wins = np.bincount(said.argmax(1)[said.any(1)], minlength=len(found))
+    wins = np.bincount(said[said.any(1)].argmax(1), minlength=len(found))
     first = int(wins.argmax())
     return [found[first], *found[:first], *found[first + 1 :]]
 

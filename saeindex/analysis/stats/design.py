@@ -168,14 +168,13 @@ def binned(lengths: IntArray, edges: Sequence[float] | Doubles) -> IntArray:
 
 def _combined(columns: Sequence[IntArray], count: int) -> IntArray:
     """Return the code of each record's combination of values (m,)."""
-    if not columns:
-        return np.zeros(count, np.int32)
-    _, codes = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
-    combined = codes.ravel().astype(np.int32)
+    combined = np.zeros(count, np.int64)
+    for own in columns:
+        _, combined = np.unique(combined * (int(own.max(initial=0)) + 2) + own, return_inverse=True)
     if combined.max(initial=0) >= MAX_STRATA:
         do = f"Use fields of fewer values, at most {MAX_STRATA:,} combinations."
         raise InvalidInputError("strata", f"{int(combined.max()) + 1:,} combinations of values", do)
-    return combined
+    return combined.astype(np.int32)
 
 
 # What a note says of fields that are not taken, and why.

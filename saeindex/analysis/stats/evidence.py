@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -64,65 +64,61 @@ def evidence_of(
 
     The support is counted over all groups together, so tests between the groups stay valid.
     """
+    keys: Sequence[int | str]
     if family == "concepts":
-        found = _concepts(snapshot, rows, level)
-    elif family in ("words", "style"):
-        found = _words(snapshot, rows, family)
+        keys, columns, has = range(snapshot.space.n_features), snapshot.listed, snapshot.at(level)[rows]
+        names: Sequence[str] = [shown_label(one.text, one.is_weak) for one in snapshot.space.labels]
+    elif family in ("words", "style"):  # what a text is about, or not
+        keys = names = snapshot.vocabulary
+        is_style = np.array([is_function_word(word) for word in keys], bool)
+        columns, has = np.flatnonzero(is_style == (family == "style")), snapshot.words[rows]
     elif family == "clusters":
-        found = _clusters(snapshot, rows, seed)
+        names, has = _clusters(snapshot, rows, seed)
+        keys, columns = range(len(names)), np.arange(len(names))
     else:
         do = f"Use {', '.join((*FAMILIES, 'style'))}."
         raise InvalidInputError(f"evidence {family!r}", "no such family", do)
-    support = np.asarray(found.has.sum(0)).ravel()
-    kept = np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support))
+    support = np.asarray(has.sum(0)).ravel()[columns]
+    kept = columns[(support >= min_support) & (support <= len(rows) - min_support)].tolist()
     if family in ("words", "style"):  # else their order, which decides on equal ones, is that of writing
-        kept = np.array(sorted(kept.tolist(), key=found.labels.__getitem__), np.int64)
-    return found.take(kept)
+        kept = sorted(kept, key=names.__getitem__)
+    shown = tuple(keys[i] for i in kept), tuple(names[i] for i in kept)
+    return Evidence(family, *shown, has[:, np.array(kept, np.int64)])
 
 
-def _concepts(snapshot: Snapshot, rows: Ints, level: LevelName) -> Evidence:
-    keys, own = tuple(snapshot.listed.tolist()), snapshot.space.labels
-    labels = tuple(shown_label(own[key].text, own[key].is_weak) for key in keys)
-    return Evidence("concepts", keys, labels, snapshot.at(level)[rows][:, snapshot.listed])
+def _clusters(snapshot: Snapshot, rows: Ints, seed: int) -> tuple[Sequence[str], csr_matrix]:
+    """Cluster records by their embeddings, all groups together; return the names of clusters by their words.
 
-
-def _words(snapshot: Snapshot, rows: Ints, family: Literal["words", "style"]) -> Evidence:
-    """Return the words that say what a text is about, or those that do not."""
-    is_style = np.array([is_function_word(word) for word in snapshot.vocabulary], bool)
-    columns = np.flatnonzero(is_style == (family == "style"))
-    names = tuple(snapshot.vocabulary[column] for column in columns.tolist())
-    return Evidence(family, names, names, snapshot.words[rows][:, columns])
-
-
-def _clusters(snapshot: Snapshot, rows: Ints, seed: int) -> Evidence:
-    """Cluster records by their embeddings, all groups together; a cluster is named by its words."""
+    And which records each has (m, k).
+    """
     from scipy.sparse import hstack
     from sklearn.cluster import KMeans
 
     # In the order of the snapshot: which group is named first makes no difference.
     order = np.argsort(rows, kind="stable")
-    x = np.asarray(snapshot.vectors[rows[order]])
-    rng = np.random.default_rng(seed)
-    fitted = x if len(x) <= MAX_FITTED else x[np.sort(rng.choice(len(x), MAX_FITTED, replace=False))]
+    own, rng = rows[order], np.random.default_rng(seed)
+    drawn = own if len(own) <= MAX_FITTED else own[np.sort(rng.choice(len(own), MAX_FITTED, replace=False))]
+    fitted = np.asarray(snapshot.vectors[drawn])
     different = len(np.unique(np.round(fitted[:, :8], 5), axis=0))
     max_clusters = max(1, different // MIN_PER_CLUSTER)
     sizes = [k for k in CLUSTERS if k <= max_clusters] or [max_clusters]
-    placed = []
-    for k in sizes:
-        model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
-        placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
-    has = hstack(placed, "csr")[np.argsort(order, kind="stable")]
+    models = [KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed) for k in sizes]
+    centres = [model.fit(fitted).cluster_centers_ for model in models]
+    nearest = nearest_centres(snapshot.vectors, own, centres)[np.argsort(order, kind="stable")]
+    has = hstack([one_hot(each, k) for each, k in zip(nearest.T, sizes, strict=True)], "csr")
     has = has[:, :1] if has.shape[1] == 2 else has  # the second of two is what the first is not
     step = -(-len(rows) // MAX_NAMED)
-    names = group_names(snapshot, rows[::step], has[::step])
-    return Evidence("clusters", tuple(range(has.shape[1])), names, has)
+    return group_names(snapshot, rows[::step], has[::step]), has
 
 
-def nearest_centre(x: FloatArray, centres: Doubles) -> Ints:
-    """Return the nearest of ``centres`` (k, d) for each row of ``x`` (m, d) (m,)."""
-    own = centres.astype(np.float32)
-    half = (own**2).sum(1) / 2
-    found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
+def nearest_centres(vectors: FloatArray, rows: Ints, centres: Sequence[Doubles]) -> Ints:
+    """Return the nearest of each group of ``centres`` (k, d) to the rows (m,) of ``vectors`` (m, groups)."""
+    each = np.concatenate(centres).astype(np.float32)
+    half, ends = (each**2).sum(1) / 2, np.cumsum([len(own) for own in centres])[:-1]
+    found = []
+    for i in range(0, len(rows), 8_192):
+        near = np.split(vectors[rows[i : i + 8_192]] @ each.T - half, ends, axis=1)
+        found.append(np.stack([own.argmax(1) for own in near], axis=1))
     return np.concatenate(found)
 
 
