@@ -147,7 +147,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
     against_mean, against_one, drops = [], [], []
     for text in queries:
         q = searcher_of(index.state).prepare(Query(text)).vector.astype(np.float64)
-        hits = index.search(text, explain=True)
+        hits = index.search(text, explain=True, unnamed=True)
         points = index.state.store.get([point_id(hit.id) for hit in hits], with_vectors=True)
         for hit, point in zip(hits, points, strict=True):
             assert hit.explanation is not None
