@@ -36,6 +36,7 @@ SUITES = (
     "mentions",
     "server",
     "rag",
+    "words",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -54,6 +54,7 @@ def section(result: dict[str, Any]) -> str:
 
 
 SHOWN = {
+    "known": "Share of known words whose text is among ten hits, by what ranks:",
     "recipes": "Our recipe beside saerch's, NMSE on the `test` part: same embeddings, same number of steps, "
     "saerch's with the learning rate that suits it best here:",
     "saerch_rates": "That learning rate was chosen by NMSE on other abstracts (3,072 features, 32 active):",

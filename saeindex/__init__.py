@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.context import Context, Passage
     from saeindex.search.hits import Hit, Hits
-    from saeindex.search.query import Fused, GroupBy, Property, Query, Steering, Where
+    from saeindex.search.query import GroupBy, Property, Query, Steering, Where
     from saeindex.types import Record, Steer
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "CopyReport",
     "FeatureIndex",
     "FeatureSpace",
-    "Fused",
     "GroupBy",
     "Hit",
     "Hits",
@@ -59,7 +58,7 @@ _HOME = {
     "Hit": "saeindex.search.hits",
     "Hits": "saeindex.search.hits",
     "Passage": "saeindex.search.context",
-    **dict.fromkeys(("Fused", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
+    **dict.fromkeys(("GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",

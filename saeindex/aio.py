@@ -12,7 +12,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, SentenceStorage
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.operations.analysis import Analysis
@@ -70,6 +70,7 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
+        words: str = DEFAULT_WORDS,
         quantization: Quantization | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
@@ -90,6 +91,7 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
             payload_indexes=payload_indexes,
             fields=fields,
             sentences=sentences,
+            words=words,
             quantization=quantization,
             shard_number=shard_number,
             replication_factor=replication_factor,

@@ -16,6 +16,9 @@ DENSE: Final = "dense"
 SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
 TEXT: Final = "text"
+WORDS: Final = "words"
+# A search by all that an index has of a text: its vector, its sentences and its words.
+FUSED: Final = "fused"
 # The vectors of the sentences of a text, and where these are in it.
 SENTENCES: Final = "sentences"
 SPANS: Final = "spans"
@@ -33,6 +36,8 @@ PROFILE: Final = "profile:"
 # What an index keeps of the sentences of its records: vectors and spans, spans alone, or nothing.
 SentenceStorage: TypeAlias = Literal["stored", "codes", "off"]
 DEFAULT_SENTENCES: Final[SentenceStorage] = "stored"
+# The language in which an index keeps words, or "off".
+DEFAULT_WORDS: Final = "english"
 # Sentences of a text that are kept; the text after them has no vectors but that of the whole.
 MAX_SENTENCES: Final = 1_000
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
-from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, SentenceStorage
 from saeindex.devices import PRECISION_OF
 from saeindex.errors import (
     InvalidInputError,
@@ -97,14 +97,15 @@ class FeatureIndex(Surface):
         url: str | None = None,
         fields: Sequence[str] = (),
         sentences: SentenceStorage | None = None,
+        words: str | None = None,
         encoder: TextEncoder | None = None,
         isolated: bool = False,
     ) -> None:
-        """Open an index; what an absent one will be is said by ``space``, ``fields`` and ``sentences``.
+        """Open an index; an absent one will be as ``space``, ``fields``, ``sentences`` and ``words`` say.
 
         MismatchError where the index at the path is of another space, has other ``fields``, or keeps other
-        parts of ``sentences``. Nothing is written before the first ``upsert``; reading before it is
-        NotFoundError. An index that nothing refers to any more is closed.
+        parts of ``sentences`` or other ``words``. Nothing is written before the first ``upsert``; reading
+        before it is NotFoundError. An index that nothing refers to any more is closed.
         """
         self.name, self._creating = str(path), threading.RLock()
         try:
@@ -119,8 +120,12 @@ class FeatureIndex(Surface):
             if encoder is not None:
                 self._planned.check_encoder(encoder)
             self._fields = tuple(fields)
-            wanted = DEFAULT_SENTENCES if sentences is None else sentences
-            manifest = Manifest.describe(self._planned, fields=fields, sentences=wanted)
+            manifest = Manifest.describe(
+                self._planned,
+                fields=fields,
+                sentences=DEFAULT_SENTENCES if sentences is None else sentences,
+                words=DEFAULT_WORDS if words is None else words,
+            )
             self._create = partial(create_index, place, self._planned, manifest)
         else:
             if fields and tuple(fields) != (known := tuple(self.state.manifest.fields)):
@@ -130,13 +135,14 @@ class FeatureIndex(Surface):
                     f"it has {', '.join(known) or 'none'}",
                     "Leave fields out, or make a new index.",
                 )
-            if sentences not in (None, kept := self.state.manifest.sentences):
-                self.close()
-                raise MismatchError(
-                    f"index {self.name!r} with sentences={sentences!r:.80}",
-                    f"it was made with {kept!r}",
-                    f"Leave sentences out, or run {copy_command(self.name)} with --sentences.",
-                )
+            for name, wanted in {"sentences": sentences, "words": words}.items():
+                if wanted not in (None, kept := getattr(self.state.manifest, name)):
+                    self.close()
+                    raise MismatchError(
+                        f"index {self.name!r} with {name}={wanted!r:.80}",
+                        f"it was made with {kept!r}",
+                        f"Leave {name} out, or run {copy_command(self.name)} with --{name}.",
+                    )
 
     @classmethod
     def _of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
@@ -206,6 +212,7 @@ class FeatureIndex(Surface):
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
+        words: str = DEFAULT_WORDS,
         quantization: Quantization | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
@@ -220,7 +227,8 @@ class FeatureIndex(Surface):
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
         (``("prompt",)`` beside a response): each has its own vectors and concepts. ``sentences`` says what is
         kept of the sentences of each text, of 1,000 at most: ``"stored"`` is a vector of each and where it is
-        in the text, ``"codes"`` only where it is, ``"off"`` nothing. With ``quantization="int8"`` dense
+        in the text, ``"codes"`` only where it is, ``"off"`` nothing. ``words`` is the
+        language in which words are found by their stems, or ``"off"``. With ``quantization="int8"`` dense
         vectors are also kept in a byte a number: there, searches of more than 100,000 records without a
         filter find what is then scored exactly, in less than half of the time. The five options that follow
         are Qdrant's, for a collection on a server; the vectors of a directory are on disk. ``isolated`` is
@@ -228,7 +236,7 @@ class FeatureIndex(Surface):
         exists, MismatchError is raised.
         """
         read = given_space(space)
-        manifest = Manifest.describe(read, payload_indexes, fields, sentences, quantization)
+        manifest = Manifest.describe(read, payload_indexes, fields, sentences, quantization, words)
         if encoder is not None:
             read.check_encoder(encoder)
         of_server = {
@@ -311,7 +319,8 @@ class FeatureIndex(Surface):
         with current.write() as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
-                writing=write.points, window=batch_size, fields=fields, sentences=kept.sentences,
+                writing=write.points, window=batch_size, fields=fields,
+                sentences=kept.sentences, words=kept.words,
                 learn=current.learn_first if learn_terms and is_first else None,
             )  # fmt: skip
             report = index_source(source, pipeline, current.state.rejects_path, progress)
@@ -355,6 +364,7 @@ class FeatureIndex(Surface):
         encoder: TextEncoder | None = None,
         calibrate: bool = False,
         sentences: SentenceStorage | None = None,
+        words: str | None = None,
         progress: bool = False,
     ) -> CopyReport:
         """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
@@ -365,7 +375,8 @@ class FeatureIndex(Surface):
 
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
-            target = CopyTarget(Place(path, client, url), space, encoder, calibrate, sentences, progress)
+            place = Place(path, client, url)
+            target = CopyTarget(place, space, encoder, calibrate, sentences, words, progress)
             return copy_parts(self.name, parts, target)
 
     def export(

@@ -24,11 +24,10 @@ UNSAFE = re.compile(
     r"\U000e0000-\U000e007f]"
 )
 PartKind: TypeAlias = Literal[
-    "feature", "unnamed", "residual", "bias", "source", "word", "neighbours", "against", "text", "sentence"
+    "feature", "unnamed", "residual", "bias", "word", "neighbours", "against", "text", "sentence"
 ]
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
-Using: TypeAlias = Literal["dense", "sae", "fused", "sentences"]
-FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
+Using: TypeAlias = Literal["dense", "sae", "fused", "sentences", "words"]
 Resolve: TypeAlias = Literal["strict", "best"]
 SteeringMethod: TypeAlias = Literal["built", "clamp"]
 PropertyMethod: TypeAlias = Literal["collection", "interpembed"]

@@ -10,7 +10,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.diff.results import Diff
 from saeindex.search.hits import Hits
-from saeindex.search.query import Fused, GroupBy, Property, Steering, Where
+from saeindex.search.query import GroupBy, Property, Steering, Where
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:
@@ -26,7 +26,7 @@ def searched(index: FeatureIndex) -> Hits:
     index.plan("galaxies", where="NOT #5", limit=3)
     index.search_many(["galaxies", Query("stars")], using="sae", limit=3)
     index.plan("galaxies", where="NOT #5", timeout=2.5)
-    index.compare("galaxies", "a", "b", using=Fused("weighted"))
+    index.compare("galaxies", "a", "b", using="words")
     index.concepts.facets("galaxies", limit=5, where="NOT #5")
     index.concepts.exclusions("galaxies", limit=5, where="NOT #5")
     return index.search(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import code_of, point_id
 from saeindex.operations.search import searcher_of
-from saeindex.search.explain import Comparison, Explanation
+from saeindex.search.explain import Explanation
 from saeindex.search.hits import Hit, compare
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ SEED = 0
 CORPORA = ("arxiv_heldout", "goemotions", "masc_registers", "medquad", "product_reviews", "us_speeches")
 STEER = 2
 KINDS: dict[str, dict[str, Any]] = {
-    "dense": {},
+    "dense": {"using": "dense"},
     "sparse": {"using": "sae"},
-    "rrf": {"using": "fused"},
-    "dbsf": {"using": {"fusion": "dbsf"}},
-    "weighted": {"using": {"fusion": "weighted"}},
+    "fused": {"using": "fused"},
+    "words": {"using": "words"},
 }
 TOP, DRAWS = 3, 20
 
@@ -84,7 +83,7 @@ def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, A
         name = f"{kind} steered" if is_steered else kind
         hits = []
         for text in queries:
-            steer = steering(index, text) if is_steered else ""
+            steer = steering(index, text) if is_steered and kind != "words" else ""
             hits.append(index.search(text, steer=steer, explain=True, **options))
         errors[name] = max(sum_error(hit.explanation, hit.score) for found in hits for hit in found)
         hits_of[name] = sum(map(len, hits))
@@ -109,13 +108,11 @@ def steering(index: FeatureIndex, text: str) -> str:
 
 
 def sum_error(explanation: Explanation | None, score: float | None) -> float:
-    """Return how far the parts, and the total, are from the score; for fused scores of each source too."""
+    """Return how far the parts, and the total, are from the score."""
     assert explanation is not None
     assert score is not None
     summed = math.fsum(part.value for part in explanation.parts)
-    errors = [abs(summed - score), abs(explanation.total - score)]
-    found = [source for source in explanation.sources if source.explanation is not None]
-    return max([*errors, *(sum_error(source.explanation, source.score) for source in found)])
+    return max(abs(summed - score), abs(explanation.total - score))
 
 
 def residual_shares(hit: Hit) -> list[float]:
@@ -127,14 +124,9 @@ def residual_shares(hit: Hit) -> list[float]:
 def compare_error(a: Hit, b: Hit) -> float:
     """Return how far the differences of two hits are from the difference of their scores."""
 
-    def nested(comparison: Comparison) -> Iterator[float]:
-        summed = math.fsum(part.value for part in comparison.differences)
-        yield abs(summed - (comparison.score_a - comparison.score_b))
-        for source in comparison.sources.values():
-            yield from nested(source)
-
     comparison = compare(a, b)
-    return max(abs(comparison.total - (a.score - b.score)), *nested(comparison))
+    summed = math.fsum(part.value for part in comparison.differences)
+    return max(abs(comparison.total - (a.score - b.score)), abs(summed - comparison.total))
 
 
 def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, Figure]:
@@ -146,8 +138,8 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
     rng = np.random.default_rng(SEED)
     against_mean, against_one, drops = [], [], []
     for text in queries:
-        q = searcher_of(index.state).prepare(Query(text)).vector.astype(np.float64)
-        hits = index.search(text, explain=True, unnamed=True)
+        q = searcher_of(index.state).prepare(Query(text, using="dense")).vector.astype(np.float64)
+        hits = index.search(text, using="dense", explain=True, unnamed=True)
         points = index.state.store.get([point_id(hit.id) for hit in hits], with_vectors=True)
         for hit, point in zip(hits, points, strict=True):
             assert hit.explanation is not None

@@ -48,7 +48,7 @@ MINUS, CUT, STRENGTH = 0.6, 0.35, 0.5
 RANKED, BUDGETS, DEFAULT_BUDGET = 10, (500, 1_000, 2_000), 1_000
 # The normal quantile of a one-sided bound of 95 %, and the most that may be lost.
 Z95, MOST_LOST = 1.645, 0.005
-MODES: tuple[Using, ...] = ("dense", "sae", "fused", "sentences")
+MODES: tuple[Using, ...] = ("dense", "sae", "fused", "sentences", "words")
 
 
 class Case(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.corpus import files
-from saeindex.cli.output import Json, Sentences, Url, console, print_json, say
+from saeindex.cli.output import Json, Sentences, Url, Words, console, print_json, say
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import NotFoundError, RejectedError
 from saeindex.report.numbers import counted
@@ -47,6 +47,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         int | None, typer.Option(help="Split texts into records of at most this many tokens; 0 for none.")
     ] = None,
     sentences: Sentences = None,
+    words: Words = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     allow_rejects: Annotated[
         bool,
@@ -76,7 +77,9 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     with files(paths) as what:
         taken = columns_of(open_source(what, columns=columns))
         say("\n".join(taken), is_error=True)
-        with FeatureIndex(into, space=space, url=url, fields=tuple(fields), sentences=sentences) as opened:
+        with FeatureIndex(
+            into, space=space, url=url, fields=tuple(fields), sentences=sentences, words=words
+        ) as opened:
             before = 0
             with suppress(NotFoundError):  # the upsert creates it
                 before = len(opened)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from saeindex.config import DEFAULT_SENTENCES, DOCUMENT, SentenceStorage
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_WORDS, DOCUMENT, SentenceStorage
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
 from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
@@ -31,6 +31,13 @@ Url = Annotated[
     ),
 ]
 
+Words = Annotated[
+    str | None,
+    typer.Option(
+        help=f"The language in which words are found, or off."
+        f" Default: as the index; of a new one {DEFAULT_WORDS}."
+    ),
+]
 Sentences = Annotated[
     SentenceStorage | None,
     typer.Option(
@@ -158,10 +165,6 @@ def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -
 
     print_bars(out, _rows(explanation.parts, explanation.total), indent)
     out.print(Text(f"{' ' * (indent - 1)}={explanation.total:.4f}", "bold"))
-    for source in explanation.sources:
-        if source.explanation is not None:
-            out.print(Text(f"{' ' * indent}{source.name}, rank {source.rank}", "bold"))
-            print_explanation(out, source.explanation, indent + 2)
     for clause in explanation.clauses:
         mark, style = ("✓", "green") if clause.matched else ("✗", "dim")
         by = ", ".join(f"#{feature}" for feature in clause.features)
@@ -202,6 +205,5 @@ def _rows(parts: Iterable[Part], total: float) -> list[Row]:
 def _row(part: Part) -> Row:
     if part.kind == "feature":
         return part.value, f"#{part.feature} {shown_label(part.label, part.is_weak)}", "green"
-    is_plain = part.kind in ("source", "unnamed")
-    name = part.label if is_plain else f"{part.kind}: {part.label}"
-    return part.value, name, "cyan" if part.kind == "source" else "dim"
+    name = part.label if part.kind == "unnamed" else f"{part.kind}: {part.label}"
+    return part.value, name, "cyan" if part.kind == "word" else "dim"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli import output
-from saeindex.cli.output import Index, Json, Sentences, Url, answer, open_index, print_json, say
+from saeindex.cli.output import Index, Json, Sentences, Url, Words, answer, open_index, print_json, say
 from saeindex.errors import InvalidInputError, collecting
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -113,6 +113,7 @@ def copy(
         bool, typer.Option("--calibrate", help="Measure the levels (typical, strong) on these records.")
     ] = False,
     sentences: Sentences = None,
+    words: Words = None,
     url: Url = None,
     to_url: Annotated[str | None, typer.Option(help="The Qdrant server of the copy.")] = None,
     as_json: Json = False,
@@ -125,7 +126,7 @@ def copy(
 
     report = copy_index(
         index, to, space, source_url=url, url=to_url, calibrate=calibrate, sentences=sentences,
-        progress=not as_json,
+        words=words, progress=not as_json,
     )  # fmt: skip
     if as_json:
         print_json({"copied": index, "to": to, **report.to_json()})

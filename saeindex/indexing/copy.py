@@ -26,6 +26,7 @@ import numpy as np
 from saeindex.config import (
     DEFAULT_SENTENCES,
     DEFAULT_SPACE,
+    DEFAULT_WORDS,
     DENSE,
     DOCUMENT,
     EVIDENCE,
@@ -35,6 +36,7 @@ from saeindex.config import (
     SPEAKING,
     TEXT,
     TRUNCATED,
+    WORDS,
     SentenceStorage,
     suffixed,
 )
@@ -69,6 +71,7 @@ from saeindex.indexing.sentences import (
 )
 from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
+from saeindex.indexing.words import words_of
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
@@ -124,6 +127,7 @@ class CopyTarget:
     encoder: TextEncoder | None
     calibrate: bool
     sentences: SentenceStorage | None
+    words: str | None
     progress: bool
 
 
@@ -139,6 +143,7 @@ def copy_index(
     encoder: TextEncoder | None = None,
     calibrate: bool = False,
     sentences: SentenceStorage | None = None,
+    words: str | None = None,
     progress: bool = False,
 ) -> CopyReport:
     """Make a new index of the records of another one, whose manifest may be lost.
@@ -146,8 +151,9 @@ def copy_index(
     Each is a directory, or a collection if a client or a url is given. ``space`` is another feature space: of
     the same encoder, codes are made from the stored vectors; of another one (given as ``encoder``, else
     opened by the space), the texts are encoded again. ``calibrate`` measures the levels (typical, strong) on
-    these records. ``sentences`` says what the copy keeps of them, as in :meth:`FeatureIndex.create`: by
-    default what the source does, or, if that is nothing, what a new index does; what is lacking is encoded.
+    these records. ``sentences`` and ``words`` say what the copy keeps of them, as in
+    :meth:`FeatureIndex.create`: by default what the source does, or, if that is nothing, what a new index
+    does; what is lacking is encoded.
     An interrupted copy is continued by the same call. To switch over, rename the directory, or point the
     collection's alias at the copy.
 
@@ -159,7 +165,7 @@ def copy_index(
     place = Place(source, source_client, source_url)
     with place.opened() as store:
         parts, has_manifest = _read(str(source), store, place.folder, space)
-        made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, progress)
+        made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, words, progress)
         return _copied(str(source), parts, made, has_manifest)
 
 
@@ -184,7 +190,8 @@ def _read(
     first = store.scroll(limit=1, with_payload=[SPANS]).points
     has_spans = bool(first) and SPANS in first[0].payload
     sentences: SentenceStorage = "stored" if store.layout.multi else "codes" if has_spans else "off"
-    return IndexParts(store, own, Manifest.describe(own, None, fields, sentences), folder), False
+    words = DEFAULT_WORDS if WORDS in store.layout.sparse else "off"
+    return IndexParts(store, own, Manifest.describe(own, None, fields, sentences, words=words), folder), False
 
 
 # The copy ---------------------------------------------------------------------------------------------
@@ -195,6 +202,7 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
     check_storage(sentences)
+    words = target.words or (DEFAULT_WORDS if known.words == "off" else known.words)
     if target.place.folder is not None:
         check_outside(source.folder, target.place.folder, "a copy of the index")
     new = source.space if target.space is None else given_space(target.space)
@@ -206,17 +214,18 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
     if target.encoder is not None:
         new.check_encoder(target.encoder)
     place = name if source.folder is None else str(source.folder.resolve())
-    mark = json.dumps([place, known.revision, new.fingerprint, is_encoded, target.calibrate, sentences])
+    options = is_encoded, target.calibrate, sentences, words
+    mark = json.dumps([place, known.revision, new.fingerprint, *options])
     digest = hashlib.sha256(mark.encode()).hexdigest()[:32]
     opened = cache(lambda: new.open_encoder() if target.encoder is None else target.encoder)
-    converter = PointConverter(name, source, has_manifest, new, opened, is_encoded, sentences)
+    converter = PointConverter(name, source, has_manifest, new, opened, is_encoded, sentences, words)
     if target.calibrate:
         converter = converter.calibrated()
         new = converter.space
     indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
     form = source.store.layout.quantization
     own = {"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
-    manifest = Manifest.describe(new, indexes, known.fields, sentences, form).model_copy(update=own)
+    manifest = Manifest.describe(new, indexes, known.fields, sentences, form, words).model_copy(update=own)
     if target.calibrate or (known.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
     if sentences != "off" and not is_encoded:
@@ -402,6 +411,7 @@ class PointConverter:
     """Returns the encoder of the copy, opened once if it is needed."""
     is_encoded: bool
     sentences: SentenceStorage
+    words: str
 
     @property
     def keeps_codes(self) -> bool:
@@ -426,8 +436,12 @@ class PointConverter:
 
     @property
     def vectors_read(self) -> list[str]:
-        """The vectors of a page; those of sentences are read for a few records at a time."""
-        return [*self.source.store.layout.dense, *self.source.store.layout.sparse]
+        """The vectors of a page; those of sentences are read for a few records at a time.
+
+        Words are made anew of the texts, in less time than they are read.
+        """
+        sparse = [name for name in self.source.store.layout.sparse if name.partition("_")[0] != WORDS]
+        return [*self.source.store.layout.dense, *sparse]
 
     @property
     def sentences_read(self) -> list[str]:
@@ -437,7 +451,7 @@ class PointConverter:
 
     def calibrated(self) -> PointConverter:
         """Return the converter to levels that are measured on the source's records."""
-        meter, coded = CalibrationMeter(self.space.n_features), replace(self, sentences="off")
+        meter, coded = CalibrationMeter(self.space.n_features), replace(self, sentences="off", words="off")
         for page in pages(self.source.store, None, PAGE, True, self.vectors_read):
             points = list(coded.written(self.sound(page.points)[0]))
             dense = [np.asarray(point.vectors[DENSE]) for point in points]
@@ -471,6 +485,7 @@ class PointConverter:
             for point, (_, record), names in zip(found, sound, has, strict=True) for name in names
         ]  # fmt: skip
         coded, sentences = self._coded(rows)
+        words = [] if self.words == "off" else words_of([text for _, _, text in rows], self.words)
         row = 0
         for point, (_, record), names in zip(found, sound, has, strict=True):
             vectors, payload = self._kept(point, record)
@@ -481,6 +496,7 @@ class PointConverter:
                 if sentences is not None:
                     vectors |= sentences.stored_vectors(row, name)
                     payload |= sentences.payload(row, name)
+                vectors |= {suffixed(WORDS, name): words[row]} if words else {}
                 row += 1
             yield Point(point_id(record.id), vectors, payload)
 

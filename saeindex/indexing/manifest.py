@@ -16,6 +16,7 @@ from saeindex._version import __version__
 from saeindex.config import (
     CONCEPTS,
     DEFAULT_SENTENCES,
+    DEFAULT_WORDS,
     DENSE,
     DOCUMENT,
     FORMAT_VERSION,
@@ -23,6 +24,7 @@ from saeindex.config import (
     SENTENCES,
     TEXT,
     TRUNCATED,
+    WORDS,
     SentenceStorage,
     suffixed,
 )
@@ -40,6 +42,7 @@ from saeindex.indexing.names import NameEdits, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
 from saeindex.indexing.terms import KeptTerm
+from saeindex.indexing.words import bm25
 from saeindex.protocols import Layout, PayloadKind, Quantization
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
@@ -152,6 +155,8 @@ class Manifest(Strict):
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
     sentences: SentenceStorage = "off"
     """What is kept of the sentences of records: vectors and spans, spans alone, or nothing."""
+    words: str = "off"
+    """The language in which words are kept, or "off"."""
     quantization: Quantization | None = None
     """In what form dense vectors are kept beside themselves, for faster searches."""
     leave_out: tuple[str, ...] = ()
@@ -188,6 +193,7 @@ class Manifest(Strict):
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
         quantization: Quantization | None = None,
+        words: str = DEFAULT_WORDS,
     ) -> Manifest:
         """Describe a new index over ``space``; InvalidInputError for options that no index has."""
         check_storage(sentences)
@@ -202,16 +208,20 @@ class Manifest(Strict):
         if quantization not in (None, *(forms := get_args(Quantization))):
             found, do = "no such form", f"Use {' or '.join(map(repr, forms))}, or None."
             raise InvalidInputError(f"quantization={quantization!r:.80}", found, do)
+        if words != "off":
+            bm25(words)
         names = ("", *checked_field_names(fields))
+        sparse = (SAE,) if words == "off" else (SAE, WORDS)
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"saeindex {__version__}",
             space=SpaceReference.of(space),
             encoder=asdict(space.encoder),
             dense={suffixed(DENSE, name): space.encoder.dimension for name in names},
-            sparse=[suffixed(SAE, name) for name in names],
+            sparse=[suffixed(one, name) for name in names for one in sparse],
             fields=list(fields),
             sentences=sentences,
+            words=words,
             quantization=quantization,
             payload_indexes={
                 "record_id": "keyword",
@@ -340,6 +350,7 @@ def index_description(name: str, manifest: Manifest) -> Description:
         ],
         ["Vectors", ", ".join(manifest.layout.names)],
         ["Sentences", SENTENCES_IN_WORDS[manifest.sentences]],
+        ["Words", "" if manifest.words == "off" else manifest.words],
         ["Indexed payload", ", ".join(manifest.payload_indexes)],
         ["Saved profiles", ", ".join(manifest.profiles)],
         ["Made", f"{manifest.created} by {manifest.created_by}"],

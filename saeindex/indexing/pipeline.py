@@ -41,6 +41,7 @@ from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
+from saeindex.indexing.words import words_of
 from saeindex.language.speech import as_recurring, readable
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
@@ -172,8 +173,9 @@ class Pipeline:
     ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
     within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
-    kept of the sentences of texts. ``learn`` is called with the first texts before any is encoded, and the
-    number of their records, if these are enough to learn terms of.
+    kept of the sentences of texts, ``words`` in which language these are, or "off". ``learn`` is called with
+    the first texts before any is encoded, and the number of their records, if these are enough to learn terms
+    of.
     """
 
     store: VectorStore
@@ -186,6 +188,7 @@ class Pipeline:
     window: int = 512
     fields: tuple[str, ...] = ()
     sentences: SentenceStorage = "off"
+    words: str = "off"
     learn: Callable[[Sequence[str], int], None] | None = None
 
     def run(self, source: RecordSource) -> IndexingReport:
@@ -419,7 +422,8 @@ class Pipeline:
         kept = None
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
-        return _Encoded(window, Coded.of(space, vectors[own_rows], code, kept))
+        words = [] if self.words == "off" else words_of(texts, self.words)
+        return _Encoded(window, Coded.of(space, vectors[own_rows], code, kept, words=words))
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
@@ -466,7 +470,7 @@ class Pipeline:
         coded = batch.coded
         if space is coded.space:
             return points
-        coded = Coded.of(space, coded.dense, coded.code, coded.sentences)
+        coded = Coded.of(space, coded.dense, coded.code, coded.sentences, words=coded.words)
         kept = {point.id for point in points}
         made = build_points(batch.window.records, coded, self.fields)
         return [point for point in made if point.id in kept]

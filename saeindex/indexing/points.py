@@ -28,6 +28,7 @@ from saeindex.config import (
     SPEAKING,
     TEXT,
     TRUNCATED,
+    WORDS,
     suffixed,
 )
 from saeindex.errors import InvalidInputError
@@ -182,7 +183,8 @@ class Coded:
 
     With evidence, the levels of named concepts are those of their evidence; without it, and of all other
     features, those of their activations. The level codes of text ``i`` are those from ``ends[i]`` to
-    ``ends[i + 1]``. ``unread`` sentences are no speech and have no evidence.
+    ``ends[i + 1]``. ``unread`` sentences are no speech and have no evidence. ``words`` has the weights of the
+    words of each text, if the index keeps any.
     """
 
     dense: FloatArray
@@ -193,6 +195,7 @@ class Coded:
     levels: list[int]
     ends: list[int]
     unread: int = 0
+    words: Sequence[SparseVector] = ()
 
     @classmethod
     def of(
@@ -202,6 +205,7 @@ class Coded:
         code: SparseCode,
         sentences: Sentences | None = None,
         mentions: TextMentions | None = None,
+        words: Sequence[SparseVector] = (),
     ) -> Coded:
         """Find the levels, and the evidence of sentences, if there are any, unless ``mentions`` has it."""
         unread, evidence = 0, space.evidence
@@ -221,13 +225,14 @@ class Coded:
         levels = np.sort(np.concatenate(found))
         ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)
         own = (levels % (many * LEVEL_STRIDE)).tolist()
-        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread)
+        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread, words)
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
         code = SparseVector(*self.code.row(row))
         named: dict[str, Vector] = {suffixed(DENSE, field): np.asarray(self.dense[row])}
         named[suffixed(SAE, field)] = code
+        named |= {suffixed(WORDS, field): self.words[row]} if self.words else {}
         return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 
     def payload_of(self, row: int, field: str = "") -> dict[str, Any]:
@@ -243,7 +248,7 @@ class Coded:
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
     {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader"}
-    | {CONCEPTS, DENSE, DOCUMENT, EVIDENCE, SAE, SENTENCES, SPANS, SPEAKING, TEXT, TRUNCATED}
+    | {CONCEPTS, DENSE, DOCUMENT, EVIDENCE, SAE, SENTENCES, SPANS, SPEAKING, TEXT, TRUNCATED, WORDS}
 )  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
         """Return a query as the index understands it."""
         if query.mode not in USING or query.alpha is not None:
             asked = f"alpha={query.alpha}" if query.mode in USING else f"the mode {query.mode.value!r}"
-            do = f"Use {', '.join(one.value for one in USING)}, without alpha; or using=Fused('weighted')."
+            do = f"Use {', '.join(one.value for one in USING)}, without alpha."
             raise InvalidInputError(asked, "the index cannot rank so", do)
         shared.check_options(options, "similarity_top_k")
         limit, threshold = query.similarity_top_k, options.pop("mmr_threshold", query.mmr_threshold)

@@ -12,7 +12,8 @@ from saeindex.config import FACETS
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.operation import Operation
 from saeindex.schema import Flag, Texts, Whole, from_json, request
-from saeindex.search.query import Query, QueryOptions, UsingOption
+from saeindex.search.query import Query, QueryOptions
+from saeindex.types import Using
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
@@ -110,9 +111,7 @@ class FindContext(Query, Operation["Context"], results="saeindex.search.context"
     limit: Whole = Field(
         default=50, ge=1, le=1_000, kw_only=True, description="the records whose sentences are chosen from"
     )
-    using: UsingOption = Field(
-        default="sentences", kw_only=True, description="the vector that ranks records, as in a search"
-    )
+    using: Using = Field(default="sentences", kw_only=True, description="what ranks records, as in a search")
     budget_tokens: Whole = Field(
         default=1_000, ge=1, le=100_000, kw_only=True, description="the most tokens of the context"
     )
@@ -131,7 +130,7 @@ class Compare(Query, Operation["Comparison"], results="saeindex.search.explain")
     """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
 
     The differences of their parts sum to the difference of their scores. Filters and thresholds are
-    ignored, except where a fused score depends on the ranks among the hits.
+    ignored.
     """
 
     name = "compare"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex.collection.records import metadata_fields
 from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import check_sides
-from saeindex.config import MAX_QUERY_CHARS
+from saeindex.config import MAX_QUERY_CHARS, WORDS
 from saeindex.errors import FilterWarning, InvalidInputError, tell
 from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, walk
 from saeindex.language.evaluate import clauses, found_at, mismatch
@@ -74,6 +74,9 @@ def _check_combination(query: Query) -> None:
             "search with feedback", "a property or examples beside it", "Use the feedback alone."
         )
     steering = query.steering
+    if steering is not None and query.using == WORDS:
+        do = "Leave using out, or give a where clause."
+        raise InvalidInputError("steer with using='words'", "words have no direction to move along", do)
     if steering is not None and steering.max_drift is not None and steering.method == "clamp":
         raise InvalidInputError(
             "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from saeindex.collection.records import check_not_documents
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, TEXT
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
@@ -20,7 +20,7 @@ from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
-from saeindex.search.retrieval import EXPLAINED, BySentence, Fused, Listed, Nearest, Rescored, Scoring
+from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Rescored, Scoring
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
@@ -87,13 +87,15 @@ class Executor:
             return Rescored(self._store, rescorer, request)
         if not query.ranks:
             return Listed(self._store, request)
-        if query.using == SENTENCES:
-            return BySentence(self._store, self._nearest(DENSE, vector, plan, request))
-        if isinstance(query.using, str):
-            return self._nearest(query.using, vector, plan, request)
-        bare = replace(request, score_threshold=None)
-        sources = {name: self._nearest(name, vector, plan, bare) for name in (DENSE, SAE)}
-        return Fused(self._store, sources, query.using.fusion, query.score_threshold)
+        words = plan.words
+        if words is not None and vector is not plan.vector:  # the ranking without steering
+            words = replace(words, gone=frozenset())
+        if query.using == WORDS and words is not None:
+            return ByWords(self._store, words, request)
+        if query.using in (FUSED, SENTENCES):
+            nearest = self._nearest(DENSE, vector, plan, request)
+            return Fused(self._store, nearest, words, SENTENCES in plan.sources)
+        return self._nearest(query.using, vector, plan, request)
 
     def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
         """Return records as explained hits of ``plan``, even if no hits; NotFoundError for an absent one."""
@@ -101,7 +103,7 @@ class Executor:
         hits = []
         for record_id in record_ids:
             check_kind(f"record {record_id!r:.80}", record_id, str, "Give the id of a record.")
-            found = self._store.get([point_id(record_id)], with_vectors=list(EXPLAINED))
+            found = self._store.get([point_id(record_id)], with_vectors=list(scoring.explained))
             if not found:
                 check_not_documents(self._store, [record_id])
                 raise NotFoundError(
@@ -138,7 +140,7 @@ class Executor:
 
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
-        vectors = EXPLAINED if query.explain else (SAE,)
+        vectors = scoring.explained if query.explain else (SAE,)
         payload = True if query.explain else SHOWN
         if not query.diversity and query.group_by is None:
             points = scoring.best(query.limit, query.offset, payload, vectors)
@@ -241,6 +243,6 @@ class Unsteered:
         rank, point = ranked
         place = self._places.get(point.id)
         before = place[1] if place else None
-        if place is None and not isinstance(self._scoring, Fused):
+        if place is None:
             before = self._scoring.explain(point).total
         return SteeringEffect(place and place[0], before, rank, float(point.score or 0.0))

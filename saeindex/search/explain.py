@@ -9,14 +9,13 @@ For a search in the sparse vector it is sum_i q_i z_i over the shared features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.config import DENSE, EVIDENCE
-from saeindex.errors import InvalidInputError
 from saeindex.indexing.points import PRESENT, code_of, mentions_of
 from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
@@ -39,32 +38,16 @@ UNNAMED = "further, unnamed"
 class Explanation:
     """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5.
 
-    A fused score has one part per source, and ``sources`` explains the score of each source, in the same
-    order. ``clauses`` are those of the where expression, each with the features that fulfilled it.
+    ``clauses`` are those of the where expression, each with the features that fulfilled it.
     """
 
     parts: tuple[Part, ...]
     total: float
-    sources: tuple[SourceExplanation, ...] = ()
     clauses: tuple[Clause, ...] = ()
 
     def __repr__(self) -> str:
         first = f", most by {self.parts[0].label!r}" if self.parts else ""
         return f"Explanation({self.total:.4f} in {counted(len(self.parts), 'part')}{first})"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceExplanation:
-    """A source of a fused score: its rank (from 1) and score of the record, None where it did not find it.
-
-    ``weight`` is the factor of its normalised score in the fused score.
-    """
-
-    name: str
-    rank: int | None
-    score: float | None
-    weight: float
-    explanation: Explanation | None
 
 
 def with_names(explanation: Explanation, space: FeatureSpace, point: Point) -> Explanation:
@@ -74,17 +57,10 @@ def with_names(explanation: Explanation, space: FeatureSpace, point: Point) -> E
         is_rest[space.evidence.features] = True
         is_rest[[one.feature for one in mentions_of(point.payload) if one.p >= PRESENT]] = False
 
-    def named(one: Explanation) -> Explanation:
-        rest = [part.value for part in one.parts if part.feature is not None and is_rest[part.feature]]
-        kept = [part for part in one.parts if part.feature is None or not is_rest[part.feature]]
-        unnamed = [Part("unnamed", None, UNNAMED, sum(rest))] if rest else []
-        sources = tuple(
-            source if source.explanation is None else replace(source, explanation=named(source.explanation))
-            for source in one.sources
-        )
-        return replace(one, parts=(*kept, *unnamed), sources=sources)
-
-    return named(explanation)
+    rest = [part.value for part in explanation.parts if part.feature is not None and is_rest[part.feature]]
+    kept = [part for part in explanation.parts if part.feature is None or not is_rest[part.feature]]
+    unnamed = [Part("unnamed", None, UNNAMED, sum(rest))] if rest else []
+    return replace(explanation, parts=(*kept, *unnamed))
 
 
 class Explainer:
@@ -163,18 +139,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Result):
-    """Two hits of a query, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b.
-
-    For fused scores the differences are by source, and ``sources`` compares the scores in each source that
-    found both hits.
-    """
+    """Two hits, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b."""
 
     a: str
     b: str
     score_a: float
     score_b: float
     differences: tuple[Difference, ...]
-    sources: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
@@ -191,50 +162,20 @@ class Comparison(Result):
         lines += [f"  {part.value:+.4f}  {part.a:+.4f} | {part.b:+.4f}  {part.shown}" for part in shown]
         if rest:
             lines.append(f"  {sum(part.value for part in rest):+.4f}  {len(rest)} further parts")
-        for name, source in self.sources.items():
-            lines += [f"  {name}:", *(f"    {line}" for line in str(source).splitlines())]
         return "\n".join(lines)
 
 
 def compare_explanations(a: str, b: str, first: Explanation, second: Explanation) -> Comparison:
     """Return the comparison of the explanations of two hits with the ids ``a`` and ``b``."""
-    names = [[source.name for source in explanation.sources] for explanation in (first, second)]
-    if names[0] != names[1]:
-        raise InvalidInputError(
-            f"compare hits {a!r} and {b!r}",
-            "their scores are of different kinds",
-            "Use two hits of one query.",
-        )
-    if names[0]:
-        differences = _by_source(names[0], first.parts, second.parts)
-    else:
-        differences = _by_part(first.parts, second.parts)
-    differences.sort(key=lambda part: -abs(part.value))
-    sources = {
-        ours.name: compare_explanations(a, b, ours.explanation, theirs.explanation)
-        for ours, theirs in zip(first.sources, second.sources, strict=True)
-        if ours.explanation is not None and theirs.explanation is not None
-    }
-    return Comparison(a, b, first.total, second.total, tuple(differences), sources)
 
-
-def _by_source(names: Sequence[str], ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
-    """Match the parts of fused scores by position, because their labels contain the rank."""
-    return [
-        Difference("source", None, f"{name} ({a.label.removeprefix(name).strip()} and "
-                   f"{b.label.removeprefix(name).strip()})", a.value, b.value)
-        for name, a, b in zip(names, ours, theirs, strict=True)
-    ]  # fmt: skip
-
-
-def _by_part(ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
     def keyed(parts: Sequence[Part]) -> dict[tuple[PartKind, int | str], Part]:
         return {(part.kind, part.label if part.feature is None else part.feature): part for part in parts}
 
-    first, second = keyed(ours), keyed(theirs)
+    ours, theirs = keyed(first.parts), keyed(second.parts)
     differences = []
-    for key in first | second:
-        part = first.get(key) or second[key]
-        a, b = (found[key].value if key in found else 0.0 for found in (first, second))
-        differences.append(Difference(part.kind, part.feature, part.label, a, b, part.is_weak))
-    return differences
+    for key in ours | theirs:
+        part = ours.get(key) or theirs[key]
+        in_a, in_b = (found[key].value if key in found else 0.0 for found in (ours, theirs))
+        differences.append(Difference(part.kind, part.feature, part.label, in_a, in_b, part.is_weak))
+    differences.sort(key=lambda part: -abs(part.value))
+    return Comparison(a, b, first.total, second.total, tuple(differences))

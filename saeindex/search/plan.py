@@ -21,7 +21,7 @@ from pydantic import Field
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
-from saeindex.config import DENSE, SAE, SENTENCES
+from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count
@@ -173,8 +173,7 @@ class Plan(Result, Described):
 
 def headline(query: Query, asked: str) -> str:
     """Return a query in one line; ``asked`` is its ranking part in words."""
-    using = query.using if isinstance(query.using, str) else "fused"
-    first = f"{'Search' if asked else 'List'} {using!r}{asked and f' {asked}'}, limit {query.limit}"
+    first = f"{'Search' if asked else 'List'} {query.using!r}{asked and f' {asked}'}, limit {query.limit}"
     return first + (f", offset {query.offset}" if query.offset else "")
 
 
@@ -317,7 +316,7 @@ def _exact(query: Query, points: float, total: int, has_graph: bool) -> Choice[b
         return Choice(True, "the engine has no graph, and scans")
     if query.exact is not None:
         return Choice(query.exact, "as requested")
-    if query.using == SAE:
+    if query.using in (SAE, WORDS):
         return Choice(True, "a sparse search is always exact")
     if total <= GRAPH_FROM:
         return Choice(True, f"up to {GRAPH_FROM:,} points a scan is fast")
@@ -339,10 +338,8 @@ def _pool(query: Query, has_rescorer: bool) -> Choice[int | None]:
     same = "the same for every page, so that pages agree"
     if has_rescorer:
         return Choice(POOL, f"scored by the second pass; {same}")
-    if query.using == SENTENCES and query.text.strip():
-        return Choice(POOL, f"scored by their sentences, too; {same}")
-    if query.fusion is not None and query.text.strip():
-        return Choice(POOL, f"of each source; {same}")
+    if query.using in (FUSED, SENTENCES) and query.text.strip():
+        return Choice(POOL, f"then more, for further pages; {same}")
     if query.diversity:
         return Choice(DIVERSITY_POOL, f"reordered; {same}")
     return Choice(None, "only the page is requested")

@@ -11,7 +11,7 @@ import numpy as np
 from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, SENTENCES
+from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, WORDS
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import level_codes
@@ -26,6 +26,7 @@ from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
+from saeindex.search.words import asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, SteerResolver
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.inference import Scorer
     from saeindex.concepts.scan import Scan
     from saeindex.protocols import PointId, SparseVector, VectorStore
+    from saeindex.search.words import AskedWords
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 # The number of sampled points near a query, from which the share of matches there is estimated.
@@ -76,6 +78,9 @@ class Planner:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
             do = f"Leave it out, or run {copy_command(self.state.store.name)} with --sentences stored."
             raise InvalidInputError("using='sentences'", "the index keeps no vectors of sentences", do)
+        if query.using == WORDS and self.state.manifest.words == "off":
+            do = f"Leave it out, or run {copy_command(self.state.store.name)}: the copy has words."
+            raise InvalidInputError("using='words'", "the index keeps no words", do)
         if query.is_interpembed:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
@@ -120,6 +125,8 @@ class Planner:
             matching=total if query_filter is None else None,
             revision=self.state.revision,
             code=self._code(query, steered, steers),
+            words=self._words(query, steers) if rescorer is None else None,
+            sources=self._sources(query),
             rescorer=rescorer,
             about=self._about(query, where, features_of, steers, vector, rescorer),
             features_of=features_of,
@@ -304,9 +311,24 @@ class Planner:
     ) -> SparseVector | None:
         if query.is_interpembed and query.described is not None:
             return interpembed_code(self.state.encode(query.described), self.state.space)
-        if query.using in ("dense", "sentences") or not any(steer.strength for steer in steers):
+        if query.using != SAE or not any(steer.strength for steer in steers):
             return None
         return steering.steered_code(steered, steers, self.state.space)
+
+    def _sources(self, query: Query) -> tuple[str, ...]:
+        """Return what ranks: of a fused search all that the index has."""
+        known = self.state.manifest
+        has = {DENSE: True, WORDS: known.words != "off", SENTENCES: known.sentences == "stored"}
+        among = {FUSED: (DENSE, WORDS, SENTENCES), SENTENCES: (DENSE, SENTENCES)}
+        return tuple(one for one in among.get(query.using, (query.using,)) if has.get(one, True))
+
+    def _words(self, query: Query, steers: Sequence[ResolvedSteer]) -> AskedWords | None:
+        """Return the words that rank, without those that name what the query is moved away from."""
+        if query.using not in (FUSED, WORDS) or self.state.manifest.words == "off":
+            return None
+        left = [one.direction for one in steers if one.strength < 0]
+        named = (match.label for direction in left for match in direction.features)
+        return asked_words(self.state, query.text, (*(one.target for one in left), *named))
 
     def _rescorer(
         self,

@@ -9,11 +9,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeindex.config import DENSE, SAE, SENTENCES
+from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
-from saeindex.search.retrieval import postfilter_depth
+from saeindex.search.retrieval import SENTENCE, postfilter_depth
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -29,14 +29,10 @@ if TYPE_CHECKING:
     from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
+    from saeindex.search.words import AskedWords
     from saeindex.steering.steering import ResolvedSteer
     from saeindex.types import FloatArray, Proof
 
-FUSIONS = {
-    "rrf": "reciprocal ranks: needs no scale of the scores",
-    "dbsf": "scores scaled by each list's mean and deviation",
-    "weighted": "0.6 dense + 0.4 sae, scores scaled to 0 to 1",
-}
 SHOWN_PARTS, SHOWN_NAMES = 6, 3
 
 
@@ -74,10 +70,11 @@ class AskedConcepts(NamedTuple):
 class Prepared:
     """A query that is ready to run.
 
-    ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
-    ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
-    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
-    index's that it was made for.
+    ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, ``words``
+    are those that are asked for if these rank, ``sources`` what ranks, and ``rescorer`` is the second pass of
+    a property search.
+    ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the exact number, or
+    None if it was not counted. ``revision`` is the index's that it was made for.
     """
 
     query: Query
@@ -95,6 +92,8 @@ class Prepared:
     matching: int | None = None
     revision: str = ""
     code: SparseVector | None = None
+    words: AskedWords | None = None
+    sources: tuple[str, ...] = ()
     rescorer: PropertyRanking | None = None
     about: AskedConcepts = field(default_factory=AskedConcepts)
     scans: tuple[Scan, ...] = ()
@@ -189,18 +188,20 @@ def _ranking(plan: Prepared) -> Iterator[Step]:
             )
         return
     pool = plan.choices.pool
-    if plan.query.using == SENTENCES and plan.rescorer is None:
+    if plan.rescorer is None:
+        listed = [f"{pool.value:,} by {name}" for name in sources if name != SENTENCES]
+        weights = {DENSE: 1.0, SENTENCES: SENTENCE, WORDS: 0.0 if plan.words is None else plan.words.weight}
+        mean = " + ".join(f"{weights[name]:.3g} {name}" for name in weights if name in sources)
         yield Step("scan", how, exact.why, plan.estimate.points)
-        yield Step("rescore", f"Rescore the first {pool.value:,} by their nearest sentence", pool.why)
+        yield Step("fusion", f"Score the first {' and the first '.join(listed)}: {mean}", pool.why)
         return
     expected = min(pool.value or plan.total, plan.estimate.points)
     prefetched = [Step("prefetch", f"Prefetch {name}, {pool.value:,}", expected=expected) for name in sources]
-    fusion = "rrf" if plan.rescorer is not None else plan.query.fusion or "rrf"
+    why = "reciprocal ranks: needs no scale of the scores"
     fused = (Step("scan", how, exact.why), *prefetched)
-    yield Step("fusion", f"Fuse {len(sources)} lists by {fusion}", FUSIONS[fusion], expected, fused)
-    if plan.rescorer is not None:
-        what = f"Rescore up to {pool.value:,} candidates by the property and their neighbours"
-        yield Step("rescore", what, pool.why, expected)
+    yield Step("fusion", f"Fuse {len(sources)} lists by rrf", why, expected, fused)
+    what = f"Rescore up to {pool.value:,} candidates by the property and their neighbours"
+    yield Step("rescore", what, pool.why, expected)
 
 
 def _reordering(plan: Prepared) -> Iterator[Step]:
@@ -239,9 +240,7 @@ def _sources(plan: Prepared) -> tuple[str, ...]:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
     if not plan.query.ranks:
         return ()
-    if plan.query.using == SENTENCES:
-        return (DENSE, SENTENCES)
-    return (plan.query.using,) if isinstance(plan.query.using, str) else (DENSE, SAE)
+    return plan.sources
 
 
 def _requests_of(plan: Prepared) -> tuple[str, ...]:

@@ -35,7 +35,6 @@ from saeindex.schema import (
     request,
 )
 from saeindex.types import (
-    FusionMethod,
     JsonObject,
     LevelName,
     PropertyMethod,
@@ -134,34 +133,16 @@ class GroupBy:
     size: Whole = Field(default=3, ge=1, description="the hits of each group")
 
 
-@request
-class Fused:
-    """Both vectors, and how their rankings are combined."""
-
-    fusion: FusionMethod = Field(
-        default="rrf", description="by ranks (rrf), by scaled scores (dbsf), or by weighted scores (weighted)"
-    )
-
-
 if TYPE_CHECKING:
     WhereOption: TypeAlias = Condition | Where
     SteerOption: TypeAlias = Steers | Steering
     PropertyOption: TypeAlias = str | Property
     GroupOption: TypeAlias = str | GroupBy
-    UsingOption: TypeAlias = Using | Fused
 else:
-
-    def _using(given: Any) -> Any:
-        return Fused(**given) if isinstance(given, Mapping) else Fused() if given == "fused" else given
-
-    def _used(value: Any) -> Any:
-        return value if isinstance(value, str) else "fused" if value == Fused() else {"fusion": value.fusion}
-
     WhereOption = Annotated[Where, OrFirst(ANY_TEXT, ANY_OBJECT)]
     SteerOption = Annotated[Steering, OrFirst(ANY_TEXT, {"type": "array"})]
     PropertyOption = Annotated[Property, OrFirst(ANY_TEXT)]
     GroupOption = Annotated[GroupBy, OrFirst(ANY_TEXT)]
-    UsingOption = Annotated[Using | Fused, BeforeValidator(_using), PlainSerializer(_used)]
 
 
 @request
@@ -186,9 +167,10 @@ class QueryOptions:
     feedback: Feedback | JsonObject | str | None = Field(
         default=None, description="the feedback of an earlier search, with judgements"
     )
-    using: UsingOption = Field(
+    using: Using = Field(
         default="dense",
-        description="the vector that ranks; fused for both; sentences for the text and its nearest sentence",
+        description="what ranks: the vectors of texts (dense), their features (sae), the text and its "
+        "nearest sentence (sentences), what is written (words), or all of these but the features (fused)",
     )
     diversity: Number = Field(
         default=0.0,
@@ -268,11 +250,6 @@ class QueryOptions:
         found = cast("GroupBy | None", self.group_by)
         return replace(found, size=1) if found is not None and found.field == TEXT else found
 
-    @builtins.property
-    def fusion(self) -> FusionMethod | None:
-        """How the rankings of both vectors are combined; None where one vector ranks."""
-        return self.using.fusion if isinstance(self.using, Fused) else None
-
 
 @request
 class Query(QueryOptions):
@@ -282,8 +259,8 @@ class Query(QueryOptions):
     with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
     examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
     (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
-    the query. ``using`` names the vector that ranks, "fused" for both, or
-    "sentences": texts by themselves and by their nearest sentence.
+    the query. ``using`` says what ranks: "fused" is all that the index has of a text, "dense" and "sae" a
+    vector, "sentences" the text and its nearest sentence, "words" what is written.
     """
 
     text: str = Field(default="", description="the text to search for")

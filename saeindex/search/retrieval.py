@@ -1,18 +1,10 @@
 """Scoring of points: by a vector, by text and sentence, by fused lists, by a second pass, or unranked.
 
-A long text that answers in one of its sentences is nearer by that sentence than as a whole. The weights were
-chosen on questions of MedQuAD's `choose` part, where one half to one of a sentence beside the text differ by
-less than .002; `benchmarks rag` has what they are worth where they were not chosen.
-
-A fused search combines the dense and the sparse ranking of a query. With r_v(x) the rank from 0 of record x
-in source v's list, and s_v(x) its score there:
-
-    rrf       sum_v 1 / (2 + r_v(x))                              reciprocal ranks, as in Qdrant
-    dbsf      sum_v (s_v(x) - (m_v - 3 o_v)) / (6 o_v)            m, o: mean and deviation of v's list
-    weighted  sum_v w_v (s_v(x) - min_v) / (max_v - min_v)        w = 0.6 dense, 0.4 sae
-
-A source that does not have x among its best 1,000 adds 0. The convex sum of min-max scores follows Bruch et
-al. 2023 (arXiv 2210.11934, eq. 2 and 3), who find it better than reciprocal ranks in and out of domain.
+A fused score is a mean of what an index has: the cosine of the text with weight 1, that of its nearest
+sentence with .5 (a long text that answers in one of its sentences is nearer by that sentence than as a
+whole), and its words (see ``search/words.py``). No other hit has a say in it. The weights were chosen on
+`choose` parts, where one half to one of a sentence beside the text differ by less than .002; `benchmarks rag`
+and `words` have what they are worth where they were not chosen.
 """
 
 from __future__ import annotations
@@ -24,22 +16,20 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from saeindex.config import DENSE, SAE, SENTENCES
+from saeindex.config import DENSE, SAE, SENTENCES, WORDS
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search.explain import Explanation, SourceExplanation
+from saeindex.search.explain import Explanation
 from saeindex.stores.point_checks import id_order
-from saeindex.stores.ranking import RRF_K, distribution_scaled
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.explain import Explainer
-    from saeindex.types import FusionMethod
+    from saeindex.search.words import AskedWords
 
 # The number of candidates per source of a fused or second-pass search. It depends on neither limit nor
 # offset, because all pages of a query must come from one ranking.
@@ -55,9 +45,11 @@ class Scoring(ABC):
 
     _store: VectorStore
 
-    @property
-    def _ranked(self) -> Sequence[tuple[PointId, float]]:
-        """The ids of all that is ranked, with their scores, best first."""
+    # The vectors of a point that its explanation needs.
+    explained: Sequence[str] = EXPLAINED
+
+    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
+        """Return the ids of the first ``count`` points, with their scores, best first."""
         raise NotImplementedError
 
     def best(
@@ -67,7 +59,7 @@ class Scoring(ABC):
 
         Those that were deleted since are left out.
         """
-        page = dict(self._ranked[offset : offset + count])
+        page = dict(self._first(offset + count)[offset:])
         if payload is False and not vectors:
             return [Point(point_id, score=score) for point_id, score in page.items()]
         points = self._store.get(list(page), payload, list(vectors))
@@ -115,6 +107,31 @@ class Nearest(Scoring):
         return self._explainer.explain(self.vector, point)
 
 
+class ByWords(Scoring):
+    """The texts that have some of the words that are asked for."""
+
+    explained = (SAE, WORDS)
+
+    def __init__(self, store: VectorStore, words: AskedWords, request: SearchRequest) -> None:
+        """Bind the words, and the filter, threshold and timeout of ``request``."""
+        self._store, self._words = store, words
+        self._request = replace(request, query=words.shares, using=WORDS, exact=True)
+
+    def best(
+        self, count: int, offset: int = 0, payload: Include = True, vectors: Sequence[str] = ()
+    ) -> list[Point]:
+        """See :class:`Scoring`."""
+        if not self._words.rarity:
+            return []
+        page = replace(self._request, limit=count, offset=offset)
+        return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
+
+    def explain(self, point: Point) -> Explanation:
+        """See :class:`Scoring`."""
+        parts = self._words.parts(self._words.shares, point)
+        return Explanation(tuple(parts), sum(one.value for one in parts))
+
+
 class Listed(Scoring):
     """All matches, in id order, each with a score of 0: for a query that filters and does not rank."""
 
@@ -155,54 +172,87 @@ def postfilter_depth(wanted: int, share: float) -> int:
     return depth if depth <= MAX_POSTFILTERED else 0
 
 
-# The share of a text's own cosine in its score; the rest is that of its nearest sentence.
-WHOLE = 2 / 3
+# The weight of the nearest sentence's cosine beside that of the text.
+SENTENCE = 0.5
 
 
-class BySentence(Scoring):
-    """The 1,000 nearest texts, by their own cosine and their nearest sentence's; others are not ranked.
+class Fused(Scoring):
+    """Texts by a mean of their cosine, their nearest sentence's, and their words.
 
-    A text of which no sentence is kept is its own sentence.
+    First the nearest 1,000 texts and the 1,000 with most of the words are ranked, then those of four times as
+    many that are not yet, and so on to the end; each is scored by all. A text of which no sentence is kept is
+    its own sentence. Without ``words``, or sentences, the others weigh as much more.
     """
 
-    def __init__(self, store: VectorStore, nearest: Nearest) -> None:
-        """Bind the search of whole texts, with the threshold of the combined score."""
+    def __init__(
+        self, store: VectorStore, nearest: Nearest, words: AskedWords | None, has_sentences: bool
+    ) -> None:
+        """Bind the search of whole texts, with the filter, and the threshold of the fused score."""
         self._store, self._nearest = store, nearest
+        self._words = words if words is not None and words.rarity else None
+        self._has_sentences, self._least = has_sentences, nearest.request.score_threshold
+        self._sum = 1 + SENTENCE * has_sentences + (self._words.weight if self._words else 0.0)
+        self._found: list[tuple[PointId, float]] = []
+        self._seen: set[PointId] = set()
+        self._nearest_of: dict[PointId, float] = {}
+        self._depth, self._is_whole = 0, False
+        if self._words is not None:
+            self.explained = (*EXPLAINED, WORDS)
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`Scoring`: the parts of the whole, and the sentence."""
+        """See :class:`Scoring`: the parts of the whole, the sentence, and the words."""
         whole = self._nearest.explain(point)
-        parts = [replace(one, value=WHOLE * one.value) for one in whole.parts]
-        nearest = self._cosine(point, whole.total)
-        parts.append(Part("sentence", None, "its nearest sentence", (1 - WHOLE) * nearest))
+        parts = list(whole.parts)
+        if self._has_sentences:
+            if point.id not in self._nearest_of:
+                self._nearest_of |= self._scored(SENTENCES, (point.id,))
+            own = self._nearest_of.get(point.id, whole.total)
+            parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * own))
+        if self._words is not None:
+            parts += self._words.parts(self._words.fused, point)
+        parts = [replace(one, value=one.value / self._sum) for one in parts]
         return Explanation(tuple(parts), sum(one.value for one in parts))
 
-    def _cosine(self, point: Point, whole: float) -> float:
-        if point.id in self._sentences:
-            return self._sentences[point.id]
-        for found in self._store.get([point.id], False, [SENTENCES]):
-            if SENTENCES in found.vectors:
-                rows = np.asarray(found.vectors[SENTENCES])
-                return float((rows @ self._nearest.request.query).max())
-        return whole
+    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
+        while len(self._found) < count and not self._is_whole:
+            self._go_on()
+        return self._found[:count]
 
-    @cached_property
-    def _whole(self) -> SearchRequest:
-        request = replace(self._nearest.request, using=DENSE, limit=POOL, offset=0, score_threshold=None)
-        return replace(request, with_payload=False, with_vectors=False)
+    def _go_on(self) -> None:
+        """Rank what a search of further depth finds."""
+        self._depth = 4 * self._depth or POOL
+        wholes, words = self._scored(DENSE), self._scored(WORDS)
+        is_cut = len(words) == self._depth
+        # What is in neither list has no more of what they rank by than their last.
+        last = min(wholes.values(), default=0.0) + SENTENCE * self._has_sentences
+        last += min(words.values()) if is_cut else 0.0
+        is_below = self._least is not None and last / self._sum < self._least
+        self._is_whole = is_below or len(wholes) < self._depth
+        fresh = tuple(one for one in wholes | words if one not in self._seen)
+        self._seen.update(fresh)
+        wholes |= self._scored(DENSE, tuple(one for one in fresh if one not in wholes))
+        words |= self._scored(WORDS, tuple(one for one in fresh if one not in words)) if is_cut else {}
+        self._nearest_of |= self._scored(SENTENCES, fresh)
+        scores = {}
+        for one in fresh:
+            if (own := wholes.get(one)) is not None:  # else it was deleted meanwhile
+                sentence = SENTENCE * self._nearest_of.get(one, own) if self._has_sentences else 0.0
+                scores[one] = (own + sentence + words.get(one, 0.0)) / self._sum
+        self._found += in_order(scores, self._least)
 
-    @cached_property
-    def _sentences(self) -> dict[PointId, float]:
-        request = replace(self._whole, using=SENTENCES, prefetch=(self._whole,), query_filter=None)
+    def _scored(self, using: str, among: tuple[PointId, ...] | None = None) -> dict[PointId, float]:
+        """Return the best points of one part of the score, or those of ``among`` that have a score."""
+        query: Vector = self._nearest.vector
+        if using == WORDS and self._words is not None:
+            query = self._words.fused
+        if among == () or (using == WORDS and self._words is None):
+            return {}
+        if using == SENTENCES and not self._has_sentences:
+            return {}
+        limit = self._depth if among is None else len(among)
+        request = replace(self._nearest.request, query=query, using=using, among=among, limit=limit, offset=0)
+        request = replace(request, score_threshold=None, with_payload=False, with_vectors=False)
         return {point.id: float(point.score or 0.0) for point in self._store.search(request)}
-
-    @cached_property
-    def _ranked(self) -> list[tuple[PointId, float]]:
-        wholes = {point.id: float(point.score or 0.0) for point in self._store.search(self._whole)}
-        nearest = noted("sentences", lambda: self._sentences, asked=len(wholes))
-        least = self._nearest.request.score_threshold
-        scores = {one: WHOLE * own + (1 - WHOLE) * nearest.get(one, own) for one, own in wholes.items()}
-        return in_order(scores, least)
 
 
 class Rescorer(Protocol):
@@ -249,64 +299,5 @@ class Rescored(Scoring):
         found = zip((point.id for point in pool), scores, strict=True)
         return in_order(dict(found), self._request.score_threshold)
 
-
-# Weights of the sources, chosen by nDCG@10 of the fixed property queries on `choose` parts: dense weights
-# from 0.5 to 0.7 differ by less than .01.
-WEIGHTS: Mapping[str, float] = {DENSE: 0.6, SAE: 0.4}
-
-
-class Fused(Scoring):
-    """The fusion of the best 1,000 points of each source; other points are not ranked."""
-
-    def __init__(
-        self, store: VectorStore, sources: Mapping[str, Nearest], method: FusionMethod, least: float | None
-    ) -> None:
-        """Bind the sources by name, and the least score of a hit."""
-        self._store, self._sources, self._method, self._least = store, sources, method, least
-
-    def explain(self, point: Point) -> Explanation:
-        """Return one part per source, and each source's explanation of its score."""
-        parts, sources = [], []
-        for name, source in self._sources.items():
-            weight = WEIGHTS[name] if self._method == "weighted" else 1.0
-            if point.id not in self._shares[name]:
-                parts.append(Part("source", None, f"{name} not in the first {POOL:,}", 0.0))
-                sources.append(SourceExplanation(name, None, None, weight, None))
-                continue
-            rank, score, value = self._shares[name][point.id]
-            label = f"{name} rank {rank}" + (f", score {score:.3f}" if self._method != "rrf" else "")
-            parts.append(Part("source", None, label, value))
-            sources.append(SourceExplanation(name, rank, score, weight, source.explain(point)))
-        return Explanation(tuple(parts), float(sum(part.value for part in parts)), tuple(sources))
-
-    @cached_property
-    def _shares(self) -> dict[str, dict[PointId, tuple[int, float, float]]]:
-        """By source, the ranks (from 1), scores and summands of the points of its list."""
-        shares = {}
-        for name, source in self._sources.items():
-            points = source.best(POOL, payload=False)
-            scores = [float(point.score or 0.0) for point in points]
-            values = summands(scores, self._method, WEIGHTS[name])
-            rows = enumerate(zip(points, scores, values, strict=True), 1)
-            shares[name] = {point.id: (rank, score, value) for rank, (point, score, value) in rows}
-        return shares
-
-    @cached_property
-    def _ranked(self) -> list[tuple[PointId, float]]:
-        totals: dict[PointId, float] = {}
-        for shares in self._shares.values():
-            for point_id, (_, _, value) in shares.items():
-                totals[point_id] = totals.get(point_id, 0.0) + value
-        return in_order(totals, self._least)
-
-
-def summands(scores: Sequence[float], method: FusionMethod, weight: float) -> list[float]:
-    """Return the summand of the fused score for each rank of a source with these scores, best first."""
-    if method == "rrf":
-        return [1.0 / (RRF_K + rank) for rank in range(len(scores))]
-    if method == "dbsf":
-        return distribution_scaled(scores)
-    if not scores:
-        return []
-    low, high = min(scores), max(scores)
-    return [weight * ((score - low) / (high - low) if high > low else 1.0) for score in scores]
+    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
+        return self._ranked[:count]

@@ -20,7 +20,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, OrderBy, Point, PointId, SearchRequest
 from saeindex.stores.engine import Fetch, NearestSearch
 from saeindex.stores.filters import check_filter
-from saeindex.stores.point_checks import check_count, check_vector, id_order
+from saeindex.stores.point_checks import canonical_id, check_count, check_vector, id_order
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -48,7 +48,7 @@ def rank(store: Engine, request: SearchRequest) -> list[Point]:
     complete: dict[PointId, Point] = {}
     if isinstance(request.query, Fusion) or request.prefetch:
         ranked = _staged(store, request, ())
-    elif search := _nearest(store, request, _filters(request, ()), None):
+    elif search := _nearest(store, request, _filters(request, ()), _among(request)):
         ranked, complete = _single(store, replace(search, fetch=fetch), request)
     if fetch.payload is False and not fetch.vectors:
         return [Point(point_id, score=score) for point_id, score in ranked]
@@ -93,7 +93,7 @@ def _ranked(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
         return []
     if isinstance(request.query, Fusion) or request.prefetch:
         return _staged(store, request, outer)
-    search = _nearest(store, request, _filters(request, outer), None)
+    search = _nearest(store, request, _filters(request, outer), _among(request))
     return _single(store, replace(search, limit=search.limit + SLACK), request)[0] if search else []
 
 
@@ -104,11 +104,15 @@ def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
     if not isinstance(request.query, Fusion):
         among = {point_id: None for ranked in lists for point_id, _ in ranked}
         search = _nearest(store, request, filters, tuple(among))
-        return _single(store, search, request)[0] if search and among else []
+        return _single(store, search, request)[0] if search else []
     fuse = reciprocal_rank_fusion if request.query.method == "rrf" else distribution_based_fusion
     scored = fuse(lists).items()
     minimum = -math.inf if request.score_threshold is None else request.score_threshold
     return _page([item for item in scored if item[1] >= minimum], request)
+
+
+def _among(request: SearchRequest) -> tuple[PointId, ...] | None:
+    return None if request.among is None else tuple(dict.fromkeys(map(canonical_id, request.among)))
 
 
 def _nearest(
@@ -116,7 +120,7 @@ def _nearest(
 ) -> NearestSearch | None:
     """Return the engine's part of a search by vector; None if no document can have a score."""
     vector = check_vector(request.query, request.using, store.layout)
-    if isinstance(vector, tuple) and not vector[0]:
+    if among == () or (isinstance(vector, tuple) and not vector[0]):
         return None
     return NearestSearch(
         vector=vector,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from typing import Any, Literal
 
@@ -208,6 +209,25 @@ class ReadConformance:
         request = SearchRequest(sparse_vector([1, 2], [2, 2]), using="sae")
         assert [(point.id, point.score) for point in store.search(request)] == [(3, -2.0)]
         assert store.search(SearchRequest(sparse_vector([], []), using="sae")) == []
+
+    def test_a_search_among_points_scores_these_alone(self, make_store: MakeStore) -> None:
+        store, _ = store_and_reference(make_store, 27, 80)
+        rng = np.random.default_rng(27)
+        tagged = models.Filter(must=[models.FieldCondition(key="tag", match=models.MatchAny(any=["a", "b"]))])
+        for number in range(20):
+            using = ("dense", "sae", "sentences")[number % 3]
+            query = sample_sparse(rng) if using == "sae" else sample_dense(rng)
+            request = SearchRequest(query, using, 200, query_filter=tagged if number % 2 else None)
+            some = tuple(sample_id(int(n)) for n in rng.choice(100, size=12, replace=False))
+            wanted = [point for point in store.search(request) if point.id in some]
+            found = store.search(replace(request, among=some))
+            assert [point.id for point in found] == [point.id for point in wanted]
+            assert [p.score for p in found] == pytest.approx([p.score for p in wanted], abs=1e-6)
+            staged = SearchRequest(sample_dense(rng), "dense", 50, prefetch=(replace(request, among=some),))
+            assert {point.id for point in store.search(staged)} <= {*some}
+            assert store.search(replace(request, among=())) == []
+        with pytest.raises(InvalidInputError):
+            store.search(SearchRequest(AXIS[0], among=("no id",)))
 
     def test_thresholds_are_inclusive(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)

@@ -156,14 +156,15 @@ def test_steering_moves_the_query_and_reports_drift(index: str) -> None:
     assert still["hits"] == plain["hits"]
 
 
-def test_fused_search_explains_each_source(index: str) -> None:
-    found = called("search", index, "galaxies", "--using", "fused", "--using-fusion", "weighted", "--explain")
+def test_a_search_explains_its_words(index: str) -> None:
+    found = called("search", index, "galaxies", "--using", "fused", "--explain")
     for hit in found["hits"]:
-        explained = hit["explanation"]
-        assert sum(part["value"] for part in explained["parts"]) == pytest.approx(hit["score"], abs=1e-5)
-        assert [source["name"] for source in explained["sources"]] == ["dense", "sae"]
+        parts = hit["explanation"]["parts"]
+        assert sum(part["value"] for part in parts) == pytest.approx(hit["score"], abs=1e-5)
+        words = [part["label"] for part in parts if part["kind"] == "word"]
+        assert words == (["galaxies"] if "galax" in hit["text"] else [])
     shown = call("search", index, "galaxies", "--using", "fused", "--explain", "--limit", "1").stdout
-    assert "sae, rank " in shown
+    assert "word: galaxies" in shown
     assert "not in the dictionary" in shown
 
 
@@ -283,7 +284,7 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
         (["search", "INDEX", "text", "--limit", "0"], 2, "limit"),
         (["search", "INDEX", "text", "--group-by", "topic"], 2, "metadata.topic"),
         (["search", "INDEX", "text", "--diversity", "2"], 2, "diversity"),
-        (["search", "INDEX", "text", "--using", "fused", "--using-fusion", "sum"], 2, "fusion"),
+        (["search", "INDEX", "text", "--using", "sum"], 2, "using"),
         (["search", "INDEX", "text", "--timeout", "0"], 2, "timeout"),
         (["search", "INDEX"], 2, "text"),
         (["feature", "INDEX", "galaxies"], 2, "not a number"),
@@ -330,7 +331,6 @@ def test_a_search_without_hits_says_which_option_left_none(
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        (["--using-fusion", "dbsf"], "Give --using, or leave --using-fusion out."),
         (["--group-by-size", "5"], "Give --group-by, or leave --group-by-size out."),
         (["--steer-method", "clamp"], "Give --steer, or leave --steer-method out."),
         (["--where", "#5", "--where-resolve", "nonsense"], "Use 'strict' or 'best'."),

@@ -59,7 +59,8 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
     indices, values = space.sae.encode(vector).row(0)
     code = point.vectors["sae_prompt"]
     assert set(point.vectors) == {
-        "dense", "sae", "sentences", "dense_prompt", "sae_prompt", "sentences_prompt",
+        "dense", "sae", "words", "sentences", "dense_prompt", "sae_prompt", "words_prompt",
+        "sentences_prompt",
     }  # fmt: skip
     np.testing.assert_allclose(np.asarray(point.vectors["sentences_prompt"]), vector, atol=ROWS_TOLERANCE)
     np.testing.assert_allclose(np.asarray(point.vectors["dense_prompt"]), vector[0], atol=1e-6)
@@ -84,7 +85,7 @@ def test_a_record_without_a_further_text_has_no_vectors_of_it(
         index.upsert([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
         points = points_by_id(index)
     for record_id in ("alone", "null"):
-        assert set(points[record_id].vectors) == {"dense", "sae", "sentences"}
+        assert set(points[record_id].vectors) == {"dense", "sae", "words", "sentences"}
         assert not [key for key in points[record_id].payload if key.endswith(("_prompt", "_system"))]
         assert points[record_id].payload["metadata"] == {}
 
@@ -161,7 +162,7 @@ def test_a_changed_or_removed_further_text_is_written_again(
         assert (again.indexed, again.unchanged) == (1, 1)
         assert points_by_id(index)["alone"].payload["text_prompt"] == "New?"
         index.upsert([RECORDS[1]])
-        assert set(points_by_id(index)["alone"].vectors) == {"dense", "sae", "sentences"}
+        assert set(points_by_id(index)["alone"].vectors) == {"dense", "sae", "words", "sentences"}
 
 
 def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(

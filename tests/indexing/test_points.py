@@ -54,7 +54,7 @@ def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
     assert set(point.payload) == PLAIN_KEYS
     assert point.payload["text"] == SHORT
     assert point.payload["metadata"] == {"year": 2020}
-    assert set(point.vectors) == {"dense", "sae", "sentences"}
+    assert set(point.vectors) == {"dense", "sae", "words", "sentences"}
     assert point.payload["spans"] == [0, len(SHORT)]
     assert_says(space, point)
 
@@ -128,7 +128,7 @@ def test_without_vectors_of_sentences_the_codes_are_the_same_and_without_sentenc
             index.upsert([Record("one", "A dog barked. Then it rained all day.")])
             (point,) = all_points(index)
         assert set(point.payload) == keys
-        assert set(point.vectors) == {"dense", "sae"}
+        assert set(point.vectors) == {"dense", "sae", "words"}
         if storage == "codes":
             assert_says(space, point)
         else:
@@ -144,7 +144,7 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
     FeatureIndex.create(path, space, encoder=encoder, payload_indexes={"metadata.year": "float"}).close()
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest["dense"] == {"dense": space.encoder.dimension}
-    assert manifest["sparse"] == ["sae"]
+    assert manifest["sparse"] == ["sae", "words"]
     assert manifest["payload_indexes"] == {
         "record_id": "keyword",
         "document": "keyword",

@@ -28,7 +28,7 @@ from haystack.testing import document_store as suite
 from haystack.testing import document_store_async as async_suite
 from haystack.utils.filters import document_matches_filter
 
-from saeindex import FeatureIndex, Fused, Record, Steering
+from saeindex import FeatureIndex, Record, Steering
 from saeindex.errors import InvalidInputError, InvalidRecordError, MissingDependencyError
 from saeindex.integrations.haystack import (
     SaeIndexDocumentEmbedder,
@@ -337,14 +337,14 @@ def test_a_retriever_filters_steers_and_explains_at_once(told: SaeIndexDocumentS
     assert "saeindex" not in SaeIndexRetriever(told).run(TEXT)["documents"][0].meta
 
 
-def test_a_retriever_ranks_by_a_property_and_by_both_vectors(told: SaeIndexDocumentStore) -> None:
+def test_a_retriever_ranks_by_a_property_and_by_words(told: SaeIndexDocumentStore) -> None:
     found = SaeIndexRetriever(told, top_k=3).run("", property="sounds hopeful")["documents"]
     assert [one.id for one in found] == [
         hit.id for hit in told.index.search(property="sounds hopeful", limit=3)
     ]
-    fused = SaeIndexRetriever(told, top_k=3, using=Fused("dbsf")).run(TEXT)["documents"]
-    same = told.index.search(TEXT, using=Fused("dbsf"), limit=3)
-    assert [one.id for one in fused] == [hit.id for hit in same]
+    found = SaeIndexRetriever(told, top_k=3, using="words").run(TEXT)["documents"]
+    same = told.index.search(TEXT, using="words", limit=3)
+    assert [one.id for one in found] == [hit.id for hit in same]
 
 
 def test_filters_of_a_run_replace_or_join_those_of_the_component(told: SaeIndexDocumentStore) -> None:

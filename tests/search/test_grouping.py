@@ -20,7 +20,7 @@ MODES: list[dict[str, Any]] = [
     {},
     {"using": "sae"},
     {"using": "fused"},
-    {"using": {"fusion": "weighted"}, "explain": True},
+    {"using": "fused", "explain": True},
 ]
 
 
@@ -45,7 +45,7 @@ def test_groups_equal_those_of_qdrant(memory_papers: FeatureIndex) -> None:
     found = client.query_points_groups(
         "papers", group_by="metadata.topic", query=vector, using="dense", limit=4, group_size=3
     )
-    hits = memory_papers.search(TEXT, group_by="metadata.topic", limit=4)
+    hits = memory_papers.search(TEXT, using="dense", group_by="metadata.topic", limit=4)
     theirs = [(g.id, [point.payload["record_id"] for point in g.hits if point.payload]) for g in found.groups]
     assert [(group.value, [hit.id for hit in group.hits]) for group in hits.groups] == theirs
 

@@ -63,13 +63,15 @@ def test_a_search_is_the_same_wherever_its_filter_is_applied(
 
     def found() -> list[list[tuple[str, float]]]:
         return [
-            [(hit.id, hit.score) for hit in papers.search(text, **each)] for text in TEXTS for each in options
+            [(hit.id, hit.score) for hit in papers.search(text, using="dense", **each)]
+            for text in TEXTS
+            for each in options
         ]
 
     within = found()
     monkeypatch.setattr(choices, "AFTER_FROM", 1)
     monkeypatch.setattr(scoring, "MIN_POSTFILTERED", 5)
-    assert papers.plan(TEXTS[0], where="NOT #5").choices.after.value
+    assert papers.plan(TEXTS[0], using="dense", where="NOT #5").choices.after.value
     assert found() == within
 
 

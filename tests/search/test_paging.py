@@ -23,13 +23,11 @@ from tests.samples import RecordingEncoder, all_points, prepared, sample_records
 
 ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])
 MODES: dict[str, dict[str, Any]] = {
-    "dense": {},
+    "dense": {"using": "dense"},
     "steered": {"steer": "+#7:2"},
     "sparse": {"using": "sae"},
-    "rrf": {"using": "fused"},
-    "rrf explained": {"using": "fused", "explain": True},
-    "dbsf": {"using": {"fusion": "dbsf"}},
-    "weighted": {"using": {"fusion": "weighted"}},
+    "fused": {"using": "fused"},
+    "fused explained": {"using": "fused", "explain": True},
     "diverse": {"diversity": 0.5},
     "diverse and fused": {"diversity": 0.5, "using": "fused"},
     "filtered": {"query_filter": ASTRONOMY},
@@ -127,7 +125,7 @@ class ByLength:
 
     def explain(self, point: Point) -> Explanation:
         size = float(len(code_of(point).indices))
-        parts = (Part("source", None, "half", size / 2), Part("source", None, "other half", size / 2))
+        parts = (Part("word", None, "half", size / 2), Part("word", None, "other half", size / 2))
         return Explanation(parts, size)
 
 
@@ -151,7 +149,7 @@ def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: Featur
 # Time -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["dense", "rrf", "diverse"])
+@pytest.mark.parametrize("mode", ["dense", "fused", "diverse"])
 def test_a_search_that_takes_too_long_raises_a_timeout(any_papers: FeatureIndex, mode: str) -> None:
     with pytest.raises(QueryTimeoutError, match="Raise the timeout"):
         any_papers.search(TEXT, timeout=1e-9, **MODES[mode])

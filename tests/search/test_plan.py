@@ -12,7 +12,6 @@ from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
 from saeindex.operations.search import searcher_of
 from saeindex.search.plan import Choices, Estimate, Plan, choose
-from saeindex.search.query import Fused
 from saeindex.stores.tracing import watched
 from tests.samples import prepared
 
@@ -32,7 +31,7 @@ def chosen(query: Query, points: float, total: int, has_graph: bool = False, **o
 
 
 def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureIndex) -> None:
-    plan = papers.plan("spiral galaxies", where=WHERE, steer="+#7:0.5", limit=5, offset=10)
+    plan = papers.plan("spiral galaxies", using="dense", where=WHERE, steer="+#7:0.5", limit=5, offset=10)
     count = papers.count(WHERE)
     heads = [line.partition(":")[0] for line in lines(plan)]
     assert lines(plan)[0] == "Search 'dense' for 'spiral galaxies', limit 5, offset 10"
@@ -44,16 +43,13 @@ def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureInde
 
 
 def test_a_fused_plan_lists_what_it_prefetches(papers: FeatureIndex) -> None:
-    text = str(papers.plan("spiral galaxies", using=Fused("dbsf"), diversity=0.3))
-    inner = [
-        "  Fuse 2 lists by dbsf",
-        "    Prefetch dense, 1,000",
-        "    Prefetch sae, 1,000",
-        "  Diversify by",
-    ]
-    places = [text.index(f"\n{line}") for line in inner]
+    text = str(papers.plan("spiral galaxies", using="fused", diversity=0.3))
+    scored = "  Score the first 1,000 by dense and the first 1,000 by words: 1 dense + 0.5 sentences + "
+    places = [text.index(f"\n{line}") for line in (scored, "  Diversify by")]
     assert places == sorted(places)
-    assert "4 requests: search dense; search sae; get the codes of the first 500; get the page" in text
+    assert (
+        "search dense; search words; search sentences; get the codes of the first 500; get the page" in text
+    )
 
 
 def test_a_property_s_plan_shows_what_it_inferred_and_rescores(papers: FeatureIndex) -> None:
@@ -168,7 +164,7 @@ def test_a_value_of_exact_that_is_not_a_boolean_is_refused(papers: FeatureIndex)
 
 
 def test_a_filter_that_matches_many_points_is_applied_after_the_scan() -> None:
-    query = Query("galaxies", where="NOT #1")
+    query = Query("galaxies", using="dense", where="NOT #1")
     assert chosen(query, 50_000, 100_000).after.value == 0.5
     assert chosen(query, 2_500, 100_000).after.value is None
     assert chosen(query, 2_500, 100_000, is_indexed=False).after.value == 0.025
@@ -181,7 +177,7 @@ def test_a_filter_that_matches_many_points_is_applied_after_the_scan() -> None:
 
 
 def test_an_analysis_and_the_store_give_equal_counts(papers: FeatureIndex) -> None:
-    analysis = papers.plan("galaxies", where=WHERE, limit=7, analyze=True)
+    analysis = papers.plan("galaxies", using="dense", where=WHERE, limit=7, analyze=True)
     stages = {stage.name: stage for stage in analysis.stages}
     assert analysis.matching == stages["filter, counted"].actual == papers.count(WHERE)
     assert stages["filter, counted"].ratio == pytest.approx(1.0)
@@ -207,7 +203,9 @@ def test_an_analysis_separates_candidates_rescored_and_returned_points(papers: F
     [
         {"where": WHERE},
         {"using": "fused"},
-        {"using": {"fusion": "weighted"}},
+        {"using": "dense"},
+        {"using": "sentences"},
+        {"using": "words"},
         {"property": "about food"},
         {"diversity": 0.4},
         {"using": "fused", "diversity": 0.4},

@@ -94,7 +94,7 @@ def test_steering_by_a_phrase_raises_matching_records(papers: FeatureIndex) -> N
     assert share(steer='+"deeply disappointed":3') > share() > share(steer='-"deeply disappointed":3')
 
 
-@pytest.mark.parametrize("using", ["sae", "fused"])
+@pytest.mark.parametrize("using", ["sae"])
 def test_a_sparse_search_lowers_records_with_the_removed_concept(papers: FeatureIndex, using: Any) -> None:
     feature = frequent(papers)
     plain = papers.search(TEXT, using=using, limit=60)

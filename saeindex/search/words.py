@@ -1,0 +1,132 @@
+"""What a query asks for in words: BM25, of which what depends on the collection is in the query.
+
+    score = Σ_w i_w b_w / (2.2 Σ_w i_w)          i_w = ln(1 + (N - n_w + .5) / (n_w + .5))
+
+b_w is the stored weight of a word in the text, at most 2.2, N the number of records, n_w of those with the
+word: so the score is the share of the most that a text can have for this query, and neither a filter nor the
+other hits have a say in it. n is counted where it is below 1,024; else it is that among the first 1,024
+records in the order of their ids, which are hashes. Words that no record has do not count.
+
+In a fused score a word weighs  .3 i_w / Σ i + .8 r_w / max(1, Σ r),  r_w = (i_w / i_1)⁴  with i_1 the rarity
+of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.collection.state import Memo
+from saeindex.config import WORDS
+from saeindex.indexing.words import MOST, words_in
+from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.stores.base import first_points
+from saeindex.types import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from saeindex.collection.state import IndexState
+    from saeindex.protocols import Point
+    from saeindex.types import Doubles
+
+# The most records with a word that are counted, and the words whose numbers are kept.
+COUNTED, KEPT = 1_024, 16_384
+# Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
+# on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
+ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class AskedWords:
+    """The words of a query as they are written, by their hashes, and their rarity in ``total`` records.
+
+    Those that are ``gone`` are not searched for: a steer leads away from what they name.
+    """
+
+    names: Mapping[int, str]
+    every: Mapping[int, float]
+    total: int
+    gone: frozenset[int] = frozenset()
+
+    @cached_property
+    def rarity(self) -> Mapping[int, float]:
+        """The rarity of each word that is searched for."""
+        return {index: one for index, one in self.every.items() if index not in self.gone}
+
+    @cached_property
+    def shares(self) -> SparseVector:
+        """The weights of a search for words alone."""
+        found = np.array([*self.rarity.values()])
+        return self._vector(found / max(1e-9, found.sum()))
+
+    @cached_property
+    def fused(self) -> SparseVector:
+        """The weights of a fused search; they sum to :attr:`weight` for a text that has no other words."""
+        return self._vector(self._weights)
+
+    @cached_property
+    def weight(self) -> float:
+        """The most that words add to a fused score."""
+        return float(self._weights.sum())
+
+    @cached_property
+    def _weights(self) -> Doubles:
+        found = np.array([*self.rarity.values()])
+        rare = (found / min(max(_rarity(1, self.total), LEAST), LARGEST)) ** STEEP
+        weights: Doubles = ALL * found / max(1e-9, found.sum()) + RARE * rare / max(1.0, rare.sum())
+        return weights
+
+    def _vector(self, weights: Doubles) -> SparseVector:
+        return SparseVector(np.array([*self.rarity], np.int32), (weights / MOST).astype(np.float32))
+
+    def parts(self, vector: SparseVector, point: Point) -> list[Part]:
+        """Return what each word that a point (with its words) has adds to its score, the largest first."""
+        own = point.vectors.get(WORDS)
+        if not isinstance(own, SparseVector):
+            return []
+        asked = dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True))
+        has = zip(own.indices.tolist(), own.values.tolist(), strict=True)
+        found = [Part("word", None, self.names[i], asked[i] * value) for i, value in has if i in asked]
+        return sorted(found, key=lambda part: -part.value)
+
+
+def asked_words(state: IndexState, text: str, away: Iterable[str] = ()) -> AskedWords:
+    """Return the words of a query that some record has, without those of texts that it is moved away from."""
+    language, total = state.manifest.words, state.total
+    names, gone = words_in(text, language), words_in(" ".join(away), language)
+    counts = {index: state.derived(_Counts).of(index) for index in sorted(names)}
+    return AskedWords(
+        names, {index: _rarity(n, total) for index, n in counts.items() if n}, total, frozenset(gone)
+    )
+
+
+def _rarity(count: float, total: int) -> float:
+    return log(1 + (total - count + 0.5) / (count + 0.5))
+
+
+class _Counts:
+    """The number of records with a word, by its hash."""
+
+    def __init__(self, state: IndexState) -> None:
+        self._store, self._total, self._kept = state.store, state.total, Memo[float](KEPT)
+
+    def of(self, word: int) -> float:
+        return self._kept.get(word, lambda: self._counted(word))
+
+    def _counted(self, word: int) -> float:
+        asked = SparseVector(np.array([word], np.int32), np.ones(1, np.float32))
+        request = SearchRequest(asked, using=WORDS, limit=COUNTED, with_payload=False)
+        count = len(self._store.search(request))
+        return count if count < COUNTED else max(COUNTED, self._total * self._shares[word] / COUNTED)
+
+    @cached_property
+    def _shares(self) -> Counter[int]:
+        points = first_points(self._store, COUNTED, COUNTED, False, [WORDS])
+        own = (point.vectors.get(WORDS) for point in points)
+        return Counter(i for one in own if isinstance(one, SparseVector) for i in one.indices.tolist())
