@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from math import log
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point
     from saeindex.types import Doubles
 
-# The most records with a word that are counted, and the words whose numbers are kept.
-COUNTED, KEPT = 1_024, 16_384
+# The most records with a word that are counted, the words whose numbers are kept, and the first words of a
+# query, which are searched for: the encoder reads no more either.
+COUNTED, KEPT, MOST_ASKED = 1_024, 16_384, 256
 # Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
 # on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
 ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
@@ -99,7 +101,8 @@ class AskedWords:
 def asked_words(state: IndexState, text: str, away: Iterable[str] = ()) -> AskedWords:
     """Return the words of a query that some record has, without those of texts that it is moved away from."""
     language, total = state.manifest.words, state.total
-    names, gone = words_in(text, language), words_in(" ".join(away), language)
+    names = dict(islice(words_in(text, language).items(), MOST_ASKED))
+    gone = words_in(" ".join(away), language)
     counts = {index: state.derived(_Counts).of(index) for index in sorted(names)}
     return AskedWords(
         names, {index: _rarity(n, total) for index, n in counts.items() if n}, total, frozenset(gone)

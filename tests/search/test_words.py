@@ -148,6 +148,12 @@ def test_copies_have_words_or_none(index: FeatureIndex, tmp_path: Path, space: F
         FeatureIndex.create(tmp_path / "none.idx", space, words="none")
 
 
+def test_a_long_query_is_searched_for_its_first_words(index: FeatureIndex) -> None:
+    many = " ".join(f"word{n}" for n in range(words_module.MOST_ASKED - 1))
+    for text, found in ((f"templates {many}", ["cpp"]), (f"{many} zyzzyva templates", [])):
+        assert [hit.id for hit in index.search(text, using="words", where="NOT metadata.year > 0")] == found
+
+
 def test_words_follow_a_rewritten_and_a_deleted_record(tmp_path: Path, space: FeatureSpace) -> None:
     with FeatureIndex.create(tmp_path / "a.idx", space, encoder=RandomEncoder(space.encoder)) as index:
         index.upsert([Record("a", "a zeppelin"), Record("b", "a boat")])
