@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex import FeatureIndex, Record
-from saeindex.config import LEVEL_STRIDE, SentenceStorage
+from saeindex.config import DEFAULT_WORDS, LEVEL_STRIDE, SentenceStorage
 from saeindex.features.evidence import TextMentions
 from saeindex.indexing.points import Coded, PreparedRecord, build_points
 from saeindex.indexing.sentences import Sentences
+from saeindex.indexing.words import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,11 +113,13 @@ class Population:
             said, self.vectors[rows], spans, storage == "stored"
         )  # fmt: skip
         mentions = None if kept is None else self._mentions(rows, owners, ends)
-        coded = Coded.of(self.space, dense, self.space.encode(dense), kept, mentions)
+        texts = [SEPARATOR.join(said[a:b]) for a, b in pairwise(ends)]
+        words = words_of(texts, DEFAULT_WORDS)
+        coded = Coded.of(self.space, dense, self.space.encode(dense), kept, mentions, words)
         having = self._count(coded, groups)
         records = [
             Record(
-                str(start + i), SEPARATOR.join(said[ends[i] : ends[i + 1]]),
+                str(start + i), texts[i],
                 {"group": GROUPS[groups[i]], "theme": int(themes[i]), "number": start + i},
             )
             for i in range(count)

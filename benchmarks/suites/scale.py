@@ -27,7 +27,16 @@ from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.latency import elapsed_ms
 from benchmarks.suites.throughput import REVIEWS
 from saeindex import FeatureIndex, FeatureSpace, Query
-from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, LEVEL_STRIDE, SAE, SentenceStorage
+from saeindex.config import (
+    CONCEPTS,
+    DEFAULT_SPACE,
+    DENSE,
+    LEVEL_STRIDE,
+    SAE,
+    SENTENCES,
+    WORDS,
+    SentenceStorage,
+)
 from saeindex.indexing.points import point_id
 from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.operations.search import searcher_of
@@ -185,13 +194,14 @@ def both(index: FeatureIndex, text: str, options: dict[str, Any]) -> tuple[float
         with_payload=list(SHOWN),
         with_vector=[SAE],
     )
-    if "using" in options:
-        indices, values = index.space.sae.encode_one(prepared.vector)
-        sparse = edge.Query.Nearest(edge.SparseVector(indices.tolist(), values.tolist()), SAE)
+    if prepared.words is not None:
+        asked = prepared.words.fused
+        words = edge.Query.Nearest(edge.SparseVector(asked.indices.tolist(), asked.values.tolist()), WORDS)
+        nearest = edge.Query.Nearest(prepared.vector.tolist(), SENTENCES)
         request = edge.QueryRequest(
             limit=10,
-            query=edge.Fusion.Rrf(k=2),  # type: ignore[arg-type]
-            prefetches=[edge.Prefetch(limit=POOL, query=one) for one in (dense, sparse)],
+            query=nearest if SENTENCES in prepared.sources else edge.Fusion.Rrf(k=2),  # type: ignore[arg-type]
+            prefetches=[edge.Prefetch(limit=POOL, query=one) for one in (dense, words)],
             with_payload=list(SHOWN),
             with_vector=[SAE],
         )
