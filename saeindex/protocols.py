@@ -171,6 +171,7 @@ class SearchRequest:
     ``exact`` asks for a full scan; a filtered search is always exact on Edge. ``postfilter`` is a hint that
     does not change the result: the store applies the filter to the nearest ``postfilter`` points first, and
     to all points only if too few of them match; 0 turns this off.
+    Where the cut of equal scores does not matter, ``is_stable=False`` leaves it to the engine, in less time.
     Of ``among`` there are the only points that are scored, whatever is nearer.
     ``timeout`` (seconds) applies to servers: an embedded engine cannot be stopped.
     """
@@ -183,6 +184,7 @@ class SearchRequest:
     score_threshold: float | None = None
     prefetch: tuple[SearchRequest, ...] = ()
     among: tuple[PointId, ...] | None = None
+    is_stable: bool = True
     with_payload: Include = True
     with_vectors: Include = False
     exact: bool = True

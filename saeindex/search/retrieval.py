@@ -222,10 +222,12 @@ class Fused(Scoring):
         """Rank what a search of further depth finds."""
         self._depth = 4 * self._depth or POOL
         wholes, words = self._scored(DENSE), self._scored(WORDS)
-        is_cut = len(words) == self._depth
+        is_cut, lowest = len(words) == self._depth, min(words.values(), default=0.0)
+        if is_cut:  # many texts have equal words: which of them the engine cut is not to matter
+            words = {one: score for one, score in words.items() if score > lowest}
         # What is in neither list has no more of what they rank by than their last.
         last = min(wholes.values(), default=0.0) + SENTENCE * self._has_sentences
-        last += min(words.values()) if is_cut else 0.0
+        last += lowest if is_cut else 0.0
         is_below = self._least is not None and last / self._sum < self._least
         self._is_whole = is_below or len(wholes) < self._depth
         fresh = tuple(one for one in wholes | words if one not in self._seen)
@@ -252,6 +254,7 @@ class Fused(Scoring):
         limit = self._depth if among is None else len(among)
         request = replace(self._nearest.request, query=query, using=using, among=among, limit=limit, offset=0)
         request = replace(request, score_threshold=None, with_payload=False, with_vectors=False)
+        request = replace(request, is_stable=using == DENSE)
         return {point.id: float(point.score or 0.0) for point in self._store.search(request)}
 
 

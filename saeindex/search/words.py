@@ -124,7 +124,7 @@ class _Counts:
 
     def _counted(self, word: int) -> float:
         asked = SparseVector(np.array([word], np.int32), np.ones(1, np.float32))
-        request = SearchRequest(asked, using=WORDS, limit=COUNTED, with_payload=False)
+        request = SearchRequest(asked, using=WORDS, limit=COUNTED, with_payload=False, is_stable=False)
         count = len(self._store.search(request))
         return count if count < COUNTED else max(COUNTED, self._total * self._shares[word] / COUNTED)
 

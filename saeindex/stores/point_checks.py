@@ -294,6 +294,8 @@ def _refuse_entries(bad: NDArray[np.bool_], owners: NDArray[np.intp], why: str) 
 
 def to_point(row: Any, score: float | None = None) -> Point:
     """Return the point of a row of Edge or of qdrant-client."""
+    if not row.vector and not row.payload:
+        return Point(to_id(row.id), score=score)
     vectors = row.vector if isinstance(row.vector, Mapping) else {}
     return Point(
         id=to_id(row.id),

@@ -150,7 +150,7 @@ def _single(
         all_seen = len(points) < search.limit
         ties_seen = len(scored) > wanted and scored[-1][1] < scored[wanted - 1][1]
         given_up = len(scored) >= wanted and search.limit > wanted + TIE_WINDOW
-        if all_seen or ties_seen or given_up:
+        if all_seen or ties_seen or given_up or not request.is_stable:
             return _page(scored, request), complete
         search = replace(search, limit=4 * search.limit, fetch=Fetch())
         points = store.nearest(search)
