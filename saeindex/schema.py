@@ -14,6 +14,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from threading import RLock
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar, dataclass_transform
 
 from pydantic import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+_BUILDING = RLock()
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 # JSON schemas.
 ANY_TEXT: dict[str, Any] = {"type": "string"}
@@ -281,7 +283,11 @@ def dumped(value: Any) -> Any:
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """Return what reads and writes the JSON of a type; it is made once."""
     if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
+        with _BUILDING:  # two threads that build one class leave it broken for good
+            if kind not in _ADAPTERS:
+                made = TypeAdapter[Any](kind)
+                made.rebuild()
+                _ADAPTERS[kind] = made
     return _ADAPTERS[kind]
 
 

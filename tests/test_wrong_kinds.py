@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,23 @@ def test_a_feature_is_given_by_any_integer_or_by_its_text(papers: FeatureIndex) 
     card = papers.concepts.card(5)
     assert papers.concepts.card(np.int64(5)) == card  # type: ignore[arg-type]
     assert papers.concepts.card("#5") == card
+
+
+FIRST = """
+import threading
+from saeindex.operations.search import Search
+both = threading.Barrier(2)
+made = []
+def first():
+    both.wait()
+    made.append(Search("zoom", limit=2))
+threads = [threading.Thread(target=first) for _ in range(2)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+print([(one.text, one.where, one.limit) for one in [*made, Search("again")]])
+"""
+
+
+def test_two_threads_may_make_the_first_request_of_a_process() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[('zoom', None, 2), ('zoom', None, 2), ('again', None, 10)]", done.stderr
