@@ -283,7 +283,7 @@ def dumped(value: Any) -> Any:
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """Return what reads and writes the JSON of a type; it is made once."""
     if kind not in _ADAPTERS:
-        with _BUILDING:  # two threads that build one class leave it broken for good
+        with _BUILDING:  # what is deferred is built now: two threads would break the class for good
             if kind not in _ADAPTERS:
                 made = TypeAdapter[Any](kind)
                 made.rebuild()

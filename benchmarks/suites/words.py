@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -35,9 +36,7 @@ CORPORA = {
     "product_reviews": "how well does it work with {} and is it worth the money",
     "stackoverflow_titles": "how do I use {} to read data from a file in my program",
 }
-USING: Mapping[str, Using] = {
-    "fused": "fused", "dense": "dense", "sentences": "sentences", "words": "words",
-}  # fmt: skip
+USING: tuple[Using, ...] = ("fused", "dense", "sentences", "words")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 NAME = re.compile(r"(?<=[a-z,] )([A-Z][a-z]{3,})(?: ([A-Z][a-z]{3,}))?")
 ORDINAL = re.compile(r"\d+(st|nd|rd|th|s)", re.IGNORECASE)
@@ -58,9 +57,10 @@ def run(quick: bool) -> Outcome:
     for corpus, long in CORPORA.items():
         part = None if corpus == "arxiv_heldout" else "choose" if quick else "test"
         records = list(data.read(corpus, part, QUICK if quick else RECORDS))
-        with index_of(records) as index:
+        known = known_words(records)
+        with indexed(records) as index:
             for frame, text in {"alone": "{}", "what_is": "what is {}?", "long": long}.items():
-                for kind, shares in shares_of(index, known_words(records), text).items():
+                for kind, shares in shares_of(index, known, text).items():
                     found[f"{corpus}: {kind}, {frame}"] = shares
             if corpus == "arxiv_heldout" and not quick:
                 titles = [(str(one.metadata["title"]), frozenset([one.id])) for one in records]
@@ -75,26 +75,20 @@ def run(quick: bool) -> Outcome:
     outcome.tables["known"] = [{"known words": name, **shares} for name, shares in found.items()]
     if not quick:
         every = list(data.read("limit_small"))
-        with index_of([one for one in every if one.metadata["kind"] == "document"]) as index:
+        with indexed([one for one in every if one.metadata["kind"] == "document"]) as index:
             asked = [one for one in every if one.metadata["kind"] == "query"]
             add_ranked(outcome, "limit", index, [(q.text, frozenset(q.metadata["relevant"])) for q in asked])
     return outcome
 
 
-class index_of:
-    """An index of records, in a folder that goes with it."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records, self._folder = records, TemporaryDirectory()
-
-    def __enter__(self) -> FeatureIndex:
-        self._index = FeatureIndex.create(Path(self._folder.name) / "words.idx", encoder=CachedEncoder())
-        self._index.upsert(self._records)
-        return self._index
-
-    def __exit__(self, *_: object) -> None:
-        self._index.close()
-        self._folder.cleanup()
+@contextmanager
+def indexed(records: Sequence[Record]) -> Iterator[FeatureIndex]:
+    """Yield an index of records, in a folder that goes with it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "words.idx")
+        with FeatureIndex.create(path, encoder=CachedEncoder()) as index:
+            index.upsert(records)
+            yield index
 
 
 def known_words(records: Sequence[Record]) -> list[Known]:
@@ -134,9 +128,9 @@ def shares_of(index: FeatureIndex, known: Sequence[Known], frame: str) -> dict[s
     index.state.encode.warm([frame.format(one.text) for one in known])
     found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for one in known:
-        for name, using in USING.items():
+        for using in USING:
             hits = index.search(frame.format(one.text), using=using, limit=HITS)
-            found[one.kind][name].append(any(hit.id in one.ids for hit in hits))
+            found[one.kind][using].append(any(hit.id in one.ids for hit in hits))
     return {kind: {name: float(np.mean(own)) for name, own in by.items()} for kind, by in found.items()}
 
 
@@ -146,14 +140,14 @@ def add_ranked(
     """Add nDCG@10 by what ranks, and the share of fused searches of the best of the others."""
     gains = 1 / np.log2(np.arange(2, HITS + 2))
     index.state.encode.warm([text for text, _ in asked])
-    found = {}
-    for way, using in USING.items():
+    found = dict[str, float]()
+    for using in USING:
         values = []
         for text, relevant in asked:
             hits = index.search(text, using=using, limit=HITS)
             reached = sum(gains[rank] for rank, hit in enumerate(hits) if hit.id in relevant)
             values.append(reached / gains[: len(relevant)].sum())
-        found[way] = float(np.mean(values))
-        outcome.figures[f"ndcg10_{name}_{way}"] = Figure(found[way], "nDCG", n=len(asked))
-    best = max(value for way, value in found.items() if way != "fused")
+        found[using] = float(np.mean(values))
+        outcome.figures[f"ndcg10_{name}_{using}"] = Figure(found[using], "nDCG", n=len(asked))
+    best = max(value for using, value in found.items() if using != "fused")
     outcome.figures[f"{name}_over_best"] = at_least(found["fused"] / best, 0.99, "of the best", len(asked))

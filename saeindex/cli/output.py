@@ -34,7 +34,7 @@ Url = Annotated[
 Words = Annotated[
     str | None,
     typer.Option(
-        help=f"The language in which words are found, or off."
+        help="The language in which words are found, or off."
         f" Default: as the index; of a new one {DEFAULT_WORDS}."
     ),
 ]

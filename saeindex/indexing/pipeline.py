@@ -422,7 +422,7 @@ class Pipeline:
         kept = None
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
-        words = [] if self.words == "off" else words_of(texts, self.words)
+        words = words_of(texts, self.words)
         return _Encoded(window, Coded.of(space, vectors[own_rows], code, kept, words=words))
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:

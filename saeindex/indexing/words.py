@@ -42,11 +42,13 @@ _FURTHER = re.compile(
 )
 # What stands around words and is no part of them.
 _BEGINS, _ENDS = "\"'([{<“‘", ".,;:!?\"')]}>”’"
-_SIGNS = {"plus": "plusplus", "sharp": "sharp", "dot": "dot"}
+_SIGNS = {"plus": "plusplus", "sharp": "sharp"}
 
 
 def words_of(texts: Sequence[str], language: str) -> list[SparseVector]:
-    """Return the weights of the words of each text, by the hashes of these; none of a text without words."""
+    """Return the weights of the words of each text, by their hashes; [] where ``language`` is "off"."""
+    if language == "off":
+        return []
     embed, found = bm25(language).embed_document, []
     for text in texts:
         vector = embed(_readable(text))

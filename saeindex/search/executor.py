@@ -91,7 +91,7 @@ class Executor:
         if words is not None and vector is not plan.vector:  # the ranking without steering
             words = replace(words, gone=frozenset())
         if query.using == WORDS and words is not None:
-            return ByWords(self._store, words, request)
+            return ByWords(self._store, words, request, self._explainer)
         if query.using in (FUSED, SENTENCES):
             nearest = self._nearest(DENSE, vector, plan, request)
             return Fused(self._store, nearest, words, SENTENCES in plan.sources)

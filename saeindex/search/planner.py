@@ -324,7 +324,7 @@ class Planner:
 
     def _words(self, query: Query, steers: Sequence[ResolvedSteer]) -> AskedWords | None:
         """Return the words that rank, without those that name what the query is moved away from."""
-        if query.using not in (FUSED, WORDS) or self.state.manifest.words == "off":
+        if WORDS not in self._sources(query):
             return None
         left = [one.direction for one in steers if one.strength < 0]
         named = (match.label for direction in left for match in direction.features)

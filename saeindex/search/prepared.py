@@ -72,9 +72,8 @@ class Prepared:
 
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, ``words``
     are those that are asked for if these rank, ``sources`` what ranks, and ``rescorer`` is the second pass of
-    a property search.
-    ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the exact number, or
-    None if it was not counted. ``revision`` is the index's that it was made for.
+    a property search. ``estimate`` is the estimated number of matches among ``total`` points, ``matching``
+    the exact number, or None if it was not counted. ``revision`` is the index's that it was made for.
     """
 
     query: Query

@@ -107,24 +107,17 @@ class Nearest(Scoring):
         return self._explainer.explain(self.vector, point)
 
 
-class ByWords(Scoring):
+class ByWords(Nearest):
     """The texts that have some of the words that are asked for."""
 
     explained = (SAE, WORDS)
 
-    def __init__(self, store: VectorStore, words: AskedWords, request: SearchRequest) -> None:
+    def __init__(
+        self, store: VectorStore, words: AskedWords, request: SearchRequest, explainer: Explainer
+    ) -> None:
         """Bind the words, and the filter, threshold and timeout of ``request``."""
-        self._store, self._words = store, words
-        self._request = replace(request, query=words.shares, using=WORDS, exact=True)
-
-    def best(
-        self, count: int, offset: int = 0, payload: Include = True, vectors: Sequence[str] = ()
-    ) -> list[Point]:
-        """See :class:`Scoring`."""
-        if not self._words.rarity:
-            return []
-        page = replace(self._request, limit=count, offset=offset)
-        return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
+        super().__init__(store, words.shares, replace(request, query=words.shares, using=WORDS), explainer)
+        self._words = words
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`."""
@@ -188,22 +181,27 @@ class Fused(Scoring):
         self, store: VectorStore, nearest: Nearest, words: AskedWords | None, has_sentences: bool
     ) -> None:
         """Bind the search of whole texts, with the filter, and the threshold of the fused score."""
-        self._store, self._nearest = store, nearest
+        self._store, self._nearest, self._least = store, nearest, nearest.request.score_threshold
+        self._queries = {DENSE: nearest.vector}
+        self._sum = 1.0
+        if has_sentences:
+            self._queries[SENTENCES] = nearest.vector
+            self._sum += SENTENCE
         self._words = words if words is not None and words.rarity else None
-        self._has_sentences, self._least = has_sentences, nearest.request.score_threshold
-        self._sum = 1 + SENTENCE * has_sentences + (self._words.weight if self._words else 0.0)
+        if self._words is not None:
+            self._queries[WORDS] = self._words.fused
+            self._sum += self._words.weight
+            self.explained = (*EXPLAINED, WORDS)
         self._found: list[tuple[PointId, float]] = []
         self._seen: set[PointId] = set()
         self._nearest_of: dict[PointId, float] = {}
         self._depth, self._is_whole = 0, False
-        if self._words is not None:
-            self.explained = (*EXPLAINED, WORDS)
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`: the parts of the whole, the sentence, and the words."""
         whole = self._nearest.explain(point)
         parts = list(whole.parts)
-        if self._has_sentences:
+        if SENTENCES in self._queries:
             if point.id not in self._nearest_of:
                 self._nearest_of |= self._scored(SENTENCES, (point.id,))
             own = self._nearest_of.get(point.id, whole.total)
@@ -226,7 +224,8 @@ class Fused(Scoring):
         if is_cut:  # many texts have equal words: which of them the engine cut is not to matter
             words = {one: score for one, score in words.items() if score > lowest}
         # What is in neither list has no more of what they rank by than their last.
-        last = min(wholes.values(), default=0.0) + SENTENCE * self._has_sentences
+        of_sentence = SENTENCE if SENTENCES in self._queries else 0.0
+        last = min(wholes.values(), default=0.0) + of_sentence
         last += lowest if is_cut else 0.0
         is_below = self._least is not None and last / self._sum < self._least
         self._is_whole = is_below or len(wholes) < self._depth
@@ -238,23 +237,24 @@ class Fused(Scoring):
         scores = {}
         for one in fresh:
             if (own := wholes.get(one)) is not None:  # else it was deleted meanwhile
-                sentence = SENTENCE * self._nearest_of.get(one, own) if self._has_sentences else 0.0
-                scores[one] = (own + sentence + words.get(one, 0.0)) / self._sum
+                score = own + of_sentence * self._nearest_of.get(one, own) + words.get(one, 0.0)
+                scores[one] = score / self._sum
         self._found += in_order(scores, self._least)
 
     def _scored(self, using: str, among: tuple[PointId, ...] | None = None) -> dict[PointId, float]:
         """Return the best points of one part of the score, or those of ``among`` that have a score."""
-        query: Vector = self._nearest.vector
-        if using == WORDS and self._words is not None:
-            query = self._words.fused
-        if among == () or (using == WORDS and self._words is None):
+        if using not in self._queries or among == ():
             return {}
-        if using == SENTENCES and not self._has_sentences:
-            return {}
-        limit = self._depth if among is None else len(among)
-        request = replace(self._nearest.request, query=query, using=using, among=among, limit=limit, offset=0)
-        request = replace(request, score_threshold=None, with_payload=False, with_vectors=False)
-        request = replace(request, is_stable=using == DENSE)
+        request = replace(
+            self._nearest.request,
+            query=self._queries[using],
+            using=using,
+            among=among,
+            limit=self._depth if among is None else len(among),
+            score_threshold=None,
+            with_payload=False,
+            is_stable=using == DENSE,
+        )
         return {point.id: float(point.score or 0.0) for point in self._store.search(request)}
 
 
