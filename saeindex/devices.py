@@ -48,6 +48,11 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
+def precision_of(encoder: object) -> str:
+    """Return the precision of an encoder's vectors, or "" where it does not say so."""
+    return PRECISION_OF.get(str(getattr(encoder, "dtype", "")), "")
+
+
 def no_such_precision(precision: str) -> InvalidInputError:
     """Return the error for an unknown precision."""
     return InvalidInputError(f"precision={precision!r}", "no such precision", f"Use one of {PRECISIONS}.")

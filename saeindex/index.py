@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, SentenceStorage
-from saeindex.devices import PRECISION_OF
 from saeindex.errors import (
     InvalidInputError,
     MismatchError,
@@ -316,7 +315,7 @@ class FeatureIndex(Surface):
             current.change(lambda kept: {"leave_out": tuple(dict.fromkeys((*kept.leave_out, *leave_out)))})
         kept = current.state.manifest
         is_first = kept.learned is None and not kept.counts.records and kept.sentences == "stored"
-        with current.write() as write:
+        with current.write(encodes=True) as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
                 writing=write.points, window=batch_size, fields=fields,
@@ -333,9 +332,6 @@ class FeatureIndex(Surface):
             and is_to_learn(kept.learned, kept.counts.records, kept.written)
         ):
             current.learn_terms()
-        precision = PRECISION_OF.get(str(getattr(self.encoder, "dtype", "")), "") if report.indexed else ""
-        if precision and precision not in kept.precisions:
-            current.change(lambda kept: {"precisions": (*kept.precisions, precision)})
         if not allow_rejects:
             report.check(source.name)
         return report

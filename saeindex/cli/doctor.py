@@ -201,10 +201,11 @@ def _differs(point: Point, again: Mapping[str, Any]) -> bool:
 
 
 def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
-    """Return the evidence of concepts in percent, and 100 of each level of other features."""
+    """Return the evidence of concepts in percent above the least, and 100 of each level of other features."""
+    from saeindex.features.evidence import LEAST
     from saeindex.indexing.points import mentions_of
 
-    said = {(one.feature, POSSIBLE): round(100 * one.p) for one in mentions_of(payload)}
+    said = {(one.feature, POSSIBLE): round(100 * (one.p - min(LEAST))) for one in mentions_of(payload)}
     named = {feature for feature, _ in said}
     free = (divmod(code, config.LEVEL_STRIDE) for code in payload[config.CONCEPTS])
     return dict.fromkeys((one for one in free if one[0] not in named), 100) | said

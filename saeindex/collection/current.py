@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from saeindex.collection.state import IndexState, QueryVectors
 from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
+from saeindex.devices import precision_of
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, copy_command
 from saeindex.features.labels import is_phrase
 from saeindex.features.terms import MAX_TERMS
@@ -99,9 +100,9 @@ class CurrentState:
             self._store(kept.changed(**fields(kept)))
 
     @contextmanager
-    def write(self) -> Iterator[Write]:
-        """Yield one writing operation, which may have several writes of points."""
-        write = Write(self)
+    def write(self, encodes: bool = False) -> Iterator[Write]:
+        """Yield one writing operation, which may have several writes of points, of new vectors or not."""
+        write = Write(self, encodes)
         try:
             yield write
         except BaseException:
@@ -245,8 +246,11 @@ class CurrentState:
 
     # For writes ---------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def begin(self, encodes: bool) -> None:
         """Note durably that points are about to change, so that no cache of those before serves after."""
+        made = precision_of(self._encoder()) if encodes else ""
+        if made and made not in self.state.manifest.precisions:
+            self.change(lambda kept: {"precisions": tuple(dict.fromkeys((*kept.precisions, made)))})
         with self._replacing:
             self._store(self._kept().changed(is_being_written=True), is_shown=False, is_open=True)
             self._open_writes += 1
@@ -335,9 +339,9 @@ def _encoded(encoder: Callable[[], TextEncoder], texts: Sequence[str]) -> FloatA
 class Write:
     """One operation that changes points, in one or more writes; see :meth:`CurrentState.write`."""
 
-    def __init__(self, current: CurrentState) -> None:
+    def __init__(self, current: CurrentState, encodes: bool) -> None:
         """Nothing is written before the first :meth:`points`."""
-        self._current = current
+        self._current, self._encodes = current, encodes
         self.has_begun, self._settled = False, 0
 
     @contextmanager
@@ -346,7 +350,7 @@ class Write:
         store = self._current.store
         with store.turns.writing():
             if not self.has_begun:
-                self._current.begin()
+                self._current.begin(self._encodes)
                 self.has_begun = True
                 self._settled = store.written if isinstance(store, EmbeddedStore) else 0
             try:

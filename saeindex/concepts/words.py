@@ -39,18 +39,19 @@ class Words:
     """Finds a ``phrase`` in sentences.
 
     Upper and lower case, hyphens and spaces, and the forms of Unicode (NFC) are the same. A telling word is
-    none of the commonest ones, and is found in all its forms; what has digits or signs is found as it is
-    written. ``plain`` is the phrase with single spaces; ``is_single`` if it is one word of letters.
+    none of the commonest ones, and is found in all its forms; a code, which has digits or signs or is a
+    letter, is found as it is written. ``plain`` is the phrase with single spaces; ``is_single`` if it is one
+    word of letters.
     """
 
     def __init__(self, phrase: str) -> None:
         """Find its telling words; UnknownConceptError if it has none."""
         self.phrase = phrase
         parts = [part for each in _plain(phrase).split() if (part := each.lstrip(OPENING).rstrip(CLOSING))]
-        self.plain, words = " ".join(parts), [part.lower() for part in parts if TOKEN.fullmatch(part)]
+        self.plain, words = " ".join(parts), [part.lower() for part in parts if _is_word(part)]
         telling = [word for word in dict.fromkeys(words) if not is_function_word(word)]
         self.is_single = len(parts) == len(words) == 1
-        codes = list(dict.fromkeys(part for part in parts if not TOKEN.fullmatch(part)))
+        codes = list(dict.fromkeys(part for part in parts if not _is_word(part)))
         if not telling and not codes:
             found, do = "all its words are common ones that say little", "Add a word for what you look for."
             raise UnknownConceptError(f"the phrase {phrase!r:.80}", found, do)
@@ -71,7 +72,7 @@ class Words:
     def condition(self, key: str, codes_alone: bool = False) -> Filter | None:
         """Return a condition that texts in a field fulfil that have the words, and a few others.
 
-        ``codes_alone`` are what has digits or signs. None if there is nothing that the words of an engine's
+        With ``codes_alone``, that have its codes. None if there is nothing that the words of an engine's
         index can tell.
         """
         from qdrant_client.models import FieldCondition, Filter, MatchText, MatchTextAny
@@ -132,6 +133,12 @@ class Words:
 def is_unspaced(text: str) -> bool:
     """Return whether a text has letters of a script without spaces between words."""
     return _UNSPACED.search(text) is not None
+
+
+def _is_word(part: str) -> bool:
+    """Return whether a part of a phrase is a word that texts may have in other forms: İ has two letters."""
+    lower = part.lower()
+    return TOKEN.fullmatch(lower) is not None and (len(lower) > 1 or is_function_word(lower))
 
 
 def _indexed(word: str) -> set[str]:

@@ -40,6 +40,7 @@ from saeindex.config import (
     SentenceStorage,
     suffixed,
 )
+from saeindex.devices import precision_of
 from saeindex.errors import DamageError, InvalidInputError, MismatchError, StorageError
 from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
@@ -198,11 +199,12 @@ def _read(
 
 
 def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
-    known, sentences = source.manifest, target.sentences
+    known, sentences, words = source.manifest, target.sentences, target.words
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
     check_storage(sentences)
-    words = target.words or (DEFAULT_WORDS if known.words == "off" else known.words)
+    if words is None:
+        words = DEFAULT_WORDS if known.words == "off" else known.words
     if target.place.folder is not None:
         check_outside(source.folder, target.place.folder, "a copy of the index")
     new = source.space if target.space is None else given_space(target.space)
@@ -224,7 +226,13 @@ def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: boo
         new = converter.space
     indexes = {key: kind for key, kind in source.store.layout.payload_indexes.items() if "metadata." in key}
     form = source.store.layout.quantization
-    own = {"copying": Copying(source=name, digest=digest), "leave_out": known.leave_out}
+    made = precision_of(opened()) if is_encoded or known.sentences == "off" != sentences else ""
+    precisions = dict.fromkeys((*(() if is_encoded else known.precisions), *([made] if made else ())))
+    own = {
+        "copying": Copying(source=name, digest=digest),
+        "leave_out": known.leave_out,
+        "precisions": tuple(precisions),
+    }
     manifest = Manifest.describe(new, indexes, known.fields, sentences, form, words).model_copy(update=own)
     if target.calibrate or (known.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
@@ -485,7 +493,7 @@ class PointConverter:
             for point, (_, record), names in zip(found, sound, has, strict=True) for name in names
         ]  # fmt: skip
         coded, sentences = self._coded(rows)
-        words = [] if self.words == "off" else words_of([text for _, _, text in rows], self.words)
+        words = words_of([text for _, _, text in rows], self.words)
         row = 0
         for point, (_, record), names in zip(found, sound, has, strict=True):
             vectors, payload = self._kept(point, record)

@@ -171,6 +171,27 @@ def test_numbers_must_be_in_the_sentence_that_means_it(visits: FeatureIndex) -> 
     assert (concept.records or 0) >= 10
 
 
+LETTERS = {
+    "plan B": "We went back to plan B after the storm.",
+    "hepatitis C vaccine": "There is no vaccine against hepatitis C yet.",
+    "USB-C cable": "The USB-C cable broke after a week.",
+    "rock 'n' roll": "My father still loves rock 'n' roll.",
+    "İstanbul": "We flew to İstanbul in May.",
+    "½": "Add ½ cup of sugar and stir.",
+}
+
+
+def test_letters_alone_are_found_as_they_are_written(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
+) -> None:
+    others = ["There is no plan for the storm.", "The hepatitis B vaccine is safe.", "The cable broke."]
+    texts = [*LETTERS.values(), *others, *SAYING]
+    with FeatureIndex.create(tmp_path / "letters.idx", space, encoder=encoder) as index:
+        index.upsert([Record(f"r{i}", text) for i, text in enumerate(texts)], learn_terms=False)
+        for row, phrase in enumerate(LETTERS):
+            assert {hit.id for hit in index.search(where=f'"{phrase}"')} == {f"r{row}"}
+
+
 def test_all_that_have_the_words_say_it_where_all_speak_of_the_same(
     space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:

@@ -112,6 +112,27 @@ def test_an_interrupted_run_is_counted(folder: Path, session_encoder: RecordingE
     assert indexes_in(folder)[0].records == written
 
 
+def test_the_precision_of_vectors_is_kept_by_what_stopped_and_by_copies(
+    tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    class Halved(RecordingEncoder):
+        dtype = "torch.bfloat16"
+
+    def interrupted() -> Iterator[Record]:
+        yield from sample_records(60)
+        raise KeyboardInterrupt
+
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=Halved(session_encoder)) as index:
+        index.upsert([])
+        assert index.info()["precisions"] == []
+        with pytest.raises(KeyboardInterrupt):
+            index.upsert(interrupted(), batch_size=20, learn_terms=False)
+        assert index.info()["precisions"] == ["bf16"]
+        index.copy(tmp_path / "b.idx")
+    with FeatureIndex.open(tmp_path / "b.idx") as copied:
+        assert copied.info()["precisions"] == ["bf16"]
+
+
 def test_an_index_without_points_is_listed_with_its_problem(folder: Path) -> None:
     shutil.rmtree(folder / "a.idx" / "points")
     assert indexes_in(folder)[0].problem == "its directory 'points' is missing"
