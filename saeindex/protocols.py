@@ -171,7 +171,6 @@ class SearchRequest:
     ``exact`` asks for a full scan; a filtered search is always exact on Edge. ``postfilter`` is a hint that
     does not change the result: the store applies the filter to the nearest ``postfilter`` points first, and
     to all points only if too few of them match; 0 turns this off.
-    Where the cut of equal scores does not matter, ``is_stable=False`` leaves it to the engine, in less time.
     Of ``among`` there are the only points that are scored, whatever is nearer.
     ``timeout`` (seconds) applies to servers: an embedded engine cannot be stopped.
     """
@@ -184,7 +183,6 @@ class SearchRequest:
     score_threshold: float | None = None
     prefetch: tuple[SearchRequest, ...] = ()
     among: tuple[PointId, ...] | None = None
-    is_stable: bool = True
     with_payload: Include = True
     with_vectors: Include = False
     exact: bool = True
@@ -292,6 +290,12 @@ class VectorStore(Protocol):
 
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first."""
+
+    def scores(self, request: SearchRequest) -> dict[Any, float]:
+        """Return the ids and scores of a search by one vector, best first, in a quarter of its time.
+
+        Ids are of the engine's type, for ``SearchRequest.among``; equal scores are cut as the engine does.
+        """
 
     def flush(self) -> None:
         """Make all writes durable against power loss, where the store supports it."""

@@ -106,7 +106,8 @@ def planned(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -
         year = int(rng.integers(*YEARS))
         where = WHERE[number % len(WHERE)].format(a=a, b=b, year=year)
         feature = int(rng.integers(index.space.n_features))
-        yield Query(text, where=where, steer=[Steer(c, 0.5), Steer(f"#{feature}", -0.4)])
+        steer = [Steer(c, 0.5), Steer(f"#{feature}", -0.4)]
+        yield Query(text, where=where, steer=steer, using="dense")
 
 
 def bare(index: FeatureIndex, text: str) -> Callable[[], object]:

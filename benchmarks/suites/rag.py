@@ -47,8 +47,10 @@ EXCLUDED = {
 MINUS, CUT, STRENGTH = 0.6, 0.35, 0.5
 RANKED, BUDGETS, DEFAULT_BUDGET = 10, (500, 1_000, 2_000), 1_000
 # The normal quantile of a one-sided bound of 95 %, and the most that may be lost.
-Z95, MOST_LOST = 1.645, 0.005
+Z95, MOST_LOST, MOST_LESS = 1.645, 0.005, 0.003
 MODES: tuple[Using, ...] = ("dense", "sae", "fused", "sentences", "words")
+# The least nDCG@10 of the default.
+LEAST = 0.805
 
 
 class Case(NamedTuple):
@@ -166,6 +168,10 @@ def _search(
     for name, values in found.items():
         figures[f"recall5_{name}"] = Figure(float(values[:, 0].mean()), "share", n=len(cases))
         figures[f"ndcg10_{name}"] = Figure(float(values[:, 1].mean()), "nDCG", n=len(cases))
+    figures["ndcg10_fused"] = at_least(figures["ndcg10_fused"].value, LEAST, "nDCG", len(cases))
+    for name, least in {"sentences": -MOST_LESS, "dense": 0.0}.items():
+        gained = _bound(found["fused"][:, 1], found[name][:, 1])
+        figures[f"fused_over_{name}"] = at_least(gained, least, "nDCG, lower bound", len(cases))
     for column, measure in enumerate(("recall5", "ndcg10")):
         bounds = {name: _bound(own[:, column], found["dense"][:, column]) for name, own in found.items()}
         figures[f"loss_bound_{measure}"] = at_least(
@@ -185,9 +191,7 @@ def _exclude(corpus: Corpus, cases: Sequence[Case], figures: dict[str, Figure]) 
     is_cut = denied @ corpus.vectors.T > CUT
 
     def ours(case: Case) -> list[int]:
-        hits = corpus.index.search(
-            case.text, using="sentences", steer=f'-"{case.excluded}":{STRENGTH}', limit=RANKED
-        )
+        hits = corpus.index.search(case.text, steer=f'-"{case.excluded}":{STRENGTH}', limit=RANKED)
         return [corpus.rows[hit.id] for hit in hits]
 
     def by(scores: FloatArray) -> list[list[int]]:

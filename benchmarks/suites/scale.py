@@ -67,11 +67,11 @@ def run(quick: bool) -> Outcome:
             found = apart(opened_again, path)
             figures[f"reopen_s{suffix}"] = at_most(found["s"], 10, "s", count)
             figures[f"rss_mib_1m{suffix}"] = Figure(found["own"], "MiB of its own", n=count)
-            for name, ratio in apart(ratios, path).items():
-                figures[f"p95_ratio_{name}{suffix}"] = at_most(ratio, 1.5, "ratio", QUERIES)
+            add_ratios(figures, path, suffix)
         stored = Path(folder, "stored.idx")
         few = Path(folder, "few.idx")
         made_once(few, count // 10, "stored")
+        add_ratios(figures, few, "_100k")
         times = apart(phrases, few)
         figures["phrase_s_100k"] = at_most(times["new"], 1, "s", len(PHRASES) - 1)
         figures["phrase_first_s_100k"] = Figure(times["first"], "s")
@@ -80,6 +80,13 @@ def run(quick: bool) -> Outcome:
         for name, (seconds, goal) in apart(analyses, stored).items():
             figures[name] = at_most(seconds, goal, "s", count)
     return outcome
+
+
+def add_ratios(figures: dict[str, Figure], path: Path, suffix: str) -> None:
+    """Add the ratios of planned searches to the engine's own."""
+    for name, ratio in apart(ratios, path).items():
+        goal = 4 if name == "default_over_dense" else 1.5
+        figures[f"p95_ratio_{name}{suffix}"] = at_most(ratio, goal, "ratio", QUERIES)
 
 
 def made_once(path: Path, count: int, storage: SentenceStorage) -> dict[str, float]:
@@ -165,17 +172,17 @@ def ratios(path: Path) -> dict[str, float]:
             for i in np.argsort(np.abs(np.where(space.is_named, density, np.inf) - share))[:1]
         ]
         kinds: dict[str, list[dict[str, Any]]] = {
-            "plain": [{}],
-            "filtered": [{"where": f'"{name}"'} for name in names],
-            "steered": [{"steer": f'+"{name}":0.5'} for name in names],
-            "fused": [{"using": "fused"}],
+            "plain": [{"using": "dense"}],
+            "filtered": [{"using": "dense", "where": f'"{name}"'} for name in names],
+            "steered": [{"using": "dense", "steer": f'+"{name}":0.5'} for name in names],
+            "default": [{}],
         }
-        found = {}
+        found, planned = {}, {}
         for name, options in kinds.items():
             runs = [both(index, text, options[i % len(options)]) for i, text in enumerate(texts)]
-            planned, own = np.percentile(np.array(runs)[5:], 95, axis=0)
-            found[name] = float(planned / own)
-    return found
+            planned[name], own = np.percentile(np.array(runs)[5:], 95, axis=0)
+            found[name] = float(planned[name] / own)
+    return found | {"default_over_dense": float(planned["default"] / planned["plain"])}
 
 
 def both(index: FeatureIndex, text: str, options: dict[str, Any]) -> tuple[float, float]:

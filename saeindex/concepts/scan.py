@@ -21,13 +21,14 @@ import numpy as np
 from scipy.special import expit
 
 from saeindex.concepts.inference import WITHOUT_WORDS, Asked, scored_by
-from saeindex.concepts.words import NOT_SAID, Words, is_unspaced
+from saeindex.concepts.words import NOT_SAID, Words
 from saeindex.config import DENSE, SAE, SENTENCES, SPANS, TEXT
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import LEAST
 from saeindex.indexing.sentences import spans_from, stored_sentences
 from saeindex.indexing.terms import MIN_RECORDS
 from saeindex.language.fields import RECORD_ID
+from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import masked
 from saeindex.protocols import Fusion, SearchRequest
 from saeindex.sae.metrics import unit_rows

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from saeindex.errors import UnknownConceptError
 from saeindex.features.function_words import DENYING, is_function_word
 from saeindex.features.lexicon import TOKEN, forms, forms_of, words_of
+from saeindex.language.literal import INDEXED, UNSPACED, is_unspaced
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -18,11 +19,6 @@ SAME = str.maketrans(dict.fromkeys("-‐‑‒–—―_", " ") | {"’": "'", "
 # Signs around a word that are not of it, and what may stand between two words.
 OPENING, CLOSING = "\"'“‘«‹([{¿¡ ", "\"'”’»›)]}.,;:!?… "
 BETWEEN = r"(?:\s+|[^\w+#]{1,3})"
-# Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
-UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_UNSPACED = re.compile(f"[{UNSPACED}]")
-# A word of an engine's index of texts, which are in lower case there.
-INDEXED = re.compile(r"[^\W_]+")
 
 
 class Said(NamedTuple):
@@ -128,11 +124,6 @@ class Words:
         self._seen |= words
         found = {form for word in self._telling.keys() & words for form in self._telling[word]}
         return all(not found.isdisjoint(own) for own in self._forms)
-
-
-def is_unspaced(text: str) -> bool:
-    """Return whether a text has letters of a script without spaces between words."""
-    return _UNSPACED.search(text) is not None
 
 
 def _is_word(part: str) -> bool:

@@ -45,10 +45,11 @@ if TYPE_CHECKING:
 
 MMR_THRESHOLD = 0.5
 USING = {
-    VectorStoreQueryMode.DEFAULT: "dense",
-    VectorStoreQueryMode.MMR: "dense",
-    VectorStoreQueryMode.SPARSE: "sae",
+    VectorStoreQueryMode.DEFAULT: "fused",
+    VectorStoreQueryMode.MMR: "fused",
     VectorStoreQueryMode.HYBRID: "fused",
+    VectorStoreQueryMode.TEXT_SEARCH: "words",
+    VectorStoreQueryMode.SPARSE: "sae",
 }
 COMPARED = {
     FilterOperator.EQ: "=",
@@ -168,7 +169,7 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
             raise InvalidInputError(asked, "the index cannot rank so", do)
         shared.check_options(options, "similarity_top_k")
         limit, threshold = query.similarity_top_k, options.pop("mmr_threshold", query.mmr_threshold)
-        given: dict[str, Any] = {} if USING[query.mode] == "dense" else {"using": USING[query.mode]}
+        given: dict[str, Any] = {"using": USING[query.mode]}
         if query.mode is VectorStoreQueryMode.HYBRID:
             limit = query.hybrid_top_k or limit
         if query.mode is VectorStoreQueryMode.MMR:

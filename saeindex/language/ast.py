@@ -179,6 +179,20 @@ class FamilyTerm(Node):
     level: LevelName | None = None
 
 
+class Says(Node):
+    """``says("in so many words")``: the text has it word for word; ``says("ERR-45*")``: or goes on there."""
+
+    kind: Literal["says"] = "says"
+    text: Words
+
+    @field_validator("text")
+    @classmethod
+    def _possible(cls, text: str) -> str:
+        if not text.removesuffix("*").strip():
+            raise ValueError("nothing to be said")
+        return text
+
+
 class Compare(Node):
     """``metadata.year >= 2015``: some value of the field fulfils it; ``!=``: no value is equal.
 
@@ -301,7 +315,8 @@ class AtLeast(Node):
 
 ConceptTerm: TypeAlias = FeatureTerm | Phrase | FamilyTerm
 Condition: TypeAlias = Compare | OneOf | Between | Exists
-Leaf: TypeAlias = ConceptTerm | Condition
+TextTerm: TypeAlias = ConceptTerm | Says
+Leaf: TypeAlias = TextTerm | Condition
 Expression: TypeAlias = Annotated[Leaf | Not | And | Or | AtLeast, Field(discriminator="kind")]
 Not.model_rebuild()
 And.model_rebuild()

@@ -9,9 +9,10 @@ from functools import partial
 from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
 
-from saeindex.config import CONCEPTS
+from saeindex.config import CONCEPTS, TEXT
 from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, path_of
+from saeindex.language.literal import is_said
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
 from saeindex.types import cut
@@ -92,6 +93,8 @@ class _Record:
         )
 
     def _leaf_holds(self, leaf: ast.Leaf) -> bool:
+        if isinstance(leaf, ast.Says):
+            return is_said(leaf.text, self._payload[TEXT])
         if not isinstance(leaf, ast.ConceptTerm):
             return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
         found = self._features_of(leaf)

@@ -56,6 +56,7 @@ EXPECTED = {
     "LEVEL": "possible(…), present(…), typical(…), strong(…)",
     "_FAMILY": "family(…)",
     "_EXISTS": "EXISTS(…)",
+    "_SAYS": "says(…)",
     "_AT": "AT LEAST k OF (…)",
 }
 if TYPE_CHECKING:
@@ -242,6 +243,9 @@ class _WhereBuilder(_Builder):
     def exists(self, field: Token) -> Expression:
         return ast.Exists(field=str(field))
 
+    def says(self, text: Token) -> Expression:
+        return ast.Says(text=_unquoted(text))
+
     def value(self, token: Token) -> ast.Value:
         if token.type == "BOOLEAN":
             return token.lower() == "true"
@@ -308,6 +312,7 @@ WORDS = {
     "_IN": ("IN",),
     "_BETWEEN": ("BETWEEN",),
     "_EXISTS": ("EXISTS",),
+    "_SAYS": ("says",),
     "_FAMILY": ("family",),
     "LEVEL": ("possible", "present", "typical", "strong"),
     "BOOLEAN": ("true", "false"),
@@ -320,6 +325,7 @@ SYMBOLS = {
     "&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "~": "NOT", "=>": ">=", "=<": "<=",
     "<>": "!=", "===": "=", "[": "(", "{": "(", ";": ",",
 }  # fmt: skip
+WHOLE = 'Fields are compared whole; says("…") is for words of the text.'
 FOREIGN = {
     "'": 'Use double quotes: "so".',
     "“": 'Use straight quotes: "so".',
@@ -328,8 +334,8 @@ FOREIGN = {
     "null": "Use NOT EXISTS(metadata.name).",
     "none": "Use NOT EXISTS(metadata.name).",
     "is": "Did you mean =?",
-    "like": "Texts are compared whole; query_filter can match words of them.",
-    "contains": "Texts are compared whole; query_filter can match words of them.",
+    "like": WHOLE,
+    "contains": WHOLE,
 }
 _NEAR = 0.6
 _WORD = re.compile(r"[^\W\d]\w*")

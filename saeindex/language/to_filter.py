@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF
+from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF, TEXT
 from saeindex.errors import InvalidInputError
 from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, is_addressable
+from saeindex.language.literal import is_plain
 from saeindex.protocols import PointId
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class FoundRecords(Protocol):
         """Return the ids of the records that have it at a level."""
 
 
-# Resolves a concept to the ids of its features, or to records; raises UnknownConceptError.
-FeaturesOf: TypeAlias = Callable[[ast.ConceptTerm], Sequence[int] | FoundRecords]
+# Resolves a concept to the ids of its features, or to records, as what is said; raises UnknownConceptError.
+FeaturesOf: TypeAlias = Callable[[ast.TextTerm], Sequence[int] | FoundRecords]
 # Finds the points that fulfil a condition on a field that engines cannot address.
 PointsThat: TypeAlias = Callable[[ast.Condition], Sequence[PointId]]
 
@@ -63,9 +64,9 @@ def target_of(node: ast.ConceptTerm) -> str:
     return f"{FAMILY}{node.name}" if isinstance(node, ast.FamilyTerm) else node.text
 
 
-def level_of(node: ast.ConceptTerm, default: LevelName | None) -> LevelName:
+def level_of(node: ast.TextTerm, default: LevelName | None) -> LevelName:
     """Return the level that a concept must have; ``default`` (None: present) is that of the query."""
-    return node.level or default or "present"
+    return (None if isinstance(node, ast.Says) else node.level) or default or "present"
 
 
 def level_codes(node: ast.ConceptTerm, features: Iterable[int], default: LevelName | None) -> list[int]:
@@ -116,12 +117,15 @@ class _Compiler:
         )
 
     def _leaf(self, leaf: ast.Leaf) -> _Part:
-        from qdrant_client.models import FieldCondition, MatchAny, MatchValue
+        from qdrant_client.models import FieldCondition, MatchAny, MatchText, MatchValue
 
-        if not isinstance(leaf, ast.ConceptTerm):
+        if isinstance(leaf, ast.Says) and is_plain(leaf.text):
+            return _Part(FieldCondition(key=TEXT, match=MatchText(text=leaf.text)))
+        if not isinstance(leaf, ast.TextTerm):
             return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
         found = self._features_of(leaf)
-        if isinstance(found, FoundRecords):
+        if isinstance(leaf, ast.Says) or isinstance(found, FoundRecords):
+            assert isinstance(found, FoundRecords)  # noqa: S101  (what is said is found in records)
             ids = sorted(found.at(level_of(leaf, self._level)))
             return _Part(FieldCondition(key=RECORD_ID, match=MatchAny(any=ids)))
         codes = level_codes(leaf, found, self._level)

@@ -42,7 +42,7 @@ def _tight(node: ast.AtLeast | ast.Leaf) -> str:
         return f"AT LEAST {node.count} OF ({', '.join(_within(part, _OR) for part in node.parts)})"
     if isinstance(node, ast.ConceptTerm):
         return f"{node.level}({_term(node)})" if node.level else _term(node)
-    return _condition(node)
+    return f"says({quoted(node.text)})" if isinstance(node, ast.Says) else _condition(node)
 
 
 def _within(part: ast.Expression, strength: int) -> str:

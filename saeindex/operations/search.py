@@ -13,7 +13,6 @@ from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.operation import Operation
 from saeindex.schema import Flag, Texts, Whole, from_json, request
 from saeindex.search.query import Query, QueryOptions
-from saeindex.types import Using
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
@@ -102,8 +101,7 @@ class FindContext(Query, Operation["Context"], results="saeindex.search.context"
 
     They cover different concepts within ``budget_tokens``, those of the nearest records first. Guards are
     concepts: no record that possibly speaks of one in ``never`` is read; where the text does not fulfil
-    ``only_if``, a condition such as '"medicine" OR "health"', nothing is. ``using`` is "dense" where the
-    index has no vectors of sentences.
+    ``only_if``, a condition such as '"medicine" OR "health"', nothing is.
     """
 
     name = "context"
@@ -111,7 +109,6 @@ class FindContext(Query, Operation["Context"], results="saeindex.search.context"
     limit: Whole = Field(
         default=50, ge=1, le=1_000, kw_only=True, description="the records whose sentences are chosen from"
     )
-    using: Using = Field(default="sentences", kw_only=True, description="what ranks records, as in a search")
     budget_tokens: Whole = Field(
         default=1_000, ge=1, le=100_000, kw_only=True, description="the most tokens of the context"
     )

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, WORDS
+from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, TEXT, WORDS
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import level_codes
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
-from saeindex.language.ast import ConceptTerm, Condition, Expression, FeatureTerm, Phrase, walk
+from saeindex.language.ast import (
+    ConceptTerm,
+    Condition,
+    Expression,
+    FeatureTerm,
+    Phrase,
+    Says,
+    TextTerm,
+    walk,
+)
 from saeindex.language.evaluate import found_at, matches, predicate
-from saeindex.language.fields import METADATA, NAMES, path_of
+from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
+from saeindex.language.literal import is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
@@ -61,6 +71,7 @@ class Planner:
         self._scorers: Memo[Scorer] = Memo(KEPT)
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
         self._absent: Memo[str] = Memo(KEPT)
+        self._said: Memo[SaidBy] = Memo(KEPT)
         self.resolver = Resolver(state)
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
@@ -274,7 +285,9 @@ class Planner:
         """
         read = {} if scans is None else scans
 
-        def found(node: ConceptTerm) -> Sequence[int] | FoundRecords:
+        def found(node: TextTerm) -> Sequence[int] | FoundRecords:
+            if isinstance(node, Says):
+                return self._said.get(node.text, lambda: SaidBy.of(self.state.store, node.text))
             if isinstance(node, FeatureTerm):
                 self.state.space.check_concepts(f"feature #{node.feature}")
                 self.state.space.label(node.feature)
@@ -353,6 +366,23 @@ class Planner:
             return infer_feedback(self.state, feedback, asked, named)
 
         return self._scorers.get(key, inferred)
+
+
+class SaidBy(NamedTuple):
+    """The ids of the records whose texts say something word for word, at any level."""
+
+    ids: frozenset[str]
+
+    @classmethod
+    def of(cls, store: VectorStore, said: str) -> SaidBy:
+        """Read the texts that have its words."""
+        found = pages(store, narrowing(said, TEXT), PAGE, [RECORD_ID, TEXT])
+        points = (point.payload for page in found for point in page.points)
+        return cls(frozenset(one[RECORD_ID] for one in points if is_said(said, one[TEXT])))
+
+    def at(self, level: LevelName) -> frozenset[str]:
+        """Return the ids."""
+        return self.ids
 
 
 def _unsure(concepts: Iterable[Concept]) -> Iterator[str]:

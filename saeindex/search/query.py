@@ -168,9 +168,9 @@ class QueryOptions:
         default=None, description="the feedback of an earlier search, with judgements"
     )
     using: Using = Field(
-        default="dense",
-        description="what ranks: the vectors of texts (dense), their features (sae), the text and its "
-        "nearest sentence (sentences), what is written (words), or all of these but the features (fused)",
+        default="fused",
+        description="what ranks: all that the index has of a text but its features (fused), or its vector "
+        "alone (dense), with its nearest sentence (sentences), its words (words), its features (sae)",
     )
     diversity: Number = Field(
         default=0.0,
@@ -259,8 +259,9 @@ class Query(QueryOptions):
     with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
     examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
     (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
-    the query. ``using`` says what ranks: "fused" is all that the index has of a text, "dense" and "sae" a
-    vector, "sentences" the text and its nearest sentence, "words" what is written.
+    the query. ``using`` says what ranks: "fused" is all that the index has of a text but its features, in one
+    score of at most 1: its vector, its nearest sentence and its words; "dense" is the vector alone,
+    "sentences" it and the nearest sentence, "words" what is written, and "sae" are the features.
     """
 
     text: str = Field(default="", description="the text to search for")

@@ -14,12 +14,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.config import DENSE, SAE, SENTENCES, WORDS
 from saeindex.protocols import Point, SearchRequest
 from saeindex.search.explain import Explanation
-from saeindex.stores.point_checks import id_order
+from saeindex.stores.point_checks import id_order, to_id
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
@@ -73,7 +75,10 @@ class Scoring(ABC):
 def in_order(scores: Mapping[PointId, float], least: float | None) -> list[tuple[PointId, float]]:
     """Return points with scores of ``least`` or more, best first, equal ones by id; NaN drops a point."""
     kept = [one for one in scores.items() if not math.isnan(one[1]) and (least is None or one[1] >= least)]
-    return sorted(kept, key=lambda one: (-one[1], id_order(one[0])))
+    kept.sort(key=itemgetter(1), reverse=True)
+    equal = (list(own) for _, own in groupby(kept, itemgetter(1)))
+    by_id = (own if len(own) == 1 else sorted(own, key=lambda one: id_order(to_id(one[0]))) for own in equal)
+    return list(chain.from_iterable(by_id))
 
 
 class Nearest(Scoring):
@@ -192,9 +197,10 @@ class Fused(Scoring):
             self._queries[WORDS] = self._words.fused
             self._sum += self._words.weight
             self.explained = (*EXPLAINED, WORDS)
-        self._found: list[tuple[PointId, float]] = []
-        self._seen: set[PointId] = set()
-        self._nearest_of: dict[PointId, float] = {}
+        self._found: list[tuple[Any, float]] = []  # by ids of the engine's type: there are thousands
+        self._seen: set[Any] = set()
+        self._nearest_of: dict[Any, float] = {}
+        self._shown: dict[PointId, float | None] = {}
         self._depth, self._is_whole = 0, False
 
     def explain(self, point: Point) -> Explanation:
@@ -202,9 +208,10 @@ class Fused(Scoring):
         whole = self._nearest.explain(point)
         parts = list(whole.parts)
         if SENTENCES in self._queries:
-            if point.id not in self._nearest_of:
-                self._nearest_of |= self._scored(SENTENCES, (point.id,))
-            own = self._nearest_of.get(point.id, whole.total)
+            if point.id not in self._shown:
+                self._shown[point.id] = next(iter(self._scored(SENTENCES, (point.id,)).values()), None)
+            nearest = self._shown[point.id]
+            own = whole.total if nearest is None else nearest
             parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * own))
         if self._words is not None:
             parts += self._words.parts(self._words.fused, point)
@@ -214,7 +221,9 @@ class Fused(Scoring):
     def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
         while len(self._found) < count and not self._is_whole:
             self._go_on()
-        return self._found[:count]
+        first = [(to_id(one), one, score) for one, score in self._found[:count]]
+        self._shown |= {point_id: self._nearest_of.get(one) for point_id, one, _ in first}
+        return [(point_id, score) for point_id, _, score in first]
 
     def _go_on(self) -> None:
         """Rank what a search of further depth finds."""
@@ -241,7 +250,7 @@ class Fused(Scoring):
                 scores[one] = score / self._sum
         self._found += in_order(scores, self._least)
 
-    def _scored(self, using: str, among: tuple[PointId, ...] | None = None) -> dict[PointId, float]:
+    def _scored(self, using: str, among: tuple[Any, ...] | None = None) -> dict[Any, float]:
         """Return the best points of one part of the score, or those of ``among`` that have a score."""
         if using not in self._queries or among == ():
             return {}
@@ -252,10 +261,8 @@ class Fused(Scoring):
             among=among,
             limit=self._depth if among is None else len(among),
             score_threshold=None,
-            with_payload=False,
-            is_stable=using == DENSE,
         )
-        return {point.id: float(point.score or 0.0) for point in self._store.search(request)}
+        return self._store.scores(request)
 
 
 class Rescorer(Protocol):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from saeindex.collection.state import KEPT
 from saeindex.concepts.resolver import FLOOR
-from saeindex.config import DENSE, SENTENCES
 from saeindex.errors import SaeIndexError
 from saeindex.search import facets
 from saeindex.search.checks import check_query
@@ -91,8 +90,6 @@ class Searcher:
         if only_if is not None and not self.planner.is_spoken(query.text, only_if):
             withheld = f"The question does not fulfil {only_if}."
             return Context(query.text, "", 0, budget, 0, withheld=withheld)
-        if query.using == SENTENCES and self.planner.state.manifest.sentences != "stored":
-            query = replace(query, using=DENSE)
         if never:
             for name in never:
                 self.planner.resolver.check_guard(name)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # The most records with a word that are counted, the words whose numbers are kept, and the first words of a
 # query, which are searched for: the encoder reads no more either.
 COUNTED, KEPT, MOST_ASKED = 1_024, 16_384, 256
+# By how many times more records than are counted have a word for sure.
+COMMON = 4
 # Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
 # on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
 ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
@@ -124,9 +126,13 @@ class _Counts:
 
     def _counted(self, word: int) -> float:
         asked = SparseVector(np.array([word], np.int32), np.ones(1, np.float32))
-        request = SearchRequest(asked, using=WORDS, limit=COUNTED, with_payload=False, is_stable=False)
-        count = len(self._store.search(request))
-        return count if count < COUNTED else max(COUNTED, self._total * self._shares[word] / COUNTED)
+        if self._total > COMMON * COUNTED and self._usual(word) > COMMON * COUNTED:
+            return self._usual(word)
+        count = len(self._store.scores(SearchRequest(asked, using=WORDS, limit=COUNTED)))
+        return count if count < COUNTED else max(COUNTED, self._usual(word))
+
+    def _usual(self, word: int) -> float:
+        return self._total * self._shares[word] / COUNTED
 
     @cached_property
     def _shares(self) -> Counter[int]:

@@ -18,7 +18,7 @@ from saeindex.protocols import Include, Layout, OrderBy, Page, PayloadKind, Poin
 from saeindex.stores.engine import Engine, Fetch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import canonical_id, check_count, check_points
-from saeindex.stores.ranking import ordered_page, rank
+from saeindex.stores.ranking import ordered_page, rank, scores
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -207,6 +207,11 @@ class BaseStore(Engine):
         """
         self._check_open("search")
         return rank(self, request)
+
+    def scores(self, request: SearchRequest) -> dict[Any, float]:
+        """See :class:`saeindex.protocols.VectorStore`."""
+        self._check_open("search")
+        return scores(self, request)
 
     @abstractmethod
     def read_manifest(self) -> dict[str, Any]:

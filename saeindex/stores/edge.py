@@ -236,9 +236,8 @@ class EdgeStore(EmbeddedStore):
         return [to_point(row, row.score) for row in self._rows(search)]
 
     def _nearest_ids(self, search: NearestSearch) -> NearestIds:
-        # In a quarter of the time of a search for points.
         rows = self._rows(search)
-        return NearestIds(tuple(row.id for row in rows), rows[-1].score if rows else 0.0)
+        return NearestIds(tuple(row.id for row in rows), tuple(row.score for row in rows))
 
     def _rows(self, search: NearestSearch) -> list[Any]:
         """Search once; filtered searches are always exact scans (see INDEXING_THRESHOLD_KB)."""

@@ -12,7 +12,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,6 +56,20 @@ def rank(store: Engine, request: SearchRequest) -> list[Point]:
     complete |= {point.id: point for point in store.retrieve(missing, fetch)}
     # A point that another thread or process deleted between the stages is left out.
     return [replace(complete[point_id], score=score) for point_id, score in ranked if point_id in complete]
+
+
+def scores(store: Engine, request: SearchRequest) -> dict[Any, float]:
+    """Return the points of a checked search without stages as ids of the engine's type, with their scores."""
+    check_request(request, 1)
+    search = _nearest(store, request, _filters(request, ()), request.among)
+    if search is None or not request.limit:
+        return {}
+    found = store.nearest_ids(replace(search, limit=request.limit + request.offset))
+    values = np.array(found.scores, np.float32).tolist()  # local mode computes in float64
+    every = dict(zip(found.points[request.offset :], values[request.offset :], strict=True))
+    return (
+        {one: score for one, score in every.items() if score} if isinstance(search.vector, tuple) else every
+    )
 
 
 def check_request(request: SearchRequest, depth: int) -> None:
@@ -150,7 +164,7 @@ def _single(
         all_seen = len(points) < search.limit
         ties_seen = len(scored) > wanted and scored[-1][1] < scored[wanted - 1][1]
         given_up = len(scored) >= wanted and search.limit > wanted + TIE_WINDOW
-        if all_seen or ties_seen or given_up or not request.is_stable:
+        if all_seen or ties_seen or given_up:
             return _page(scored, request), complete
         search = replace(search, limit=4 * search.limit, fetch=Fetch())
         points = store.nearest(search)
@@ -165,7 +179,7 @@ def _postfiltered(
         return [], {}
     page, complete = _single(store, replace(search, among=near.points), replace(request, postfilter=0))
     # Equal scores are in id order, and points with the last score may lie beyond the nearest points.
-    is_whole = len(page) == request.limit and page[-1][1] > float(np.float32(near.last))
+    is_whole = len(page) == request.limit and page[-1][1] > float(np.float32(near.scores[-1]))
     return (page, complete) if is_whole or len(near.points) < request.postfilter else None
 
 

@@ -102,8 +102,11 @@ class SelectedStore:
 
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first. The filter of a search also applies to what it prefetches."""
-        both = self._and(request.query_filter)
-        return self._whole.search(replace(request, query_filter=both, exact=True, postfilter=0))
+        return self._whole.search(self._within(request))
+
+    def scores(self, request: SearchRequest) -> dict[Any, float]:
+        """Return the ids and scores of a search by one vector, best first."""
+        return self._whole.scores(self._within(request))
 
     def upsert(self, points: Sequence[Point]) -> NoReturn:
         """Raise InvalidInputError."""
@@ -122,6 +125,10 @@ class SelectedStore:
 
     def close(self) -> None:
         """Do nothing: the whole collection stays open."""
+
+    def _within(self, request: SearchRequest) -> SearchRequest:
+        both = self._and(request.query_filter)
+        return replace(request, query_filter=both, exact=True, postfilter=0)
 
     def _and(self, query_filter: Filter | None) -> Filter:
         from qdrant_client.models import Filter

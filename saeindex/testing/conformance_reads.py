@@ -16,6 +16,7 @@ from qdrant_client import models
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, OrderBy, Point, SearchRequest, VectorStore
+from saeindex.stores.point_checks import to_id
 from saeindex.testing.comparison import (
     ROWS_TOLERANCE,
     MakeStore,
@@ -223,6 +224,13 @@ class ReadConformance:
             found = store.search(replace(request, among=some))
             assert [point.id for point in found] == [point.id for point in wanted]
             assert [p.score for p in found] == pytest.approx([p.score for p in wanted], abs=1e-6)
+            own = store.scores(request)
+            assert {to_id(one): score for one, score in own.items()} == {
+                point.id: point.score for point in store.search(request)
+            }
+            among = tuple(one for one in own if to_id(one) in some)
+            assert store.scores(replace(request, among=among)).keys() == {*among}
+            assert len(store.scores(replace(request, limit=3))) == min(3, len(own))
             staged = SearchRequest(sample_dense(rng), "dense", 50, prefetch=(replace(request, among=some),))
             assert {point.id for point in store.search(staged)} <= {*some}
             assert store.search(replace(request, among=())) == []

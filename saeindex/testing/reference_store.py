@@ -125,6 +125,10 @@ class ReferenceStore:
             for point_id, score in page
         ]
 
+    def scores(self, request: SearchRequest) -> dict[Any, float]:
+        """Return ids and scores, best first, equal scores by id."""
+        return {point.id: point.score or 0.0 for point in self.search(request)}
+
     def flush(self) -> None:
         """Do nothing."""
 

@@ -21,7 +21,7 @@ from saeindex.stores.filters import as_filter, check_filter, restricts
 if TYPE_CHECKING:
     import sqlite3
 
-    from saeindex.language.ast import ConceptTerm
+    from saeindex.language.ast import TextTerm
     from saeindex_server.database import Database
 
 Scope: TypeAlias = Literal["read", "write", "analyse", "admin"]
@@ -168,7 +168,7 @@ def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) 
     if where is None and query_filter is None:
         return None
 
-    def no_concepts(term: ConceptTerm) -> Sequence[int]:
+    def no_concepts(term: TextTerm) -> Sequence[int]:
         found = "it names a concept, and what that means depends on all records"
         raise InvalidInputError(f"the filter of a key {where!r:.200}", found, "Use conditions on fields.")
 

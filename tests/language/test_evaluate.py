@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from saeindex import FeatureIndex
 from saeindex.config import LEVEL_STRIDE
-from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Not
+from saeindex.language.ast import Expression, FeatureTerm, Not, TextTerm
 from saeindex.language.evaluate import Clause, clauses, condition_holds, matched_clauses, matches, predicate
 from saeindex.language.parser import parse_where
 from saeindex.language.to_text import to_text
@@ -31,7 +31,7 @@ PAYLOAD: dict[str, Any] = {
 }
 
 
-def features_of(node: ConceptTerm) -> Sequence[int]:
+def features_of(node: TextTerm) -> Sequence[int]:
     if isinstance(node, FeatureTerm):
         return [node.feature]
     return [2, 5, 2] if to_text(node).endswith('"music"') or 'strong("music")' in to_text(node) else [9]

@@ -200,7 +200,8 @@ def evidence_in_percent(
         sentences = [sentences_in(text, spans_in(text)) for text in texts]
         ends = [0, *accumulate(map(len, sentences))]
         flat = [one for own in sentences for one in own]
-        said = evidence.of_texts(flat, encoder.encode_document(flat), ends)
+        speech = evidence.spoken(flat, ends)
+        said = evidence.of_texts(flat, encoder.encode_document(flat), ends, speech)
         for row, mentions in enumerate(said, start):
             for one in mentions:
                 found[row, one.feature] = round(100 * one.p)

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.suites.faults.expressions import Conditions
 from saeindex.errors import SaeIndexError
 from saeindex.language.parser import parse_where
-from saeindex.language.to_filter import compile_where, target_of
+from saeindex.language.to_filter import compile_where
+from saeindex.language.to_text import to_text
 from saeindex.stores.engine_process import limit_memory
 from saeindex.stores.filters import as_filter, check_filter, to_edge
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from saeindex.language.ast import ConceptTerm
+    from saeindex.language.ast import TextTerm
 
 MEMORY = 4 * 2**30
 # A reference filter is run before each so many conditions.
@@ -53,8 +54,8 @@ class Fuzzed:
 def compiled(kind: str, form: Any, n_features: int) -> Any:
     """Return a form as a filter, checked as a search does; a phrase means features given by its text."""
 
-    def features_of(node: ConceptTerm) -> list[int]:
-        text = target_of(node)
+    def features_of(node: TextTerm) -> list[int]:
+        text = to_text(node)
         return [sum(text.encode("utf-8", "replace")) * step % n_features for step in (1, 7, 31)]
 
     if kind.endswith("filter"):

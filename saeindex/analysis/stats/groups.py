@@ -98,7 +98,7 @@ class Selector:
         return disjoint({names[i]: np.sort(columns[:, i].indices.astype(np.int64)) for i in order})
 
     def _of_leaf(self, leaf: ast.Leaf) -> NDArray[np.bool_]:
-        if not isinstance(leaf, ast.ConceptTerm):
+        if not isinstance(leaf, ast.TextTerm):
             return self._with_condition(leaf)
         found, level = self._features_of(leaf), level_of(leaf, None)
         if isinstance(found, FoundRecords):

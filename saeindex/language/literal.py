@@ -1,0 +1,101 @@
+"""What a text says word for word: ``says("in so many words")``, and quotes and minus as in a search box.
+
+Upper and lower case, white space, curly and straight quotes and the forms of Unicode (NFC, NFD) are the same,
+and nothing else is. What begins or ends with a letter or a digit does so where a word does, a run of letters
+and digits, but in scripts that put no spaces between words; after ``*`` the word may go on.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+# A word of an engine's index of texts, which are in lower case there.
+INDEXED = re.compile(r"[^\W_]+")
+# Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
+UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_BOUND = re.compile(rf"[^\W_{UNSPACED}]")
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
+_SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
+# A part of a query: -word, -"so", "in so many words", "ERR-45"*, a word. -5 °C is text.
+_TYPED = re.compile(
+    r"""(?<!\S)(?P<minus>-(?=["“”„]|[^\W\d_]))?
+    (?:["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*)["“”](?P<many>\*)?|(?P<word>\S+))""",
+    re.VERBOSE,
+)
+_ENDS, _STEM = ".,;:!?)", 2
+
+
+class Typed(NamedTuple):
+    """A query as it is typed: the ``text`` that ranks, and what texts must say, and must not."""
+
+    text: str
+    said: list[str]
+    unsaid: list[str]
+
+    @classmethod
+    def of(cls, query: str) -> Typed:
+        """Read quotes, minus and the star of a beginning; everything else is text."""
+        text, said, unsaid = list[str](), list[str](), list[str]()
+        for one in _TYPED.finditer(query):
+            quoted, word = one["quoted"], one["word"] or ""
+            written = word if quoted is None else quoted + (one["many"] or "")
+            if one["minus"]:
+                unsaid.append(written.rstrip(_ENDS) if quoted is None else written)
+                continue
+            is_beginning = word.endswith("*") and len(INDEXED.findall(word)[-1:] or "") and len(word) > _STEM
+            if quoted is not None or is_beginning:
+                said.append(written)
+            text.append(written.removesuffix("*") if quoted is not None or is_beginning else word)
+        return cls(" ".join(text), said, unsaid)
+
+
+def is_unspaced(text: str) -> bool:
+    """Return whether a text has letters of a script without spaces between words."""
+    return _UNSPACED.search(text) is not None
+
+
+def is_said(said: str, text: str) -> bool:
+    """Return whether a text says something word for word."""
+    return _pattern(said).search(text.translate(_SAME)) is not None
+
+
+def is_plain(said: str) -> bool:
+    """Return whether it is one word, of which an engine's index of words knows what texts say it."""
+    return _PLAIN.fullmatch(said) is not None
+
+
+def narrowing(said: str, key: str) -> Filter | None:
+    """Return a condition that all texts in a field fulfil that say it, by an engine's index of words."""
+    from qdrant_client.models import FieldCondition, Filter, MatchText
+
+    found: list[FieldCondition] = []
+    for form in _forms(said):
+        words = INDEXED.findall(form)
+        kept = [one for one in (words[:-1] if said.endswith("*") else words) if not is_unspaced(one)]
+        if not kept:
+            return None
+        found.append(FieldCondition(key=key, match=MatchText(text=" ".join(kept))))
+    return Filter(should=[*found])
+
+
+def _forms(said: str) -> dict[str, None]:
+    """Return the forms of Unicode that texts may have of it, without the star of a beginning."""
+    bare = " ".join(said.removesuffix("*").translate(_SAME).split())
+    return dict.fromkeys(unicodedata.normalize(form, bare) for form in ("NFC", "NFD"))
+
+
+@lru_cache(1_024)
+def _pattern(said: str) -> re.Pattern[str]:
+    forms = _forms(said)
+    first, last = ({one[place] for one in forms} for place in (0, -1))
+    begins = r"(?<![^\W_])" if all(map(_BOUND.match, first)) else ""
+    ends = r"(?![^\W_])" if not said.endswith("*") and any(map(_BOUND.match, last)) else ""
+    written = "|".join(r"\s+".join(map(re.escape, one.split())) for one in forms)
+    return re.compile(f"{begins}(?:{written}){ends}", re.IGNORECASE)
