@@ -158,7 +158,7 @@ class SaeIndexVectorStore(VectorStore):
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | Mapping[str, Any] | None = None, **options: Any
     ) -> list[tuple[Document, float]]:
-        """Return the ``k`` best documents with their scores: cosines, where the text alone ranks."""
+        """Return the ``k`` best documents with their scores: at most 1, and cosines with ``using="dense"``."""
         asked = self._query(query, k, filter, options)
         return [(_document(hit, asked.explain), hit.score) for hit in self.index.search(asked)]
 
@@ -388,9 +388,9 @@ def _opened(
 
 
 def _relevance(score: float) -> float:
-    """Return a cosine as a number from 0 to 1, as ``QdrantVectorStore`` does."""
+    """Return a score from -1 to 1 as one from 0 to 1, as ``QdrantVectorStore`` does of cosines."""
     if abs(score) > 1 + ROUNDING:
-        found = f"a score of {score:.3f} is no cosine"
+        found = f"a score of {score:.3f} is not from -1 to 1"
         raise InvalidInputError("relevance scores", found, "Use similarity_search_with_score.")
     return min(1.0, max(0.0, (1 + score) / 2))
 

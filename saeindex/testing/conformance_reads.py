@@ -225,9 +225,8 @@ class ReadConformance:
             assert [point.id for point in found] == [point.id for point in wanted]
             assert [p.score for p in found] == pytest.approx([p.score for p in wanted], abs=1e-6)
             own = store.scores(request)
-            assert {to_id(one): score for one, score in own.items()} == {
-                point.id: point.score for point in store.search(request)
-            }
+            every = {point.id: point.score for point in store.search(request)}
+            assert {to_id(one): score for one, score in own.items()} == pytest.approx(every, abs=1e-6)
             among = tuple(one for one in own if to_id(one) in some)
             assert store.scores(replace(request, among=among)).keys() == {*among}
             assert len(store.scores(replace(request, limit=3))) == min(3, len(own))

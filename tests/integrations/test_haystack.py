@@ -428,7 +428,9 @@ def test_embedders_serve_another_store(told: SaeIndexDocumentStore) -> None:
     asking.connect("embedder.embedding", "retriever.query_embedding")
     found = asking.run({"embedder": {"text": TEXT}})["retriever"]["documents"]
     same = told.index.search(
-        TEXT, where={"kind": "in", "field": "record_id", "values": [one.id for one in documents]}
+        TEXT,
+        where={"kind": "in", "field": "record_id", "values": [one.id for one in documents]},
+        using="dense",
     )
     assert [one.id for one in found] == [hit.id for hit in same[:5]]
     assert found[0].score == pytest.approx(same[0].score, abs=2e-3)

@@ -314,11 +314,11 @@ def test_modes_are_ways_to_rank(told: VectorStoreIndex, speech_index: FeatureInd
 @pytest.mark.parametrize(
     "asked",
     [
-        VectorStoreQuery(query_str=TEXT, mode=VectorStoreQueryMode.TEXT_SEARCH),
+        VectorStoreQuery(query_str=TEXT, mode=VectorStoreQueryMode.LINEAR_REGRESSION),
         VectorStoreQuery(query_str=TEXT, mode=VectorStoreQueryMode.HYBRID, alpha=0.3),
         VectorStoreQuery(query_str=""),
     ],
-    ids=["keywords", "alpha", "empty"],
+    ids=["regression", "alpha", "empty"],
 )
 def test_what_an_index_cannot_rank_is_an_error(told: VectorStoreIndex, asked: VectorStoreQuery) -> None:
     with pytest.raises(InvalidInputError):
@@ -335,7 +335,7 @@ def test_an_embedding_is_not_used_beside_a_text_and_ranks_without_one(
     other = embed_model.get_query_embedding("the army")
     assert found(other, TEXT).ids == ids(speech_index, TEXT, limit=3)
     own = [3 * one for one in embed_model.get_query_embedding(TEXT)]
-    same = speech_index.search(TEXT, where="metadata.year >= 1986", limit=3)
+    same = speech_index.search(TEXT, where="metadata.year >= 1986", using="dense", limit=3)
     alone = found(own, None, where="metadata.year >= 1986")
     assert alone.ids == [hit.id for hit in same]
     assert alone.similarities == pytest.approx([hit.score for hit in same], abs=1e-5)

@@ -180,7 +180,7 @@ def test_what_is_no_citation_is_not_taken_for_one(index: FeatureIndex, text: str
 
 
 def test_ranks_go_on_after_an_offset(index: FeatureIndex) -> None:
-    ranked = [hit.id for hit in index.search(QUESTION, using="sentences", limit=60)]
+    ranked = [hit.id for hit in index.search(QUESTION, limit=60)]
     for passage in index.context(QUESTION, offset=5).passages:
         assert ranked[passage.rank - 1] == passage.id
         assert passage.why.startswith(f"rank {passage.rank},")

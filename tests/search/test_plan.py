@@ -133,15 +133,15 @@ def test_the_choice_reaches_the_engine_on_every_path(
     papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    nearest = type(papers.state.store)._nearest  # type: ignore[attr-defined]
+    rows = type(papers.state.store)._rows  # type: ignore[attr-defined]
 
     def recorded(self: Any, search: Any) -> Any:
         asked.append(search.exact)
-        return nearest(self, search)
+        return rows(self, search)
 
-    monkeypatch.setattr(type(papers.state.store), "_nearest", recorded)
+    monkeypatch.setattr(type(papers.state.store), "_rows", recorded)
     monkeypatch.setattr(type(papers.state.store), "has_graph", True)
-    queries = [Query("galaxies"), Query("galaxies", using="fused"), Query(property="about food")]
+    queries = [Query("galaxies"), Query("galaxies", using="dense"), Query(property="about food")]
     for query in queries:
         papers.plan(query)  # requests of the planner are not counted
         asked.clear()
