@@ -158,7 +158,7 @@ class SaeIndexVectorStore(VectorStore):
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | Mapping[str, Any] | None = None, **options: Any
     ) -> list[tuple[Document, float]]:
-        """Return the ``k`` best documents with their scores: at most 1, and cosines with ``using="dense"``."""
+        """Return the ``k`` best documents with their scores, at most 1: cosines with ``using="dense"``."""
         asked = self._query(query, k, filter, options)
         return [(_document(hit, asked.explain), hit.score) for hit in self.index.search(asked)]
 

@@ -25,11 +25,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
 # A part of a query: -word, -"so", "in so many words", "ERR-45"*, a word. -5 °C is text.
 _TYPED = re.compile(
-    r"""(?<!\S)(?P<minus>-(?=["“”„]|[^\W\d_]))?
-    (?:["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*)["“”](?P<many>\*)?|(?P<word>\S+))""",
+    r"""(?<!\S)(?P<minus>-)?["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*)["“”](?P<many>\*?)
+    | (?<!\S)-(?P<denied>[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,
 )
-_ENDS, _STEM = ".,;:!?)", 2
+_BEGINNING, _ENDS = re.compile(r"\w\S*\w\*"), ".,;:!?)"
 
 
 class Typed(NamedTuple):
@@ -45,14 +45,15 @@ class Typed(NamedTuple):
         text, said, unsaid = list[str](), list[str](), list[str]()
         for one in _TYPED.finditer(query):
             quoted, word = one["quoted"], one["word"] or ""
-            written = word if quoted is None else quoted + (one["many"] or "")
-            if one["minus"]:
-                unsaid.append(written.rstrip(_ENDS) if quoted is None else written)
-                continue
-            is_beginning = word.endswith("*") and len(INDEXED.findall(word)[-1:] or "") and len(word) > _STEM
-            if quoted is not None or is_beginning:
-                said.append(written)
-            text.append(written.removesuffix("*") if quoted is not None or is_beginning else word)
+            if one["denied"]:
+                unsaid.append(one["denied"].rstrip(_ENDS))
+            elif one["minus"]:
+                unsaid.append(quoted + one["many"])
+            elif quoted is not None or _BEGINNING.fullmatch(word):
+                said.append(word or quoted + one["many"])
+                text.append(said[-1].removesuffix("*"))
+            else:
+                text.append(word)
         return cls(" ".join(text), said, unsaid)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -22,6 +22,10 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
 from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
+from saeindex.language.ast import Not, Says
+from saeindex.language.evaluate import clauses
+from saeindex.language.parser import parse_where
+from saeindex.language.to_text import quoted
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count
@@ -156,7 +160,7 @@ class Plan(Result, Described):
     @property
     def understood(self) -> list[str]:
         """What was asked for, as it is understood, in lines: the filter, its phrases, steers and warnings."""
-        lines = []
+        lines = list(_said(self.where))
         if self.query_filter is not None:
             matching = self.estimate if self.matching is None else f"{self.matching:,}"
             lines.append(f"Filter: {matching} of {self.total:,} records match")
@@ -169,6 +173,15 @@ class Plan(Result, Described):
         if self.steer:
             lines.append(f"Moved: by {self.drift:.2f} (1 − cosine of the query before and after)")
         return [*lines, *(f"Warning: {warning}" for warning in self.warnings)]
+
+
+def _said(where: Any) -> Iterator[str]:
+    """Yield what texts must say word for word, and what they must not."""
+    asked = [] if where is None else clauses(parse_where(where))
+    for title, kind in (("Says", Says), ("Does not say", Not)):
+        own = [one.part if isinstance(one, Not) else one for one in asked if isinstance(one, kind)]
+        if said := [quoted(one.text) for one in own if isinstance(one, Says)]:
+            yield f"{title}: {', '.join(said)}"
 
 
 def headline(query: Query, asked: str) -> str:

@@ -82,6 +82,7 @@ class Planner:
 
     def plan(self, query: Query) -> Prepared:
         """Return the prepared ``query``; raises on bad input and on unknown concepts."""
+        query = query.read
         check_query(query)
         return self._plan(query, self.state.total)
 

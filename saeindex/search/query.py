@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 
 from pydantic import (
     BeforeValidator,
@@ -20,6 +20,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.config import MAX_LIMIT, TEXT
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.language.fields import RECORD_ID
+from saeindex.language.literal import Typed
 from saeindex.schema import (
     ANY_OBJECT,
     ANY_TEXT,
@@ -172,6 +173,11 @@ class QueryOptions:
         description="what ranks: all that the index has of a text but its features (fused), or its vector "
         "alone (dense), with its nearest sentence (sentences), its words (words), its features (sae)",
     )
+    syntax: Flag = Field(
+        default=False,
+        description='whether the text is read as in a search box: "in so many words" must be there, -word '
+        "must not, and ERR-45* is how a word begins",
+    )
     diversity: Number = Field(
         default=0.0,
         ge=0,
@@ -267,22 +273,46 @@ class Query(QueryOptions):
     text: str = Field(default="", description="the text to search for")
 
     @builtins.property
+    def read(self) -> Self:
+        """The query, of whose text quotes, minus and star are conditions if ``syntax`` says so."""
+        if not self.syntax:
+            return self
+        from saeindex.language.ast import Not, Says
+
+        typed = Typed.of(self.text)
+        try:
+            said: list[Expression] = [Says(text=one) for one in typed.said]
+            clauses = [*said, *(Not(part=Says(text=one)) for one in typed.unsaid)]
+        except ValidationError as error:
+            asked, do = f"the query {self.text!r:.80}", "Shorten it, or search without syntax."
+            raise InvalidInputError(asked, first_fault(error), do) from None
+        where = narrowed(cast("Where | None", self.where), clauses) if clauses else self.where
+        return replace(self, text=typed.text, where=where, syntax=False)
+
+    @builtins.property
     def ranks(self) -> bool:
         """Whether it ranks records, rather than only filtering them."""
         named = self.text.strip() or self.property or self.like or self.unlike
         return bool(named) or self.feedback is not None
 
 
-def without(where: Any, never: Iterable[str]) -> Any:
+def without(where: Where | None, never: Iterable[str]) -> Where:
     """Return a condition that also leaves out what possibly speaks of concepts."""
-    from saeindex.language.ast import And, Not, Phrase
-    from saeindex.language.parser import parse_where
+    from saeindex.language.ast import Not, Phrase
 
     try:
         denied = [Not(part=Phrase(text=one, level="possible")) for one in never]
     except ValidationError as error:
         raise InvalidInputError("never", first_fault(error), "Name concepts.") from None
+    return narrowed(where, denied)
+
+
+def narrowed(where: Where | None, clauses: Sequence[Expression]) -> Where:
+    """Return a condition of which further clauses hold, at least one."""
+    from saeindex.language.ast import And
+    from saeindex.language.parser import parse_where
+
     asked = [] if where is None else [parse_where(where.condition)]
-    every = (*asked, *denied)
+    every = (*asked, *clauses)
     both = And(parts=every) if len(every) > 1 else every[0]
     return Where(both) if where is None else replace(where, condition=both)

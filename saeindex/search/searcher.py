@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from saeindex.collection.state import KEPT
 from saeindex.concepts.resolver import FLOOR
@@ -21,7 +21,7 @@ from saeindex.search.hits import Hits, compare
 from saeindex.search.plan import Plan, Stage
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared
-from saeindex.search.query import Query, without
+from saeindex.search.query import Query, Where, without
 from saeindex.stores.tracing import Deadline, watched
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Searcher:
 
     def search_many(self, queries: Sequence[Query], timeout: float | None = None) -> list[Hits]:
         """Return the hits of each query; none is run if one is wrong. ``timeout`` is for all together."""
-        deadline = Deadline(timeout)
+        deadline, queries = Deadline(timeout), [one.read for one in queries]
 
         @contextmanager
         def query(place: int) -> Iterator[None]:
@@ -86,14 +86,14 @@ class Searcher:
         self, query: Query, budget: int, never: Sequence[str] = (), only_if: str | None = None
     ) -> Context:
         """Return what answers the text of a query, within ``budget`` tokens."""
-        check_query(query)
+        check_query(query := query.read)
         if only_if is not None and not self.planner.is_spoken(query.text, only_if):
             withheld = f"The question does not fulfil {only_if}."
             return Context(query.text, "", 0, budget, 0, withheld=withheld)
         if never:
             for name in never:
                 self.planner.resolver.check_guard(name)
-            query = replace(query, where=without(query.where, never))
+            query = replace(query, where=without(cast(Where | None, query.where), never))
         prepared = self.prepare(query)
         points = self.executor.points(prepared, Deadline(query.timeout))
         asked = self._vectors(query.text) if query.text.strip() else prepared.vector
@@ -129,7 +129,7 @@ class Searcher:
 
     def compare(self, query: Query, a: str, b: str) -> Comparison:
         """Return why record ``a`` ranks above or below record ``b`` for a query."""
-        check_query(query)
+        check_query(query.read)
         prepared = self.prepare(replace(query, explain=True))
         first, second = self.executor.explained(prepared, (a, b), Deadline(query.timeout))
         return compare(first, second)
@@ -142,7 +142,8 @@ class Searcher:
 
     def exclusions(self, query: Query, limit: int) -> list[Exclusion]:
         """Return the concepts that split a query's results and that its text does not mention."""
-        found = facets.exclusions(self.facets(query, self._space.n_features), self._mentioned(query.text))
+        mentioned = self._mentioned(query.read.text)
+        found = facets.exclusions(self.facets(query, self._space.n_features), mentioned)
         return found[:limit]
 
     def _results(self, plan: Prepared) -> ResultSet:

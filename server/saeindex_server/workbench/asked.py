@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from saeindex.config import PROFILE
+from saeindex.language.literal import Typed
 from saeindex.language.parser import parse_steer
 from saeindex.language.to_text import quoted
 from saeindex.schema import to_json
@@ -88,11 +89,13 @@ class Asked:
             steer=(self.all_steers or None) if is_steered else None,
             limit=LIMIT,
             explain=True,
+            syntax=True,
         )
 
     def as_python(self, name: str) -> str:
         """Return the Python that asks the same."""
         judged, given = self.records(True), [repr(self.text)] if self.text else []
+        given += ["syntax=True"] * (Typed.of(self.text) != (self.text, [], []))
         given += [f"where={self.where!r}"] * bool(self.where)
         if judged:
             given.append(f"steer={self.all_steers!r}")
