@@ -30,7 +30,8 @@ TEXTS = [
     [
         ("plan", [12]), ("plan*", [12, 13]), ("Plan B", [12]), ("ERR-45*", [0, 1]), ("ERR-45", []),
         ("err 45", [2]), ("C++", [3]), ("C#", [3]), ("C", [3, 8, 12]), ("foo", [3]),
-        ("in so many words", [4]), ('"in so many words"', [4]), ("isn't", [4]), ("so, many", [5]), ("café", [6, 7]), ("-5 °C", [8]),
+        ("in so many words", [4]), ('"in so many words"', [4]), ("isn't", [4]), ("so, many", [5]),
+        ("café", [6, 7]), ("-5 °C", [8]),
         ("--verbose", [8]), ("电池寿命", [9]), ("İstanbul", [10]), ("½ cup", [11]),
         ("nowhere", []), ("!!", []), ("the pump", [0, 1]), ("pump fails with e*", [0]),
     ],

@@ -23,6 +23,7 @@ from saeindex.config import DEFAULT_SPACE, SAE
 from saeindex.errors import UnknownConceptError
 from saeindex.indexing.points import point_id
 from saeindex.indexing.sentences import sentences_in, spans_in
+from saeindex.indexing.terms import KeptTerm
 from saeindex.language.ast import Expression, walk
 from saeindex.language.evaluate import matches
 from saeindex.language.parser import parse_where
@@ -72,13 +73,16 @@ def run(quick: bool) -> Outcome:
     space, records, moments = FeatureSpace.load(DEFAULT_SPACE), *real_records(n_records)
     encoder = CachedEncoder()
     outcome = Outcome("boolean", quick, SEED)
-    cases: list[Case] = []
+    cases, terms = list[Case](), tuple[KeptTerm, ...]()
     total = 0
     for name, index in engines(space, encoder):
         step = max(1, n_records // LOCAL_RECORDS) if name == "local" else 1
         with index:
-            index.upsert(records[::step])
+            if cases:  # the terms that the cases name, whatever a smaller index would learn
+                index._current.add_terms(terms)
+            index.upsert(records[::step], learn_terms=not cases)
             if not cases:
+                terms = index.state.manifest.terms
                 features_of = resolver(index)  # a smaller index may resolve a phrase to other features
                 points = all_points(index.state.store, records)
                 cases = make_cases(index, records, points, moments, features_of, n_expressions)
