@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.context import Context, Passage
     from saeindex.search.hits import Hit, Hits
-    from saeindex.search.query import GroupBy, Property, Query, Steering, Where
+    from saeindex.search.query import Boost, GroupBy, Property, Query, Steering, Where
     from saeindex.types import Record, Steer
 
 __all__ = [
     "AsyncClient",
     "AsyncFeatureIndex",
+    "Boost",
     "Client",
     "Columns",
     "Context",
@@ -58,7 +59,7 @@ _HOME = {
     "Hit": "saeindex.search.hits",
     "Hits": "saeindex.search.hits",
     "Passage": "saeindex.search.context",
-    **dict.fromkeys(("GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
+    **dict.fromkeys(("Boost", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",

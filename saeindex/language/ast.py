@@ -42,6 +42,9 @@ Words = Annotated[Text, Field(pattern=r"\S")]
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
+# A date that goes with the clock, and the seconds of its units.
+_MOVING = re.compile(r"(now|today)(?:\s*([+-])\s*(\d{1,5})\s*(min|h|d|w))?", re.ASCII | re.IGNORECASE)
+UNITS = {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 # Dates that engines accept in payloads: more forms than in queries, but fewer than Python accepts.
 _STORED_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d.*)?", re.ASCII)
 _DAY_CHARS = len("2015-03-01")
@@ -53,10 +56,15 @@ _YEARS = range(2, 9_999)
 def canonical_date(date: str) -> str:
     """Return a day, or a moment in RFC 3339 with ``T`` and ``Z``; ValueError if it is neither.
 
-    A moment without a zone is UTC, as on a Qdrant server.
+    A moment without a zone is UTC, as on a Qdrant server. "now - 12h" and "today - 30d" stay as they are.
     """
+    if moving := _MOVING.fullmatch(date.strip()):
+        since, sign, number, unit = (part and part.lower() for part in moving.groups())
+        if since == "today" and unit in ("min", "h"):
+            raise ValueError(f"today goes by days and weeks: write now {sign} {number}{unit}")
+        return f"{since} {sign} {int(number)}{unit}" if number else since
     if not _DATE.fullmatch(date):
-        raise ValueError(f"{date[:40]!r} is not a date such as 2015-03-01 or 2015-03-01T12:00:00Z")
+        raise ValueError(f"{date[:40]!r} is not a date such as 2015-03-01, 2015-03-01T12:00:00Z or now - 30d")
     written = date.upper().replace(" ", "T")
     try:
         moment = dt.datetime.fromisoformat(written)
@@ -69,6 +77,12 @@ def canonical_date(date: str) -> str:
 
 def span_of(date: str) -> tuple[dt.datetime, dt.datetime | None]:
     """Return the start of a canonical date, and the start of the next day if it is a day, else None."""
+    if moving := _MOVING.fullmatch(date):
+        since, sign, number, unit = moving.groups()
+        start = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        start = start.replace(hour=0, minute=0, second=0) if since == "today" else start
+        start += dt.timedelta(seconds=int(f"{sign}{number}") * UNITS[unit]) if number else dt.timedelta()
+        return start, start + dt.timedelta(days=1) if since == "today" else None
     start = dt.datetime.fromisoformat(date)
     start = start if start.tzinfo else start.replace(tzinfo=dt.UTC)
     return start, (start + dt.timedelta(days=1) if len(date) == _DAY_CHARS else None)
@@ -100,7 +114,7 @@ class Node(BaseModel):
 
 
 class Date(BaseModel, extra="forbid", frozen=True):
-    """A day (``2015-03-01``, all of it, in UTC) or a moment (``2015-03-01T12:00:00Z``)."""
+    """A day (``2015-03-01``, ``today - 7d``; all of it, UTC) or a moment (``2015-03-01T12:00Z``, ``now``)."""
 
     date: Annotated[str, AfterValidator(canonical_date)]
 

@@ -47,6 +47,7 @@ EXPECTED = {
     "COUNT": "a number",
     "STRENGTH": "a number",
     "DATE": "a date",
+    "MOVING": "a date",
     "BOOLEAN": "true or false",
     "OPERATOR": "a comparison",
     "LPAR": "(",
@@ -249,7 +250,7 @@ class _WhereBuilder(_Builder):
     def value(self, token: Token) -> ast.Value:
         if token.type == "BOOLEAN":
             return token.lower() == "true"
-        if token.type == "DATE":
+        if token.type in ("DATE", "MOVING"):
             return ast.Date(date=str(token))
         if token.type == "QUOTED":
             return _unquoted(token)

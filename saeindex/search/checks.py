@@ -63,6 +63,11 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
         )
+    if query.order_by is not None and (ranked or query.like):
+        do = "Leave order_by out, or use boost."
+        raise InvalidInputError("order_by beside what ranks", "hits are in the order of their scores", do)
+    if query.boosted is not None and not (ranked or query.like):
+        raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
         raise InvalidInputError(

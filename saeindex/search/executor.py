@@ -16,6 +16,7 @@ from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
+from saeindex.search.by_field import Boosted, Ordered
 from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
@@ -74,17 +75,27 @@ class Executor:
 
     def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
+        boost, least = plan.query.boosted, plan.query.score_threshold
+        if boost is None:
+            return self._scoring(plan, vector, deadline, least)
+        return Boosted(self._store, self._scoring(plan, vector, deadline, None), boost, least)
+
+    def _scoring(
+        self, plan: Prepared, vector: FloatArray, deadline: Deadline, least: float | None
+    ) -> Scoring:
         query = plan.query
         request = SearchRequest(
             vector,
             query_filter=plan.query_filter,
-            score_threshold=query.score_threshold,
+            score_threshold=least,
             timeout=deadline.left,
             exact=plan.choices.exact.value,
         )
         rescorer = plan.rescorer
         if rescorer is not None:
             return Rescored(self._store, rescorer, request)
+        if plan.ids is not None:
+            return Ordered(self._store, plan.ids, least)
         if not query.ranks:
             return Listed(self._store, request)
         words = plan.words

@@ -27,9 +27,10 @@ from saeindex.language.ast import (
     walk,
 )
 from saeindex.language.evaluate import found_at, matches, predicate
-from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
+from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
 from saeindex.language.literal import is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
+from saeindex.search.by_field import Curve, Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
@@ -45,7 +46,7 @@ from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from qdrant_client.models import Filter
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 # The number of sampled points near a query, from which the share of matches there is estimated.
 NEAREST_SAMPLED = 64
 # The number of cached property inferences.
-KEPT, KEPT_ESTIMATES = 64, 512
+KEPT, KEPT_ESTIMATES, KEPT_ORDERS = 64, 512, 8
 
 
 class Planner:
@@ -72,6 +73,7 @@ class Planner:
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
         self._absent: Memo[str] = Memo(KEPT)
         self._said: Memo[SaidBy] = Memo(KEPT)
+        self._orders: Memo[list[PointId]] = Memo(KEPT_ORDERS)
         self.resolver = Resolver(state)
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
@@ -139,6 +141,7 @@ class Planner:
             code=self._code(query, steered, steers),
             words=self._words(query, steers) if rescorer is None else None,
             sources=self._sources(query),
+            ids=self._ordered(query, query_filter),
             rescorer=rescorer,
             about=self._about(query, where, features_of, steers, vector, rescorer),
             features_of=features_of,
@@ -209,8 +212,11 @@ class Planner:
         if self.state.total and estimate.points < 0.5:
             yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
         yield from self.checks.kept_by_denials(where, query.level)
-        if query.grouping is not None and query.grouping.field not in WHOLE:
-            yield from self.checks.of_groups(query.grouping.field)
+        named = [] if query.grouping is None or query.grouping.field in WHOLE else [query.grouping.field]
+        named += [] if query.boosted is None else [query.boosted.field]
+        named += [] if query.order_by is None else [field_at(Order.read(query.order_by).path)]
+        for field in (one for one in named if one not in NAMES):
+            yield from self.checks.of_groups(field)
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
@@ -343,6 +349,16 @@ class Planner:
         left = [one.direction for one in steers if one.strength < 0]
         named = (match.label for direction in left for match in direction.features)
         return asked_words(self.state, query.text, (*(one.target for one in left), *named))
+
+    def _ordered(self, query: Query, query_filter: Filter | None) -> Callable[[], list[PointId]] | None:
+        """Return what finds the ids of all matches in the order that is asked for; they are kept."""
+        if query.boosted is not None:
+            Curve.read(str(query.boosted.half))
+        if query.order_by is None:
+            return None
+        order = Order.read(query.order_by)
+        key = f"{order} {query_filter and query_filter.model_dump_json(exclude_none=True)}"
+        return lambda: self._orders.get(key, lambda: order.ids(self.state.store, query_filter))
 
     def _rescorer(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Plan, PlannedSteer, Step, headline
-from saeindex.search.retrieval import SENTENCE, postfilter_depth
+from saeindex.search.retrieval import POOL, SENTENCE, postfilter_depth
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from saeindex.features.space import Space
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
-    from saeindex.protocols import SparseVector
+    from saeindex.protocols import PointId, SparseVector
     from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
@@ -72,8 +72,9 @@ class Prepared:
 
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, ``words``
     are those that are asked for if these rank, ``sources`` what ranks, and ``rescorer`` is the second pass of
-    a property search. ``estimate`` is the estimated number of matches among ``total`` points, ``matching``
-    the exact number, or None if it was not counted. ``revision`` is the index's that it was made for.
+    a property search; ``ids`` finds all matches in another order. ``estimate`` is the estimated number of
+    matches among ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision``
+    is the index's that it was made for.
     """
 
     query: Query
@@ -93,6 +94,7 @@ class Prepared:
     code: SparseVector | None = None
     words: AskedWords | None = None
     sources: tuple[str, ...] = ()
+    ids: Callable[[], Sequence[PointId]] | None = None
     rescorer: PropertyRanking | None = None
     about: AskedConcepts = field(default_factory=AskedConcepts)
     scans: tuple[Scan, ...] = ()
@@ -174,7 +176,8 @@ def _steer(steer: ResolvedSteer) -> Step:
 
 def _ranking(plan: Prepared) -> Iterator[Step]:
     if not plan.query.ranks:
-        yield Step("scan", "List by id", "nothing ranks", plan.estimate.points)
+        order = "id" if plan.query.order_by is None else plan.query.order_by
+        yield Step("scan", f"List by {order}", "nothing ranks", plan.estimate.points)
         return
     exact, after = plan.choices.exact, plan.choices.after
     how = "Scan exactly" if exact.value else "Search the graph, approximately"
@@ -205,6 +208,9 @@ def _ranking(plan: Prepared) -> Iterator[Step]:
 
 def _reordering(plan: Prepared) -> Iterator[Step]:
     query = plan.query
+    if (boost := query.boosted) is not None:
+        what = f"Boost by {boost.field}: up to {boost.weight:g} beside 1 of the score, half at {boost.half}"
+        yield Step("rescore", what, f"the first {POOL:,}, then more, for further pages")
     if query.diversity:
         what = f"Diversify by concepts, {query.diversity:g}"
         yield Step("diversify", what, "the first 500, the same for every page")

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     Condition: TypeAlias = str | Expression | JsonObject
     NativeFilter: TypeAlias = Filter | JsonObject
+    Half: TypeAlias = str | float
     Steers: TypeAlias = str | Steer | Sequence[Steer | str]
 else:
 
@@ -64,6 +65,9 @@ else:
         from saeindex.stores.filters import as_filter
 
         return as_filter(given)
+
+    def _half(given: Any) -> Any:
+        return f"{given:.15g}" if isinstance(given, int | float) and not isinstance(given, bool) else given
 
     def _steer_of(given: Mapping[str, Any]) -> Steer:
         check_options(Steer, given, "steer")
@@ -79,6 +83,7 @@ else:
     _WRITTEN, _EITHER = PlainSerializer(dumped), WithJsonSchema({"anyOf": [ANY_TEXT, ANY_OBJECT]})
     Condition = Annotated[Any, PlainValidator(_expression), _WRITTEN, _EITHER]
     NativeFilter = Annotated[Any, PlainValidator(_filter), _WRITTEN, WithJsonSchema(ANY_OBJECT)]
+    Half = Annotated[str, BeforeValidator(_half)]
     Steers = Annotated[tuple[Steer, ...], BeforeValidator(_steers)]
 
 
@@ -134,16 +139,36 @@ class GroupBy:
     size: Whole = Field(default=3, ge=1, description="the hits of each group")
 
 
+@request
+class Boost:
+    """A part of the score by a number or a date that records have: at most ``weight`` beside 1 of the rest.
+
+    A date of now has all of it, one as old as ``half`` half of it; a number of ``half`` half of it, and none
+    all. A record without either has none.
+    """
+
+    field: str = Field(description="the field, such as metadata.date or metadata.views")
+    _: KW_ONLY
+    half: Half = Field(
+        default="30d", description="what has half of the boost: an age (30d, 12h, 2w), or a number"
+    )
+    weight: Number = Field(
+        default=0.2, gt=0, le=1, description="the most that it adds, beside 1 of the score"
+    )
+
+
 if TYPE_CHECKING:
     WhereOption: TypeAlias = Condition | Where
     SteerOption: TypeAlias = Steers | Steering
     PropertyOption: TypeAlias = str | Property
     GroupOption: TypeAlias = str | GroupBy
+    BoostOption: TypeAlias = str | Boost
 else:
     WhereOption = Annotated[Where, OrFirst(ANY_TEXT, ANY_OBJECT)]
     SteerOption = Annotated[Steering, OrFirst(ANY_TEXT, {"type": "array"})]
     PropertyOption = Annotated[Property, OrFirst(ANY_TEXT)]
     GroupOption = Annotated[GroupBy, OrFirst(ANY_TEXT)]
+    BoostOption = Annotated[Boost, OrFirst(ANY_TEXT)]
 
 
 @request
@@ -183,6 +208,13 @@ class QueryOptions:
         ge=0,
         le=1,
         description="how much hits should differ in their concepts, from 0 (off) to 1",
+    )
+    boost: BoostOption | None = Field(
+        default=None, description="a number or a date by which scores rise: metadata.views or metadata.date"
+    )
+    order_by: str | None = Field(
+        default=None,
+        description="without anything that ranks, the field by which records are listed: metadata.date desc",
     )
     group_by: GroupOption | None = Field(default=None, description="the field by which hits are grouped")
     limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="the number of hits, or of groups")
@@ -249,6 +281,11 @@ class QueryOptions:
     def is_interpembed(self) -> bool:
         """Whether the property is inferred as in the InterpEmbed paper."""
         return self.property is not None and cast(Property, self.property).method == "interpembed"
+
+    @builtins.property
+    def boosted(self) -> Boost | None:
+        """The boost, None without any."""
+        return cast("Boost | None", self.boost)
 
     @builtins.property
     def grouping(self) -> GroupBy | None:

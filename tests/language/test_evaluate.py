@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from saeindex.config import LEVEL_STRIDE
 from saeindex.language.ast import Expression, FeatureTerm, Not, TextTerm
 from saeindex.language.evaluate import Clause, clauses, condition_holds, matched_clauses, matches, predicate
 from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import compile_where
 from saeindex.language.to_text import to_text
 from tests.language.random_expressions import expressions
 from tests.samples import all_points
@@ -134,3 +136,20 @@ def test_lists_of_values_are_evaluated_like_single_values(text: str) -> None:
     values: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
     for found in values:
         assert predicate(node)(found) == condition_holds(node, found)
+
+
+@pytest.mark.parametrize(
+    ("hours", "where", "is_true"),
+    [
+        (1, "metadata.t > now - 2h", True), (3, "metadata.t > now - 2h", False),
+        (-1, "metadata.t > now", True), (0, "metadata.t = today OR metadata.t = today + 1d", True),
+        (24 * 8, "metadata.t >= today - 1w", False), (0.1, "metadata.t < now - 15min", False),
+        (24 * 6, "metadata.t BETWEEN today - 7d AND now", True),
+    ],
+)  # fmt: skip
+def test_dates_go_with_the_clock(hours: float, where: str, is_true: bool) -> None:
+    moment = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
+    payload = {"metadata": {"t": moment.isoformat()}}
+    assert matches(parse_where(where), payload, features_of) == is_true
+    bound = compile_where(parse_where("metadata.t > now - 2h"), features_of)
+    assert bound is not None and str(moment.year) in bound.model_dump_json()

@@ -89,6 +89,8 @@ def test_a_text_in_its_shortest_form_is_printed_unchanged(text: str) -> None:
         ("metadata.größe > .5", 'metadata."größe" > 0.5'),
         ("metadata.2nd = +3", 'metadata."2nd" = 3'),
         ('metadata.d < "2015-03-01 10:00z"', "metadata.d < 2015-03-01T10:00Z"),
+        ("metadata.d > NOW -036H", "metadata.d > now - 36h"),
+        ('metadata.d BETWEEN "today - 2w" AND Today', "metadata.d BETWEEN today - 2w AND today"),
         ('metadata.d BETWEEN "2015-01-01" AND 2015-12-31', "metadata.d BETWEEN 2015-01-01 AND 2015-12-31"),
         ('metadata.d = "2015-01-01"', 'metadata.d = "2015-01-01"'),
     ],

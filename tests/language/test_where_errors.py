@@ -75,6 +75,8 @@ def refusal(where: Any) -> QuerySyntaxError:
         ("“dark matter”", 1, 'Use straight quotes: "so".'),
         ("#1 XOR #2", 4, "Write (a OR b) AND NOT (a AND b)."),
         ("metadata.d > 2015-1-3", 18, "Write dates as 2015-03-01."),
+        ("metadata.d > today - 3h", 14, "For example"),
+        ("metadata.d > now - 30", 18, "For example"),
         ("metadata.d = null", 14, "Use NOT EXISTS(metadata.name)."),
         ('strong("a" OR "b")', 12, 'A level takes one concept: strong("a") OR strong("b").'),
     ],
