@@ -33,6 +33,7 @@ from saeindex.schema import Result
 from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.query import Condition, NativeFilter, Query
 from saeindex.search.retrieval import POOL
+from saeindex.search.words import Absent
 from saeindex.steering.steering import DirectionPart, listed_parts
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Plan(Result, Described):
     """The plan of a query; ``print(plan)`` shows it as text.
 
     ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the
-    exact number, or None if it was not counted. ``revision`` is the index's that it was made for. With
+    exact number, or None if it was not counted. ``absent`` are words that no record has, where words rank.
+    ``revision`` is the index's that it was made for. With
     ``analyze=True`` the plan was run: ``stages`` are what was measured, ``total_ms`` the time without the
     count of the matches, which only an analysis makes.
     """
@@ -144,6 +146,7 @@ class Plan(Result, Described):
     requests: tuple[str, ...]
     steps: Step
     warnings: tuple[str, ...] = ()
+    absent: tuple[Absent, ...] = ()
     revision: str = ""
     stages: tuple[Stage, ...] = ()
     total_ms: float | None = None
@@ -160,7 +163,9 @@ class Plan(Result, Described):
     @property
     def understood(self) -> list[str]:
         """What was asked for, as it is understood, in lines: the filter, its phrases, steers and warnings."""
-        lines = list(_said(self.where))
+        lines = [*_said(self.where), *(str(one) for one in self.absent if one.nearest)]
+        if unknown := [repr(one.word) for one in self.absent if not one.nearest]:
+            lines.append(f"In no record: {', '.join(unknown)}")
         if self.query_filter is not None:
             matching = self.estimate if self.matching is None else f"{self.matching:,}"
             lines.append(f"Filter: {matching} of {self.total:,} records match")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from saeindex.errors import InvalidInputError, copy_command
 from saeindex.features.evidence import level_codes
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import (
+    And,
     ConceptTerm,
     Condition,
     Expression,
@@ -30,6 +32,7 @@ from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
 from saeindex.language.literal import is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
+from saeindex.language.to_text import to_text
 from saeindex.search.by_field import Curve, Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
@@ -37,7 +40,7 @@ from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
-from saeindex.search.words import asked_words
+from saeindex.search.words import Absent, absent_words, asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, SteerResolver
@@ -86,9 +89,16 @@ class Planner:
         """Return the prepared ``query``; raises on bad input and on unknown concepts."""
         query = query.read
         check_query(query)
-        return self._plan(query, self.state.total)
+        replaced: tuple[Absent, ...] = ()
+        if query.spelling and self.state.manifest.words != "off":
+            absent = absent_words(self.state, asked_words(self.state, query.text), is_replaced=True)
+            replaced, text = tuple(one for one in absent if one.nearest), query.text
+            for one in replaced:
+                text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", lambda _: one.nearest or "", text)  # noqa: B023
+            query = replace(query, text=text, spelling=False)
+        return self._plan(query, self.state.total, replaced)
 
-    def _plan(self, query: Query, total: int) -> Prepared:
+    def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
             do = f"Leave it out, or run {copy_command(self.state.store.name)} with --sentences stored."
             raise InvalidInputError("using='sentences'", "the index keeps no vectors of sentences", do)
@@ -115,6 +125,8 @@ class Planner:
         estimate = self._estimate(query_filter, total)
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
+        words = self._words(query, steers) if rescorer is None else None
+        absent = () if words is None else absent_words(self.state, words, is_replaced=False)
         return Prepared(
             query=query,
             vector=steered,
@@ -139,7 +151,8 @@ class Planner:
             matching=total if query_filter is None else None,
             revision=self.state.revision,
             code=self._code(query, steered, steers),
-            words=self._words(query, steers) if rescorer is None else None,
+            words=words,
+            absent=(*replaced, *absent),
             sources=self._sources(query),
             ids=self._ordered(query, query_filter),
             rescorer=rescorer,
@@ -211,12 +224,20 @@ class Planner:
         """Yield warnings on what a query selects and groups by."""
         if self.state.total and estimate.points < 0.5:
             yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
+            yield from self._emptying(where, query)
         yield from self.checks.kept_by_denials(where, query.level)
         named = [] if query.grouping is None or query.grouping.field in WHOLE else [query.grouping.field]
         named += [] if query.boosted is None else [query.boosted.field]
         named += [] if query.order_by is None else [field_at(Order.read(query.order_by).path)]
         for field in (one for one in named if one not in NAMES):
             yield from self.checks.of_groups(field)
+
+    def _emptying(self, where: Expression | None, query: Query) -> Iterator[str]:
+        """Yield the parts of a condition that no record fulfils, of several."""
+        features_of = self.features_of({}, query.resolve)
+        for part in where.parts if isinstance(where, And) else ():
+            if not self.state.store.count(self._compiled(part, None, features_of, query.level)):
+                yield f"no record fulfils {to_text(part)}"
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
-    from saeindex.search.words import AskedWords
+    from saeindex.search.words import Absent, AskedWords
     from saeindex.steering.steering import ResolvedSteer
     from saeindex.types import FloatArray, Proof
 
@@ -93,6 +93,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     words: AskedWords | None = None
+    absent: tuple[Absent, ...] = ()
     sources: tuple[str, ...] = ()
     ids: Callable[[], Sequence[PointId]] | None = None
     rescorer: PropertyRanking | None = None
@@ -123,7 +124,7 @@ class Prepared:
             concepts=self.concepts, steer=steers, feedback=self.feedback, drift=float(self.drift),
             query_filter=self.query_filter, matching=self.matching, estimate=self.estimate, total=self.total,
             choices=self.choices, requests=_requests_of(self), steps=steps, warnings=self.warnings,
-            revision=self.revision,
+            revision=self.revision, absent=self.absent,
         )  # fmt: skip
 
 

@@ -203,6 +203,10 @@ class QueryOptions:
         description='whether the text is read as in a search box: "in so many words" must be there, -word '
         "must not, and ERR-45* is how a word begins",
     )
+    spelling: Flag = Field(
+        default=False,
+        description="whether a word that no record has is read as the nearest one that some have",
+    )
     diversity: Number = Field(
         default=0.0,
         ge=0,

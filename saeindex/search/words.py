@@ -13,20 +13,21 @@ of a word of one record, from 5 to 8: a rare word is found in a long question, a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.collection.state import Memo
-from saeindex.config import WORDS
+from saeindex.config import TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
 from saeindex.protocols import SearchRequest, SparseVector
-from saeindex.stores.base import first_points
+from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 COUNTED, KEPT, MOST_ASKED = 1_024, 16_384, 256
 # By how many times more records than are counted have a word for sure.
 COMMON = 4
+# Records whose words are known where a word is in none, and letters of words whose nearest is looked for: of
+# short ones one letter may differ.
+READ, LEAST_LETTERS, SHORT = 4_000, 3, 5
+_WORD = re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
 # Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
 # on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
 ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
@@ -113,6 +118,65 @@ def asked_words(state: IndexState, text: str, away: Iterable[str] = ()) -> Asked
 
 def _rarity(count: float, total: int) -> float:
     return log(1 + (total - count + 0.5) / (count + 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A word of a query that no record has; the ``nearest`` that some have, and how many these are.
+
+    ``is_replaced`` if the query was read with that one in its place.
+    """
+
+    word: str
+    nearest: str | None = None
+    records: int = 0
+    is_replaced: bool = False
+
+    def __str__(self) -> str:
+        if self.is_replaced:
+            return f"Read {self.word!r} as {self.nearest!r}: it is in no record"
+        found = f"In no record: {self.word!r}"
+        return f"{found}; {self.nearest!r} is in {self.records:,}" if self.nearest else found
+
+
+def absent_words(state: IndexState, asked: AskedWords, is_replaced: bool) -> tuple[Absent, ...]:
+    """Return the words of a query that no record has, and what they may be meant for.
+
+    The nearest are looked for in the first 4,000 records, or in all if they are to be read in their place.
+    """
+    present = {asked.names[index] for index in asked.every}
+    absent = dict.fromkeys(name for name in asked.names.values() if name not in present)
+    whole = [one for one in absent if not any(one in other and one != other for other in absent)]
+    if not whole or not state.total:
+        return ()
+    lexicon: _Lexicon = state.derived(_Lexicon, None if is_replaced else READ)
+    return tuple(lexicon.nearest(word, is_replaced) for word in whole)
+
+
+class _Lexicon:
+    """The words of the texts of the first records, or of all, in lower case."""
+
+    def __init__(self, state: IndexState, most: int | None) -> None:
+        self._state, self._words = state, Counter[str]()
+        read = islice(pages(state.store, None, PAGE, [TEXT]), most and most // PAGE)
+        for point in chain.from_iterable(page.points for page in read):
+            self._words.update({one.lower() for one in _WORD.findall(point.payload.get(TEXT, ""))})
+
+    def nearest(self, word: str, is_replaced: bool) -> Absent:
+        """Return a word with the one that takes the fewest letters to become it: one of five, else two."""
+        from rapidfuzz.distance import OSA
+        from rapidfuzz.process import extract
+
+        asked = word.lower()
+        most = 1 if len(asked) <= SHORT else 2
+        near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
+        if len(asked) < LEAST_LETTERS or not near:
+            return Absent(word)
+        best = min(near, key=lambda one: (one[1], one[0][0] != asked[0], -self._words[one[0]], one[0]))[0]
+        counts: _Counts = self._state.derived(_Counts)
+        hashes = words_in(best, self._state.manifest.words)
+        least = min((counts.of(index) for index in hashes), default=0.0)
+        return Absent(word, best, round(least), is_replaced) if least else Absent(word)
 
 
 class _Counts:

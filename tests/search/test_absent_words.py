@@ -1,0 +1,90 @@
+"""Words that no record has are said, with the nearest that some have; what empties an answer, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from tests.cli.test_cli import call
+from tests.samples import RecordingEncoder
+from tests.search.sampled_indexes import memory_index
+
+TEXTS = [
+    "Mutations of KRT17 cause the disease.", "krt17 and krt16 are keratins.", "Treatment of the keratins.",
+    "The battery of the camera is weak.", "Batteries are sold apart.", "The ERR-4521 code needs a reset.",
+]  # fmt: skip
+RECORDS = [Record(f"t{row}", text, {"n": row, "half": row % 2}) for row, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module", params=["edge", "memory"])
+def index(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    space: FeatureSpace,
+    session_encoder: RecordingEncoder,
+) -> FeatureIndex:
+    if request.param == "memory":
+        return memory_index(RECORDS, space, session_encoder)
+    edge = FeatureIndex.create(tmp_path_factory.mktemp("absent") / "a.idx", space, encoder=session_encoder)
+    edge.upsert(RECORDS)
+    return edge
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("krt71", ["In no record: 'krt71'; 'krt17' is in 2"]),
+        ("what is the battrey of a camera", ["In no record: 'battrey'; 'battery' is in 2"]),
+        ("batteries of KRT17", []), ("ERR-4512", ["In no record: 'ERR-4512'; 'err-4521' is in 1"]),
+        ("zebra and xylophone battery", ["In no record: 'zebra', 'xylophone'"]), ("", []),
+    ],
+)  # fmt: skip
+def test_a_word_in_no_record_is_said_with_the_nearest(
+    index: FeatureIndex, text: str, said: list[str]
+) -> None:
+    plan = index.plan(text) if text else index.plan(where="metadata.n > 1")
+    assert [one for one in plan.understood if one.startswith("In no record")] == said
+    assert index.plan(text or "x", using="dense").absent == ()
+
+
+def test_spelling_searches_for_the_nearest(index: FeatureIndex) -> None:
+    hits = index.search("Krt71 mutation", spelling=True)
+    same = index.search("krt17 mutation")
+    assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in same]
+    assert hits.plan.understood == ["Read 'Krt71' as 'krt17': it is in no record"]
+    assert hits.plan.query.text == "krt17 mutation"
+    assert index.search("zebra", spelling=True).plan.query.text == "zebra"
+
+
+def test_words_of_a_part_are_those_of_its_records_alone(index: FeatureIndex) -> None:
+    part = index.part("metadata.n >= 3")
+    (absent,) = part.plan("krt17 of the camera").absent
+    assert (absent.word, absent.nearest) == ("krt17", None)
+
+
+def test_what_empties_an_answer_is_said(index: FeatureIndex) -> None:
+    where = 'metadata.half = 1 AND metadata.n > 100 AND "battery"'
+    assert index.plan("camera", where=where).warnings == (
+        "no point matches",
+        "no record fulfils metadata.n > 100",
+    )
+    both = index.plan("camera", where="metadata.n = 1 AND metadata.half = 0")
+    assert both.warnings == ("no point matches",)
+
+
+def test_what_was_added_is_known(
+    tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=session_encoder) as own:
+        assert own.plan("krt71").absent == ()  # of an empty index all are
+        own.upsert(RECORDS)
+        assert own.plan("krt71").absent[0].nearest == "krt17"
+        own.upsert([Record("new", "A text on KRT71.")])
+        assert own.plan("krt71").absent == ()
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=session_encoder) as own:
+        own.upsert(RECORDS)
+    done = call("search", "b.idx", "krt71", "--limit", "1", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "In no record: 'krt71'; 'krt17' is in 2"
+    assert "Read 'krt71' as 'krt17'" in call("search", "b.idx", "krt71", "--spelling", cwd=tmp_path).stdout
