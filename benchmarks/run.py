@@ -37,6 +37,7 @@ SUITES = (
     "server",
     "rag",
     "words",
+    "exclusions",
 )
 RESULTS = Path(__file__).parent / "results"
 

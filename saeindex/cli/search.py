@@ -126,7 +126,7 @@ def search(
             options["group_by"] = GroupBy(DOCUMENT, size=1)
         elif by not in (None, "none"):
             options["group_by"] = by
-        query = Query(**{"syntax": True} | options, feedback=read_feedback(feedback_file))
+        query = Query(**{"syntax": True, "interpret": True} | options, feedback=read_feedback(feedback_file))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         hits = opened.search(query)
         further: dict[str, Any] = {}  # by their names in the JSON

@@ -124,7 +124,8 @@ class Plan(Result, Described):
     """The plan of a query; ``print(plan)`` shows it as text.
 
     ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the
-    exact number, or None if it was not counted. ``absent`` are words that no record has, where words rank.
+    exact number, or None if it was not counted. ``absent`` are words that no record has, where words rank,
+    and ``unwanted`` is what the text leaves out, if it was interpreted.
     ``revision`` is the index's that it was made for. With
     ``analyze=True`` the plan was run: ``stages`` are what was measured, ``total_ms`` the time without the
     count of the matches, which only an analysis makes.
@@ -147,6 +148,7 @@ class Plan(Result, Described):
     steps: Step
     warnings: tuple[str, ...] = ()
     absent: tuple[Absent, ...] = ()
+    unwanted: str = ""
     revision: str = ""
     stages: tuple[Stage, ...] = ()
     total_ms: float | None = None
@@ -166,6 +168,9 @@ class Plan(Result, Described):
         lines = [*_said(self.where), *(str(one) for one in self.absent if one.nearest)]
         if unknown := [repr(one.word) for one in self.absent if not one.nearest]:
             lines.append(f"In no record: {', '.join(unknown)}")
+        if self.unwanted:
+            lines.append(f"Read as {self.query.text!r}, and not {self.unwanted!r}: these rank lower")
+            lines.append(f"  to leave out all that speaks of it: NOT possible({quoted(self.unwanted)})")
         if self.query_filter is not None:
             matching = self.estimate if self.matching is None else f"{self.matching:,}"
             lines.append(f"Filter: {matching} of {self.total:,} records match")

@@ -12,9 +12,9 @@ import numpy as np
 from saeindex.collection.state import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, TEXT, WORDS
+from saeindex.config import CONCEPTS, DENSE, FUSED, LEVEL_STRIDE, LEVELS_OF, SAE, SENTENCES, TEXT, WORDS
 from saeindex.devices import one_blas_thread
-from saeindex.errors import InvalidInputError, copy_command
+from saeindex.errors import InvalidInputError, UnknownConceptError, copy_command
 from saeindex.features.evidence import level_codes
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import (
@@ -29,24 +29,26 @@ from saeindex.language.ast import (
     walk,
 )
 from saeindex.language.evaluate import found_at, matches, predicate
+from saeindex.language.exclusions import Interpreted
 from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
 from saeindex.language.literal import is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
+from saeindex.protocols import SearchRequest
 from saeindex.search.by_field import Curve, Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
-from saeindex.search.query import Query
+from saeindex.search.query import Query, Steering
 from saeindex.search.words import Absent, absent_words, asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, SteerResolver
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.stores.filters import as_filter
-from saeindex.types import Resolve
+from saeindex.types import Resolve, Steer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
 NEAREST_SAMPLED = 64
 # The number of cached property inferences.
 KEPT, KEPT_ESTIMATES, KEPT_ORDERS = 64, 512, 8
+# The strength of the steer away from what a question leaves out, as `rag` chose it. Where it does not surely
+# leave something out, between these shares of the nearest records must speak of that.
+LEFT_OUT, NEAR_READ, SPOKEN = 0.5, 50, (0.05, 0.9)
 
 
 class Planner:
@@ -96,7 +101,32 @@ class Planner:
             for one in replaced:
                 text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", lambda _: one.nearest or "", text)  # noqa: B023
             query = replace(query, text=text, spelling=False)
-        return self._plan(query, self.state.total, replaced)
+        read, unwanted = self._interpreted(query) if query.interpret else (query, "")
+        return replace(self._plan(read, self.state.total, replaced), unwanted=unwanted)
+
+    def _interpreted(self, query: Query) -> tuple[Query, str]:
+        """Return a query that is steered away from what its text leaves out, and that, or "" if nothing."""
+        found = Interpreted.of(query.text)
+        is_read = found.unwanted and query.using != WORDS and (found.is_sure or self._is_spoken_of(found))
+        if not is_read:
+            return query, ""
+        steer = Steer(found.unwanted, -LEFT_OUT)
+        try:
+            self.steering.resolve(steer)
+        except UnknownConceptError:
+            return query, ""
+        steering = query.steering or Steering(())
+        steering = replace(steering, steers=(*query.steers, steer))
+        return replace(query, text=found.wanted, steer=steering, interpret=False), found.unwanted
+
+    def _is_spoken_of(self, found: Interpreted) -> bool:
+        """Return whether some of the texts on what is wanted speak of what is not, and not nearly all."""
+        features = [one.id for one in self.resolver.named(found.unwanted)]
+        near = SearchRequest(self.state.encode(found.wanted), limit=NEAR_READ, with_payload=[CONCEPTS])
+        codes = {one * LEVEL_STRIDE + level for one in features for level in LEVELS_OF["possible"]}
+        points = self.state.store.search(near) if codes else []
+        count = sum(not codes.isdisjoint(point.payload.get(CONCEPTS, ())) for point in points)
+        return SPOKEN[0] * len(points) < count <= SPOKEN[1] * len(points)
 
     def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":

@@ -94,6 +94,7 @@ class Prepared:
     code: SparseVector | None = None
     words: AskedWords | None = None
     absent: tuple[Absent, ...] = ()
+    unwanted: str = ""
     sources: tuple[str, ...] = ()
     ids: Callable[[], Sequence[PointId]] | None = None
     rescorer: PropertyRanking | None = None
@@ -124,7 +125,7 @@ class Prepared:
             concepts=self.concepts, steer=steers, feedback=self.feedback, drift=float(self.drift),
             query_filter=self.query_filter, matching=self.matching, estimate=self.estimate, total=self.total,
             choices=self.choices, requests=_requests_of(self), steps=steps, warnings=self.warnings,
-            revision=self.revision, absent=self.absent,
+            revision=self.revision, absent=self.absent, unwanted=self.unwanted,
         )  # fmt: skip
 
 

@@ -203,6 +203,11 @@ class QueryOptions:
         description='whether the text is read as in a search box: "in so many words" must be there, -word '
         "must not, and ERR-45* is how a word begins",
     )
+    interpret: Flag = Field(
+        default=False,
+        description="whether what the text leaves out in plain English is steered away from, as in "
+        "'gout, but not how it is treated'",
+    )
     spelling: Flag = Field(
         default=False,
         description="whether a word that no record has is read as the nearest one that some have",

@@ -96,7 +96,8 @@ class Searcher:
             query = replace(query, where=without(cast(Where | None, query.where), never))
         prepared = self.prepare(query)
         points = self.executor.points(prepared, Deadline(query.timeout))
-        asked = self._vectors(query.text) if query.text.strip() else prepared.vector
+        wanted = prepared.query.text  # without what is not, if it was interpreted
+        asked = self._vectors(wanted) if wanted.strip() else prepared.vector
         encoder = self.planner.state.encoder
         return choose_context(query.text, asked, points, self._space, encoder, budget, query.offset)
 

@@ -90,6 +90,7 @@ class Asked:
             limit=LIMIT,
             explain=True,
             syntax=True,
+            interpret=True,
         )
 
     def as_python(self, name: str) -> str:
