@@ -8,6 +8,7 @@ rules were written (``choose``; what a quick run takes), the other judges them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from benchmarks.suites.rag import CORPUS, RANKED, STRENGTH, _exclusions, _measured
+from benchmarks.suites.rag import CORPUS, RANKED, STRENGTH, Case, _exclusions, _measured
 from saeindex import FeatureIndex
 from saeindex.language.exclusions import Interpreted
 
@@ -42,7 +43,7 @@ def run(quick: bool) -> Outcome:
         def ranked(text: str, **options: Any) -> list[int]:
             return [rows[hit.id] for hit in index.search(text, limit=RANKED, **options)]
 
-        ways = {
+        ways: dict[str, Callable[[Case, str], list[int]]] = {
             "dense": lambda case, text: ranked(text, using="dense"),
             "as_written": lambda case, text: ranked(text),
             "steered_by_hand": lambda case, text: ranked(case.text, steer=f'-"{case.excluded}":{STRENGTH}'),
