@@ -1,8 +1,8 @@
 """Questions that leave something out in plain English, read by the index, and idioms that leave nothing out.
 
-Both were written by somebody who knew no rule: cases of `rag` as people would ask them (``{topic}`` stands for
-the disease), and questions with "without", "but", "except" and the like. One half of each was seen when the
-rules were written (``choose``; what a quick run takes), the other judges them.
+Both were written by somebody who knew no rule: cases of `rag` as people would ask them (``{topic}`` stands
+for the disease), and questions with "without", "but", "except" and the like. One half of each was seen when
+the rules were written (``choose``; what a quick run takes), the other judges them.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.state import Memo
-from saeindex.config import TEXT, WORDS
+from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
+from saeindex.language.lemmas import is_english
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
@@ -167,14 +168,16 @@ class _Lexicon:
         from rapidfuzz.distance import OSA
         from rapidfuzz.process import extract
 
-        asked = word.lower()
+        asked, language = word.lower(), self._state.manifest.words
+        if len(asked) < LEAST_LETTERS or (language == DEFAULT_WORDS and is_english(asked)):
+            return Absent(word)  # a word that is none of this collection is no misspelling
         most = 1 if len(asked) <= SHORT else 2
         near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
-        if len(asked) < LEAST_LETTERS or not near:
+        if not near:
             return Absent(word)
         best = min(near, key=lambda one: (one[1], one[0][0] != asked[0], -self._words[one[0]], one[0]))[0]
         counts: _Counts = self._state.derived(_Counts)
-        hashes = words_in(best, self._state.manifest.words)
+        hashes = words_in(best, language)
         least = min((counts.of(index) for index in hashes), default=0.0)
         return Absent(word, best, round(least), is_replaced) if least else Absent(word)
 

@@ -38,6 +38,7 @@ def index(
         ("krt71", ["In no record: 'krt71'; 'krt17' is in 2"]),
         ("what is the battrey of a camera", ["In no record: 'battrey'; 'battery' is in 2"]),
         ("batteries of KRT17", []), ("ERR-4512", ["In no record: 'ERR-4512'; 'err-4521' is in 1"]),
+        ("whales and battlers of the batter", ["In no record: 'whales', 'battlers', 'batter'"]),
         ("zebra and xylophone battery", ["In no record: 'zebra', 'xylophone'"]), ("", []),
     ],
 )  # fmt: skip

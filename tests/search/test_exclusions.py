@@ -1,0 +1,66 @@
+"""Questions in plain English that leave something out, and those that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from saeindex import FeatureIndex, Query
+from saeindex.language.exclusions import Interpreted
+
+
+@pytest.mark.parametrize(
+    ("question", "wanted", "unwanted", "is_sure"),
+    [
+        ("what is gout, but not how it is treated", "what is gout", "how it is treated", False),
+        ("antidepressants but not weight gain", "antidepressants", "weight gain", False),
+        ("information on gout without the treatment", "information on gout", "treatment", True),
+        ("Aside from its causes, what is gout?", "what is gout", "causes", True),
+        ("tell me about gout. I don't need the statistics, thanks", "tell me about gout", "statistics", True),
+        ("gout (not treatment)", "gout", "treatment", False),
+        ("Skip the history and explain gout", "explain gout", "history", False),
+        ("gout, no treatment pages please", "gout", "treatment", True),
+        ("Keep prognosis out of it: what is gout?", "what is gout", "prognosis", False),
+        ("gout overview, treatment excluded", "gout overview", "treatment", False),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_split_off(question: str, wanted: str, unwanted: str, is_sure: bool) -> None:
+    assert Interpreted.of(question) == (wanted, unwanted, is_sure)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "can't sleep without pills", "phone without headphone jack", "why do I not receive emails", "",
+        "not only diabetes but also obesity", "is there a cure or not", "camera not working after update",
+        "error: no such file or directory", "what happens if you skip a period", "show me anything but those",
+        "nothing but the truth", "without a doubt the best phone", "fever but no cough",
+        f"{'long ' * 50}but not this",
+    ],
+)  # fmt: skip
+def test_what_leaves_nothing_out_stays_as_it_is(question: str) -> None:
+    assert Interpreted.of(question) == (question, "", True)
+
+
+def test_a_question_is_steered_away_from_what_it_leaves_out(papers: FeatureIndex) -> None:
+    question = "tell me about galaxies, but not about dark matter"
+    hits = papers.search(question, interpret=True, limit=5)
+    same = papers.search("tell me about galaxies", steer='-"dark matter":0.5', limit=5)
+    assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in same]
+    assert hits.plan.unwanted == "dark matter"
+    first, second = (one for one in hits.plan.understood if "dark matter" in one and "Steer" not in one)
+    assert first == "Read as 'tell me about galaxies', and not 'dark matter': these rank lower"
+    assert second == '  to leave out all that speaks of it: NOT possible("dark matter")'
+    assert papers.plan(question).unwanted == ""
+    more = papers.plan(Query(question, interpret=True, steer="+theory:1"))
+    assert [(one.target, one.strength) for one in more.steer] == [("theory", 1.0), ("dark matter", -0.5)]
+
+
+@pytest.mark.parametrize("question", ["galaxies except qwzx vbnk", "galaxies except omelettes"])
+def test_what_no_record_near_it_speaks_of_is_not_left_out(papers: FeatureIndex, question: str) -> None:
+    plan = papers.plan(question, interpret=True)
+    assert (plan.unwanted, plan.query.text) == ("", question)
+
+
+def test_words_and_filters_alone_are_not_interpreted(papers: FeatureIndex) -> None:
+    assert papers.plan("articles on galaxies without halos", interpret=True, using="words").unwanted == ""
+    assert papers.plan(where="#1", interpret=True).unwanted == ""
