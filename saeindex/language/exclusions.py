@@ -1,8 +1,8 @@
 """What a question in plain English leaves out: "the causes of gout, but not how it is treated".
 
 A question is split where a phrase that leaves something out ("but not", "except for", "without going into")
-stands in a request for texts or information, or, less surely, behind a few words that name a thing. What
-describes a thing by what it lacks ("a phone without a headphone jack"), says what is not so ("why do I not
+stands in a request for texts or information, or, less surely, behind a few words that name a thing: then it
+is for the index to say whether it has texts on that. What describes a thing by what it lacks ("a phone without a headphone jack"), says what is not so ("why do I not
 get mails") or denies another word ("not only") is left as it is.
 """
 
@@ -59,7 +59,7 @@ _SURE = [
         rf"""{_BREAK}(?:keep|leav(?:e|ing))\s+{_SHORT_OUT}\s+
         (?:out(?:\s+of\s+(?:it|this))?|to\s+one\s+side|aside)\b""": False,
         # "… can be left out", "… aside", "… excluded"
-        rf"""{_BREAK}{_SHORT_OUT}\s+(?:(?:can|could|may)\s+(?:be\s+left|stay)\s+out|aside|excluded
+        rf"""{_BREAK}(?:(?:but|and|though)\s+)?{_SHORT_OUT}\s+(?:(?:can|could|may)\s+(?:be\s+left|stay)\s+out|aside|excluded
           |not\s+(?:required|needed|wanted))(?=$|[,.;!)])""": False,
     }.items()
 ]
@@ -70,7 +70,7 @@ _LIKELY = re.compile(
         |ignoring|other\s+than|apart\s+from|aside\s+from|besides|minus|sans|save\s+for|as\s+opposed\s+to
         |anything\s+but|everything\s+but|not(?!\s+\w+(?:ing|ed)\b))
       |rather\s+than|without|no
-    )\s+{_OUT}""",
+    ):?\s+{_OUT}""",
     re.VERBOSE | re.IGNORECASE,
 )
 _REQUEST = re.compile(
@@ -90,7 +90,7 @@ _SENTENCE = re.compile(
 _IDIOM = re.compile(
     r"""(?:only|just|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
     |a\s+doubt|doubt|by|in|at|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
-    |getting|paying|warning|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
+    |getting|paying|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
     |would|should|i|you|we|they|he|she|it|one|two|on)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
