@@ -2,8 +2,9 @@
 
 A question is split where a phrase that leaves something out ("but not", "except for", "without going into")
 stands in a request for texts or information, or, less surely, behind a few words that name a thing: then it
-is for the index to say whether it has texts on that. What describes a thing by what it lacks ("a phone without a headphone jack"), says what is not so ("why do I not
-get mails") or denies another word ("not only") is left as it is.
+is for the index to say whether it has texts on that. What describes a thing by what it lacks ("a phone
+without a headphone jack"), says what is not so ("why do I not get mails") or denies another word ("not
+only") is left as it is.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ _SURE = [
         # "leave out …", "with the exception of …"
         rf"""{_BEGIN}{_BREAK}(?:please\s+)?
         (?:omit|omitting|leav(?:e|ing)\s+(?:out|aside)|disregard|disregarding|setting\s+aside|filter\s+out
-          |spare\s+me|i\s+already\s+know|with\s+the\s+exception\s+of)(?:\s+{_ABOUT})?:?\s+{_OUT}""": True,
+          |spare\s+me|with\s+the\s+exception\s+of)(?:\s+{_ABOUT})?:?\s+{_OUT}""": True,
+        # "… isn't what I'm after"
+        rf"""{_BREAK}(?:(?:but|and|though)\s+)?{_SHORT_OUT}\s+(?:is|are)(?:n['’]t|\s+not)\s+(?:what\s+i|of\s+interest)
+        [^.;?!]*""": True,
+        # "we already know …"
+        rf"""{_BEGIN}\b(?:i|we)(?:['’]ve|\s+have)?\s+(?:already\s+(?:know|understand|have|got|read)|understand
+          |know\s+all|read\s+all)(?:\s+{_ABOUT})?\s+(?P<out>[^,.;?!]+)""": False,
         # "skip …", "steer clear of …"
         rf"""{_BEGIN}{_BREAK}(?:please\s+)?
         (?:exclude|excluding|skip|skipping|ignore|ignoring|drop|(?:steer|keep)\s+clear\s+of
@@ -100,7 +107,7 @@ _LEADING = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _TRAILING = re.compile(
-    rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|either|at\ all|for\ now|in\ it|this\ time|etc
+    rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
     |sections?|chapters?|yet|{_INFO}))+[\s!]*$""",
     re.VERBOSE | re.IGNORECASE,
 )

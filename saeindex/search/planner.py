@@ -66,10 +66,10 @@ if TYPE_CHECKING:
 NEAREST_SAMPLED = 64
 # The number of cached property inferences.
 KEPT, KEPT_ESTIMATES, KEPT_ORDERS = 64, 512, 8
-# The strength of the steer away from what a question leaves out, as `rag` chose it. Where it does not surely
-# leave something out, a text must be so near to the rest: of the half of the questions of `exclusions` that
-# was seen, .48 at least where something is left out, .44 at most where nothing is.
-LEFT_OUT, ON_IT = 0.5, 0.45
+# The strength of the steer away from what a question leaves out, of .5 to 1. Where it does not surely leave
+# something out, a text must be so near to the rest. Both are chosen on the half of the questions of
+# `exclusions` that was seen: .48 at least where something is left out, .44 at most where nothing is.
+LEFT_OUT, ON_IT = 0.75, 0.45
 
 
 class Planner:
@@ -113,14 +113,13 @@ class Planner:
         )
         if not is_read:
             return query, ""
-        steer = Steer(found.unwanted, -LEFT_OUT)
+        read, steer = replace(query, text=found.wanted, interpret=False), Steer(found.unwanted, -LEFT_OUT)
         try:
             self.steering.resolve(steer)
-        except UnknownConceptError:
-            return query, ""
-        steering = query.steering or Steering(())
-        steering = replace(steering, steers=(*query.steers, steer))
-        return replace(query, text=found.wanted, steer=steering, interpret=False), found.unwanted
+        except UnknownConceptError:  # no text speaks of it
+            return read, found.unwanted
+        steers = replace(query.steering or Steering(()), steers=(*query.steers, steer))
+        return replace(read, steer=steers), found.unwanted
 
     def _has_texts_on(self, wanted: str) -> bool:
         """Return whether some text is near to what is wanted."""
