@@ -22,9 +22,6 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
 from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
-from saeindex.language.ast import Not, Says
-from saeindex.language.evaluate import clauses
-from saeindex.language.parser import parse_where
 from saeindex.language.to_text import quoted
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
@@ -187,7 +184,13 @@ class Plan(Result, Described):
 
 def _said(where: Any) -> Iterator[str]:
     """Yield what texts must say word for word, and what they must not."""
-    asked = [] if where is None else clauses(parse_where(where))
+    if where is None:
+        return
+    from saeindex.language.ast import Not, Says
+    from saeindex.language.evaluate import clauses
+    from saeindex.language.parser import parse_where
+
+    asked = clauses(parse_where(where))
     for title, kind in (("Says", Says), ("Does not say", Not)):
         own = [one.part if isinstance(one, Not) else one for one in asked if isinstance(one, kind)]
         if said := [quoted(one.text) for one in own if isinstance(one, Says)]:

@@ -118,7 +118,8 @@ def test_the_order_follows_a_write_and_needs_a_list(
         (
             Boost("metadata.day", half="3d"),
             lambda m: (
-                0.5 ** ((NOW - dt.datetime.fromisoformat(m["day"])) / dt.timedelta(days=3))
+                0.5
+                ** ((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(m["day"])) / dt.timedelta(days=3))
                 if "day" in m
                 else 0.0
             ),
