@@ -156,9 +156,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """Merges the prefetched lists: reciprocal ranks, or scores normalised by their distribution."""
-
-    method: Literal["rrf", "dbsf"] = "rrf"
+    """Merges the prefetched lists by reciprocal ranks."""
 
 
 @dataclass(frozen=True, slots=True)

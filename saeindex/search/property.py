@@ -106,7 +106,7 @@ class PropertyRanking:
         sources = self.scorer.requests(limit)
         if self.text is not None:
             sources.append(SearchRequest(self.text, using=DENSE, limit=limit))
-        return SearchRequest(Fusion("rrf"), prefetch=tuple(sources), limit=limit, with_vectors=[DENSE, SAE])
+        return SearchRequest(Fusion(), prefetch=tuple(sources), limit=limit, with_vectors=[DENSE, SAE])
 
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the scores (m,) of candidates."""

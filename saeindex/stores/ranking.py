@@ -84,8 +84,6 @@ def check_request(request: SearchRequest, depth: int) -> None:
         raise _refusal(f"it has more than {MAX_STAGES} stages", "Nest fewer prefetches.")
     if isinstance(request.query, Fusion) and not request.prefetch:
         raise _refusal("it fuses nothing", "Give the searches to fuse as prefetch.")
-    if isinstance(request.query, Fusion) and request.query.method not in {"rrf", "dbsf"}:
-        raise _refusal(f"the fusion is {request.query.method!r}", "Use 'rrf' or 'dbsf'.")
     for inner in request.prefetch:
         check_request(inner, depth + 1)
 
@@ -119,8 +117,7 @@ def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
         among = {point_id: None for ranked in lists for point_id, _ in ranked}
         search = _nearest(store, request, filters, tuple(among))
         return _single(store, search, request)[0] if search else []
-    fuse = reciprocal_rank_fusion if request.query.method == "rrf" else distribution_based_fusion
-    scored = fuse(lists).items()
+    scored = reciprocal_rank_fusion(lists).items()
     minimum = -math.inf if request.score_threshold is None else request.score_threshold
     return _page([item for item in scored if item[1] >= minimum], request)
 
@@ -272,25 +269,3 @@ def reciprocal_rank_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId, f
         for rank, (point_id, _) in enumerate(ranked):
             fused[point_id] = fused.get(point_id, 0.0) + 1.0 / (RRF_K + rank)
     return fused
-
-
-def distribution_based_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId, float]:
-    """Return the sum per id of each list's scores, scaled so that mean ± 3 standard deviations is 0…1."""
-    fused: dict[PointId, float] = {}
-    for ranked in lists:
-        for (point_id, _), value in zip(
-            ranked, distribution_scaled([score for _, score in ranked]), strict=True
-        ):
-            fused[point_id] = fused.get(point_id, 0.0) + value
-    return fused
-
-
-def distribution_scaled(scores: Sequence[float]) -> list[float]:
-    """Return scores scaled so that mean ± 3 standard deviations is 0…1; 0.5 if all are equal."""
-    if len(scores) < 2:
-        return [0.5] * len(scores)
-    mean = sum(scores) / len(scores)
-    deviation = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
-    if deviation == 0.0:
-        return [0.5] * len(scores)
-    return [(score - mean + 3 * deviation) / (6 * deviation) for score in scores]

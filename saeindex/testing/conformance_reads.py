@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -284,8 +284,7 @@ class ReadConformance:
                 bare = SearchRequest(query, limit=limit, prefetch=prefetch, with_payload=False)
                 assert {(len(hit.payload), len(hit.vectors)) for hit in store.search(bare)} == {(0, 0)}
 
-    @pytest.mark.parametrize("method", ["rrf", "dbsf"])
-    def test_fusion_is_brute_force(self, make_store: MakeStore, method: Literal["rrf", "dbsf"]) -> None:
+    def test_fusion_is_brute_force(self, make_store: MakeStore) -> None:
         store, reference = store_and_reference(make_store, 24, 100)
         rng = np.random.default_rng(24)
         conditions = list(sample_conditions().values())
@@ -298,7 +297,7 @@ class ReadConformance:
                 SearchRequest(sample_sparse(rng), "reader", 12, 1, score_threshold=1.0),
             )
             threshold = 0.4 if number % 5 == 0 else None
-            request = SearchRequest(Fusion(method), "", 8, number % 3, outer, threshold, stages)
+            request = SearchRequest(Fusion(), "", 8, number % 3, outer, threshold, stages)
             assert_same_ranking(store, reference, request)
 
     def test_stages_nest(self, make_store: MakeStore) -> None:
@@ -310,7 +309,7 @@ class ReadConformance:
             fused = SearchRequest(Fusion(), limit=12, prefetch=(sparse, other))
             rescored = SearchRequest(sample_dense(rng), limit=5, prefetch=(fused,))
             assert_same_ranking(store, reference, rescored)
-            again = SearchRequest(Fusion("rrf"), limit=7, prefetch=(fused, sparse))
+            again = SearchRequest(Fusion(), limit=7, prefetch=(fused, sparse))
             assert_same_ranking(store, reference, again)
 
     def test_impossible_searches_are_refused(self, make_store: MakeStore) -> None:
@@ -327,7 +326,6 @@ class ReadConformance:
             SearchRequest(AXIS[0], using="other"),
             SearchRequest(AXIS[0], score_threshold=float("nan")),
             SearchRequest(Fusion()),
-            SearchRequest(Fusion("other"), prefetch=(SearchRequest(AXIS[0]),)),  # type: ignore[arg-type]
             deep,
         ]
         for request in bad:

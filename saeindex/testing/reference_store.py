@@ -144,7 +144,7 @@ class ReferenceStore:
         stages = [_narrowed(inner, request.query_filter) for inner in request.prefetch]
         lists = [[(point.id, point.score or 0.0) for point in self.search(stage)] for stage in stages]
         if isinstance(request.query, Fusion):
-            scores = _rrf(lists) if request.query.method == "rrf" else _dbsf(lists)
+            scores = _rrf(lists)
         else:
             if lists:
                 allowed = {point_id: allowed[point_id] for ranked in lists for point_id, _ in ranked}
@@ -221,15 +221,4 @@ def _rrf(lists: list[list[tuple[PointId, float]]]) -> dict[PointId, float]:
     fused: Counter[Any] = Counter()
     for ranked in lists:
         fused.update({point_id: 1 / (2 + rank) for rank, (point_id, _) in enumerate(ranked)})
-    return dict(fused)
-
-
-def _dbsf(lists: list[list[tuple[PointId, float]]]) -> dict[PointId, float]:
-    """Qdrant's distribution-based fusion: mean - 3σ is 0, mean + 3σ is 1, no spread is 0.5."""
-    fused: Counter[Any] = Counter()
-    for ranked in lists:
-        scores = np.array([score for _, score in ranked])
-        spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
-        scaled = (scores - scores.mean()) / (6 * spread) + 0.5 if spread else np.full(len(scores), 0.5)
-        fused.update(dict(zip((point_id for point_id, _ in ranked), scaled.tolist(), strict=True)))
     return dict(fused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,9 @@ from qdrant_client import QdrantClient, models
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest, SparseVector
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.qdrant import QdrantStore
-from saeindex.stores.ranking import distribution_based_fusion, reciprocal_rank_fusion
+from saeindex.stores.ranking import reciprocal_rank_fusion
 
 LAYOUT = Layout({"dense": 16}, ("sae",))
-Method = Literal["rrf", "dbsf"]
 
 
 def _points() -> list[Point]:
@@ -33,10 +32,10 @@ def _points() -> list[Point]:
     ]
 
 
-def _request(method: Method) -> SearchRequest:
+def _request() -> SearchRequest:
     first, second = _points()[0].vectors["dense"], _points()[1].vectors["sae"]
     stages = (SearchRequest(first, limit=20), SearchRequest(second, "sae", 15))
-    return SearchRequest(Fusion(method), limit=25, prefetch=stages)
+    return SearchRequest(Fusion(), limit=25, prefetch=stages)
 
 
 def _agree(ours: list[Point], theirs: Any) -> None:
@@ -46,19 +45,17 @@ def _agree(ours: list[Point], theirs: Any) -> None:
         assert found[point.id] == pytest.approx(point.score, abs=2e-6)
 
 
-@pytest.mark.parametrize("method", ["rrf", "dbsf"])
-def test_edge_fuses_to_the_same_scores(index_path: Path, method: Method) -> None:
-    request = _request(method)
+def test_edge_fuses_to_the_same_scores(index_path: Path) -> None:
+    request = _request()
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.upsert(_points())
         dense, sparse = (stage.query for stage in request.prefetch)
         assert isinstance(sparse, SparseVector)
         nearest = qdrant_edge.Query.Nearest
         entries = qdrant_edge.SparseVector(sparse.indices.tolist(), sparse.values.tolist())
-        fused: Any = qdrant_edge.Fusion.Rrf(k=2) if method == "rrf" else qdrant_edge.Fusion.Dbsf()
         native = qdrant_edge.QueryRequest(
             limit=25,
-            query=fused,
+            query=qdrant_edge.Fusion.Rrf(k=2),
             prefetches=[
                 qdrant_edge.Prefetch(20, nearest(np.asarray(dense).tolist(), "dense")),
                 qdrant_edge.Prefetch(15, nearest(entries, "sae")),
@@ -67,9 +64,8 @@ def test_edge_fuses_to_the_same_scores(index_path: Path, method: Method) -> None
         _agree(store.search(request), store._shard.query(native))
 
 
-@pytest.mark.parametrize("method", ["rrf", "dbsf"])
-def test_the_client_fuses_to_the_same_scores(method: Method) -> None:
-    request = _request(method)
+def test_the_client_fuses_to_the_same_scores() -> None:
+    request = _request()
     client = QdrantClient(":memory:")
     with QdrantStore.create(client, "c", LAYOUT, owns_client=True) as store:
         store.upsert(_points())
@@ -79,7 +75,7 @@ def test_the_client_fuses_to_the_same_scores(method: Method) -> None:
         theirs = client.query_points(
             "c",
             limit=25,
-            query=models.FusionQuery(fusion=models.Fusion(method)),
+            query=models.FusionQuery(fusion=models.Fusion.RRF),
             prefetch=[
                 models.Prefetch(limit=20, query=np.asarray(dense).tolist(), using="dense"),
                 models.Prefetch(limit=15, query=entries, using="sae"),
@@ -91,11 +87,3 @@ def test_the_client_fuses_to_the_same_scores(method: Method) -> None:
 def test_reciprocal_ranks_by_hand() -> None:
     fused = reciprocal_rank_fusion([[(1, 9.0), (2, 8.0)], [(2, 0.5)], []])
     assert fused == {1: 1 / 2, 2: 1 / 3 + 1 / 2}
-
-
-def test_distribution_based_fusion_by_hand() -> None:
-    fused = distribution_based_fusion([[(1, 3.0), (2, 1.0)], [(3, 7.0)], [(4, 2.0), (5, 2.0)], []])
-    spread = 2**0.5  # of (3, 1), with n - 1
-    assert fused[1] == pytest.approx(0.5 + 1 / (6 * spread))
-    assert fused[2] == pytest.approx(0.5 - 1 / (6 * spread))
-    assert (fused[3], fused[4], fused[5]) == (0.5, 0.5, 0.5)
