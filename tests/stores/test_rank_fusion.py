@@ -53,9 +53,10 @@ def test_edge_fuses_to_the_same_scores(index_path: Path) -> None:
         assert isinstance(sparse, SparseVector)
         nearest = qdrant_edge.Query.Nearest
         entries = qdrant_edge.SparseVector(sparse.indices.tolist(), sparse.values.tolist())
+        fused: Any = qdrant_edge.Fusion.Rrf(k=2)
         native = qdrant_edge.QueryRequest(
             limit=25,
-            query=qdrant_edge.Fusion.Rrf(k=2),
+            query=fused,
             prefetches=[
                 qdrant_edge.Prefetch(20, nearest(np.asarray(dense).tolist(), "dense")),
                 qdrant_edge.Prefetch(15, nearest(entries, "sae")),
