@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from benchmarks import data
-from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from benchmarks.suites.rag import CORPUS, RANKED, STRENGTH, Case, _exclusions, _measured
+from benchmarks.suites.rag import CORPUS, RANKED, STRENGTH, Case, exclusion_cases, measured
+from benchmarks.suites.words import indexed
 from saeindex import FeatureIndex
 from saeindex.language.exclusions import Interpreted
 
@@ -31,9 +30,8 @@ def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes the half of the questions that the rules were written with."""
     outcome, half = Outcome("exclusions", quick), "choose" if quick else "test"
     records = list(data.read(CORPUS, "test"))
-    rows, cases = {one.id: row for row, one in enumerate(records)}, _exclusions(records)
-    with TemporaryDirectory() as folder, indexed(Path(folder, "medquad.idx")) as index:
-        index.upsert(records)
+    rows, cases = {one.id: row for row, one in enumerate(records)}, exclusion_cases(records)
+    with indexed(records) as index:
         asked = [
             (cases[one["case"]], one["question"].replace("{topic}", cases[one["case"]].text))
             for one in lines("exclusions", half)
@@ -50,7 +48,7 @@ def run(quick: bool) -> Outcome:
             "read": lambda case, text: ranked(text, interpret=True),
         }
         found = {
-            name: float(np.mean([_measured(way(case, text), case.relevant)[1] for case, text in asked]))
+            name: float(np.mean([measured(way(case, text), case.relevant)[1] for case, text in asked]))
             for name, way in ways.items()
         }
         figures = outcome.figures
@@ -69,11 +67,6 @@ def run(quick: bool) -> Outcome:
         outcome.tables["unread"] = unread[:SHOWN]
         outcome.tables["split"] = split[:SHOWN]
     return outcome
-
-
-def indexed(path: Path) -> FeatureIndex:
-    """Return a new index, whose embeddings are cached."""
-    return FeatureIndex.create(path, encoder=CachedEncoder())
 
 
 def lines(name: str, half: str) -> list[dict[str, Any]]:

@@ -84,7 +84,7 @@ def run(quick: bool) -> Outcome:
         corpus = Corpus(index, records, {one.id: i for i, one in enumerate(records)}, vectors, encoder)
         figures: dict[str, Figure] = {}
         tables: dict[str, Any] = {}
-        questions, exclusions = _questions(records), _exclusions(records)
+        questions, exclusions = _questions(records), exclusion_cases(records)
         if quick:
             questions = [questions[i] for i in rng.permutation(len(questions))[:QUICK]]
             exclusions = [exclusions[i] for i in rng.permutation(len(exclusions))[:QUICK]]
@@ -102,7 +102,8 @@ def _questions(records: Sequence[Record]) -> list[Case]:
     return [Case(text, frozenset(rows)) for text, rows in sorted(found.items())]
 
 
-def _exclusions(records: Sequence[Record]) -> list[Case]:
+def exclusion_cases(records: Sequence[Record]) -> list[Case]:
+    """Return the cases that leave something out, made of labels as the top of this file says."""
     on: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, record in enumerate(records):
         on[record.metadata["focus"].casefold()][record.metadata["question_type"]].append(row)
@@ -117,7 +118,7 @@ def _exclusions(records: Sequence[Record]) -> list[Case]:
     return cases
 
 
-def _measured(ranking: Sequence[int], relevant: frozenset[int]) -> tuple[float, float]:
+def measured(ranking: Sequence[int], relevant: frozenset[int]) -> tuple[float, float]:
     """Return recall@5 and nDCG@10 of a ranking of rows."""
     gains = 1 / np.log2(np.arange(2, RANKED + 2))
     hits = np.array([row in relevant for row in ranking[:RANKED]] + [False] * (RANKED - len(ranking)))
@@ -162,7 +163,7 @@ def _search(
         "context": by_context,
     }
     found = {
-        name: np.array([_measured(rank(case.text), case.relevant) for case in cases])
+        name: np.array([measured(rank(case.text), case.relevant) for case in cases])
         for name, rank in ways.items()
     }
     for name, values in found.items():
@@ -205,7 +206,7 @@ def _exclude(corpus: Corpus, cases: Sequence[Case], figures: dict[str, Figure]) 
         "steered": [ours(case) for case in cases],
     }
     found = {
-        name: np.array([_measured(one, case.relevant)[1] for one, case in zip(own, cases, strict=True)])
+        name: np.array([measured(one, case.relevant)[1] for one, case in zip(own, cases, strict=True)])
         for name, own in ranked.items()
     }
     for name, values in found.items():

@@ -20,6 +20,7 @@ from saeindex.language.evaluate import clauses, found_at, mismatch
 from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, path_of
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
+from saeindex.search.by_field import Curve
 from saeindex.search.grouping import check_field
 from saeindex.stores.filters import inside
 
@@ -68,6 +69,8 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError("order_by beside what ranks", "hits are in the order of their scores", do)
     if query.boosted is not None and not (ranked or query.like):
         raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
+    if query.boosted is not None:
+        Curve.read(str(query.boosted.half))
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
         raise InvalidInputError(

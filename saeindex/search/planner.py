@@ -35,7 +35,7 @@ from saeindex.language.literal import is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
 from saeindex.protocols import SearchRequest
-from saeindex.search.by_field import Curve, Order
+from saeindex.search.by_field import Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
@@ -100,7 +100,7 @@ class Planner:
             absent = absent_words(self.state, asked_words(self.state, query.text), is_replaced=True)
             replaced, text = tuple(one for one in absent if one.nearest), query.text
             for one in replaced:
-                text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", lambda _: one.nearest or "", text)  # noqa: B023
+                text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", str(one.nearest), text)
             query = replace(query, text=text, spelling=False)
         read, unwanted = self._interpreted(query) if query.interpret else (query, "")
         return replace(self._plan(read, self.state.total, replaced), unwanted=unwanted)
@@ -401,8 +401,6 @@ class Planner:
 
     def _ordered(self, query: Query, query_filter: Filter | None) -> Callable[[], list[PointId]] | None:
         """Return what finds the ids of all matches in the order that is asked for; they are kept."""
-        if query.boosted is not None:
-            Curve.read(str(query.boosted.half))
         if query.order_by is None:
             return None
         order = Order.read(query.order_by)

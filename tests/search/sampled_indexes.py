@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
@@ -18,6 +19,15 @@ def memory_index(records: Sequence[Record], space: FeatureSpace, encoder: TextEn
     index = FeatureIndex.create("few", space, client=QdrantClient(":memory:"), encoder=encoder)
     if records:
         index.upsert(records)
+    return index
+
+
+def edge_index(
+    path: Path, records: Sequence[Record], space: FeatureSpace, encoder: TextEncoder
+) -> FeatureIndex:
+    """Return an index of ``records`` in a directory, without terms of its own."""
+    index = FeatureIndex.create(path, space, encoder=encoder)
+    index.upsert(records, learn_terms=False)
     return index
 
 

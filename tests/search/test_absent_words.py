@@ -9,7 +9,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Record
 from tests.cli.test_cli import call
 from tests.samples import RecordingEncoder
-from tests.search.sampled_indexes import memory_index
+from tests.search.sampled_indexes import edge_index, memory_index
 
 TEXTS = [
     "Mutations of KRT17 cause the disease.", "krt17 and krt16 are keratins.", "Treatment of the keratins.",
@@ -27,9 +27,7 @@ def index(
 ) -> FeatureIndex:
     if request.param == "memory":
         return memory_index(RECORDS, space, session_encoder)
-    edge = FeatureIndex.create(tmp_path_factory.mktemp("absent") / "a.idx", space, encoder=session_encoder)
-    edge.upsert(RECORDS)
-    return edge
+    return edge_index(tmp_path_factory.mktemp("absent") / "a.idx", RECORDS, space, session_encoder)
 
 
 @pytest.mark.parametrize(

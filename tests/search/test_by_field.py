@@ -14,7 +14,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.search import by_field
 from tests.cli.test_cli import call
 from tests.samples import RecordingEncoder, sample_records
-from tests.search.sampled_indexes import memory_index
+from tests.search.sampled_indexes import edge_index, memory_index
 
 COUNT = 120
 NOW = dt.datetime.now(dt.UTC)
@@ -49,9 +49,7 @@ def index(
 ) -> FeatureIndex:
     if request.param == "memory":
         return memory_index(RECORDS, space, session_encoder)
-    edge = FeatureIndex.create(tmp_path_factory.mktemp("fields") / "a.idx", space, encoder=session_encoder)
-    edge.upsert(RECORDS, learn_terms=False)
-    return edge
+    return edge_index(tmp_path_factory.mktemp("fields") / "a.idx", RECORDS, space, session_encoder)
 
 
 @pytest.mark.parametrize(

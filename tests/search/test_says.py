@@ -15,7 +15,7 @@ from saeindex.language.parser import parse_where
 from saeindex.language.to_text import to_text
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records, write_records
-from tests.search.sampled_indexes import memory_index
+from tests.search.sampled_indexes import edge_index, memory_index
 
 TEXTS = [
     "The pump fails with ERR-4521 after a week.", "ERR-4599: the pump is loud.", "An err 45 is rare.",
@@ -50,8 +50,7 @@ def both(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> tuple[FeatureIndex, ...]:
     records = [Record(f"t{row}", text) for row, text in enumerate(TEXTS)]
-    edge = FeatureIndex.create(tmp_path_factory.mktemp("says") / "says.idx", space, encoder=session_encoder)
-    edge.upsert(records, learn_terms=False)
+    edge = edge_index(tmp_path_factory.mktemp("says") / "says.idx", records, space, session_encoder)
     return edge, memory_index(records, space, session_encoder)
 
 
