@@ -10,7 +10,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.diff.results import Diff
 from saeindex.search.hits import Hits
-from saeindex.search.query import GroupBy, Property, Steering, Where
+from saeindex.search.query import GroupBy, Property, QueryOptions, Steering, Where
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:
@@ -56,6 +56,11 @@ def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
         "metadata.year < 2010", "metadata.year >= 2010", field="", families=("words",), level="strong",
         unit=None, strata=(), length_bins=3, alpha=0.01, looks=12, min_effect=0.03, min_odds_ratio=2.0,
         method="by", min_support=3, examples=1, seed=1,
+    )  # fmt: skip
+    index.evaluate(
+        [("rain", ["a"]), {"text": "wind", "relevant": {"b": 2}}],
+        {"words": QueryOptions(using="words"), "dense": {"using": "dense"}},
+        limit=5, alpha=0.01, shown=3, drafts=20,
     )  # fmt: skip
     index.describe("metadata.year < 2010", field="", shown=3, families=("words",), alpha=0.01)
     found = index.diff(

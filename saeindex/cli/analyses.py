@@ -1,7 +1,8 @@
-"""The commands of analyses: diff, describe, drift, monitor, correlate, triggers, cluster."""
+"""The commands of analyses: diff, describe, drift, monitor, correlate, triggers, cluster, evaluate."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from saeindex.cli.output import Index, Json, Url, answer, console, print_json
 from saeindex.errors import InvalidInputError
 from saeindex.operations.associations import ClusterAlong, Correlate, FindTriggers
 from saeindex.operations.differences import Describe, DiffGroups, DriftOver, Monitor
+from saeindex.operations.evaluation import Evaluate
 
 if TYPE_CHECKING:
     from saeindex.analysis.cluster.results import Clustering
@@ -263,3 +265,38 @@ def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
         value, record = _pair(text, f"--example {text!r}", "not VALUE=ID", "Write --example angry=doc-17.")
         found.setdefault(value, []).append(record)
     return found
+
+
+@asks(Evaluate, without=("questions", "searches"))
+def evaluate(
+    index: Index,
+    options: Options,
+    delivery: Delivery,
+    questions: Annotated[
+        Path | None,
+        typer.Argument(help="JSON lines, a table or a BEIR folder; without it, questions are drafted."),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(help='A search to compare: \'NAME={"using": "words"}\'. Repeatable.'),
+    ] = None,
+    save_questions: Annotated[
+        Path | None,
+        typer.Option(
+            callback=ending("questions", ".jsonl"), help="Write the questions (.jsonl), to correct."
+        ),
+    ] = None,
+) -> None:
+    """Measure how well searches answer questions whose answers are known: nDCG, recall, reciprocal rank."""
+    searches = {}
+    for text in search or ():
+        do = """For example: --search 'by words={"using": "words"}'."""
+        name, given = _pair(text, f"--search {text}", "not NAME=OPTIONS", do)
+        try:
+            searches[name] = json.loads(given)
+        except ValueError as error:
+            raise InvalidInputError(f"--search {text}", f"not JSON ({error})", do) from None
+    found = delivery.asked(index, "evaluate", options, questions=questions or (), searches=searches)
+    if save_questions is not None:
+        found.save_questions(save_questions)
+    delivery.deliver(found, fails_empty=False)

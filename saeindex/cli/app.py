@@ -22,7 +22,7 @@ from saeindex.types import visible
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (errors.InvalidInputError, errors.NotFoundError, errors.UnknownConceptError)
 
-ANALYSES = ("diff", "correlate", "triggers", "cluster", "drift", "monitor", "describe")
+ANALYSES = ("diff", "correlate", "triggers", "cluster", "drift", "monitor", "describe", "evaluate")
 # The function of each command, and the module of each group of commands, within saeindex.cli.
 COMMANDS = {
     "index": "index.index",

@@ -69,8 +69,10 @@ class Snapshot:
     read_texts: ReadTexts
     documents: Sequence[str | None] = ()
     lists_unnamed: bool = False
-    _levels: dict[str, csr_matrix] = made(default_factory=dict)
-    _columns: dict[str, Column] = made(default_factory=dict)
+    _levels: dict[str, csr_matrix] = made(default_factory=dict, init=False)
+    _columns: dict[str, Column] = made(default_factory=dict, init=False)
+    # The clusters of all records, by their seed: comparisons of their groups look at the same ones.
+    clusters: dict[int, tuple[Sequence[str], csr_matrix]] = made(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -186,8 +188,6 @@ class Snapshot:
             lengths=self.lengths[rows],
             metadata=[self.metadata[row] for row in rows.tolist()],
             documents=[self.documents[row] for row in rows.tolist()] if self.documents else (),
-            _levels={},
-            _columns={},
         )
 
     def without_terms(self) -> Snapshot:
@@ -197,7 +197,7 @@ class Snapshot:
             return self
         n = space.n_features
         own = {"activations": self.activations[:, :n], "reached": self.reached[:, :n]}
-        return replace(self, space=space, _levels={}, _columns={}, **own)
+        return replace(self, space=space, **own)
 
     @cached_property
     def has_documents(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from saeindex.operations import concepts
 from saeindex.operations.associations import ClusterAlong, Companions, Correlate, FindTriggers
 from saeindex.operations.differences import CountBaseline, Describe, DiffGroups, DriftOver, Monitor
+from saeindex.operations.evaluation import Evaluate
 from saeindex.operations.operation import AsyncPerforms, Method, Operation, Performs, QueryMethod
 from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
 from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
@@ -43,6 +44,7 @@ class IndexMethods:
     drift = Method(DriftOver)
     monitor = Method(Monitor)
     baseline = Method(CountBaseline)
+    evaluate = Method(Evaluate)
 
 
 class ConceptMethods:

@@ -237,6 +237,7 @@ EXAMPLES: dict[str, JsonDict] = {
     "drift": {"over": "metadata.year"},
     "monitor": {"reference": "metadata.year < 2015", "window": "metadata.year >= 2015"},
     "baseline": {"where": "metadata.year < 2015"},
+    "evaluate": {"questions": [{"text": "galaxies", "relevant": ["doc-1"]}], "searches": {"default": {}}},
     "concepts/find": {"phrase": "music"},
     "concepts/resolve": {"target": "music"},
     "concepts/card": {"feature": 7},

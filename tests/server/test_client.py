@@ -110,6 +110,7 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "monitor": lambda index: index.monitor("metadata.year < 2010", "metadata.year >= 2010"),
     "baseline": lambda index: index.baseline("metadata.year < 2010"),
     "describe": lambda index: index.describe(MUSIC),
+    "evaluate": lambda index: index.evaluate([("rain", ["doc-1"]), ("a violin", ["doc-2", "none"])]),
 }
 
 

@@ -87,6 +87,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ),
     ("POST", f"{INDEX}/baseline"): Sample("analyse", {"where": "metadata.year < 2010"}),
     ("POST", f"{INDEX}/describe"): Sample("analyse", {"records": MUSIC}),
+    ("POST", f"{INDEX}/evaluate"): Sample("analyse", {"drafts": 20}),
     ("GET", "/v1/jobs"): Sample("read"),
     ("GET", "/v1/jobs/{identity}"): Sample("read", path={"identity": "JOB"}),
     ("DELETE", "/v1/jobs/{identity}"): Sample("analyse", path={"identity": "JOB"}),

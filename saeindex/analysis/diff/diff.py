@@ -252,8 +252,6 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
             for one in each.documents
         ],
         read_texts=partial(_texts, (first, second)),
-        _levels={},
-        _columns={},
     )
     end = len(first)
     return both, Groups(("a", "b"), (np.arange(end), np.arange(end, end + len(second))))

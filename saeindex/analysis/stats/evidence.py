@@ -73,7 +73,7 @@ def evidence_of(
         is_style = np.array([is_function_word(word) for word in keys], bool)
         columns, has = np.flatnonzero(is_style == (family == "style")), snapshot.words[rows]
     elif family == "clusters":
-        names, has = _clusters(snapshot, rows, seed)
+        names, has = _clusters_of(snapshot, rows, seed)
         keys, columns = range(len(names)), np.arange(len(names))
     else:
         do = f"Use {', '.join((*FAMILIES, 'style'))}."
@@ -84,6 +84,16 @@ def evidence_of(
         kept = sorted(kept, key=names.__getitem__)
     shown = tuple(keys[i] for i in kept), tuple(names[i] for i in kept)
     return Evidence(family, *shown, has[:, np.array(kept, np.int64)])
+
+
+def _clusters_of(snapshot: Snapshot, rows: Ints, seed: int) -> tuple[Sequence[str], csr_matrix]:
+    """Return :func:`_clusters` of some records, or of all, which are kept."""
+    if len(rows) < len(snapshot):
+        return _clusters(snapshot, rows, seed)
+    if seed not in snapshot.clusters:
+        snapshot.clusters[seed] = _clusters(snapshot, np.arange(len(rows)), seed)
+    names, has = snapshot.clusters[seed]
+    return names, has[rows]
 
 
 def _clusters(snapshot: Snapshot, rows: Ints, seed: int) -> tuple[Sequence[str], csr_matrix]:

@@ -123,10 +123,10 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
         raise NotFoundError(f"records in {path}", "no file or folder has that name", "Check the path.")
     if path.suffix.lower() in TEXT_SUFFIXES:
         return TextFiles(path.parent, [path])
-    return _checked(_rows_of(path, columns))
+    return _checked(rows_of(path, columns))
 
 
-def _rows_of(path: Path, columns: Columns) -> _Rows:
+def rows_of(path: Path, columns: Columns = Columns()) -> _Rows:  # noqa: B008
     """Return the rows of a table; its columns are not looked at."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -229,7 +229,7 @@ class Preview(NamedTuple):
 
 def preview(path: Path) -> Preview:
     """Look at a table before it is indexed."""
-    table = _rows_of(path, Columns())
+    table = rows_of(path)
     seen = list(islice(table.read(), _HEAD_ROWS))
     rows = [row for row in seen if isinstance(row, Row)]
     if not rows and seen:

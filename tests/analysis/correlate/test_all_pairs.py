@@ -169,7 +169,7 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
         prompts = replace(prompts, ids=responses.ids, read_texts=responses.read_texts)
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]
-        separate = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
+        separate = replace(prompts, metadata=[json.dumps(one) for one in alone])
         findings[1] += correlate_open(
             separate, responses, options=CorrelateOptions(unit="metadata.record")
         ).found

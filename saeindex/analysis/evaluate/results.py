@@ -1,0 +1,188 @@
+"""How well searches answered questions, as JSON, tables and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saeindex.analysis.evaluate.questions import Question
+from saeindex.files import replacing, writable
+from saeindex.report.model import Block, Description, Section, describe, table
+from saeindex.report.numbers import Number, counted, number, series
+from saeindex.report.result import AnalysisResult
+from saeindex.types import JsonObject, one_line
+
+SHOWN_TEXT, SHOWN_HIT = 70, 60
+LIMITS = (
+    "What no question names as an answer counts as wrong, also a record that would answer it.",
+    "An interval says what other questions of the same kind would show, not what other kinds would.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A mean difference to the first search, over the same questions, with its simultaneous interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuality:
+    """How well a search with ``options`` answers the questions: mean nDCG, recall and reciprocal rank.
+
+    ``gains`` are those over the first search, by measure; that one has none.
+    """
+
+    name: str
+    options: JsonObject
+    ndcg: float
+    recall: float
+    mrr: float
+    gains: Mapping[str, Gain]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question, and for each search its nDCG and the rank of the first answer, 0 if it was not found."""
+
+    question: Question
+    ndcg: tuple[float, ...]
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A question that two searches answer differently well, with the first hit of each."""
+
+    question: int
+    searches: tuple[int, int]
+    hits: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Evaluation(AnalysisResult):
+    """How well ``searches`` answer ``questions``, of whose hits the first ``limit`` count.
+
+    The intervals of gains hold together, all of them with the probability 1 - ``alpha``. ``differing`` are
+    the questions on which a search and the first one differ most.
+    """
+
+    limit: int
+    alpha: float
+    searches: tuple[SearchQuality, ...]
+    questions: tuple[Answered, ...]
+    differing: tuple[Differing, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the searches, and the questions with what each search has for them."""
+        searches = [
+            {"search": one.name, "ndcg": one.ndcg, "recall": one.recall, "mrr": one.mrr}
+            | {
+                f"{name}_{part}": getattr(gain, part)
+                for name, gain in one.gains.items()
+                for part in ("mean", "low", "high")
+            }
+            for one in self.searches
+        ]
+        names = [one.name for one in self.searches]
+        questions = [
+            {"question": one.question.text, "relevant": " ".join(one.question.relevant)}
+            | {f"ndcg_{name}": value for name, value in zip(names, one.ndcg, strict=True)}
+            | {f"rank_{name}": value or None for name, value in zip(names, one.ranks, strict=True)}
+            for one in self.questions
+        ]
+        return {"searches": searches, "questions": questions}
+
+    def save_questions(self, path: str | Path) -> Path:
+        """Write the questions as JSON lines, to be corrected and asked again; return the path."""
+        target = writable(path)
+        with replacing(target) as draft, draft.open("w", encoding="utf-8") as file:
+            for one in self.questions:
+                file.write(json.dumps(one.question.to_json(), ensure_ascii=False) + "\n")
+        return target
+
+
+@describe.register(Evaluation)
+def _(found: Evaluation) -> Description:
+    first, *others = found.searches
+    best = max(found.searches, key=lambda one: one.ndcg)
+    asked = counted(len(found), "question")
+    summary = [f"Over {asked}, {best.name} answers best: nDCG@{found.limit} {number(best.ndcg, 3)}."]
+    for verb, is_so in (
+        ("Surely better than", lambda gain: gain.low > 0),
+        ("Surely worse than", lambda gain: gain.high < 0),
+        ("Not told apart from", lambda gain: not gain.is_sure),
+    ):
+        names = [one.name for one in others if is_so(one.gains["ndcg"])]
+        if names:
+            summary.append(f"{verb} {first.name}: {series(names)}.")
+    columns = {
+        "search": "name",
+        f"nDCG@{found.limit}": (_three, "ndcg"),
+        f"recall@{found.limit}": (_three, "recall"),
+        f"MRR@{found.limit}": (_three, "mrr"),
+        f"nDCG over {first.name}": lambda one: Number(str(one.gains["ndcg"])) if one.gains else "",
+    }
+    return Description(
+        question="Which search answers the questions best?",
+        summary=summary,
+        method=[
+            f"Each question is asked of each search, and its first {found.limit} hits count. Differences are "
+            f"paired, by question; all intervals together hold with {1 - found.alpha:.0%} (Student's t, "
+            "Bonferroni over searches and measures)."
+        ],
+        sections=[
+            Section("Searches", [table("How well each search answers", found.searches, columns)]),
+            *_differing(found),
+        ],
+        notes=found.notes,
+        limits=LIMITS,
+    )
+
+
+def _three(value: float) -> Number:
+    return number(value, 3)
+
+
+def _differing(found: Evaluation) -> Iterator[Section]:
+    if found.differing:
+        rows = [_row(found, one) for one in found.differing]
+        first = found.searches[0].name
+        columns = ("question", "search", f"first answer (with {first})", "its first hit", f"that of {first}")
+        made = dict(zip(columns, range(len(columns)), strict=True))
+        blocks: list[Block] = [
+            table("Where they differ most", rows, {name: _cell(i) for name, i in made.items()})
+        ]
+        yield Section("Questions", blocks)
+
+
+def _cell(column: int) -> Any:
+    return lambda row: row[column]
+
+
+def _row(found: Evaluation, one: Differing) -> Sequence[str]:
+    asked, (ours, theirs) = found.questions[one.question], one.searches
+    ranks = [f"rank {asked.ranks[i]}" if asked.ranks[i] else "not found" for i in (ours, theirs)]
+    return (
+        one_line(asked.question.text, SHOWN_TEXT),
+        found.searches[ours].name,
+        f"{ranks[0]} ({ranks[1]})",
+        *(one_line(text, SHOWN_HIT) for text in one.hits),
+    )
