@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -67,6 +67,19 @@ def words_in(text: str, language: str) -> dict[int, str]:
         for index in embed(word).indices:
             found.setdefault(index, shown)
     return found
+
+
+def word_spans(text: str, words: Iterable[str], language: str) -> list[tuple[int, int]]:
+    """Return where a text has words, or other forms of them: start and end of each, in their order."""
+    embed, wanted = bm25(language).embed_query, {index for one in words for index in words_in(one, language)}
+    found = [(one.span(), one[0]) for one in _LETTERS.finditer(text)]
+    found += [(one.span(), word) for one in _FURTHER.finditer(text) for _, word in _further(one[0])]
+    spans = [span for span, word in found if not wanted.isdisjoint(embed(word).indices)]
+    kept = list[tuple[int, int]]()
+    for span in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if not kept or span[0] >= kept[-1][1]:
+            kept.append(span)
+    return kept
 
 
 @cache

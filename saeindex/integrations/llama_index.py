@@ -51,6 +51,8 @@ USING = {
     VectorStoreQueryMode.TEXT_SEARCH: "words",
     VectorStoreQueryMode.SPARSE: "sae",
 }
+# What ranks where a hybrid search has all of its weight on one side.
+WEIGHTED = {0.0: "words", 1.0: "dense"}
 COMPARED = {
     FilterOperator.EQ: "=",
     FilterOperator.CONTAINS: "=",
@@ -113,8 +115,9 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return the best nodes; ``kwargs`` are options of :meth:`FeatureIndex.search`.
 
-        The modes are DEFAULT, SPARSE (by concepts), HYBRID (both) and MMR. InvalidInputError for others, and
-        for ``alpha``, which a hybrid search does not have.
+        The modes are DEFAULT and HYBRID (fused), MMR, SPARSE (by concepts) and TEXT_SEARCH (by words).
+        ``alpha`` of a hybrid search may be 0, for words alone, or 1, for the vector alone: between, how rare
+        words are decides. InvalidInputError for other modes and weights.
         """
         self._check(query.query_embedding)
         asked = self._asked(query, {**self._options, **kwargs})
@@ -163,13 +166,17 @@ class SaeIndexVectorStore(BasePydanticVectorStore):
 
     def _asked(self, query: VectorStoreQuery, options: dict[str, Any]) -> Query:
         """Return a query as the index understands it."""
-        if query.mode not in USING or query.alpha is not None:
-            asked = f"alpha={query.alpha}" if query.mode in USING else f"the mode {query.mode.value!r}"
-            do = f"Use {', '.join(one.value for one in USING)}, without alpha."
-            raise InvalidInputError(asked, "the index cannot rank so", do)
+        if query.mode not in USING:
+            do = f"Use {', '.join(one.value for one in USING)}."
+            raise InvalidInputError(f"the mode {query.mode.value!r}", "the index cannot rank so", do)
+        if query.alpha not in (None, *WEIGHTED):
+            found = "the rarity of a query's words decides how much they weigh"
+            raise InvalidInputError(
+                f"alpha={query.alpha}", found, "Use 0 (words), 1 (dense), or none (both)."
+            )
         shared.check_options(options, "similarity_top_k")
         limit, threshold = query.similarity_top_k, options.pop("mmr_threshold", query.mmr_threshold)
-        given: dict[str, Any] = {"using": USING[query.mode]}
+        given: dict[str, Any] = {"using": USING[query.mode] if query.alpha is None else WEIGHTED[query.alpha]}
         if query.mode is VectorStoreQueryMode.HYBRID:
             limit = query.hybrid_top_k or limit
         if query.mode is VectorStoreQueryMode.MMR:

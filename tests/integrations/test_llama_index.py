@@ -302,6 +302,11 @@ def test_modes_are_ways_to_rank(told: VectorStoreIndex, speech_index: FeatureInd
     assert found(VectorStoreQueryMode.SPARSE) == ids(speech_index, TEXT, using="sae", limit=5)
     hybrid = found(VectorStoreQueryMode.HYBRID, hybrid_top_k=7)
     assert hybrid == ids(speech_index, TEXT, using="fused", limit=7)
+    for alpha, using in ((0, "words"), (1.0, "dense")):
+        weighted = VectorStoreQuery(
+            query_str=TEXT, mode=VectorStoreQueryMode.HYBRID, alpha=alpha, similarity_top_k=5
+        )
+        assert told.vector_store.query(weighted).ids == ids(speech_index, TEXT, using=using, limit=5)
     diverse = found(VectorStoreQueryMode.MMR, mmr_threshold=0.25)
     assert diverse == ids(speech_index, TEXT, diversity=0.75, limit=5) != found(VectorStoreQueryMode.DEFAULT)
     assert found(VectorStoreQueryMode.MMR, mmr_threshold=1.0) == found(VectorStoreQueryMode.DEFAULT)

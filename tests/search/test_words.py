@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.indexing.words import words_in, words_of
+from saeindex.indexing.words import word_spans, words_in, words_of
 from saeindex.search import words as words_module
 from tests.samples import RandomEncoder, sample_records
 
@@ -171,3 +171,18 @@ def test_a_text_alone_and_among_others_has_the_same_words() -> None:
         assert np.array_equal(alone.indices, own.indices)
         assert np.array_equal(alone.values, own.values)
         assert (np.diff(own.indices) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (["PMM2-CDG", "inherit"], ["PMM2", "PMM2-CDG", "CDG", "inherited"]),
+        (["C++", "1.18.2"], ["C++", "1.18.2"]),
+        (["hauser"], ["Häuser"]),
+        (["nothing"], []),
+        ([], []),
+    ],
+)
+def test_words_are_found_where_they_stand(asked: list[str], found: list[str]) -> None:
+    text = "PMM2-congenital (PMM2-CDG) and ALG12-CDG are inherited; C++, 1.18.2 Häuser"
+    assert [text[a:b] for a, b in word_spans(text, asked, "english")] == found

@@ -135,6 +135,19 @@ def test_a_hit_shows_its_text_and_parts_that_add_up(driver: WebDriver, url: str)
     assert sum(parts) == pytest.approx(total, abs=0.0005 * (len(parts) + 1))
 
 
+def test_the_words_of_a_query_are_marked_and_a_misspelt_one_is_mended(driver: WebDriver, url: str) -> None:
+    driver.get(f"{url}/ui/papers?q=violn+concerto")
+    find(driver, ".understood", "In no record: 'violn'; 'violin' is in")
+    find(driver, "button", "Search for violin").click()
+    assert find(driver, ".hit .word", "violin")
+    assert find(driver, SEARCH).get_attribute("value") == "violin concerto"
+    driver.get(f"{url}/ui/papers?q=where+are+the+moons+of+Jupiter")
+    assert {one.text for one in find(driver, ".hit").find_elements("css selector", ".word")} >= {
+        "moons",
+        "Jupiter",
+    }
+
+
 def test_a_condition_is_applied_and_a_wrong_one_is_explained(driver: WebDriver, url: str) -> None:
     driver.get(f"{url}/ui/papers?q=a+broken+thing")
     write(driver, WHERE, MUSIC)

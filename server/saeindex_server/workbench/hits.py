@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from nicegui import ui
 
+from saeindex.indexing.sentences import spans_in
+from saeindex.indexing.words import word_spans
 from saeindex.language.speech import masked
 from saeindex.search.hits import compare
-from saeindex.types import one_line, shortened
+from saeindex.types import cut, one_line, shortened, visible
 from saeindex_server.workbench.conditions import show_bars
 
 if TYPE_CHECKING:
+    from saeindex.indexing.sentences import Spans
     from saeindex.search.hits import Hit
     from saeindex.types import Part, Proof
 
@@ -21,11 +24,15 @@ UNNAMED = {"residual": "not in the dictionary", "bias": "common to all records"}
 
 
 class Doing(NamedTuple):
-    """What a person can do with a hit: what ``menu`` adds to a concept of it, and whether it is liked."""
+    """What a person can do with a hit: what ``menu`` adds to a concept of it, and whether it is liked.
+
+    ``words`` is the language of the index's words.
+    """
 
     menu: Callable[[Proof], None]
     judge: Callable[[str, bool], Awaitable[None]]
     liked: Callable[[str], bool | None]
+    words: str
 
 
 def show_hit(
@@ -44,13 +51,16 @@ def show_hit(
             if doing is not None:
                 _show_thumbs(hit, doing)
             ui.label(f"{hit.score:.3f}").classes("score")
-        if not hit.evidence:
+        spans, proved = _words(hit, doing), _by_sentence(hit.evidence)[:SENTENCES]
+        if spans:
+            _show_words(hit, spans, {proofs[0].start for proofs in proved})
+        elif not hit.evidence:
             ui.label(one_line(hit.text, 2 * SENTENCE_CHARS)).classes("text")
-        for proofs in _by_sentence(hit.evidence)[:SENTENCES]:
+        for proofs in proved:
             with ui.element("div").classes("w-full proof"):
                 for proof in proofs:
                     _show_concept(proof, doing)
-                show_sentence(proofs[0])
+                show_sentence(proofs[0], spans)
         more = ui.expansion("Text and score").classes("w-full more").props("dense")
         more.on_value_change(lambda event: _fill(more, hit, below) if event.value else None)
 
@@ -114,13 +124,44 @@ def _by_sentence(evidence: Sequence[Proof]) -> list[list[Proof]]:
     return [[proof for proof in evidence if proof.start == start] for start in starts]
 
 
-def show_sentence(proof: Proof) -> None:
-    """Show the sentence of a proof, the word marked."""
-    before, word, after = proof.parts(SENTENCE_CHARS)
+def show_sentence(proof: Proof, spans: Spans = ()) -> None:
+    """Show the sentence of a proof, its word marked, and what of its text is in ``spans``."""
+    own = [(a - proof.start, b - proof.start) for a, b in spans if a >= proof.start]
+    _show_marked(proof.sentence, [*own, proof.word] if proof.word else own)
+
+
+def _show_marked(sentence: str, spans: Spans) -> None:
+    """Show a sentence with marked spans, cut before the first and after the last."""
+    at, shown = 0, list[tuple[str, str]]()
+    for start, end in sorted(spans):
+        if at <= start and end <= len(sentence):
+            before = sentence[at:start]
+            if not shown and len(before) > SENTENCE_CHARS // 2:
+                before = f"… {before[-SENTENCE_CHARS // 2 :].partition(' ')[2]}"
+            shown += [(before, "inline"), (sentence[start:end], "inline word")]
+            at = end
+    shown.append((cut(sentence[at:], SENTENCE_CHARS), "inline"))
     with ui.element("div").classes("sentence"):
-        for part, classes in ((before, ""), (word, "word"), (after, "")):
+        for part, classes in shown:
             if part:
-                ui.label(part).classes(f"inline {classes}")
+                ui.label(visible(part)).classes(classes)
+
+
+def _words(hit: Hit, doing: Doing | None) -> Spans:
+    """Return where the words of the query are in the text of a hit that is explained."""
+    if doing is None or hit.explanation is None:
+        return []
+    named = [part.label for part in hit.explanation.parts if part.kind == "word"]
+    return word_spans(hit.text, named, doing.words) if named else []
+
+
+def _show_words(hit: Hit, spans: Spans, shown: Set[int]) -> None:
+    """Show the sentence with most words of the query, unless it is one of those that start at ``shown``."""
+    sentences = spans_in(hit.text)
+    counts = [sum(start <= a < end for a, _ in spans) for start, end in sentences]
+    start, end = sentences[counts.index(max(counts))]
+    if start not in shown:
+        _show_marked(hit.text[start:end], [(a - start, b - start) for a, b in spans if a >= start])
 
 
 def _show_text(hit: Hit) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
+    from saeindex.search.plan import Plan
     from saeindex.types import Proof
     from saeindex_server.workbench.asked import Asked
 
@@ -33,12 +34,13 @@ def _safe(text: str) -> str:
 
 
 class Unsteered(NamedTuple):
-    """The results of a search as it is, and what could be steered or left out next."""
+    """The results of a search as it is, what could be steered or left out next, and the words' language."""
 
     asked: tuple[str, str]
     plain: Hits
     facets: list[ConceptFacet]
     exclusions: list[Exclusion]
+    words: str
 
     @classmethod
     def of(cls, index: FeatureIndex, asked: Asked) -> Unsteered:
@@ -46,7 +48,7 @@ class Unsteered(NamedTuple):
         plain = index.search(asked.query(is_steered=False))
         query = plain.plan.query
         further = index.concepts.facets(query), index.concepts.exclusions(query)
-        return cls((asked.text, asked.where), plain, *further)
+        return cls((asked.text, asked.where), plain, *further, index.state.manifest.words)
 
 
 class SearchPage:
@@ -211,8 +213,7 @@ class SearchPage:
         self._results.clear()
         with self._results:
             if not plain:
-                for line in plain.plan.understood:
-                    ui.label(shortened(line, 300)).classes("understood")
+                self._draw_understood(plain.plan)
                 with ui.column().classes("w-full items-center empty gap-1"):
                     if self._asked.where:
                         ui.label("No record matches. Loosen the condition.")
@@ -233,8 +234,7 @@ class SearchPage:
         """Show what a slider changes."""
         self._understood.clear()
         with self._understood:
-            for line in (plain if steered is None else steered).plan.understood:
-                ui.label(shortened(line, 300)).classes("understood")
+            self._draw_understood((plain if steered is None else steered).plan)
         self._steered.clear()
         self._steered.set_visibility(steered is not None)
         if steered is not None:
@@ -244,6 +244,19 @@ class SearchPage:
                 self._draw_list(f"Steered {moved}", steered)
         if self._same.value:
             self._draw_same()
+
+    def _draw_understood(self, plan: Plan) -> None:
+        """Show how the query was read, and what is in records in place of a word that is in none."""
+        for line in plan.understood:
+            ui.label(shortened(line, 300)).classes("understood")
+        for one in plan.absent:
+            if one.nearest and not one.is_replaced:
+                spelled = self._asked.text.replace(one.word, one.nearest)
+                flat(f"Search for {shortened(one.nearest, 40)}", partial(self._spell, spelled), "size=sm")
+
+    async def _spell(self, text: str) -> None:
+        self._text.value = text
+        await self._submit()
 
     def _draw_same(self) -> None:
         """Show the search in Python, as a command, and as a request."""
@@ -255,7 +268,8 @@ class SearchPage:
                 ui.code(text, language="bash").classes("w-full")
 
     def _draw_list(self, title: str, hits: Hits) -> None:
-        doing = Doing(self._menu, self._judge, self._asked.judged.get)
+        assert self._unsteered is not None  # noqa: S101
+        doing = Doing(self._menu, self._judge, self._asked.judged.get, self._unsteered.words)
         ui.label(shortened(title, 90)).classes("heading")
         if hits.drift:
             self._draw_gauge(hits.drift)
