@@ -3,14 +3,16 @@
 Of each corpus up to 150 *known* words of a kind that has fifty: codes of letters and digits, rare words in
 small letters, surnames (one capitalised word), and names of two, that one or two texts have by their stored
 words. Each is asked for alone, as "what is X?", and within a long question. A search finds a word
-if one of its texts is among ten hits. Besides: titles of abstracts, and LIMIT's questions. The weights were
+if one of its texts is among ten hits. Besides: titles of abstracts, LIMIT's questions, and quotes: pieces of
+texts with their signs, for which a plain search of characters says which texts hold them. The weights were
 chosen on the `choose` parts, which a quick run looks at.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +20,18 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+from qdrant_client import QdrantClient
 
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
-from benchmarks.outcome import Figure, Outcome, at_least
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex import FeatureIndex, Record
 from saeindex.indexing.words import words_in, words_of
+from saeindex.language.parser import parse_where
 from saeindex.types import Using
 
 SEED, RECORDS, QUICK = 0, 2_400, 600
-MOST, LEAST, RARE, HITS = 150, 50, 2, 10
+MOST, LEAST, RARE, HITS, QUOTES = 150, 50, 2, 10, 200
 # Long questions by corpus.
 CORPORA = {
     "medquad": "tell me about treatment with {} in children",
@@ -54,6 +58,7 @@ def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes 600 records of the `choose` parts, and titles and LIMIT not at all."""
     outcome = Outcome("words", quick, SEED)
     found: dict[str, dict[str, float]] = {}
+    wrong = Counter[str]()
     for corpus, long in CORPORA.items():
         part = None if corpus == "arxiv_heldout" else "choose" if quick else "test"
         records = list(data.read(corpus, part, QUICK if quick else RECORDS))
@@ -62,9 +67,16 @@ def run(quick: bool) -> Outcome:
             for frame, text in {"alone": "{}", "what_is": "what is {}?", "long": long}.items():
                 for kind, shares in shares_of(index, known, text).items():
                     found[f"{corpus}: {kind}, {frame}"] = shares
+            wrong["edge"] += misquoted(index, records)
             if corpus == "arxiv_heldout" and not quick:
                 titles = [(str(one.metadata["title"]), frozenset([one.id])) for one in records]
                 add_ranked(outcome, "titles", index, titles)
+        few = records[:QUICK]
+        with FeatureIndex.create(corpus, client=QdrantClient(":memory:"), encoder=CachedEncoder()) as index:
+            index.upsert(few)
+            wrong["local"] += misquoted(index, few)
+    for engine, count in wrong.items():
+        outcome.figures[f"quotes_wrong_{engine}"] = at_most(count, 0, "phrases", QUOTES * len(CORPORA))
     ratios = {name: shares["fused"] / shares["words"] for name, shares in found.items() if shares["words"]}
     for frames, name, goal in ((("alone", "what_is"), "known", 0.97), (("long",), "known_in_long", 0.9)):
         own = {one: ratio for one, ratio in ratios.items() if one.endswith(frames)}
@@ -121,6 +133,38 @@ def candidates(text: str) -> Iterator[tuple[str, str]]:
             yield "rare word", word
     for first, second in NAME.findall(text):
         yield ("name of two words", f"{first} {second}") if second else ("surname", first)
+
+
+def misquoted(index: FeatureIndex, records: Sequence[Record]) -> int:
+    """Return of how many pieces of texts the hits are not the texts that hold them."""
+    rng, texts = np.random.default_rng(SEED), {one.id: folded(one.text) for one in records}
+    wrong = 0
+    for row in rng.integers(len(records), size=QUOTES).tolist():
+        words = records[row].text.split()
+        start = int(rng.integers(len(words)))
+        piece = " ".join(words[start : start + int(rng.integers(1, 7))])
+        if any(map(str.isalnum, piece)) and not piece.endswith("*"):
+            said = parse_where({"kind": "says", "text": piece})
+            found = {hit.id for hit in index.search(where=said, limit=len(records))}
+            wrong += found != {one for one, text in texts.items() if holds(folded(piece), text)}
+    return wrong
+
+
+def folded(text: str) -> str:
+    """Return a text without what a quote need not match: case, breaks of lines, kinds of quotation marks."""
+    text = unicodedata.normalize("NFC", text).lower().translate(str.maketrans("“”„‘’‚", "\"\"\"'''"))
+    return " ".join(text.split())
+
+
+def holds(piece: str, text: str) -> bool:
+    """Return whether a text has a piece that begins and ends where words do."""
+    at = text.find(piece)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(piece) : at + len(piece) + 1]
+        if not (piece[0].isalnum() and before.isalnum()) and not (piece[-1].isalnum() and after.isalnum()):
+            return True
+        at = text.find(piece, at + 1)
+    return False
 
 
 def shares_of(index: FeatureIndex, known: Sequence[Known], frame: str) -> dict[str, dict[str, float]]:

@@ -150,8 +150,14 @@ def absent_words(state: IndexState, asked: AskedWords, is_replaced: bool) -> tup
     whole = [one for one in absent if not any(one in other and one != other for other in absent)]
     if not whole or not state.total:
         return ()
-    lexicon: _Lexicon = state.derived(_Lexicon, None if is_replaced else READ)
-    return tuple(lexicon.nearest(word, is_replaced) for word in whole)
+    is_known = is_english if state.manifest.words == DEFAULT_WORDS else (lambda _: False)
+    read = None if is_replaced else READ
+    return tuple(
+        Absent(word)  # a word that is none of this collection is no misspelling
+        if len(word) < LEAST_LETTERS or is_known(word.lower())
+        else state.derived(_Lexicon, read).nearest(word, is_replaced)
+        for word in whole
+    )
 
 
 class _Lexicon:
@@ -169,8 +175,6 @@ class _Lexicon:
         from rapidfuzz.process import extract
 
         asked, language = word.lower(), self._state.manifest.words
-        if len(asked) < LEAST_LETTERS or (language == DEFAULT_WORDS and is_english(asked)):
-            return Absent(word)  # a word that is none of this collection is no misspelling
         most = 1 if len(asked) <= SHORT else 2
         near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
         if not near:
