@@ -160,4 +160,4 @@ def _differing(found: Sequence[_Ranked], shown: int) -> Iterator[Differing]:
         apart = np.abs(ranked.values[0] - found[0].values[0])
         for row in np.argsort(-apart, kind="stable")[:shown].tolist():
             if apart[row] > 0:
-                yield Differing(row, (place, 0), (ranked.hits[row], found[0].hits[row]))
+                yield Differing(row, place, (ranked.hits[row], found[0].hits[row]))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from saeindex.analysis.evaluate.questions import Question
 from saeindex.files import replacing, writable
-from saeindex.report.model import Block, Description, Section, describe, table
+from saeindex.report.model import Description, Section, describe, table
 from saeindex.report.numbers import Number, counted, number, series
 from saeindex.report.result import AnalysisResult
 from saeindex.types import JsonObject, one_line
@@ -65,10 +65,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """A question that two searches answer differently well, with the first hit of each."""
+    """A question that a search and the first one answer differently well, with the first hit of each."""
 
     question: int
-    searches: tuple[int, int]
+    search: int
     hits: tuple[str, str]
 
 
@@ -162,27 +162,18 @@ def _three(value: float) -> Number:
 
 
 def _differing(found: Evaluation) -> Iterator[Section]:
+    first = found.searches[0].name
+
+    def rank(one: Differing, search: int) -> str:
+        found_at = found.questions[one.question].ranks[search]
+        return f"rank {found_at}" if found_at else "not found"
+
+    columns = {
+        "question": lambda one: one_line(found.questions[one.question].question.text, SHOWN_TEXT),
+        "search": lambda one: found.searches[one.search].name,
+        f"first answer (with {first})": lambda one: f"{rank(one, one.search)} ({rank(one, 0)})",
+        "its first hit": lambda one: one_line(one.hits[0], SHOWN_HIT),
+        f"that of {first}": lambda one: one_line(one.hits[1], SHOWN_HIT),
+    }
     if found.differing:
-        rows = [_row(found, one) for one in found.differing]
-        first = found.searches[0].name
-        columns = ("question", "search", f"first answer (with {first})", "its first hit", f"that of {first}")
-        made = dict(zip(columns, range(len(columns)), strict=True))
-        blocks: list[Block] = [
-            table("Where they differ most", rows, {name: _cell(i) for name, i in made.items()})
-        ]
-        yield Section("Questions", blocks)
-
-
-def _cell(column: int) -> Any:
-    return lambda row: row[column]
-
-
-def _row(found: Evaluation, one: Differing) -> Sequence[str]:
-    asked, (ours, theirs) = found.questions[one.question], one.searches
-    ranks = [f"rank {asked.ranks[i]}" if asked.ranks[i] else "not found" for i in (ours, theirs)]
-    return (
-        one_line(asked.question.text, SHOWN_TEXT),
-        found.searches[ours].name,
-        f"{ranks[0]} ({ranks[1]})",
-        *(one_line(text, SHOWN_HIT) for text in one.hits),
-    )
+        yield Section("Questions", [table("Where they differ most", found.differing, columns)])
