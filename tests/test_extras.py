@@ -30,6 +30,7 @@ EXTRAS = {
     "zstd": ("zstandard",),
     "openai": ("openai",),
     "skos": ("rdflib",),
+    "evaluate": ("ir_measures",),
     "client": ("httpx2",),
     "langchain": ("langchain_core", "langchain_qdrant"),
     "llama-index": ("llama_index",),
@@ -75,6 +76,8 @@ def test_records_are_indexed_searched_and_compared_without_any_extra(
         assert len(hits) == 10 and str(hits.plan)
         assert "records" in str(index.diff("metadata.n < 10"))
         assert index.export(tmp_path / "out.jsonl") == 20
+        with pytest.raises(MissingDependencyError, match=r"saeindex\[evaluate\]"):
+            index.evaluate([("copper 1", ["1"]), ("copper 2", ["2"])])
 
 
 @pytest.mark.usefixtures("bare")
