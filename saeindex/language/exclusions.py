@@ -10,6 +10,7 @@ only") is left as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 # Longer texts are no questions: they are pasted. A few words name a thing.
@@ -17,101 +18,121 @@ MOST_WORDS, MOST_LEFT_OUT, FEW = 40, 14, 9
 # Parts of the patterns below: what is told, how, and of what; where a phrase begins; what is left out.
 _INFO = (
     r"(?:pages?|info|information|details?|stuff|results?|articles?|discussion|talk|material|coverage|bits?"
-    r"|parts?)"
+    r"|parts?|sections?|chapters?)"
 )
 _TELL = (
     r"(?:mention|discuss|cover|includ|tell|talk|explain|describ|go\ into|going\ into|get\ into|getting\ into"
-    r"|touch|show|giv|list|dwell|need|want|care|caring|look(?:ing)?\ for|interested\ in|ask|bother|hear|see"
-    r"|read)(?:e|ing|s)?(?:\ me)?(?:\ up)?"
+    r"|touch|show|say|mean|wish|bring\ up|giv|list|dwell|need|want|care|caring|look(?:ing)?\ for"
+    r"|interested\ in|ask|bother|hear|see|read)(?:e|ing|s)?(?:\ me)?(?:\ up)?"
 )
-_ABOUT = r"(?:about|on|regarding|concerning|of|for|to|over|related\ to|dealing\ with|involving|from)"
-_BEGIN, _BREAK = r"[\s,;:.(–—?!-]*", r"(?:^|[,;:.(–—?!-]\s*|\b(?:but|and|please|just|so|only)\s+)"
-_OUT, _SHORT_OUT = r"(?P<out>[^.;?!]+)", r"(?P<out>[^,.;?!]{3,60}?)"
+_ABOUT = r"(?:about|on|regarding|concerning|of|for|related\ to|dealing\ with|involving|from|with)"
+_BEGIN, _BREAK = (
+    r"[\s,;:.(–—?!-]*",
+    r"(?:^|[,;:.(–—?!-]\s*|\b(?:but|and|please|kindly|just|so|only|can|to|that|which|while|with|sorry)\s+)(?:please\s+)?",
+)
+_OUT, _SHORT_OUT = r"(?P<out>[^.;?!]+)", r"(?P<out>(?:(?!\s(?:-|with|but)\s)[^,.;:?!()–—]){3,60}?)"
 _LINKS = r"(?:but|and|just|though|although|only|however|also|please|that|which|is|are|with)"
-_NOT = r"(?:\bnot|(?<=do|es|ld|re|is)n['’]t|\bnever|\brather\s+not)"
+_NOT = r"(?:\bnot|(?<=do|es|ld|re|is|ed)n['’]?t|\bnever|\b(?:rather|sooner)\s+not)"
 _STRESS = r"(?:\s+(?:really|particularly|so\ much|at\ all|to|be|necessarily|anything|even))*"
 _TOLD = rf"{_TELL}(?:\s+(?:any|anything|to\ (?:know|see|hear|read|discuss)))*(?:\s+{_ABOUT})?"
-# What leaves something out whatever else a question says, and, where it is False, less surely.
-_SURE = [
-    (re.compile(pattern, re.VERBOSE | re.IGNORECASE), is_sure)
-    for pattern, is_sure in {
+# What leaves something out: whatever else a question says (1), where the index has texts on the rest (2), the
+# same of a few words (3), or in a request for information (4), which makes all of them sure.
+_SURE, _LIKELY, _FEW, _ASKED = range(1, 5)
+_PATTERNS = [
+    (re.compile(pattern, re.VERBOSE | re.IGNORECASE), kind)
+    for pattern, kind in {
         # "but I do not want to hear about …", "nothing about …", "without going into …"
         rf"""{_BEGIN}(?:\b{_LINKS}\b[\s,]*)*
-        (?:\b(?:i|you|we|it|they)\b(?:\s+|(?=')))?
-        (?:\b(?:do|does|am|are|would|should|is)\s*|['’](?:m|d|re)\s+)?
+        (?<!what\ )(?<!which\ )(?<!who\ )(?<!why\ )(?:\b(?:i|you|u|we|it|they)\b(?:\s+|(?=')))?
+        (?:\b(?:do|does|am|are|would|should|is|can|need)\s*|['’](?:m|d|re)\s+)?
         (?:{_NOT}{_STRESS}\s+(?:{_TOLD}|about|regarding|including)
-          |\bnothing\s+{_ABOUT}
-          |\bno\s+(?:need\s+(?:to\s+{_TELL}|for)(?:\s+{_ABOUT})?|mention\s+of|{_INFO}\s+{_ABOUT})
-          |\b(?:without|rather\s+than)\s+(?:any\s+|the\s+)?
+          |\b(?:nothing|enough|unrelated|no\s+regard)\s+(?:about|on|of|to\s+do\s+with)(?:\s+the)?
+          |\b(?:no|have\s+no)\s+(?:need\s+(?:to\s+{_TELL}|for)(?:\s+{_ABOUT})?|(?:mention|interest|use)\s+\w+
+            |{_INFO}\s+{_ABOUT})
+          |\b(?:without|rather\s+than|instead\s+of|refrain\w*\s+from|stop)\s+(?:any\s+|the\s+|please\s+)?
             (?:{_TELL}(?:\s+{_ABOUT})?|mention\s+of|reference\s+to|{_INFO}\s+{_ABOUT})
-        )\s+{_OUT}""": True,
+        )\s+{_OUT}""": _SURE,
         # "leave out …", "with the exception of …"
-        rf"""{_BEGIN}{_BREAK}(?:please\s+)?
-        (?:omit|omitting|leav(?:e|ing)\s+(?:out|aside)|disregard|disregarding|setting\s+aside|filter\s+out
-          |spare\s+me|with\s+the\s+exception\s+of)(?:\s+{_ABOUT})?:?\s+{_OUT}""": True,
-        # "… isn't what I'm after"
-        rf"""{_BREAK}(?:(?:but|and|though)\s+)?{_SHORT_OUT}\s+(?:is|are)(?:n['’]t|\s+not)\s+(?:what\s+i|of\s+interest)
-        [^.;?!]*""": True,
+        rf"""{_BEGIN}{_BREAK}
+        (?:omit|omitting|leav(?:e|ing)\s+(?:out|aside|off)|disregard|disregarding|setting\s+aside
+          |(?:filter|weed|screen|take|strip)\s+out|spare\s+me|steer(?:ing)?\s+clear\s+of|(?:stay|keep)\w*\s+
+          (?:clear\s+of|away\s+from|off))(?:\s+{_ABOUT})?:?\s+{_OUT}""": _SURE,
+        # "… isn't what I'm after", "… doesn't matter"
+        rf"""{_BREAK}(?:(?:but|and|though)\s+)?{_SHORT_OUT}\s+(?:(?:is|are)(?:n['’]?t|\s+not)\s+(?:what\s+i|of\s+in\w+)
+          |(?:does|do)(?:n['’]?t|\s+not)\s+(?:matter|concern|interest|count)|(?:is|are)\s+(?:irrelevant|beside\s+the
+          \s+point|of\s+no\s+\w+)|bores?\s+me)[^.;?!]*""": _SURE,
         # "we already know …"
-        rf"""{_BEGIN}\b(?:i|we)(?:['’]ve|\s+have)?\s+(?:already\s+(?:know|understand|have|got|read)|understand
-          |know\s+all|read\s+all)(?:\s+{_ABOUT})?\s+(?P<out>[^,.;?!]+)""": False,
-        # "skip …", "steer clear of …"
-        rf"""{_BEGIN}{_BREAK}(?:please\s+)?
-        (?:exclude|excluding|skip|skipping|ignore|ignoring|drop|(?:steer|keep)\s+clear\s+of
-          |(?:stay|keep)\s+away\s+from)(?:\s+{_ABOUT})?:?\s+{_OUT}""": False,
+        rf"""{_BEGIN}\b(?:i|we)(?:['’]?ve|\s+have|\s+had)?\s+(?:already\s+(?:know|understand|have|got|read|heard)|understand
+          |(?:know|read)\s+(?:all|enough|full\s+well|plenty)|(?:have\s+)?(?:had\s+)?(?:plenty|my\s+fill|enough))
+        (?:\s+{_ABOUT})?\s+(?P<out>[^,.;?!]+)""": _LIKELY,
+        # "skip …", "never mind …"
+        rf"""{_BEGIN}{_BREAK}
+        (?:exclude|excluding|skip|skipping|ignore|ignoring|drop|avoid|bypass|sidestep|discard|hide|hiding|suppress
+          |block|remove|cut|ditch|nix|lose|forget|never\s+mind|rule\s+out|pass\s+(?:over|on)|overlook|not\s+counting)
+        (?:\s+{_ABOUT})?:?\s+{_OUT}""": _LIKELY,
         # "no treatment pages", "without treatment info"
-        rf"""[\s,;:(–—-]*\b(?:no|without)\s+(?P<out>(?:[\w-]+\s+){{0,4}}[\w-]+)\s+{_INFO}\b
-        (?:\s+please)?(?=$|[,.:;!)])""": True,
+        rf"""[\s,;:(–—-]*\b(?:no|without)\s+(?P<out>(?:[\w-]+\s+){{0,4}}[\w-]+)\s+(?:{_INFO}\b(?:\s+please)?
+        |please|pls|thanks)(?=$|[,.:;!)])""": _SURE,
         # "keep … out of it", "leaving … to one side"
-        rf"""{_BREAK}(?:keep|leav(?:e|ing))\s+{_SHORT_OUT}\s+
-        (?:out(?:\s+of\s+(?:it|this))?|to\s+one\s+side|aside)\b""": False,
+        rf"""{_BREAK}(?:keep|leav(?:e|ing)|put(?:ting)?|set(?:ting)?|give)\s+{_SHORT_OUT}\s+
+        (?:out(?:\s+of\s+(?:it|this))?|to\s+one\s+side|aside|alone|off|a\s+(?:miss|rest))\b""": _LIKELY,
         # "… can be left out", "… aside", "… excluded"
-        rf"""{_BREAK}(?:(?:but|and|though)\s+)?{_SHORT_OUT}\s+(?:(?:can|could|may)\s+(?:be\s+left|stay)\s+out|aside|excluded
-          |not\s+(?:required|needed|wanted))(?=$|[,.;!)])""": False,
+        rf"""{_BREAK}(?:(?:but|and|though|with)\s+)?{_SHORT_OUT},?\s+(?:(?:can|could|may|need\s+not|needn['’]?t)\s+(?:be\s+\w+
+          |stay|go)(?:\s+(?:out|off|aside))?|(?:aside|exclude|except|omitt|remov)(?:e?d)?|(?:left|taken|stripped|edited)
+          \s+(?:out|off)|(?:being\s+)?(?:off\s+the\s+table|out\s+of\s+(?:it|the\s+picture))|stays?\s+out|no\s+thanks
+          |i(?:['’]ll|\s+will)\s+pass|not\s+(?:required|needed|wanted|included))(?=$|[,.;?!)])""": _LIKELY,
+        # "except …", "other than …"
+        rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?(?:but\s+not|just\s+not|exc?ept(?:\s+for)?
+        |excepting|excl(?:uding|ude|\.|usive\s+of)|leaving\s+out|omitting|ignoring|other\s+than
+        |app?art\s+from|aside\s+from|besides|minus|sans|save(?:\s+for)?|bar|barring|but\s+for|as\s+opposed\s+to
+        |(?:anything|everything|all)\s+but|discounting|devoid\s+of|(?:with|to)\s+the\s+exc\w+ion\s+of
+        |not(?!\s+\w+(?:ing|ed)\b)):?\s+{_OUT}""": _FEW,
+        # "without …", "rather than …"
+        rf"""{_BEGIN}\b(?:rather\s+than|instead\s+of|beyond|outside\s+of|short\s+of|free\s+of|less\s+the|w/o|without
+        |(?:with\s+)?no):?\s+{_OUT}""": _ASKED,
     }.items()
 ]
-# What does so behind a request for information, or, but for the last three, behind a few words.
-_LIKELY = re.compile(
-    rf"""[\s,;:(–—-]*\b(?:and\s+|but\s+)?(?:
-      (?P<few>but\s+not|just\s+not|except\s+for|except|excepting|excluding|exclude|leaving\s+out|omitting
-        |ignoring|other\s+than|apart\s+from|aside\s+from|besides|minus|sans|save\s+for|as\s+opposed\s+to
-        |anything\s+but|everything\s+but|not(?!\s+\w+(?:ing|ed)\b))
-      |rather\s+than|without|no
-    ):?\s+{_OUT}""",
-    re.VERBOSE | re.IGNORECASE,
-)
 _REQUEST = re.compile(
-    rf"""\b(?:{_INFO}|overviews?|everything|(?:anything|all)\s+(?:about|on)|texts?|documents?|docs|literature
+    rf"""\b(?:{_INFO}|overviews?|everything|whatever|(?:anything|all)\s+(?:about|on)|texts?|documents?|docs|literature
     |facts|guides?|papers?|resources|sources|topics?|background|summary|basics|aspects?|passages?|records?
-    |entries|tell\s+me|explain|describe|(?:to|i|we|you|should)\s+(?:know|learn|read)|read\s+up|show\s+me
-    |looking\s+for|about)\b""",
+    |entries|tell\s+me|explain|describe|(?:to|i|we|you|should)\s+(?:know|learn|read)|read\s+up|reading|write-ups?
+    |(?:show|give|find|send)\s+me|looking\s+for|(?:the|what)\s+(?:rest|else|remain\w+)|other\s+\w+|about)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 # A few words with one of these are a sentence, which names no thing.
 _SENTENCE = re.compile(
-    r"""\b(?:how|why|can|cannot|can't|could|do|does|did|is\s+it|don't|won't|was|were|when|where|i|my|he|she|if
-    |never|use|used|every|nobody|nothing|no)\b""",
+    r"""^(?:is|are)\b|\b(?:how|why|can(?:not|['’]?t)?|could|do|does|did|is\s+it|(?:do|wo)n['’]?t|was|were|when|where|i|my|he|she
+    |if|never|use|used|every|nobody|nothing|no)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 # What begins no thing that is left out: idioms, and what is or is not so.
 _IDIOM = re.compile(
-    r"""(?:only|just|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
+    r"""(?:only|just|less|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
     |a\s+doubt|doubt|by|in|at|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
     |getting|paying|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
-    |would|should|i|you|we|they|he|she|it|one|two|on)\b""",
+    |would|should|i|you|we|they|he|she|it|one|two|on|or|vs|-)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+# A question on words themselves.
+_ON_WORDS = re.compile(
+    r"\b(?:meaning|synonym|quote|quotation|lyrics|grammar|phrase|which\s+is\s+more|who\s+said|clause)\b",
+    re.IGNORECASE,
+)
 _LEADING = re.compile(
-    r"""^(?:any|anything|the|its|their|his|her|all|that|those|these|some|things?|stuff|on|about|of|for|over
-    |part)\s+""",
+    rf"""^(?:any|anything|whatever|everything|the|its|their|his|her|all|that|those|these|some|ones|things?|stuff|on|about|of
+    |for|over|part|to\s+do\s+with|concern(?:s|ed|ing)|(?:{_INFO}|discussions?|describing|listing)(?=\s+(?:on|of|about)\b))\s+""",
     re.VERBOSE | re.IGNORECASE,
 )
 _TRAILING = re.compile(
     rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
-    |sections?|chapters?|yet|{_INFO}))+[\s!]*$""",
+    |sections?|chapters?|side|angle|yet|{_INFO}))+[\s!]*$""",
     re.VERBOSE | re.IGNORECASE,
 )
-_POINTS_BACK = frozenset({"none", "those", "these", "them", "this"})
+_POINTS_BACK = frozenset({"none", "those", "these", "them", "this", "that"})
+# Where what is left out ends, if it comes first.
+_GOES_ON = re.compile(
+    r"[,:]|\s(?:and|but|just)\s|\s(?=(?:show|tell|give|find|send)\s|what\s(?:else|is|are|do|can)\b)"
+)
 
 
 class Interpreted(NamedTuple):
@@ -128,35 +149,28 @@ class Interpreted(NamedTuple):
     def of(cls, question: str) -> Interpreted:
         """Split a question at the first phrase that leaves something out."""
         plain = " ".join(question.split())
-        if len(plain.split()) > MOST_WORDS:
+        if len(plain.split()) > MOST_WORDS or _ON_WORDS.search(plain):
             return cls(question)
-        for found, is_sure in _candidates(plain):
+        for found, kind in _candidates(plain):
             out, end = found["out"], found.end()
-            if not found.start() and (cut := re.search(r"[,:]|\s(?:and|but|just)\s", out)):
-                end, out = (
-                    found.start("out") + cut.end(),
-                    out[: cut.start()],
-                )  # "Aside from its causes, what …"
+            if not found.start() and (cut := _GOES_ON.search(out)):  # "Aside from its causes, what …"
+                end, out = found.start("out") + cut.end(), out[: cut.start()]
             unwanted = _named(out)
             wanted = f"{plain[: found.start()]} {plain[end:]}".strip(" ,;:.-–—(?!)")
             if unwanted and re.search(r"\w{3}", wanted):
-                return cls(wanted, unwanted, is_sure)
+                is_sure = kind == _SURE or _REQUEST.search(wanted) is not None
+                is_thing = len(wanted.split()) <= FEW and not _SENTENCE.search(wanted)
+                if is_sure or kind == _LIKELY or (kind == _FEW and is_thing):
+                    return cls(wanted, unwanted, is_sure)
         return cls(question)
 
 
-def _candidates(text: str) -> list[tuple[re.Match[str], bool]]:
-    """Return what may leave something out, and whether it does so surely."""
-    every = [(one, is_sure) for pattern, is_sure in _SURE for one in pattern.finditer(text)]
-    every = [(one, is_sure) for one, is_sure in every if not _IDIOM.match(one["out"])]
-    for one in _LIKELY.finditer(text):
-        rest, is_few = text[: one.start()], one["few"] is not None
-        if _IDIOM.match(one["out"]):
-            continue
-        if _REQUEST.search(rest) or (not rest and is_few and "," in one["out"]):
-            every.append((one, True))
-        elif is_few and 0 < len(rest.split()) <= FEW and not _SENTENCE.search(rest):
-            every.append((one, False))
-    return every
+def _candidates(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """Yield what may leave something out, with the kind of its pattern."""
+    for pattern, kind in _PATTERNS:
+        for one in pattern.finditer(text):
+            if not _IDIOM.match(one["out"]):
+                yield one, kind
 
 
 def _named(out: str) -> str:
