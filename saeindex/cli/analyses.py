@@ -296,7 +296,7 @@ def evaluate(
             searches[name] = json.loads(given)
         except ValueError as error:
             raise InvalidInputError(f"--search {text}", f"not JSON ({error})", do) from None
-    found = delivery.asked(index, "evaluate", options, questions=questions or (), searches=searches)
+    found = delivery.asked(index, "evaluate", options, questions=questions, searches=searches)
     if save_questions is not None:
         found.save_questions(save_questions)
     delivery.deliver(found, fails_empty=False)

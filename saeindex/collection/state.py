@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from saeindex.collection.records import check_not_documents
 from saeindex.collection.sample import CollectionSample, read_rows, read_sample
 from saeindex.collection.snapshot_files import take_snapshot
-from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, DOCUMENT, LEVELS, SAE
+from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, DOCUMENT, LEVELS, SAE, UNSPACED
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
@@ -136,6 +136,11 @@ class IndexState:
         return self.derived(_has_documents)
 
     @property
+    def has_unspaced(self) -> bool:
+        """Whether some texts are, in part, of a script that puts no spaces between words."""
+        return self.derived(_has_unspaced)
+
+    @property
     def code_counts(self) -> dict[Any, int]:
         """The number of records with each level code."""
         return self.derived(_code_counts)
@@ -248,6 +253,10 @@ OF_SPACE = (_spoken, _named_concepts)
 
 def _has_documents(state: IndexState) -> bool:
     return bool(state.store.facet(DOCUMENT, limit=1, approximate=True))
+
+
+def _has_unspaced(state: IndexState) -> bool:
+    return bool(state.store.facet(UNSPACED, limit=1, approximate=True))
 
 
 def _sample(state: IndexState) -> CollectionSample:

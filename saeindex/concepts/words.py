@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from saeindex.errors import UnknownConceptError
 from saeindex.features.function_words import DENYING, is_function_word
 from saeindex.features.lexicon import TOKEN, forms, forms_of, words_of
-from saeindex.language.literal import INDEXED, UNSPACED, is_unspaced
+from saeindex.language.literal import INDEXED, UNSPACED_LETTERS, is_unspaced
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -144,7 +144,7 @@ def _plain(text: str) -> str:
 
 
 def _pattern(parts: list[str]) -> re.Pattern[str]:
-    letter, written = rf"[^\W{UNSPACED}]", BETWEEN.join(map(re.escape, parts))
+    letter, written = rf"[^\W{UNSPACED_LETTERS}]", BETWEEN.join(map(re.escape, parts))
     begins = rf"(?<!{letter})(?<!\d[.,])" if re.match(letter, parts[0]) else ""
     ends = rf"(?!{letter}|[.,]\d|[+#])" if re.match(letter, parts[-1][-1]) else ""
     return re.compile(begins + written + ends, re.IGNORECASE)

@@ -36,6 +36,7 @@ from saeindex.config import (
     SPEAKING,
     TEXT,
     TRUNCATED,
+    UNSPACED,
     WORDS,
     SentenceStorage,
     suffixed,
@@ -73,6 +74,7 @@ from saeindex.indexing.sentences import (
 from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
+from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
@@ -404,7 +406,7 @@ def _sampled(store: VectorStore) -> FloatArray:
 
 PAGE = 500
 # Payload fields that saeindex writes; others, of other programs, are copied as they are.
-OURS = frozenset({"record_id", "metadata", CONTENT_HASH, DOCUMENT, DOCUMENT_HASH, TRUNCATED})
+OURS = frozenset({"record_id", "metadata", CONTENT_HASH, DOCUMENT, DOCUMENT_HASH, TRUNCATED, UNSPACED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,6 +536,7 @@ class PointConverter:
         if self.is_encoded:
             is_truncated = any(is_cut(one, self.opened()) for one in (record.text, *record.fields.values()))
         payload |= {TRUNCATED: True} if is_truncated else {}
+        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
         return vectors, payload
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:

@@ -24,6 +24,7 @@ from saeindex.config import (
     SENTENCES,
     TEXT,
     TRUNCATED,
+    UNSPACED,
     WORDS,
     SentenceStorage,
     suffixed,
@@ -227,6 +228,7 @@ class Manifest(Strict):
                 "record_id": "keyword",
                 DOCUMENT: "keyword",
                 TRUNCATED: "bool",
+                UNSPACED: "bool",
                 **{suffixed(CONCEPTS, name): "integer" for name in names},
                 **({TEXT: "text"} if sentences == "stored" else {}),  # for phrases
                 **{_key(field): kind for field, kind in (payload_indexes or {}).items()},

@@ -28,6 +28,7 @@ from saeindex.config import (
     SPEAKING,
     TEXT,
     TRUNCATED,
+    UNSPACED,
     WORDS,
     suffixed,
 )
@@ -35,6 +36,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import spans_from
+from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import as_recurring, masked, readable
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Activation, Proof, Record, SparseCode, whole
@@ -161,6 +163,7 @@ def build_points(
         optional = {DOCUMENT: record.document, DOCUMENT_HASH: one.document_hash}
         payload |= {key: value for key, value in optional.items() if value is not None}
         payload |= {TRUNCATED: True} if one.is_truncated else {}
+        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
         row += 1
         for name in fields:
             if name in record.fields:

@@ -42,6 +42,8 @@ _FURTHER = re.compile(
 )
 # What stands around words and is no part of them.
 _BEGINS, _ENDS = "\"'([{<“‘", ".,;:!?\"')]}>”’"
+# Between a letter of these and a letter or digit of another script.
+_APART = re.compile(rf"(?<=[{_UNSPACED}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{_UNSPACED}])")
 _SIGNS = {"plus": "plusplus", "sharp": "sharp"}
 
 
@@ -60,7 +62,7 @@ def words_of(texts: Sequence[str], language: str) -> list[SparseVector]:
 
 def words_in(text: str, language: str) -> dict[int, str]:
     """Return the words that a query asks for, as they are written, by their hashes."""
-    text, embed = unicodedata.normalize("NFKC", text), bm25(language).embed_query
+    text, embed = _normalized(text), bm25(language).embed_query
     written = [*((one, one) for one in _LETTERS.findall(text)), *_further(text)]
     found = dict[int, str]()
     for shown, word in written:
@@ -94,9 +96,13 @@ def bm25(language: str) -> Bm25:
         raise InvalidInputError(f"words={language!r:.80}", str(error), do) from None
 
 
+def _normalized(text: str) -> str:
+    return text if text.isascii() else _APART.sub(" ", unicodedata.normalize("NFKC", text))
+
+
 def _readable(text: str) -> str:
     """Return a text with its further words at the end."""
-    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    text = _normalized(text)
     return " ".join([text, *(word for _, word in _further(text))])
 
 
@@ -110,6 +116,11 @@ def _further(text: str) -> Iterator[tuple[str, str]]:
         if kind == "run":
             yield from ((written[i : i + 2],) * 2 for i in range(len(written) - 1))
         elif kind == "joined":
-            yield written, ("p" if written[-1].isdigit() and all(map(str.isdigit, parts)) else "").join(parts)
+            bare = [parts[0].lstrip("vV"), *parts[1:]]
+            is_version = all(map(str.isdigit, bare))
+            if not is_version or bare == parts:
+                yield written, ("p" if is_version else "").join(parts)
+            else:  # "v2.4.1" is a version as "2.4.1" is
+                yield from ((written, "".join(parts)), (written, "p".join(bare)))
         else:
             yield written, f"dot{parts[0]}" if kind == "dot" else f"{parts[0]}{_SIGNS[kind]}"

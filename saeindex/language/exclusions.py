@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Longer texts are no questions: they are pasted. A few words name a thing.
-MOST_WORDS, MOST_LEFT_OUT, FEW = 40, 14, 9
+from saeindex.language.literal import is_pasted
+
+# Words that are left out at most, and those that name a thing.
+MOST_LEFT_OUT, FEW = 14, 9
 # Parts of the patterns below: what is told, how, and of what; where a phrase begins; what is left out.
 _INFO = (
     r"(?:pages?|info|information|details?|stuff|results?|articles?|discussion|talk|material|coverage|bits?"
@@ -43,7 +45,7 @@ _PATTERNS = [
     for pattern, kind in {
         # "but I do not want to hear about …", "nothing about …", "without going into …"
         rf"""{_BEGIN}(?:\b{_LINKS}\b[\s,]*)*
-        (?<!what\ )(?<!which\ )(?<!who\ )(?<!why\ )(?:\b(?:i|you|u|we|it|they)\b(?:\s+|(?=')))?
+        (?:\b(?:i|you|u|we|it|they)\b(?:\s+|(?=')))?
         (?:\b(?:do|does|am|are|would|should|is|can|need)\s*|['’](?:m|d|re)\s+)?
         (?:{_NOT}{_STRESS}\s+(?:{_TOLD}|about|regarding|including)
           |\b(?:nothing|enough|unrelated|no\s+regard)\s+(?:about|on|of|to\s+do\s+with)(?:\s+the)?
@@ -82,8 +84,8 @@ _PATTERNS = [
           \s+(?:out|off)|(?:being\s+)?(?:off\s+the\s+table|out\s+of\s+(?:it|the\s+picture))|stays?\s+out|no\s+thanks
           |i(?:['’]ll|\s+will)\s+pass|not\s+(?:required|needed|wanted|included))(?=$|[,.;?!)])""": _LIKELY,
         # "except …", "other than …"
-        rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?(?:but\s+not|just\s+not|exc?ept(?:\s+for)?
-        |excepting|excl(?:uding|ude|\.|usive\s+of)|leaving\s+out|omitting|ignoring|other\s+than
+        rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?(?:(?:but|just)\s+not
+        |exc?ept(?:\s+for)?|excepting|excl(?:uding|ude|\.|usive\s+of)|leaving\s+out|omitting|ignoring|other\s+than
         |app?art\s+from|aside\s+from|besides|minus|sans|save(?:\s+for)?|bar|barring|but\s+for|as\s+opposed\s+to
         |(?:anything|everything|all)\s+but|discounting|devoid\s+of|(?:with|to)\s+the\s+exc\w+ion\s+of
         |not(?!\s+\w+(?:ing|ed)\b)):?\s+{_OUT}""": _FEW,
@@ -113,6 +115,8 @@ _IDIOM = re.compile(
     |would|should|i|you|we|they|he|she|it|one|two|on|or|vs|-)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+# Before "not" and the like: it is asked what is not so.
+_ASKS = re.compile(r"\b(?:what|which|who|why)(?:\s+(?:do|does|did|is|are))?\s*$", re.IGNORECASE)
 # A question on words themselves.
 _ON_WORDS = re.compile(
     r"\b(?:meaning|synonym|quote|quotation|lyrics|grammar|phrase|which\s+is\s+more|who\s+said|clause)\b",
@@ -149,7 +153,7 @@ class Interpreted(NamedTuple):
     def of(cls, question: str) -> Interpreted:
         """Split a question at the first phrase that leaves something out."""
         plain = " ".join(question.split())
-        if len(plain.split()) > MOST_WORDS or _ON_WORDS.search(plain):
+        if is_pasted(question) or _ON_WORDS.search(plain):
             return cls(question)
         for found, kind in _candidates(plain):
             out, end = found["out"], found.end()
@@ -169,7 +173,7 @@ def _candidates(text: str) -> Iterator[tuple[re.Match[str], int]]:
     """Yield what may leave something out, with the kind of its pattern."""
     for pattern, kind in _PATTERNS:
         for one in pattern.finditer(text):
-            if not _IDIOM.match(one["out"]):
+            if not _IDIOM.match(one["out"]) and not _ASKS.search(text[: one.start()]):
                 yield one, kind
 
 

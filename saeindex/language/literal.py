@@ -12,24 +12,29 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from saeindex.config import UNSPACED
+
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
 # A word of an engine's index of texts, which are in lower case there.
 INDEXED = re.compile(r"[^\W_]+")
 # Letters of scripts that put no spaces between words: a phrase of these can begin anywhere.
-UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_UNSPACED = re.compile(f"[{UNSPACED}]")
-_BOUND = re.compile(rf"[^\W_{UNSPACED}]")
+UNSPACED_LETTERS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_UNSPACED = re.compile(f"[{UNSPACED_LETTERS}]")
+_LETTER = rf"[^\W_{UNSPACED_LETTERS}]"
+_BOUND = re.compile(_LETTER)
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
 # A part of a query: -word, -"so", "in so many words", "ERR-45"*, a word. -5 °C is text.
 _TYPED = re.compile(
     r"""(?<!\S)(?P<minus>-)?["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*)["“”](?P<many>\*?)
-    | (?<!\S)-(?P<denied>[^\W\d_]\S*) | (?P<word>\S+)""",
+    | (?<!\S)-(?P<denied>\.?[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,
 )
-_BEGINNING, _ENDS = re.compile(r"\w\S*\w\*"), ".,;:!?)"
+# Words of a query that is typed.
+MOST_WORDS = 40
+_BEGINNING, _ENDS = re.compile(r"\w\S*\w\S*\*"), ".,;:!?)"
 
 
 class Typed(NamedTuple):
@@ -43,6 +48,8 @@ class Typed(NamedTuple):
     def of(cls, query: str) -> Typed:
         """Read quotes, minus and the star of a beginning; everything else is text."""
         text, said, unsaid = list[str](), list[str](), list[str]()
+        if is_pasted(query):
+            return cls(query, said, unsaid)
         for one in _TYPED.finditer(query):
             quoted, word = one["quoted"], one["word"] or ""
             if one["denied"]:
@@ -57,6 +64,11 @@ class Typed(NamedTuple):
         return cls(" ".join(text), said, unsaid)
 
 
+def is_pasted(query: str) -> bool:
+    """Return whether a query has several lines or more words than anybody types: its marks are its own."""
+    return len(query.strip().splitlines()) > 1 or len(query.split()) > MOST_WORDS
+
+
 def is_unspaced(text: str) -> bool:
     """Return whether a text has letters of a script without spaces between words."""
     return _UNSPACED.search(text) is not None
@@ -68,13 +80,16 @@ def is_said(said: str, text: str) -> bool:
 
 
 def is_plain(said: str) -> bool:
-    """Return whether it is one word, of which an engine's index of words knows what texts say it."""
+    """Return whether it is one word, of which an engine's index of words knows what texts say it.
+
+    But not of texts that are :func:`is_unspaced`.
+    """
     return _PLAIN.fullmatch(said) is not None
 
 
 def narrowing(said: str, key: str) -> Filter | None:
     """Return a condition that all texts in a field fulfil that say it, by an engine's index of words."""
-    from qdrant_client.models import FieldCondition, Filter, MatchText
+    from qdrant_client.models import FieldCondition, Filter, MatchText, MatchValue
 
     found: list[FieldCondition] = []
     for form in _forms(said):
@@ -83,7 +98,7 @@ def narrowing(said: str, key: str) -> Filter | None:
         if not kept:
             return None
         found.append(FieldCondition(key=key, match=MatchText(text=" ".join(kept))))
-    return Filter(should=[*found])
+    return Filter(should=[*found, FieldCondition(key=UNSPACED, match=MatchValue(value=True))])
 
 
 def _forms(said: str) -> dict[str, None]:
@@ -96,7 +111,7 @@ def _forms(said: str) -> dict[str, None]:
 def _pattern(said: str) -> re.Pattern[str]:
     forms = _forms(said)
     first, last = ({one[place] for one in forms} for place in (0, -1))
-    begins = r"(?<![^\W_])" if all(map(_BOUND.match, first)) else ""
-    ends = r"(?![^\W_])" if not said.endswith("*") and any(map(_BOUND.match, last)) else ""
+    begins = f"(?<!{_LETTER})" if all(map(_BOUND.match, first)) else ""
+    ends = f"(?!{_LETTER})" if not said.endswith("*") and any(map(_BOUND.match, last)) else ""
     written = "|".join(r"\s+".join(map(re.escape, one.split())) for one in forms)
     return re.compile(f"{begins}(?:{written}){ends}", re.IGNORECASE)

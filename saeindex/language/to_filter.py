@@ -9,7 +9,6 @@ from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF, TEXT
 from saeindex.errors import InvalidInputError
 from saeindex.language import ast
 from saeindex.language.fields import RECORD_ID, is_addressable
-from saeindex.language.literal import is_plain
 from saeindex.protocols import PointId
 
 if TYPE_CHECKING:
@@ -119,15 +118,15 @@ class _Compiler:
     def _leaf(self, leaf: ast.Leaf) -> _Part:
         from qdrant_client.models import FieldCondition, MatchAny, MatchText, MatchValue
 
-        if isinstance(leaf, ast.Says) and is_plain(leaf.text):
-            return _Part(FieldCondition(key=TEXT, match=MatchText(text=leaf.text)))
         if not isinstance(leaf, ast.TextTerm):
             return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
         found = self._features_of(leaf)
-        if isinstance(leaf, ast.Says) or isinstance(found, FoundRecords):
-            assert isinstance(found, FoundRecords)  # noqa: S101  (what is said is found in records)
+        if isinstance(leaf, ast.Says) and getattr(found, "is_indexed", False):
+            return _Part(FieldCondition(key=TEXT, match=MatchText(text=leaf.text)))
+        if isinstance(found, FoundRecords):
             ids = sorted(found.at(level_of(leaf, self._level)))
             return _Part(FieldCondition(key=RECORD_ID, match=MatchAny(any=ids)))
+        assert not isinstance(leaf, ast.Says)  # noqa: S101
         codes = level_codes(leaf, found, self._level)
         match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
         return _Part(FieldCondition(key=CONCEPTS, match=match))

@@ -7,13 +7,13 @@ from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from saeindex.config import SENTENCES, WORDS
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import Analysis, Reading
 from saeindex.operations.search import searcher_of
-from saeindex.schema import ANY_OBJECT, Number, Whole, request
+from saeindex.schema import ANY_OBJECT, Number, Whole, check_options, request
 from saeindex.search.query import QueryOptions
 
 if TYPE_CHECKING:
@@ -21,13 +21,22 @@ if TYPE_CHECKING:
     from saeindex.analysis.evaluate.results import Evaluation
 
     Searches: TypeAlias = Mapping[str, QueryOptions | Mapping[str, Any]]
-    Questions: TypeAlias = Path | Sequence[known.Question | Mapping[str, Any] | tuple[str, Sequence[str]]]
+    Asked: TypeAlias = known.Question | Mapping[str, Any] | tuple[str, Sequence[str]]
+    Questions: TypeAlias = Path | Sequence[Asked] | None
 else:
-    Searches = Mapping[str, QueryOptions]
+
+    def _search(given: Any) -> Any:
+        if isinstance(given, Mapping):
+            check_options(QueryOptions, given, "a search")
+        return given
+
+    Searches = Mapping[str, Annotated[QueryOptions, BeforeValidator(_search)]]
 
     def _questions(given: Any) -> Any:
         from saeindex.analysis.evaluate.questions import Question, joined, read_questions
 
+        if given is None:
+            return None
         if isinstance(given, Path):
             return tuple(read_questions(given))
         if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
@@ -38,8 +47,8 @@ else:
     Questions = Annotated[
         Any,
         PlainValidator(_questions),
-        PlainSerializer(lambda given: [one.to_json() for one in given]),
-        WithJsonSchema({"type": "array", "items": ANY_OBJECT}),
+        PlainSerializer(lambda given: None if given is None else [one.to_json() for one in given]),
+        WithJsonSchema({"anyOf": [{"type": "array", "items": ANY_OBJECT}, {"type": "null"}]}),
     ]
 
 
@@ -57,7 +66,7 @@ class Evaluate(Analysis["Evaluation"], results="saeindex.analysis.evaluate.resul
 
     name = "evaluate"
 
-    questions: Questions = Field(default=(), description="questions with the ids that answer them")
+    questions: Questions = Field(default=None, description="questions with the ids that answer them")
     searches: Searches = Field(default={}, description="options of search by name")
     _: KW_ONLY
     limit: Whole = Field(default=10, ge=1, le=1_000, description="the hits that count")
@@ -79,7 +88,7 @@ class Evaluate(Analysis["Evaluation"], results="saeindex.analysis.evaluate.resul
         parts = ["dense", *(name for name, vector in has.items() if vector in state.store.layout.names)]
         usual = {"fused": QueryOptions()} | {name: QueryOptions(using=cast(Any, name)) for name in parts}
         records.end()
-        asked, searches = cast("Sequence[known.Question]", self.questions), self.searches or usual
+        asked, searches = cast("Sequence[known.Question] | None", self.questions), self.searches or usual
         return evaluate(
             searcher_of(state), state, asked, cast("Mapping[str, QueryOptions]", searches), self.limit,
             self.alpha, self.shown, self.drafts,

@@ -122,6 +122,18 @@ class Curve:
         return best
 
 
+def boosts(boost: Boost, values: Iterable[Any]) -> bool:
+    """Return whether some of the values of a field make a difference."""
+    curve, now = Curve.read(str(boost.half)), dt.datetime.now(dt.UTC)
+    return any(curve.of(one, now) > 0 for one in values)
+
+
+def unread_date(values: Iterable[Any]) -> str | None:
+    """Return a text of the values that begins as a date or a number would, and is none that is read."""
+    texts = (one for found in values for one in _values(found) if isinstance(one, str))
+    return next((one for one in texts if one[:1].isdigit() and moment_in(one) is None), None)
+
+
 class Boosted(Scoring):
     """Another ranking: its first 1,000 are ranked anew by their boosted scores, then the next, and so on."""
 

@@ -20,7 +20,7 @@ from saeindex.language.evaluate import clauses, found_at, mismatch
 from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, path_of
 from saeindex.language.to_text import to_text
 from saeindex.report.numbers import counted
-from saeindex.search.by_field import Curve
+from saeindex.search.by_field import Curve, Order, boosts, unread_date
 from saeindex.search.grouping import check_field
 from saeindex.stores.filters import inside
 
@@ -56,7 +56,8 @@ def _check_texts(query: Query) -> None:
 
 def _check_combination(query: Query) -> None:
     ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
-    if not ranked and not query.like and query.where is None and query.query_filter is None:
+    selects = query.where is not None or query.query_filter is not None or query.order_by is not None
+    if not ranked and not query.like and not selects:
         raise InvalidInputError(
             "search", "an empty text", "Give a text, a property, examples, or a where clause."
         )
@@ -69,6 +70,12 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError("order_by beside what ranks", "hits are in the order of their scores", do)
     if query.boosted is not None and not (ranked or query.like):
         raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
+    named = {} if query.boosted is None else {"boost": query.boosted.field}
+    named |= {} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)}
+    for option, field in named.items():
+        if field not in NAMES and not field.startswith(IN_METADATA):
+            asked, found = f"{option}={field!r:.80}", "not a field of the records"
+            raise InvalidInputError(asked, found, f"Use {IN_METADATA}{field.strip():.80}.")
     if query.boosted is not None:
         Curve.read(str(query.boosted.half))
     has_examples = bool(query.like or query.unlike)
@@ -139,6 +146,17 @@ class FilterChecks:
         forms = {field_at(path) for path in (path_of(field), as_one_name(field))}
         is_there = not self._state.total or any(self._values(Exists(field=form), 1) for form in forms)
         return () if is_there else (self._unknown(field),)
+
+    def of_values(self, query: Query) -> Iterator[str]:
+        """Yield what is wrong with the values by which a query is boosted or ordered."""
+        if (boost := query.boosted) is not None:
+            found = self._values(Exists(field=boost.field), LOOKED_AT)
+            if found and not boosts(boost, found):
+                yield f"{boost.field} boosts nothing with half={boost.half}: it holds {found[0]!r:.40}"
+        field = None if query.order_by is None else field_at(Order.read(query.order_by).path)
+        found = [] if field is None or field in NAMES else self._values(Exists(field=field), LOOKED_AT)
+        if date := unread_date(found):
+            yield f"{field} is in the order of letters: {date!r:.40} is not a date as in 2026-11-02"
 
     def kept_by_denials(self, where: Expression | None, level: LevelName | None) -> Iterator[str]:
         """Yield a sentence for each NOT of a concept that keeps records with possible evidence of it."""

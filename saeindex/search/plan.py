@@ -162,9 +162,9 @@ class Plan(Result, Described):
     @property
     def understood(self) -> list[str]:
         """What was asked for, as it is understood, in lines: the filter, its phrases, steers and warnings."""
-        lines = [*_said(self.where), *(str(one) for one in self.absent if one.nearest)]
-        if unknown := [repr(one.word) for one in self.absent if not one.nearest]:
-            lines.append(f"In no record: {', '.join(unknown)}")
+        lines = [*_said(self.where), *(str(one) for one in self.absent if one.nearest or one.is_id)]
+        if unknown := [repr(one.word) for one in self.absent if not one.nearest and not one.is_id]:
+            lines.append(f"In no text: {', '.join(unknown)}")
         if self.unwanted:
             lines.append(f"Read as {self.query.text!r}, and not {self.unwanted!r}: these rank lower")
             lines.append(f"  to leave out all that speaks of it: NOT possible({quoted(self.unwanted)})")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from saeindex.language.ast import (
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.exclusions import Interpreted
 from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
-from saeindex.language.literal import is_said, narrowing
+from saeindex.language.literal import is_plain, is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
 from saeindex.protocols import SearchRequest
@@ -123,8 +123,10 @@ class Planner:
 
     def _has_texts_on(self, wanted: str) -> bool:
         """Return whether some text is near to what is wanted."""
-        nearest = SearchRequest(self.state.encode(wanted), limit=1, with_payload=False)
-        return any((point.score or 0.0) >= ON_IT for point in self.state.store.search(nearest))
+        store, vector = self.state.store, self.state.encode(wanted)
+        names = [name for name in (DENSE, SENTENCES) if name in store.layout.names]
+        found = (store.search(SearchRequest(vector, name, limit=1, with_payload=False)) for name in names)
+        return any((point.score or 0.0) >= ON_IT for points in found for point in points)
 
     def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
@@ -154,7 +156,7 @@ class Planner:
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
-        absent = () if words is None else absent_words(self.state, words, is_replaced=False)
+        absent = () if words is None else absent_words(self.state, words, False, _beginnings(where))
         return Prepared(
             query=query,
             vector=steered,
@@ -259,6 +261,7 @@ class Planner:
         named += [] if query.order_by is None else [field_at(Order.read(query.order_by).path)]
         for field in (one for one in named if one not in NAMES):
             yield from self.checks.of_groups(field)
+        yield from self.checks.of_values(query)
 
     def _emptying(self, where: Expression | None, query: Query) -> Iterator[str]:
         """Yield the parts of a condition that no record fulfils, of several."""
@@ -343,7 +346,7 @@ class Planner:
 
         def found(node: TextTerm) -> Sequence[int] | FoundRecords:
             if isinstance(node, Says):
-                return self._said.get(node.text, lambda: SaidBy.of(self.state.store, node.text))
+                return self._said.get(node.text, lambda: SaidBy(self.state, node.text))
             if isinstance(node, FeatureTerm):
                 self.state.space.check_concepts(f"feature #{node.feature}")
                 self.state.space.label(node.feature)
@@ -432,21 +435,32 @@ class Planner:
         return self._scorers.get(key, inferred)
 
 
-class SaidBy(NamedTuple):
-    """The ids of the records whose texts say something word for word, at any level."""
+class SaidBy:
+    """The records whose texts say something word for word, at any level.
 
-    ids: frozenset[str]
+    ``is_indexed`` if the engine's index of words knows them all.
+    """
 
-    @classmethod
-    def of(cls, store: VectorStore, said: str) -> SaidBy:
-        """Read the texts that have its words."""
-        found = pages(store, narrowing(said, TEXT), PAGE, [RECORD_ID, TEXT])
-        points = (point.payload for page in found for point in page.points)
-        return cls(frozenset(one[RECORD_ID] for one in points if is_said(said, one[TEXT])))
+    def __init__(self, state: IndexState, said: str) -> None:
+        """Read nothing yet."""
+        self._store, self._said = state.store, said
+        self.is_indexed = is_plain(said) and not state.has_unspaced
 
     def at(self, level: LevelName) -> frozenset[str]:
-        """Return the ids."""
-        return self.ids
+        """Return the ids of the records."""
+        return self._ids
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        found = pages(self._store, narrowing(self._said, TEXT), PAGE, [RECORD_ID, TEXT])
+        points = (point.payload for page in found for point in page.points)
+        return frozenset(one[RECORD_ID] for one in points if is_said(self._said, one[TEXT]))
+
+
+def _beginnings(where: Expression | None) -> list[str]:
+    """Return what a condition asks texts to say the beginning of."""
+    every = () if where is None else (node for node, _ in walk(where))
+    return [node.text for node in every if isinstance(node, Says) and node.text.endswith("*")]
 
 
 def _unsure(concepts: Iterable[Concept]) -> Iterator[str]:

@@ -18,11 +18,12 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
-from math import log
+from math import log, log10
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.collection.records import existing_ids
 from saeindex.collection.state import Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
@@ -32,7 +33,7 @@ from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from saeindex.collection.state import IndexState
     from saeindex.protocols import Point
@@ -46,7 +47,7 @@ COMMON = 4
 # Records whose words are known where a word is in none, and letters of words whose nearest is looked for: of
 # short ones one letter may differ.
 READ, LEAST_LETTERS, SHORT = 4_000, 3, 5
-_WORD = re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
+_LETTERS, _WORD = re.compile(r"[^\W_]+"), re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
 # Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
 # on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
 ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
@@ -123,38 +124,47 @@ def _rarity(count: float, total: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A word of a query that no record has; the ``nearest`` that some have, and how many these are.
+    """A word of a query that no text has; the ``nearest`` that some have, and how many these are.
 
-    ``is_replaced`` if the query was read with that one in its place.
+    ``is_replaced`` if the query was read with that one in its place, ``is_id`` if it is the id of a record.
     """
 
     word: str
     nearest: str | None = None
     records: int = 0
     is_replaced: bool = False
+    is_id: bool = False
 
     def __str__(self) -> str:
         if self.is_replaced:
-            return f"Read {self.word!r} as {self.nearest!r}: it is in no record"
-        found = f"In no record: {self.word!r}"
+            return f"Read {self.word!r} as {self.nearest!r}: it is in no text"
+        if self.is_id:
+            return f"{self.word!r} is in no text, but the id of a record: get it by that"
+        found = f"In no text: {self.word!r}"
         return f"{found}; {self.nearest!r} is in {self.records:,}" if self.nearest else found
 
 
-def absent_words(state: IndexState, asked: AskedWords, is_replaced: bool) -> tuple[Absent, ...]:
-    """Return the words of a query that no record has, and what they may be meant for.
+def absent_words(
+    state: IndexState, asked: AskedWords, is_replaced: bool, said: Collection[str] = ()
+) -> tuple[Absent, ...]:
+    """Return the words of a query that no text has, and what they may be meant for.
 
     The nearest are looked for in the first 4,000 records, or in all if they are to be read in their place.
+    What is joined by marks is in none if a part of it is; what begins as texts in ``said`` is asked for so.
     """
     present = {asked.names[index] for index in asked.every}
     absent = dict.fromkeys(name for name in asked.names.values() if name not in present)
-    whole = [one for one in absent if not any(one in other and one != other for other in absent)]
+    lost = [one for one in absent if any(part in absent for part in _LETTERS.findall(one))]
+    lost = [one for one in lost if not any(one in text for text in said)]
+    whole = [one for one in lost if not any(one in other and one != other for other in lost)]
     if not whole or not state.total:
         return ()
+    ids = existing_ids(state.store, whole)
     is_known = is_english if state.manifest.words == DEFAULT_WORDS else (lambda _: False)
     read = None if is_replaced else READ
     return tuple(
-        Absent(word)  # a word that is none of this collection is no misspelling
-        if len(word) < LEAST_LETTERS or is_known(word.lower())
+        Absent(word, is_id=word in ids)  # a word that is none of this collection is no misspelling
+        if word in ids or len(word) < LEAST_LETTERS or is_known(word.lower())
         else state.derived(_Lexicon, read).nearest(word, is_replaced)
         for word in whole
     )
@@ -179,11 +189,16 @@ class _Lexicon:
         near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
         if not near:
             return Absent(word)
-        best = min(near, key=lambda one: (one[1], one[0][0] != asked[0], -self._words[one[0]], one[0]))[0]
+        best = min(near, key=lambda one: (self._cost(*one[:2]), one[0][0] != asked[0], one[0]))[0]
         counts: _Counts = self._state.derived(_Counts)
         hashes = words_in(best, language)
-        least = min((counts.of(index) for index in hashes), default=0.0)
-        return Absent(word, best, round(least), is_replaced) if least else Absent(word)
+        whole = [index for index, name in hashes.items() if name == best] or [*hashes]
+        count = min((counts.of(index) for index in whole), default=0.0)
+        return Absent(word, best, round(count), is_replaced) if count else Absent(word)
+
+    def _cost(self, word: str, letters: int) -> float:
+        """Return how unlikely a word is meant: ten times as many records are worth a letter."""
+        return letters - log10(self._words[word])
 
 
 class _Counts:

@@ -149,6 +149,7 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
         "record_id": "keyword",
         "document": "keyword",
         "truncated": "bool",
+        "unspaced": "bool",
         "concepts": "integer",
         "text": "text",
         "metadata.year": "float",

@@ -33,26 +33,40 @@ def index(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("krt71", ["In no record: 'krt71'; 'krt17' is in 2"]),
-        ("what is the battrey of a camera", ["In no record: 'battrey'; 'battery' is in 2"]),
-        ("batteries of KRT17", []), ("ERR-4512", ["In no record: 'ERR-4512'; 'err-4521' is in 1"]),
-        ("whales and battlers of the batter", ["In no record: 'whales', 'battlers', 'batter'"]),
-        ("zebra and xylophone battery", ["In no record: 'zebra', 'xylophone'"]), ("", []),
+        ("krt71", ["In no text: 'krt71'; 'krt17' is in 2"]),
+        ("what is the battrey of a camera", ["In no text: 'battrey'; 'battery' is in 2"]),
+        ("batteries of KRT17", []), ("ERR-4512", ["In no text: 'ERR-4512'; 'err-4521' is in 1"]),
+        ("whales and battlers of the batter", ["In no text: 'whales', 'battlers', 'batter'"]),
+        ("ERR-45*", []), ("camera of camera.disease", []), ("T-1", ["In no text: 'T-1'"]),
+        ("zebra and xylophone battery", ["In no text: 'zebra', 'xylophone'"]), ("", []),
     ],
 )  # fmt: skip
 def test_a_word_in_no_record_is_said_with_the_nearest(
     index: FeatureIndex, text: str, said: list[str]
 ) -> None:
-    plan = index.plan(text) if text else index.plan(where="metadata.n > 1")
-    assert [one for one in plan.understood if one.startswith("In no record")] == said
+    plan = index.plan(text, syntax=True) if text else index.plan(where="metadata.n > 1")
+    assert [one for one in plan.understood if one.startswith("In no text")] == said
     assert index.plan(text or "x", using="dense").absent == ()
+
+
+def test_the_id_of_a_record_is_said_to_be_one(index: FeatureIndex) -> None:
+    assert index.plan("t3").understood == ["'t3' is in no text, but the id of a record: get it by that"]
+
+
+def test_a_frequent_word_is_nearer_than_a_rare_one(
+    tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    texts = ["my batery is hot", *(f"a battery of {number} volts" for number in range(40))]
+    records = [Record(str(row), text) for row, text in enumerate(texts)]
+    found = edge_index(tmp_path / "a.idx", records, space, session_encoder).plan("baterry").absent
+    assert [(one.nearest, one.records) for one in found] == [("battery", 40)]
 
 
 def test_spelling_searches_for_the_nearest(index: FeatureIndex) -> None:
     hits = index.search("Krt71 mutation", spelling=True)
     same = index.search("krt17 mutation")
     assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in same]
-    assert hits.plan.understood == ["Read 'Krt71' as 'krt17': it is in no record"]
+    assert hits.plan.understood == ["Read 'Krt71' as 'krt17': it is in no text"]
     assert hits.plan.query.text == "krt17 mutation"
     assert index.search("zebra", spelling=True).plan.query.text == "zebra"
 
@@ -85,5 +99,5 @@ def test_what_was_added_is_known(
     with FeatureIndex.create(tmp_path / "b.idx", space, encoder=session_encoder) as own:
         own.upsert(RECORDS)
     done = call("search", "b.idx", "krt71", "--limit", "1", cwd=tmp_path)
-    assert done.stdout.splitlines()[0] == "In no record: 'krt71'; 'krt17' is in 2"
+    assert done.stdout.splitlines()[0] == "In no text: 'krt71'; 'krt17' is in 2"
     assert "Read 'krt71' as 'krt17'" in call("search", "b.idx", "krt71", "--spelling", cwd=tmp_path).stdout

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saeindex import Boost, FeatureIndex, FeatureSpace, Record
+from saeindex import Boost, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import InvalidInputError
 from saeindex.search import by_field
 from tests.cli.test_cli import call
@@ -154,6 +154,16 @@ def test_pages_of_boosted_hits_go_on_beyond_the_first_candidates(
         for hit in index.search("galaxies", boost="metadata.day", limit=9, offset=start)
     ]  # fmt: skip
     assert pages == every
+
+
+def test_a_field_that_orders_or_boosts_nothing_is_said(index: FeatureIndex) -> None:
+    for query in (Query(order_by="year desc"), Query("rain", boost="year")):
+        with pytest.raises(InvalidInputError, match=r"Use metadata\.year"):
+            index.search(query)
+    every = [hit.id for hit in index.search(order_by="record_id", limit=COUNT)]  # without any condition
+    assert every == sorted(one.id for one in RECORDS)
+    plan = index.plan("rain", boost=Boost("metadata.day", half=5))
+    assert any("metadata.day boosts nothing with half=5" in one for one in plan.warnings)
 
 
 def test_what_boosts_nothing_is_an_error(index: FeatureIndex) -> None:

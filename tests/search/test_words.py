@@ -173,6 +173,14 @@ def test_a_text_alone_and_among_others_has_the_same_words() -> None:
         assert (np.diff(own.indices) > 0).all()
 
 
+def test_letters_beside_a_script_without_spaces_and_versions_are_words() -> None:
+    vectors = words_of(["订单号4500129050は", "X-200の電池 v2.4.1"], "english")
+    stored = {index for one in vectors for index in one.indices.tolist()}
+    for asked in ("4500129050", "x-200", "X200", "v2.4.1", "2.4.1"):
+        whole = {index for index, name in words_in(asked, "english").items() if name == asked}
+        assert whole & stored, asked
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [

@@ -137,7 +137,7 @@ def test_a_hit_shows_its_text_and_parts_that_add_up(driver: WebDriver, url: str)
 
 def test_the_words_of_a_query_are_marked_and_a_misspelt_one_is_mended(driver: WebDriver, url: str) -> None:
     driver.get(f"{url}/ui/papers?q=violn+concerto")
-    find(driver, ".understood", "In no record: 'violn'; 'violin' is in")
+    find(driver, ".understood", "In no text: 'violn'; 'violin' is in")
     find(driver, "button", "Search for violin").click()
     assert find(driver, ".hit .word", "violin")
     assert find(driver, SEARCH).get_attribute("value") == "violin concerto"

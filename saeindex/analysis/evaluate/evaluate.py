@@ -13,6 +13,7 @@ from saeindex.analysis.evaluate.results import Answered, Differing, Evaluation, 
 from saeindex.collection.records import existing_ids
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, installed
+from saeindex.report.numbers import counted
 from saeindex.schema import to_json
 from saeindex.search.query import GroupBy, Query, QueryOptions
 
@@ -38,7 +39,7 @@ class _Ranked(NamedTuple):
 def evaluate(
     searcher: Searcher,
     state: IndexState,
-    questions: Sequence[Question],
+    questions: Sequence[Question] | None,
     searches: Mapping[str, QueryOptions],
     limit: int,
     alpha: float,
@@ -46,7 +47,8 @@ def evaluate(
     drafts: int,
 ) -> Evaluation:
     """Ask all questions of all searches; see :class:`Evaluation`. Without questions, ``drafts`` are made."""
-    asked, by_document, notes = _answerable(state, questions or drafted(state, drafts))
+    given = drafted(state, drafts) if questions is None else questions
+    asked, by_document, notes = _answerable(state, given)
     found = {
         name: _ranked(searcher, asked, options, limit, by_document) for name, options in searches.items()
     }
@@ -92,8 +94,8 @@ def _answerable(
     ]
     asked = [one for one in own if one.relevant]
     if len(asked) < LEAST:
-        found = f"{len(asked)} of {len(questions)} have an answer in the index"
-        do = "Give ids of its records." if questions else "Write questions: none could be drafted."
+        found = f"{len(asked)} of {counted(len(questions), 'question')} have an answer in the index"
+        do = f"Give {LEAST} or more, with ids of its records: of texts of one sentence none is drafted."
         raise InvalidInputError("questions", found, do)
     notes = []
     if missing := len(wanted) - len(known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ DO = 'Write lines of {"text": "a question", "relevant": ["an id", …]}, columns
 # Where a question is drafted from, the first that half of the records have; words of a draft, and its length.
 TITLES = ("title", "headline", "subject", "question")
 LEAST_WORDS, MOST_CHARACTERS = 3, 300
-DRAFTED_AT_ONCE = 4
+DRAFTED_AT_ONCE, MOST_GAIN = 4, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,9 @@ class Question:
             raise InvalidInputError(f"question {given!r:.80}", missing, DO)
         if not isinstance(answers, Mapping):
             one = (answers,) if isinstance(answers, str | int) else listed(answers)
-            answers = dict.fromkeys(one, _first(given, GAINS) or 1)
-        try:
-            gains = {str(one): int(float(gain)) for one, gain in answers.items()}
-        except (TypeError, ValueError):
-            found = f"a gain that is no number ({answers!r:.80})"
-            raise InvalidInputError(f"question {text!r:.80}", found, "Give whole numbers.") from None
+            gain = _first(given, GAINS)
+            answers = dict.fromkeys(one, 1 if gain is None else gain)
+        gains = {str(one): _gain(text, gain) for one, gain in answers.items()}
         positive = {one: gain for one, gain in gains.items() if gain > 0}
         return cls(text.strip(), positive, str(given.get("drafted") or ""))
 
@@ -72,6 +70,15 @@ class Question:
         return {"text": self.text, "relevant": dict(self.relevant)} | (
             {"drafted": self.drafted} if self.drafted else {}
         )
+
+
+def _gain(text: str, given: Any) -> int:
+    """Return how much an answer is worth; 0 and less are none."""
+    with suppress(TypeError, ValueError):
+        if (gain := float(given)).is_integer() and gain <= MOST_GAIN:
+            return int(gain)
+    asked = f"the gain {given!r:.40} of the question {text!r:.80}"
+    raise InvalidInputError(asked, "no whole number up to 1,000", "Give one, such as 1 or 2.")
 
 
 def _first(given: Mapping[str, Any], names: tuple[str, ...]) -> Any:
@@ -113,11 +120,10 @@ def joined(questions: Iterable[Question]) -> list[Question]:
     """Return questions of different texts; those of one text are one, with the answers of all."""
     found: dict[str, Question] = {}
     for one in questions:
-        if one.relevant:
-            known = found.get(one.text)
-            found[one.text] = one if known is None else Question(
-                one.text, {**known.relevant, **one.relevant}, known.drafted and one.drafted
-            )  # fmt: skip
+        known = found.get(one.text)
+        found[one.text] = one if known is None else Question(
+            one.text, {**known.relevant, **one.relevant}, known.drafted and one.drafted
+        )  # fmt: skip
     return list(found.values())
 
 

@@ -165,13 +165,14 @@ def _differing(found: Evaluation) -> Iterator[Section]:
     first = found.searches[0].name
 
     def rank(one: Differing, search: int) -> str:
-        found_at = found.questions[one.question].ranks[search]
-        return f"rank {found_at}" if found_at else "not found"
+        asked = found.questions[one.question]
+        found_at = f"rank {asked.ranks[search]}" if asked.ranks[search] else "not found"
+        return f"{found_at}, {asked.ndcg[search]:.2f}"
 
     columns = {
         "question": lambda one: one_line(found.questions[one.question].question.text, SHOWN_TEXT),
         "search": lambda one: found.searches[one.search].name,
-        f"first answer (with {first})": lambda one: f"{rank(one, one.search)} ({rank(one, 0)})",
+        f"first answer, nDCG (with {first})": lambda one: f"{rank(one, one.search)} ({rank(one, 0)})",
         "its first hit": lambda one: one_line(one.hits[0], SHOWN_HIT),
         f"that of {first}": lambda one: one_line(one.hits[1], SHOWN_HIT),
     }
