@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Searches: TypeAlias = Mapping[str, QueryOptions | Mapping[str, Any]]
     Asked: TypeAlias = known.Question | Mapping[str, Any] | tuple[str, Sequence[str]]
-    Questions: TypeAlias = Path | Sequence[Asked] | None
+    Questions: TypeAlias = Path | Sequence[Asked]
 else:
 
     def _search(given: Any) -> Any:
@@ -48,7 +48,7 @@ else:
         Any,
         PlainValidator(_questions),
         PlainSerializer(lambda given: None if given is None else [one.to_json() for one in given]),
-        WithJsonSchema({"anyOf": [{"type": "array", "items": ANY_OBJECT}, {"type": "null"}]}),
+        WithJsonSchema({"type": "array", "items": ANY_OBJECT}),
     ]
 
 
@@ -66,7 +66,7 @@ class Evaluate(Analysis["Evaluation"], results="saeindex.analysis.evaluate.resul
 
     name = "evaluate"
 
-    questions: Questions = Field(default=None, description="questions with the ids that answer them")
+    questions: Questions | None = Field(default=None, description="questions with the ids that answer them")
     searches: Searches = Field(default={}, description="options of search by name")
     _: KW_ONLY
     limit: Whole = Field(default=10, ge=1, le=1_000, description="the hits that count")
