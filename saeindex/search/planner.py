@@ -123,10 +123,8 @@ class Planner:
 
     def _has_texts_on(self, wanted: str) -> bool:
         """Return whether some text is near to what is wanted."""
-        store, vector = self.state.store, self.state.encode(wanted)
-        names = [name for name in (DENSE, SENTENCES) if name in store.layout.names]
-        found = (store.search(SearchRequest(vector, name, limit=1, with_payload=False)) for name in names)
-        return any((point.score or 0.0) >= ON_IT for points in found for point in points)
+        nearest = SearchRequest(self.state.encode(wanted), limit=1, with_payload=False)
+        return any((point.score or 0.0) >= ON_IT for point in self.state.store.search(nearest))
 
     def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
