@@ -256,7 +256,8 @@ def _has_documents(state: IndexState) -> bool:
 
 
 def _has_unspaced(state: IndexState) -> bool:
-    return bool(state.store.facet(UNSPACED, limit=1, approximate=True))
+    is_marked = UNSPACED in state.store.layout.payload_indexes  # a collection of others may be without
+    return is_marked and bool(state.store.facet(UNSPACED, limit=1, approximate=True))
 
 
 def _sample(state: IndexState) -> CollectionSample:

@@ -87,8 +87,11 @@ def is_plain(said: str) -> bool:
     return _PLAIN.fullmatch(said) is not None
 
 
-def narrowing(said: str, key: str) -> Filter | None:
-    """Return a condition that all texts in a field fulfil that say it, by an engine's index of words."""
+def narrowing(said: str, key: str, has_unspaced: bool) -> Filter | None:
+    """Return a condition that all texts in a field fulfil that say it, by an engine's index of words.
+
+    ``has_unspaced`` says that some texts are marked as :func:`is_unspaced`.
+    """
     from qdrant_client.models import FieldCondition, Filter, MatchText, MatchValue
 
     found: list[FieldCondition] = []
@@ -98,7 +101,8 @@ def narrowing(said: str, key: str) -> Filter | None:
         if not kept:
             return None
         found.append(FieldCondition(key=key, match=MatchText(text=" ".join(kept))))
-    return Filter(should=[*found, FieldCondition(key=UNSPACED, match=MatchValue(value=True))])
+    unspaced = [FieldCondition(key=UNSPACED, match=MatchValue(value=True))] if has_unspaced else []
+    return Filter(should=[*found, *unspaced])
 
 
 def _forms(said: str) -> dict[str, None]:

@@ -441,8 +441,8 @@ class SaidBy:
 
     def __init__(self, state: IndexState, said: str) -> None:
         """Read nothing yet."""
-        self._store, self._said = state.store, said
-        self.is_indexed = is_plain(said) and not state.has_unspaced
+        self._store, self._said, self._has_unspaced = state.store, said, state.has_unspaced
+        self.is_indexed = is_plain(said) and not self._has_unspaced
 
     def at(self, level: LevelName) -> frozenset[str]:
         """Return the ids of the records."""
@@ -450,7 +450,8 @@ class SaidBy:
 
     @cached_property
     def _ids(self) -> frozenset[str]:
-        found = pages(self._store, narrowing(self._said, TEXT), PAGE, [RECORD_ID, TEXT])
+        condition = narrowing(self._said, TEXT, self._has_unspaced)
+        found = pages(self._store, condition, PAGE, [RECORD_ID, TEXT])
         points = (point.payload for page in found for point in page.points)
         return frozenset(one[RECORD_ID] for one in points if is_said(self._said, one[TEXT]))
 

@@ -12,6 +12,8 @@ from saeindex.analysis.correlate.results import ConceptPair, Correlations, Paire
 from saeindex.analysis.describe.results import SetDescription, Standing, Theme
 from saeindex.analysis.diff.results import Alert, Confirmation, Detectable, Diff, Finding, Hint, StratumChange
 from saeindex.analysis.drift.results import Drift, Period, Trend
+from saeindex.analysis.evaluate.questions import Question
+from saeindex.analysis.evaluate.results import Answered, Differing, Evaluation, Gain, SearchQuality
 from saeindex.analysis.stats.options import MonitorOptions
 from saeindex.report.model import Example
 
@@ -128,13 +130,27 @@ def profile() -> SetDescription:
     )  # fmt: skip
 
 
+def evaluation() -> Evaluation:
+    gain = Gain(0.1, 0.02, 0.18)
+    gains = {"ndcg": gain, "recall": gain, "mrr": gain}
+    asked = Question(EVIL, {"doc-<b>1</b>": 1}, FORMULA)
+    return Evaluation(
+        10, 0.05,
+        (
+            SearchQuality("dense", {}, 0.5, 0.6, 0.4, {}),
+            SearchQuality(EVIL, {"using": "words"}, 0.6, 0.7, 0.5, gains),
+        ),
+        (Answered(asked, (0.0, 1.0), (0, 1)),), (Differing(0, 1, (EVIL, FORMULA)),), ("Two & more",),
+    )  # fmt: skip
+
+
 def alert() -> Alert:
     found = (finding(0, EVIL, ("window", "reference")),)
     return Alert(100, 50, MonitorOptions(looks=4), {"concepts": 30}, {"concepts": found}, method="Mid-p test")
 
 
 def results() -> dict[str, Any]:
-    made = (diff, correlations, triggers, clustering, drift, profile, alert)
+    made = (diff, correlations, triggers, clustering, drift, profile, alert, evaluation)
     return {one.__name__: one() for one in made}
 
 

@@ -34,6 +34,7 @@ N_CHARTS = {
     "drift": 1,
     "profile": 1,
     "alert": 1,
+    "evaluation": 1,
 }
 
 

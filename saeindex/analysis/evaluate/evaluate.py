@@ -151,7 +151,7 @@ def _gains(differences: Doubles, alpha: float) -> Iterator[tuple[str, Gain]]:
     """Yield the mean of each measure's differences (measures, questions), with an interval of 1 - alpha."""
     from scipy import stats
 
-    half = stats.t.ppf(1 - alpha / 2, differences.shape[1] - 1) * stats.sem(differences, axis=1)
+    half = stats.t.isf(alpha / 2, differences.shape[1] - 1) * stats.sem(differences, axis=1)
     means = differences.mean(1)
     for name, mean, low, high in zip(MEASURES, means, means - half, means + half, strict=True):
         yield name, Gain(float(mean), float(low), float(high))

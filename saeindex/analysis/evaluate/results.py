@@ -10,7 +10,9 @@ from typing import Any
 
 from saeindex.analysis.evaluate.questions import Question
 from saeindex.files import replacing, writable
-from saeindex.report.model import Description, Section, describe, table
+from saeindex.report import charts
+from saeindex.report.charts import WIDTH, Chart, alt, inline
+from saeindex.report.model import LISTED_ROWS, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, counted, number, series
 from saeindex.report.result import AnalysisResult
 from saeindex.types import JsonObject, one_line
@@ -140,6 +142,7 @@ def _(found: Evaluation) -> Description:
         f"MRR@{found.limit}": (_three, "mrr"),
         f"nDCG over {first.name}": lambda one: Number(str(one.gains["ndcg"])) if one.gains else "",
     }
+    rows = table("How well each search answers", found.searches, columns, in_notebook=LISTED_ROWS)
     return Description(
         question="Which search answers the questions best?",
         summary=summary,
@@ -149,12 +152,33 @@ def _(found: Evaluation) -> Description:
             "Bonferroni over searches and measures)."
         ],
         sections=[
-            Section("Searches", [table("How well each search answers", found.searches, columns)]),
+            Section("Searches", [Figure(means, found), rows]),
             *_differing(found),
         ],
         notes=found.notes,
         limits=LIMITS,
     )
+
+
+def means(found: Evaluation) -> Chart:
+    """Return the mean nDCG of each search, with the interval of its difference to the first."""
+    first = found.searches[0]
+    unique = zip(found.searches, charts.unique_labels([one.name for one in found.searches]), strict=True)
+    rows = []
+    for one, label in unique:
+        gain = one.gains.get("ndcg", Gain(0.0, 0.0, 0.0))
+        rows.append(
+            {"label": label, "ndcg": one.ndcg, "low": first.ndcg + gain.low, "high": first.ndcg + gain.high}
+        )
+    base = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(22)).encode(
+        y=alt.Y("label:N", sort=None, axis=charts.name_axis())
+    )
+    title = f"mean nDCG@{found.limit}"
+    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    shown = charts.tooltip(("label:N", "search"), ("ndcg:Q", title, ".3f"))
+    dots = base.mark_point(filled=True, size=64, opacity=1).encode(x="ndcg:Q", tooltip=shown)
+    caption = f"The bars are intervals of the difference to {first.name}, whose mean is the line."
+    return Chart("Searches", caption, alt.layer(charts.rule_at(first.ndcg), bars, dots))
 
 
 def _three(value: float) -> Number:

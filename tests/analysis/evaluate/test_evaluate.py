@@ -98,6 +98,8 @@ def test_equal_searches_differ_in_nothing(papers: FeatureIndex, questions: list[
     gain = found.searches[1].gains["ndcg"]
     assert (gain.mean, gain.low, gain.high) == (0, 0, 0) and not found.differing
     assert "Not told apart from one: other." in str(found)
+    tiny = papers.evaluate(questions, {"one": {}, "other": {"using": "words"}}, alpha=1e-66)
+    assert np.isfinite(tiny.searches[1].gains["ndcg"].high)
 
 
 def test_answers_that_are_no_records_are_said(papers: FeatureIndex, questions: list[Question]) -> None:
