@@ -129,7 +129,7 @@ _LEADING = re.compile(
 )
 _TRAILING = re.compile(
     rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
-    |sections?|chapters?|side|angle|yet|{_INFO}))+[\s!]*$""",
+    |side|angle|yet|{_INFO}))+[\s!]*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 _POINTS_BACK = frozenset({"none", "those", "these", "them", "this", "that"})

@@ -195,6 +195,13 @@ def colour_scale(names: Sequence[str], shown: Sequence[str] = ()) -> Any:
     return alt.Color("colour:N", scale=scale, legend=top_legend(shown or names))
 
 
+def intervals(base: Any, value: str, title: str, shown: Sequence[Any], line: float = 0.0) -> Any:
+    """Return points at the field ``value`` of the rows of a chart, from "low" to "high", and a line."""
+    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    dots = base.mark_point(filled=True, size=64, opacity=1).encode(x=f"{value}:Q", tooltip=shown)
+    return alt.layer(rule_at(line), bars, dots)
+
+
 def rule_at(value: float, colour: str = INK, dash: Sequence[int] = (3, 3)) -> Any:
     """Return a vertical line at a value of the x axis."""
     chart = alt.Chart(inline([{"at": value}]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import metadata_fields
@@ -70,9 +71,7 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError("order_by beside what ranks", "hits are in the order of their scores", do)
     if query.boosted is not None and not (ranked or query.like):
         raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
-    named = {} if query.boosted is None else {"boost": query.boosted.field}
-    named |= {} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)}
-    for option, field in named.items():
+    for option, field in fields_by_option(query).items():
         if field not in NAMES and not field.startswith(IN_METADATA):
             asked, found = f"{option}={field!r:.80}", "not a field of the records"
             raise InvalidInputError(asked, found, f"Use {IN_METADATA}{field.strip():.80}.")
@@ -96,6 +95,12 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
         )
+
+
+def fields_by_option(query: Query) -> dict[str, str]:
+    """Return the fields that a query is boosted and ordered by, by the names of these options."""
+    found = {} if query.boosted is None else {"boost": query.boosted.field}
+    return found | ({} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)})
 
 
 # Fields whose values are kept; records whose values are looked at where the first is of another kind.
@@ -149,14 +154,20 @@ class FilterChecks:
 
     def of_values(self, query: Query) -> Iterator[str]:
         """Yield what is wrong with the values by which a query is boosted or ordered."""
-        if (boost := query.boosted) is not None:
-            found = self._values(Exists(field=boost.field), LOOKED_AT)
-            if found and not boosts(boost, found):
-                yield f"{boost.field} boosts nothing with half={boost.half}: it holds {found[0]!r:.40}"
-        field = None if query.order_by is None else field_at(Order.read(query.order_by).path)
-        found = [] if field is None or field in NAMES else self._values(Exists(field=field), LOOKED_AT)
-        if date := unread_date(found):
-            yield f"{field} is in the order of letters: {date!r:.40} is not a date as in 2026-11-02"
+        for option, field in fields_by_option(query).items():
+            half = "" if query.boosted is None else f" {query.boosted.half}"
+            check = partial(self._of_values, query, option, field)
+            if field not in NAMES and (fault := self._absent.get(f"{option} {field}{half}", check)):
+                yield fault
+
+    def _of_values(self, query: Query, option: str, field: str) -> str:
+        found = self._values(Exists(field=field), LOOKED_AT)
+        if option == "order_by" and (date := unread_date(found)):
+            return f"{field} is in the order of letters: {date!r:.40} is not a date as in 2026-11-02"
+        boost = query.boosted if option == "boost" and found else None
+        if boost is not None and not boosts(boost, found):
+            return f"{field} boosts nothing with half={boost.half}: it holds {found[0]!r:.40}"
+        return ""
 
     def kept_by_denials(self, where: Expression | None, level: LevelName | None) -> Iterator[str]:
         """Yield a sentence for each NOT of a concept that keeps records with possible evidence of it."""

@@ -30,13 +30,13 @@ from saeindex.language.ast import (
 )
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.exclusions import Interpreted
-from saeindex.language.fields import METADATA, NAMES, RECORD_ID, field_at, path_of
+from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
 from saeindex.language.literal import is_plain, is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
 from saeindex.protocols import SearchRequest
 from saeindex.search.by_field import Order
-from saeindex.search.checks import FilterChecks, check_query
+from saeindex.search.checks import FilterChecks, check_query, fields_by_option
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
@@ -255,9 +255,7 @@ class Planner:
             yield from self._emptying(where, query)
         yield from self.checks.kept_by_denials(where, query.level)
         named = [] if query.grouping is None or query.grouping.field in WHOLE else [query.grouping.field]
-        named += [] if query.boosted is None else [query.boosted.field]
-        named += [] if query.order_by is None else [field_at(Order.read(query.order_by).path)]
-        for field in (one for one in named if one not in NAMES):
+        for field in (one for one in (*named, *fields_by_option(query).values()) if one not in NAMES):
             yield from self.checks.of_groups(field)
         yield from self.checks.of_values(query)
 

@@ -28,6 +28,7 @@ from saeindex.collection.state import Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
 from saeindex.language.lemmas import is_english
+from saeindex.language.literal import INDEXED
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
@@ -47,7 +48,7 @@ COMMON = 4
 # Records whose words are known where a word is in none, and letters of words whose nearest is looked for: of
 # short ones one letter may differ.
 READ, LEAST_LETTERS, SHORT = 4_000, 3, 5
-_LETTERS, _WORD = re.compile(r"[^\W_]+"), re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
 # Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
 # on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
 ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
@@ -154,7 +155,7 @@ def absent_words(
     """
     present = {asked.names[index] for index in asked.every}
     absent = dict.fromkeys(name for name in asked.names.values() if name not in present)
-    lost = [one for one in absent if any(part in absent for part in _LETTERS.findall(one))]
+    lost = [one for one in absent if any(part in absent for part in INDEXED.findall(one))]
     lost = [one for one in lost if not any(one in text for text in said)]
     whole = [one for one in lost if not any(one in other and one != other for other in lost)]
     if not whole or not state.total:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.suites.words import folded, holds
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import InvalidInputError, QuerySyntaxError
 from saeindex.language.literal import Typed, is_said
@@ -62,19 +62,6 @@ def test_every_text_that_holds_a_piece_is_found_and_no_other(
     """Pieces of real texts, with their signs, against a plain search of characters."""
     records = sample_records(150)
     rng = np.random.default_rng(7)
-
-    def folded(text: str) -> str:
-        return " ".join(unicodedata.normalize("NFC", text).lower().split())
-
-    def holds(piece: str, text: str) -> bool:
-        at = -1
-        while (at := text.find(piece, at + 1)) >= 0:
-            around = f" {text} "[at : at + len(piece) + 2]
-            begins = not (piece[0].isalnum() and around[0].isalnum())
-            if begins and not (piece[-1].isalnum() and around[-1].isalnum()):
-                return True
-        return False
-
     with FeatureIndex.create(tmp_path / "a.idx", space, encoder=session_encoder, sentences="codes") as index:
         index.upsert(records)
         texts = {record.id: folded(record.text) for record in records}

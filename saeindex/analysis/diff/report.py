@@ -375,12 +375,10 @@ def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Chart
     base = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(22)).encode(
         y=alt.Y("label:N", sort=ordered, axis=charts.name_axis()), color=charts.colour_scale(names, shown)
     )
-    low = alt.X("low:Q", title=_difference(groups))
-    bars = base.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q")
-    dots = base.mark_point(filled=True, size=64, opacity=1).encode(x="points:Q", tooltip=_tooltip(groups))
+    drawn = charts.intervals(base, "points", _difference(groups), _tooltip(groups))
     part = f"The {len(first)} largest of {len(found):,}" if len(found) > len(first) else "All"
     caption = f"{part} findings, with 95 % intervals of the difference."
-    return Chart(f"{title} with intervals", caption, alt.layer(charts.rule_at(0), bars, dots))
+    return Chart(f"{title} with intervals", caption, drawn)
 
 
 def _row(one: Finding) -> dict[str, Any]:

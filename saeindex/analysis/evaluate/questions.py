@@ -28,7 +28,7 @@ TEXTS, ANSWERS, GAINS = (
     ("relevant", "ids", "id", "record_id"),
     ("gain", "score"),
 )
-QUERIES, JUDGED = "queries.jsonl", "qrels"
+QUERIES, JUDGED, PAIR = "queries.jsonl", "qrels", ("query-id", "corpus-id", "score")
 DO = 'Write lines of {"text": "a question", "relevant": ["an id", …]}, columns text and id, or a BEIR folder.'
 # Where a question is drafted from, the first that half of the records have; words of a draft, and its length.
 TITLES = ("title", "headline", "subject", "question")
@@ -54,8 +54,9 @@ class Question:
         if not isinstance(given, Mapping):
             raise InvalidInputError("a question", kind_of(given), 'Give {"text": …, "relevant": [ids]}.')
         text, answers = (_first(given, names) for names in (TEXTS, ANSWERS))
-        if not isinstance(text, str) or not text.strip() or not answers:
-            missing = "no text" if not isinstance(text, str) or not text.strip() else "no ids that answer it"
+        is_text = isinstance(text, str) and bool(text.strip())
+        if not is_text or not answers:
+            missing = "no ids that answer it" if is_text else "no text"
             raise InvalidInputError(f"question {given!r:.80}", missing, DO)
         if not isinstance(answers, Mapping):
             one = (answers,) if isinstance(answers, str | int) else listed(answers)
@@ -100,10 +101,11 @@ def read_questions(path: str | os.PathLike[str]) -> list[Question]:
     if len(test) > 1:
         names = ", ".join(file.name for file in test)
         raise InvalidInputError(f"questions in {place}", f"several tables: {names}", f"Keep one in {JUDGED}.")
-    texts = {str(row["_id"]): row[TEXT] for row in _rows(place / QUERIES)}
-    pairs = ((texts.get(str(row["query-id"])), row["corpus-id"], row["score"]) for row in _rows(test[0]))
+    texts = {str(row.get("_id")): row.get(TEXT) for row in _rows(place / QUERIES)}
+    pairs = (tuple(map(row.get, PAIR)) for row in _rows(test[0]))
+    known = ((texts.get(str(asked)), one, gain) for asked, one, gain in pairs)
     return joined(
-        Question.of({TEXT: text, "relevant": {one: gain}}) for text, one, gain in pairs if text is not None
+        Question.of({TEXT: text, "relevant": {one: gain}}) for text, one, gain in known if text is not None
     )
 
 
@@ -140,16 +142,14 @@ def drafted(state: IndexState, count: int) -> list[Question]:
         )
     ]
     field = next((name for name in TITLES if _is_usual(payloads, name)), None)
-    found: dict[str, Question] = {}
+    found = list[Question]()
     for payload in payloads:
         text = _first_sentence(payload[TEXT]) if field is None else payload[METADATA].get(field)
         if isinstance(text, str) and len(text.split()) >= LEAST_WORDS and len(text) <= MOST_CHARACTERS:
             answer = payload.get(DOCUMENT) or payload[RECORD_ID]
             source = "first sentences" if field is None else f"{METADATA}.{field}"
-            known = found.get(text)
-            relevant = {answer: 1} if known is None else {**known.relevant, answer: 1}
-            found[text] = Question(text, relevant, source)
-    return [one for one in found.values() if len(one.relevant) == 1][:count]
+            found.append(Question(text, {answer: 1}, source))
+    return [one for one in joined(found) if len(one.relevant) == 1][:count]
 
 
 def _is_usual(payloads: Sequence[Mapping[str, Any]], name: str) -> bool:

@@ -174,11 +174,9 @@ def means(found: Evaluation) -> Chart:
         y=alt.Y("label:N", sort=None, axis=charts.name_axis())
     )
     title = f"mean nDCG@{found.limit}"
-    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     shown = charts.tooltip(("label:N", "search"), ("ndcg:Q", title, ".3f"))
-    dots = base.mark_point(filled=True, size=64, opacity=1).encode(x="ndcg:Q", tooltip=shown)
     caption = f"The bars are intervals of the difference to {first.name}, whose mean is the line."
-    return Chart("Searches", caption, alt.layer(charts.rule_at(first.ndcg), bars, dots))
+    return Chart("Searches", caption, charts.intervals(base, "ndcg", title, shown, first.ndcg))
 
 
 def _three(value: float) -> Number:
