@@ -29,7 +29,7 @@ from saeindex.report.numbers import count
 from saeindex.schema import Result
 from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.query import Condition, NativeFilter, Query
-from saeindex.search.retrieval import POOL
+from saeindex.search.retrieval import POOL, WITH_WORDS
 from saeindex.search.words import Absent
 from saeindex.steering.steering import DirectionPart, listed_parts
 
@@ -316,12 +316,14 @@ def choose(
     total: int,
     has_graph: bool,
     has_rescorer: bool,
+    has_words: bool = False,
     prefers_postfilter: bool = False,
     is_indexed: bool = True,
     near: Near = lambda: None,
 ) -> Choices:
     """Return the choices for a checked query, of which ``estimate`` of ``total`` points match.
 
+    ``has_words`` is whether some of its words rank.
     ``is_indexed`` is whether all metadata fields of the filter have a payload index. ``near`` returns the
     share of matches among the sampled points nearest to the query, or None if it is not known.
     """
@@ -333,7 +335,7 @@ def choose(
         min_share = AFTER_SHARE if is_indexed else AFTER_SHARE_UNINDEXED
         if prefers_postfilter and is_plain and total >= AFTER_FROM and share >= min_share:
             after = _after(share, near())
-    return Choices(_exact(query, estimate.points, total, has_graph), after, _pool(query, has_rescorer))
+    return Choices(_exact(query, estimate.points, total, has_graph), after, _pool(query, has_rescorer, has_words))
 
 
 def _exact(query: Query, points: float, total: int, has_graph: bool) -> Choice[bool]:
@@ -360,12 +362,12 @@ def _after(share: float, near: float | None) -> Choice[float | None]:
     return Choice(share, f"at least {share:.0%} match: all vectors are scanned, and the best are filtered")
 
 
-def _pool(query: Query, has_rescorer: bool) -> Choice[int | None]:
+def _pool(query: Query, has_rescorer: bool, has_words: bool) -> Choice[int | None]:
     same = "the same for every page, so that pages agree"
     if has_rescorer:
         return Choice(POOL, f"scored by the second pass; {same}")
     if query.using in (FUSED, SENTENCES) and query.text.strip():
-        return Choice(POOL, f"then more, for further pages; {same}")
+        return Choice(WITH_WORDS if has_words else POOL, f"then more, for further pages; {same}")
     if query.diversity:
         return Choice(DIVERSITY_POOL, f"reordered; {same}")
     return Choice(None, "only the page is requested")

@@ -171,6 +171,7 @@ class Planner:
                 total,
                 store.has_graph,
                 rescorer is not None,
+                words is not None and bool(words.rarity),
                 store.prefers_postfilter,
                 set(fields_of(where)) <= store.layout.payload_indexes.keys(),
                 partial(self._near, query_filter, steered),

@@ -94,6 +94,7 @@ def test_a_deeper_search_goes_on_where_the_pages_before_ended(
     index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval, "POOL", 20)
+    monkeypatch.setattr(retrieval, "WITH_WORDS", 20)
     where: list[dict[str, Any]] = [{}, {"where": "metadata.year < 2010"}]
     for options in where:
         whole = index.search("violin researchers", using="fused", limit=500, **options)
@@ -115,6 +116,7 @@ def test_a_threshold_keeps_all_that_reach_it(
 ) -> None:
     every = index.search("violin researchers", using="fused", limit=500)
     monkeypatch.setattr(retrieval, "POOL", depth)
+    monkeypatch.setattr(retrieval, "WITH_WORDS", depth)
     for least in (every[4].score, 0.0):
         kept = index.search("violin researchers", using="fused", limit=500, score_threshold=least)
         assert {hit.id for hit in kept} == {hit.id for hit in every if hit.score >= least}

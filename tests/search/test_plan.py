@@ -24,7 +24,7 @@ def lines(plan: object) -> list[str]:
 
 def chosen(query: Query, points: float, total: int, has_graph: bool = False, **others: Any) -> Choices:
     estimate = Estimate(points, points, points, "")
-    return choose(query, estimate, total, has_graph, False, not has_graph, **others)
+    return choose(query, estimate, total, has_graph, False, False, not has_graph, **others)
 
 
 # Text and JSON --------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureInde
 
 def test_a_fused_plan_lists_what_it_prefetches(papers: FeatureIndex) -> None:
     text = str(papers.plan("spiral galaxies", using="fused", diversity=0.3))
-    scored = "  Score the first 1,000 by dense and the first 1,000 by words: 1 dense + 0.5 sentences + "
+    scored = "  Score the first 512 by dense and the first 512 by words: 1 dense + 0.5 sentences + "
     places = [text.index(f"\n{line}") for line in (scored, "  Diversify by")]
     assert places == sorted(places)
     assert (
