@@ -335,7 +335,8 @@ def choose(
         min_share = AFTER_SHARE if is_indexed else AFTER_SHARE_UNINDEXED
         if prefers_postfilter and is_plain and total >= AFTER_FROM and share >= min_share:
             after = _after(share, near())
-    return Choices(_exact(query, estimate.points, total, has_graph), after, _pool(query, has_rescorer, has_words))
+    exact = _exact(query, estimate.points, total, has_graph)
+    return Choices(exact, after, _pool(query, has_rescorer, has_words))
 
 
 def _exact(query: Query, points: float, total: int, has_graph: bool) -> Choice[bool]:
