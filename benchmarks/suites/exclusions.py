@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from saeindex.language.exclusions import Interpreted
 
 QUESTIONS = Path(__file__).parents[1] / "questions"
 # Questions that leave nothing out.
-PLAIN, EACH, SHOWN = ("nq_open", "gsm8k"), 2_500, 20
+PLAIN, EACH, TITLES, SHOWN = ("nq_open", "gsm8k"), 2_500, 5_000, 20
 
 
 def run(quick: bool) -> Outcome:
@@ -64,6 +65,12 @@ def run(quick: bool) -> Outcome:
         plain = [one.text for name in PLAIN for one in data.read(name, limit=EACH)]
         changed = [text for text in plain if is_read(index, text)]
         figures["questions_read_otherwise"] = at_most(len(changed) / len(plain), 0.002, "share", len(plain))
+        # Whatever the index has texts on: an idiom is rarely about diseases, as these are.
+        first = 0 if quick else TITLES
+        titles = [one.text for one in islice(data.read("stackoverflow_titles"), first, first + TITLES)]
+        for name, texts in {"idioms_split_anywhere": idioms, "titles_read_otherwise_anywhere": titles}.items():
+            share = sum(bool(Interpreted.of(text).unwanted) for text in texts) / len(texts)
+            figures[name] = Figure(share, "share", n=len(texts))
         outcome.tables["unread"] = unread[:SHOWN]
         outcome.tables["split"] = split[:SHOWN]
     return outcome

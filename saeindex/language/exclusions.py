@@ -30,13 +30,18 @@ _TELL = (
 _ABOUT = r"(?:about|on|regarding|concerning|of|for|related\ to|dealing\ with|involving|from|with)"
 _BEGIN, _BREAK = (
     r"[\s,;:.(–—?!-]*",
-    r"(?:^|[,;:.(–—?!-]\s*|\b(?:but|and|please|kindly|just|so|only|can|to|that|which|while|with|sorry)\s+)(?:please\s+)?",
+    r"(?:^|[,;:.(–—?!]\s*|(?:^|\s)-\s*|\b(?:but|and|please|kindly|just|so|only|can|like\s+to|that|which|while|with|sorry)\s+)(?:please\s+)?",
 )
 _OUT, _SHORT_OUT = r"(?P<out>[^.;?!]+)", r"(?P<out>(?:(?!\s(?:-|with|but)\s)[^,.;:?!()–—]){3,60}?)"
 _LINKS = r"(?:but|and|just|though|although|only|however|also|please|that|which|is|are|with)"
-_NOT = r"(?:\bnot|(?<=do|es|ld|re|is|ed)n['’]?t|\bnever|\b(?:rather|sooner)\s+not)"
+_NOT = (
+    r"(?:(?<!\bdoes\ )(?<!\bis\ )(?<!\bcan\ )(?<!\bwill\ )\bnot"
+    r"|(?:(?<=\bdo)|(?<=uld)|(?<=\bare)|(?<=eed))n['’]?t\b"
+    r"|(?<=that\ |hich\ |ever\ )(?:does|is)(?:\ not|n['’]?t)|\bnever|\b(?:rather|sooner)\s+not)"
+)
 _STRESS = r"(?:\s+(?:really|particularly|so\ much|at\ all|to|be|necessarily|anything|even))*"
 _TOLD = rf"{_TELL}(?:\s+(?:any|anything|to\ (?:know|see|hear|read|discuss)))*(?:\s+{_ABOUT})?"
+_DROP = r"(?:drop|avoid|bypass|discard|hide|hiding|suppress|block|remove|cut|ditch|lose)"
 # What leaves something out: whatever else a question says (1), where the index has texts on the rest (2), the
 # same of a few words (3), or in a request for information (4), which makes all of them sure.
 _SURE, _LIKELY, _FEW, _ASKED = range(1, 5)
@@ -67,11 +72,13 @@ _PATTERNS = [
         rf"""{_BEGIN}\b(?:i|we)(?:['’]?ve|\s+have|\s+had)?\s+(?:already\s+(?:know|understand|have|got|read|heard)|understand
           |(?:know|read)\s+(?:all|enough|full\s+well|plenty)|(?:have\s+)?(?:had\s+)?(?:plenty|my\s+fill|enough))
         (?:\s+{_ABOUT})?\s+(?P<out>[^,.;?!]+)""": _LIKELY,
-        # "skip …", "never mind …"
+        # "skip …", "never mind …", and what programs do, too: "remove …"
         rf"""{_BEGIN}{_BREAK}
-        (?:exclude|excluding|skip|skipping|ignore|ignoring|drop|avoid|bypass|sidestep|discard|hide|hiding|suppress
-          |block|remove|cut|ditch|nix|lose|forget|never\s+mind|rule\s+out|pass\s+(?:over|on)|overlook|not\s+counting)
-        (?:\s+{_ABOUT})?:?\s+{_OUT}""": _LIKELY,
+        (?:exclude|excluding|skip|skipping|ignore|ignoring|sidestep|nix|forget|never\s+mind|rule\s+out
+          |pass\s+(?:over|on)|overlook|not\s+counting)(?:\s+{_ABOUT})?:?\s+{_OUT}""": _LIKELY,
+        rf"""{_BEGIN}{_BREAK}{_DROP}(?=[^.;?!]*\s(?:about|results?|hits|stats?|{_INFO})\b)
+        \s+{_OUT}""": _LIKELY,
+        rf"""{_BEGIN}{_BREAK}{_DROP}(?:\s+{_ABOUT})?:?\s+{_OUT}""": _ASKED,
         # "no treatment pages", "without treatment info"
         rf"""[\s,;:(–—-]*\b(?:no|without)\s+(?P<out>(?:[\w-]+\s+){{0,4}}[\w-]+)\s+(?:{_INFO}\b(?:\s+please)?
         |please|pls|thanks)(?=$|[,.:;!)])""": _SURE,
@@ -84,21 +91,24 @@ _PATTERNS = [
           \s+(?:out|off)|(?:being\s+)?(?:off\s+the\s+table|out\s+of\s+(?:it|the\s+picture))|stays?\s+out|no\s+thanks
           |i(?:['’]ll|\s+will)\s+pass|not\s+(?:required|needed|wanted|included))(?=$|[,.;?!)])""": _LIKELY,
         # "except …", "other than …"
-        rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?(?:(?:but|just)\s+not
+        rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?
+        (?:(?:but|just|only|sorry)\s+not(?!\s+\w+(?:ing|ed)\b)
         |exc?ept(?:\s+for)?|excepting|excl(?:uding|ude|\.|usive\s+of)|leaving\s+out|omitting|ignoring|other\s+than
-        |app?art\s+from|aside\s+from|besides|minus|sans|save(?:\s+for)?|bar|barring|but\s+for|as\s+opposed\s+to
+        |(?<!\wing\ )app?art\s+from|aside\s+from|besides|(?<!plus\ )minus(?!\s+(?:\d|\w\b))|sans
+        |save\s+(?:for|the|its|those)|bar|barring|but\s+for|as\s+opposed\s+to
         |(?:anything|everything|all)\s+but|discounting|devoid\s+of|(?:with|to)\s+the\s+exc\w+ion\s+of
-        |not(?!\s+\w+(?:ing|ed)\b)):?\s+{_OUT}""": _FEW,
-        # "without …", "rather than …"
-        rf"""{_BEGIN}\b(?:rather\s+than|instead\s+of|beyond|outside\s+of|short\s+of|free\s+of|less\s+the|w/o|without
+        |(?-i:NOT)|(?:^|(?<=[,;:(–—.?!-])|(?<=[,;:(–—.?!-]\ ))not(?!\s+\w+(?:ing|ed)\b)):?\s+{_OUT}""": _FEW,
+        # "without …", "rather than …", "… not …"
+        rf"""{_BEGIN}\b(?:not(?!\s+\w+(?:ing|ed)\b)|rather\s+than|instead\s+of|beyond|outside\s+of|short\s+of|free\s+of|less\s+the|w/o|without
         |(?:with\s+)?no):?\s+{_OUT}""": _ASKED,
     }.items()
 ]
 _REQUEST = re.compile(
-    rf"""\b(?:{_INFO}|overviews?|everything|whatever|(?:anything|all)\s+(?:about|on)|texts?|documents?|docs|literature
-    |facts|guides?|papers?|resources|sources|topics?|background|summary|basics|aspects?|passages?|records?
-    |entries|tell\s+me|explain|describe|(?:to|i|we|you|should)\s+(?:know|learn|read)|read\s+up|reading|write-ups?
-    |(?:show|give|find|send)\s+me|looking\s+for|(?:the|what)\s+(?:rest|else|remain\w+)|other\s+\w+|about)\b""",
+    rf"""\b(?:(?:{_INFO}|overviews?|texts?|documents?|docs|literature|facts|guides?|papers?|resources|sources|topics?
+    |background|summary|basics|aspects?|passages?|records?|entries|write-ups?)\s+{_ABOUT}|info|information|stuff|facts
+    |overviews?|everything|whatever
+    |(?:anything|all)\s+(?:about|on)|tell\s+me|explain|describe|(?:to|i|we|should)\s+(?:know|learn|read)|read\s+up
+    |reading|(?:show|give|find|send)\s+me|looking\s+for|(?:the|what)\s+(?:rest|else|remain\w+)|other\s+\w+|about)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 # A few words with one of these are a sentence, which names no thing.
@@ -110,7 +120,7 @@ _SENTENCE = re.compile(
 # What begins no thing that is left out: idioms, and what is or is not so.
 _IDIOM = re.compile(
     r"""(?:only|just|less|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
-    |a\s+doubt|doubt|by|in|at|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
+    |a\s|all\s*$|quite|doubt|by|in|at|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
     |getting|paying|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
     |would|should|i|you|we|they|he|she|it|one|two|on|or|vs|-)\b""",
     re.VERBOSE | re.IGNORECASE,
@@ -119,7 +129,7 @@ _IDIOM = re.compile(
 _ASKS = re.compile(r"\b(?:what|which|who|why)(?:\s+(?:do|does|did|is|are))?\s*$", re.IGNORECASE)
 # A question on words themselves.
 _ON_WORDS = re.compile(
-    r"\b(?:meaning|synonym|quote|quotation|lyrics|grammar|phrase|which\s+is\s+more|who\s+said|clause)\b",
+    r"\b(?:meaning|synonym|quote|quotation|lyrics|poem|formula|syntax|grammar|phrase|which\s+is\s+more|who\s+said|clause)\b",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
