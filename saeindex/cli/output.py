@@ -11,7 +11,7 @@ import typer
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_WORDS, DOCUMENT, SentenceStorage
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
-from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
+from saeindex.types import LINES, UNSAFE, Part, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.search.explain import Explanation
     from saeindex.search.hits import Hit, Hits
-    from saeindex.types import Part
 
 Index = Annotated[str, typer.Argument(help="The index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

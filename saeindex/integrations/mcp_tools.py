@@ -23,7 +23,7 @@ from saeindex.operations.records import Count, Get, MetadataFields
 from saeindex.operations.search import FindContext, Search
 from saeindex.report.model import describe
 from saeindex.schema import Texts, Whole, request
-from saeindex.types import LINES, JsonObject, cut, shown_label, visible
+from saeindex.types import LINES, JsonObject, Part, Proof, cut, shown_label, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from saeindex.operations.operation import Operation
     from saeindex.search.context import Passage
     from saeindex.search.hits import Hit
-    from saeindex.types import Part, Proof
 
 R = TypeVar("R")
 BUDGET, LEAST_BUDGET, MOST_BUDGET = 2_000, 500, 50_000

@@ -18,20 +18,17 @@ import numpy as np
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
 from saeindex.analysis.cluster.axis import Axis, gather, known_values, text_vectors, with_values
 from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leakage, signs_of, sized
-from saeindex.analysis.cluster.results import Clustering
+from saeindex.analysis.cluster.results import Clustering, Verdict
 from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
-from saeindex.collection.sample import Rows, concept_parts, tokens, word_matrix
-from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
+from saeindex.collection.sample import CollectionSample, Rows, concept_parts, tokens, word_matrix
+from saeindex.collection.snapshot import Snapshot, columns_of, rows_of_snapshot, sample_of
 from saeindex.errors import InvalidInputError
 from saeindex.language.speech import says_something
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.cluster.results import Verdict
-    from saeindex.collection.sample import CollectionSample
-    from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
     from saeindex.features import FeatureSpace
     from saeindex.types import Doubles, FloatArray, Ints

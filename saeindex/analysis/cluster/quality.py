@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from saeindex.analysis.cluster.anchored_em import standardised
+from saeindex.analysis.cluster.anchored_em import Settled, Whitened, standardised
 from saeindex.analysis.cluster.results import Cluster, KeyConcept, Signs, Verdict
 from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.stratified import memberships
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from saeindex.analysis.cluster.anchored_em import Settled, Whitened
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace

@@ -13,9 +13,9 @@ import numpy as np
 from saeindex.analysis.diff.findings import headlines, illustrated, nothing_tested
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Drift, Kind, Period, Trend
-from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.drift.trend_test import TrendTest, run_trends
 from saeindex.analysis.stats import stratified
-from saeindex.analysis.stats.design import design_of, mean_design_effect
+from saeindex.analysis.stats.design import Design, design_of, mean_design_effect
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.options import (
@@ -26,13 +26,10 @@ from saeindex.analysis.stats.options import (
     Family,
     described_correction,
 )
-from saeindex.analysis.stats.stratified import StratifiedCounts
+from saeindex.analysis.stats.stratified import StratifiedCounts, Tested
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.drift.trend_test import TrendTest
-    from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.stratified import Tested
     from saeindex.collection.snapshot import Column, Snapshot
     from saeindex.types import Doubles, Ints
 

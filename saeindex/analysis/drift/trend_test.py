@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.stats import stratified
-from saeindex.analysis.stats.design import PAIRED
+from saeindex.analysis.stats.design import PAIRED, Design
 from saeindex.analysis.stats.score_sums import drawn_tail, smallest_step
 from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.analysis.stats.two_by_two import adjusted
@@ -25,7 +25,6 @@ from saeindex.analysis.stats.unit_totals import BLOCK, UnitTotals
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
     from saeindex.types import Doubles, IntArray, Ints
