@@ -142,7 +142,7 @@ class AuthorisedIndex:
 
         def alone() -> R:
             jobs = self.access.service.jobs
-            if (busy := jobs.unfinished("records", self.name)) is not None:
+            if (busy := jobs.adding(self.name)) is not None:
                 do = "Wait until it is done, or cancel it."
                 raise MismatchError(f"{action} in {self.name!r}", f"job {busy.id} adds records", do)
             with self.hosted.writing:
