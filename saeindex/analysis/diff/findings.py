@@ -375,7 +375,7 @@ def power(
         up, down, _ = rng.multinomial(
             round(n1), [only_first, only_second, 1 - only_first - only_second], DRAWS
         ).T
-        tail = binomial_tail(up.astype(np.float64), (up + down).astype(np.float64), 0.5)
+        tail = binomial_tail(up.astype(np.float64), (up + down).astype(np.float64))
         return float(((up > down) & (2 * tail <= threshold)).mean())
     k1 = rng.binomial(max(1, round(n1)), first, DRAWS)
     k2 = rng.binomial(max(1, round(n2)), second, DRAWS)

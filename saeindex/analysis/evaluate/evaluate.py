@@ -19,7 +19,6 @@ from saeindex.search.query import GroupBy, Query, QueryOptions
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.search.hits import Hits
     from saeindex.search.searcher import Searcher
     from saeindex.types import Doubles
 
@@ -132,7 +131,7 @@ def _ranked(
         block = questions[start : start + BLOCK]
         results = searcher.search_many([Query(one.text, **own) for one in block])
         for row, (question, found) in enumerate(zip(block, results, strict=True), start):
-            ids = _ids(found, by_document)
+            ids = [hit.document or hit.id if by_document else hit.id for hit in found]
             ranking[str(row)] = {one: float(len(ids) - place) for place, one in enumerate(ids)}
             ranks.append(next((rank for rank, one in enumerate(ids, 1) if one in question.relevant), 0))
             hits.append(found[0].text if len(found) else "")
@@ -141,10 +140,6 @@ def _ranked(
     for one in ir.iter_calc(measures, judged, ranking):
         values[measures.index(one.measure), int(one.query_id)] = one.value
     return _Ranked(values, ranks, hits)
-
-
-def _ids(found: Hits, by_document: bool) -> list[str]:
-    return [hit.document or hit.id if by_document else hit.id for hit in found]
 
 
 def _gains(differences: Doubles, alpha: float) -> Iterator[tuple[str, Gain]]:
