@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -26,8 +27,6 @@ from saeindex.schema import Texts, Whole, request
 from saeindex.types import LINES, JsonObject, Part, Proof, cut, shown_label, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from saeindex.collection.records import MetadataField
     from saeindex.operations.operation import Operation
     from saeindex.search.context import Passage

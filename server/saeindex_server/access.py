@@ -129,9 +129,9 @@ class AuthorisedIndex:
             job = now
         return await self.access.result(job)
 
-    async def run(self, function: Callable[[FeatureIndex], R], seconds: float | None = None) -> R:
+    async def run(self, function: Callable[[FeatureIndex], R]) -> R:
         """Return what a function finds in the index, computed on a thread."""
-        return await self.access.service.run(lambda: self.hosted.call(self.condition, function), seconds)
+        return await self.access.service.run(lambda: self.hosted.call(self.condition, function))
 
     async def change(self, action: str, function: Callable[[FeatureIndex], R], **counts: Any) -> R:
         """Run a function that writes, alone, after it was noted in the audit log: who writes leaves a trace.

@@ -7,6 +7,7 @@ with another one, such as topic, passes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,6 @@ from saeindex.analysis.stats.stratified import memberships
 from saeindex.concepts.inference import TINY, over_represented, units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from saeindex.collection.sample import CollectionSample

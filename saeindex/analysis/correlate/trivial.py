@@ -7,18 +7,17 @@ one concept are similar to records with only the other (two names of one thing),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
 
 from saeindex.collection.sample import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
-    from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
@@ -77,8 +76,6 @@ class KnownTrivial:
 
 def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
     """Return which feature (n, g) is in which group."""
-    from scipy.sparse import csr_matrix
-
     features = np.array([f for group in groups for f in group], np.int64)
     owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     entries = np.ones(len(features), np.float32)

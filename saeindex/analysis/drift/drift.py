@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from saeindex.analysis.diff.findings import headlines, illustrated, nothing_tested
 from saeindex.analysis.diff.results import Finding
@@ -342,8 +343,6 @@ def fitted_shares(own: StratifiedCounts, scores: Doubles) -> Doubles:
 
     By Newton's method; the shares of strata are weighted by their records.
     """
-    from scipy.special import expit, logit
-
     k, n = own.k[:, :, 0], own.n
     x = scores - (n * scores).sum() / n.sum()
     x = x / np.abs(x).max()

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtr
 
 from saeindex.analysis.stats import stratified
 from saeindex.analysis.stats.design import PAIRED, Design
@@ -230,16 +231,12 @@ def _permuted_within(
 
 
 def _with_tails(trend: PeriodContrast, less: Doubles, more: Doubles) -> PeriodContrast:
-    from scipy.special import ndtri
-
     z = np.sign(trend.z) * -ndtri(np.clip(np.minimum(less, more), 1e-300, 0.5))
     return replace(trend, less=less, more=more, z=z)
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:
     """Return p-values of Student's distribution, for a variance that is estimated from few units."""
-    from scipy.special import ndtri, stdtr
-
     return np.asarray(2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2)))
 
 
@@ -262,8 +259,6 @@ def best_split(sides: Sequence[Tails], design: Doubles, records: Doubles) -> Spl
     ``design`` are the design effects of the tests, (f,), or (P - 1, f) if each split has its own; ``records``
     (P,) are those of the periods.
     """
-    from scipy.special import ndtri
-
     less, more = (np.stack(part) for part in zip(*sides, strict=True))
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     z = np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2)
@@ -299,8 +294,6 @@ def searched(p: Doubles, records: Doubles) -> Doubles:
     Hunter's (1976) bound: the sum of the single chances, less those of neighbours together, which splits of
     neighbouring periods share to a known degree (Worsley 1983).
     """
-    from scipy.special import ndtri
-
     z = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
     single, both = _tails(records)
     n_splits = len(records) - 1
@@ -311,8 +304,6 @@ def searched(p: Doubles, records: Doubles) -> Doubles:
 
 def _tails(records: Doubles) -> tuple[Doubles, Doubles]:
     """Return two-sided tails at the grid, and the sum over neighbouring splits of both being beyond."""
-    from scipy.special import ndtr
-
     before = np.cumsum(records)[:-1]
     after = records.sum() - before
     single = 2 * ndtr(-GRID)
@@ -371,8 +362,6 @@ def independent_variance(counts: StratifiedCounts, a: Doubles) -> Doubles:
 
 def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) -> PeriodContrast:
     """Test one contrast; counts are divided by the design effects (f,)."""
-    from scipy.special import ndtr
-
     a = centred(counts.n, scores)
     total = np.einsum("sp,spf->f", a, counts.k)
     variance = independent_variance(counts, a) * design

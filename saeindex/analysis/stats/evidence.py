@@ -7,6 +7,7 @@ given concept of the space that is nearest to it stands behind its words, where 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -22,8 +23,6 @@ from saeindex.sae.metrics import unit_rows
 from saeindex.types import LevelName, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
