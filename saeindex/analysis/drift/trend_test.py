@@ -55,7 +55,6 @@ class TrendTest:
 
     evidence: Evidence
     counts: StratifiedCounts
-    scores: Doubles
     trend: PeriodContrast
     splits: Splits
     design: Doubles
@@ -78,7 +77,7 @@ class TrendTest:
 
 @dataclass(frozen=True, eq=False)
 class PeriodTotals:
-    """Counts by unit, stratum and period, in which the periods of units can be permuted."""
+    """Counts by unit, stratum and period, with the unit of each part, ``owners``."""
 
     totals: UnitTotals
     owners: Ints
@@ -104,12 +103,6 @@ class PeriodTotals:
         shared = float(self.totals.sizes[several[self.owners]].sum())
         return shared >= PAIRED * float(self.totals.sizes.sum())
 
-    @cached_property
-    def between(self) -> Doubles:
-        """The design effects of shares (f,) if nothing drifts, for units in one period each."""
-        t = self.totals
-        return stratified.effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
-
     def of_splits(self, counts: StratifiedCounts, design: Doubles) -> Doubles:
         """Return the design effects of splits, if that of the line is ``design`` (f,).
 
@@ -119,19 +112,19 @@ class PeriodTotals:
         t = self.totals
         if not t.has_units:
             return design
-        if t.is_nested:
-            return np.maximum(design, self.between)
-        each = [self._effects(counts, t.groups, scores) for scores in split_scores(len(self.scores))]
-        return np.stack(each)
+        if t.is_nested:  # those of shares if nothing drifts
+            between = stratified.effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
+            return np.maximum(design, between)
+        return np.stack([self._effects(counts, scores) for scores in split_scores(len(self.scores))])
 
-    def counted(self, periods: Ints) -> tuple[StratifiedCounts, Doubles]:
-        """Return the counts and the design effects with the units' parts in these periods."""
-        counts = self.totals.counts(periods)
+    def counted(self) -> tuple[StratifiedCounts, Doubles]:
+        """Return the counts and the design effects of the line."""
+        counts = self.totals.counts(self.totals.groups)
         if not self.totals.has_units:
             return counts, np.ones(counts.k.shape[2])
-        return counts, self._effects(counts, periods, self.scores)
+        return counts, self._effects(counts, self.scores)
 
-    def _effects(self, counts: StratifiedCounts, periods: Ints, scores: Doubles) -> Doubles:
+    def _effects(self, counts: StratifiedCounts, scores: Doubles) -> Doubles:
         """Return the ratio of a contrast's variance between units to that between records (f,).
 
         The variance of a sum over units is that of the units' own sums Σ a (y - p) (Liang and Zeger 1986),
@@ -139,7 +132,7 @@ class PeriodTotals:
         """
         t = self.totals
         a = centred(counts.n, scores)
-        own = a[t.cell_strata, periods[t.cell_units]]
+        own = a[t.cell_strata, t.groups[t.cell_units]]
         of_unit = stratified.indicator(self.owners[t.cell_units], self.n_units)
         n_strata = len(counts.n)
         sums = (of_unit @ t.cells.multiply(own[:, None]).tocsr()).tocsr()
@@ -161,7 +154,7 @@ def run_trends(
 ) -> TrendTest:
     """Test all columns of ``evidence`` over the periods that ``codes`` (m,) numbers, at ``scores`` (P,)."""
     totals = PeriodTotals.of(evidence.has, codes, design, scores)
-    counts, effects = totals.counted(totals.totals.groups)
+    counts, effects = totals.counted()
     units = totals.totals if totals.totals.has_units and totals.totals.is_nested else None
     trend, of_split = contrast_test(counts, scores, effects), totals.of_splits(counts, effects)
     sides = split_tails(counts, of_split if units is None else np.ones_like(of_split))
@@ -174,7 +167,7 @@ def run_trends(
     p = np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
     if units is None and totals.totals.has_units and totals.n_units < MANY_UNITS:
         p = _of_few(p, totals.n_units)
-    return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
+    return TrendTest(evidence, counts, trend, splits, effects, p, adjusted(p, method))
 
 
 def _assigned(
@@ -329,13 +322,12 @@ MAX_SHARE = 0.45
 
 @dataclass(frozen=True, eq=False)
 class PeriodContrast:
-    """A contrast of (f,) pieces of evidence: ``total``, its null ``variance``, and ``width``, Σ n a².
+    """A contrast of (f,) pieces of evidence: its ``total``, and ``width``, Σ n a².
 
     ``z`` is the total over its standard error, ``less`` and ``more`` the one-sided p-values.
     """
 
     total: Doubles
-    variance: Doubles
     width: float
     z: Doubles
     less: Doubles
@@ -378,7 +370,7 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
         tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, signs, smallest_step(scores))
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
-    return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
+    return PeriodContrast(total, float((counts.n * a**2).sum()), z, less, more)
 
 
 def _draws(counts: StratifiedCounts, design: Doubles) -> Doubles:
