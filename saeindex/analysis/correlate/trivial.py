@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
 from saeindex.collection.sample import tokens
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,9 +50,8 @@ class KnownTrivial:
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read directions, labels and families of ``space``."""
-        directions = np.asarray(space.directions, np.float32)
-        lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
-        self._directions, self._labels = directions / lengths, np.asarray(space.label_vectors, np.float32)
+        self._directions = unit_rows(np.asarray(space.directions, np.float32))
+        self._labels = np.asarray(space.label_vectors, np.float32)
         groups = [family.features for family in space.families]
         self._families = _membership(groups, space.n_features)
         by_stem: dict[str, list[int]] = {}

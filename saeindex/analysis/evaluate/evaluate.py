@@ -13,6 +13,7 @@ from saeindex.analysis.evaluate.results import Answered, Differing, Evaluation, 
 from saeindex.collection.records import existing_ids
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, installed
+from saeindex.indexing.points import of_documents
 from saeindex.report.numbers import counted
 from saeindex.schema import to_json
 from saeindex.search.query import GroupBy, Query, QueryOptions
@@ -86,7 +87,7 @@ def _answerable(
     known = existing_ids(state.store, wanted)
     by_document = bool(wanted) and not known and state.has_documents
     if by_document:
-        known = _documents(state, wanted)
+        known = {str(name) for name, _ in state.store.facet(DOCUMENT, of_documents(wanted), len(wanted))}
     own = [
         replace(one, relevant={each: gain for each, gain in one.relevant.items() if each in known})
         for one in questions
@@ -110,13 +111,6 @@ def _answerable(
             "that compare words; correct them, or write your own"
         )
     return asked, by_document, tuple(notes)
-
-
-def _documents(state: IndexState, wanted: set[str]) -> set[str]:
-    from qdrant_client.models import FieldCondition, Filter, MatchAny
-
-    condition = Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(wanted)))])
-    return {str(name) for name, _ in state.store.facet(DOCUMENT, condition, len(wanted))}
 
 
 def _ranked(
