@@ -167,10 +167,7 @@ class Bodies:
         while True:
             block: list[bytes] = []
             with _within(self._seconds), anyio.fail_after(self._seconds):
-                while sum(map(len, block)) < PACE_BYTES:
-                    chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
+                while sum(map(len, block)) < PACE_BYTES and (chunk := await anext(chunks, None)) is not None:
                     block.append(chunk)
             if not block:
                 return
