@@ -135,16 +135,12 @@ class Periods:
         """The names of the periods."""
         return tuple(one.name for one in self.periods)
 
-    def halves(self, at: int) -> Groups:
-        """Return two groups: the records before the period ``at``, and the others, in the pooled order."""
-        rows = self.groups.rows
-        return Groups(("early", "late"), (np.concatenate(rows[:at]), np.concatenate(rows[at:])))
-
     @property
-    def middle(self) -> int:
-        """The period that splits the records into halves of the most equal size."""
-        counts = np.cumsum([one.records for one in self.periods])
-        return int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
+    def halves(self) -> Groups:
+        """Two groups, of the most equal size: early periods and late ones, in the pooled order."""
+        counts, rows = np.cumsum([one.records for one in self.periods]), self.groups.rows
+        at = int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
+        return Groups(("early", "late"), (np.concatenate(rows[:at]), np.concatenate(rows[at:])))
 
 
 def periods_of(
@@ -288,7 +284,7 @@ def trends_of(
              for column in test.found(alpha).tolist()}  # fmt: skip
     found = sorted(every.values(), key=lambda one: -abs(one.effect))
     reported = headlines([_as_finding(one) for one in found], snapshot.space, snapshot)
-    shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, reported, examples)
+    shown = illustrated(snapshot, periods.halves, test.evidence, reported, examples)
     return tuple(
         replace(
             every[one.key], related=tuple(every[other.key] for other in one.related), examples=one.examples

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from saeindex.features.fidelity import FidelityReport
     from saeindex.types import FloatArray
 
-SHOWN = 10
-
 
 def eval_(
     space: Space,
