@@ -11,7 +11,7 @@ import typer
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_WORDS, DOCUMENT, SentenceStorage
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
-from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
+from saeindex.types import LINES, UNSAFE, Part, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.search.explain import Explanation
     from saeindex.search.hits import Hit, Hits
-    from saeindex.types import Part
 
 Index = Annotated[str, typer.Argument(help="The index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -159,29 +158,26 @@ def print_listed(out: Console, title: str, lines: Sequence[str]) -> None:
         out.print("  no concept", style="dim")
 
 
-def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -> None:
-    """Print the largest parts as bars; one line sums up the other parts, so that the total can be checked."""
+def print_explanation(out: Console, explanation: Explanation) -> None:
+    """Print the largest parts as bars on one scale.
+
+    One line sums up the other parts, so that the total can be checked.
+    """
     from rich.text import Text
 
-    print_bars(out, _rows(explanation.parts, explanation.total), indent)
-    out.print(Text(f"{' ' * (indent - 1)}={explanation.total:.4f}", "bold"))
-    for clause in explanation.clauses:
-        mark, style = ("✓", "green") if clause.matched else ("✗", "dim")
-        by = ", ".join(f"#{feature}" for feature in clause.features)
-        shown = f"{' ' * indent}{mark} {clause.text}" + (f"  ({by})" if by else "")
-        out.print(Text(shown, style), no_wrap=True, overflow="ellipsis")
-
-
-def print_bars(out: Console, rows: Sequence[Row], indent: int) -> None:
-    """Print rows as bars on one scale."""
-    from rich.text import Text
-
+    rows = _rows(explanation.parts, explanation.total)
     largest = max((abs(value) for value, _, _ in rows), default=1.0) or 1.0
     for value, name, style in rows:
         bar = "█" * max(1, round(BAR * abs(value) / largest)) if value else ""
         color = "red" if value < 0 else style
-        line = Text.assemble((f"{' ' * indent}{value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
+        line = Text.assemble((f"       {value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
         out.print(line, no_wrap=True, overflow="ellipsis")
+    out.print(Text(f"      ={explanation.total:.4f}", "bold"))
+    for clause in explanation.clauses:
+        mark, style = ("✓", "green") if clause.matched else ("✗", "dim")
+        by = ", ".join(f"#{feature}" for feature in clause.features)
+        shown = f"       {mark} {clause.text}" + (f"  ({by})" if by else "")
+        out.print(Text(shown, style), no_wrap=True, overflow="ellipsis")
 
 
 def _rows(parts: Iterable[Part], total: float) -> list[Row]:

@@ -13,6 +13,7 @@ import typer
 
 from saeindex.cli.options import asks
 from saeindex.cli.output import Index, Json, Url, console, open_index, print_hits, print_json, print_listed
+from saeindex.concepts.feedback import Feedback
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, NotFoundError, collecting
 from saeindex.operations.operation import written
@@ -22,7 +23,6 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saeindex.concepts.feedback import Feedback
     from saeindex.index import FeatureIndex
     from saeindex.search.hits import Hits
 
@@ -43,7 +43,6 @@ def read_feedback(path: str | None) -> Feedback | None:
     """Return the feedback of a JSON file: feedback alone, or the output of a search with ``--json``."""
     if path is None:
         return None
-    from saeindex.concepts.feedback import Feedback
 
     asked = f"--feedback {path}"
     if path != "-" and not Path(path).is_file():

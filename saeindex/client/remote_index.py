@@ -19,7 +19,7 @@ from saeindex.operations.search import PlanQuery
 from saeindex.operations.surfaces import Surface, every
 from saeindex.protocols import Rejected
 from saeindex.schema import to_json
-from saeindex.types import Record
+from saeindex.types import JsonObject, Record
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from saeindex.collection.stored import RecordPart
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
-    from saeindex.types import JsonObject
 
 R = TypeVar("R")
 # Seconds that an analysis is waited for at once; the client asks for its job after that.

@@ -10,6 +10,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from qdrant_client.models import Filter
+
 from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.encoders import open_encoder
@@ -31,8 +33,6 @@ from haystack.document_stores.types import DuplicatePolicy, FilterPolicy, apply_
 from haystack.errors import FilterError  # noqa: E402
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
     from saeindex.collection.stored import StoredRecord
     from saeindex.protocols import TextEncoder
 
@@ -332,8 +332,6 @@ def _values(metadata: list[Mapping[str, Any]], name: str) -> list[Any]:
 
 def _filter_of(index: FeatureIndex, filters: dict[str, Any]) -> Filter:
     """Return filters of Haystack as a native filter; FilterError for what are none."""
-    from qdrant_client.models import Filter
-
     if missing := {"operator", "value" if "field" in filters else "conditions"} - filters.keys():
         raise FilterError(f"'{min(missing)}' key missing in {filters}")
     if "field" in filters:
@@ -354,8 +352,6 @@ def _filter_of(index: FeatureIndex, filters: dict[str, Any]) -> Filter:
 
 def _comparison(index: FeatureIndex, name: str, operator: str, value: Any) -> Filter:
     """Return a comparison as a native filter; a field that is absent is None."""
-    from qdrant_client.models import Filter
-
     field = RECORD_ID if name == "id" else shared.field_of(name.removeprefix("meta."))
     if operator in ("in", "not in"):
         if not isinstance(value, list):

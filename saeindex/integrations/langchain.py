@@ -24,7 +24,7 @@ from saeindex.operations.operation import Operation
 from saeindex.operations.records import stored_of
 from saeindex.operations.search import searcher_of
 from saeindex.operations.surfaces import every
-from saeindex.protocols import EncoderIdentity
+from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.schema import check_texts
 from saeindex.search.hits import Hit, Hits
 from saeindex.search.query import Query
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import StoredRecord
-    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
 # How far rounding takes a cosine beyond 1.

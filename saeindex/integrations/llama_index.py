@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from qdrant_client.models import Filter
+
 from saeindex.encoders import open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, installed
 from saeindex.indexing.points import of_documents
@@ -13,7 +15,7 @@ from saeindex.integrations.shared import ByVector, SparseCodes
 from saeindex.operations.surfaces import every
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
-from saeindex.types import Record
+from saeindex.types import Record, SparseCode
 
 installed("llama_index.core", "LlamaIndex", "llama-index")
 
@@ -36,12 +38,9 @@ from llama_index.core.vector_stores.types import (  # noqa: E402
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict  # noqa: E402
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
     from saeindex.protocols import TextEncoder
-    from saeindex.types import SparseCode
 
 MMR_THRESHOLD = 0.5
 USING = {
@@ -288,8 +287,6 @@ def _node(found: Hit | Record | StoredRecord, explain: bool = False) -> BaseNode
 
 def _filter_of(index: FeatureIndex, filters: MetadataFilters) -> Filter:
     """Return metadata filters as a native filter; NOT is that none of them matches."""
-    from qdrant_client.models import Filter
-
     parts: list[Any] = [
         _filter_of(index, one) if isinstance(one, MetadataFilters) else _condition(index, one)
         for one in filters.filters
@@ -304,8 +301,6 @@ def _filter_of(index: FeatureIndex, filters: MetadataFilters) -> Filter:
 
 def _condition(index: FeatureIndex, one: MetadataFilter) -> Filter:
     """Return a metadata filter as a native filter; InvalidInputError for what an index cannot compare."""
-    from qdrant_client.models import Filter
-
     field, value, operator = shared.field_of(one.key), one.value, one.operator
     asked = f"a filter {one.key} {operator.value} {value!r:.80}"
     if operator is FilterOperator.IS_EMPTY:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -23,16 +24,13 @@ from saeindex.operations.records import Count, Get, MetadataFields
 from saeindex.operations.search import FindContext, Search
 from saeindex.report.model import describe
 from saeindex.schema import Texts, Whole, request
-from saeindex.types import LINES, JsonObject, cut, shown_label, visible
+from saeindex.types import LINES, JsonObject, Part, Proof, cut, shown_label, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from saeindex.collection.records import MetadataField
     from saeindex.operations.operation import Operation
     from saeindex.search.context import Passage
     from saeindex.search.hits import Hit
-    from saeindex.types import Part, Proof
 
 R = TypeVar("R")
 BUDGET, LEAST_BUDGET, MOST_BUDGET = 2_000, 500, 50_000

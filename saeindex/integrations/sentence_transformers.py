@@ -114,13 +114,8 @@ class SaeSparseEncoder(SparseEncoder):  # type: ignore[misc]
         dense = row.to_dense()
         active = dense.nonzero().flatten()
         order = dense[active].argsort(descending=True)[:top_k]
-        space = self._space
+        (space,) = (one.space for one in self if isinstance(one, SaeModule))
         return [
             (space.labels[one].text if space.is_named[one] else f"#{one}", float(dense[one]))
             for one in active[order].tolist()
         ]
-
-    @property
-    def _space(self) -> FeatureSpace:
-        (found,) = (one.space for one in self if isinstance(one, SaeModule))
-        return found

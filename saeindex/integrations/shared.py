@@ -25,7 +25,7 @@ from saeindex.language.ast import MAX_VALUES, Compare, Exists, OneOf
 from saeindex.language.fields import METADATA, RECORD_ID, field_at
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import condition_of
-from saeindex.protocols import SearchRequest
+from saeindex.protocols import SearchRequest, TextEncoder
 from saeindex.schema import option_names
 from saeindex.search.hits import Hit
 from saeindex.search.query import Query
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
-    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
 R = TypeVar("R")

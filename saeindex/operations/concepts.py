@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.schema import Flag, Number, Texts, Whole, dumped, request
-from saeindex.steering.saved_profile import Profile
+from saeindex.steering.saved_profile import Profile, fit_profile, saved_profile, with_profile, without_profile
 
 if TYPE_CHECKING:
     from saeindex.collection.current import CurrentState
@@ -210,8 +210,6 @@ class FitProfile(Change[Profile]):
 
     def change(self, current: CurrentState) -> Profile:
         """Fit and save."""
-        from saeindex.steering.saved_profile import fit_profile
-
         with current.reading() as state:
             fitted = fit_profile(state, self.profile, self.like, self.unlike, self.description)
         _save(current, fitted)
@@ -239,8 +237,6 @@ class GetProfile(Operation[Profile]):
 
     def run(self, state: IndexState) -> Profile:
         """Read."""
-        from saeindex.steering.saved_profile import saved_profile
-
         return saved_profile(state, self.profile)
 
 
@@ -268,8 +264,6 @@ class EditProfile(Change[Profile]):
 
     def change(self, current: CurrentState) -> Profile:
         """Edit and save."""
-        from saeindex.steering.saved_profile import saved_profile
-
         edited = saved_profile(current.state, self.profile).edited(self.edits)
         _save(current, edited)
         return edited
@@ -285,13 +279,9 @@ class DeleteProfile(Change[None]):
 
     def change(self, current: CurrentState) -> None:
         """Delete."""
-        from saeindex.steering.saved_profile import without_profile
-
         current.change(lambda kept: {"profiles": without_profile(kept.profiles, self.profile)})
 
 
 def _save(current: CurrentState, profile: Profile) -> None:
-    from saeindex.steering.saved_profile import with_profile
-
     space = current.state.space
     current.change(lambda kept: {"profiles": with_profile(kept.profiles, profile, space)})

@@ -117,13 +117,12 @@ class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.
         from saeindex.analysis.stats.groups import disjoint
 
         select = records.selector(snapshot)
-        if sum(given is not None for given in (self.a, self.groups, self.by)) != 1:
+        ways = sum(given is not None for given in (self.a, self.groups, self.by))
+        if ways != 1 or (self.a is None and self.b is not None):
             raise InvalidInputError(*NO_GROUPS, "Give a and b, or groups, or by.")
         if self.a is not None:
             first = select(self.a)
             return disjoint({"a": first, "b": select.others(first) if self.b is None else select(self.b)})
-        if self.b is not None:
-            raise InvalidInputError(*NO_GROUPS, "Give a and b, or groups, or by.")
         if self.by is not None:
             return select.by_value(self.by)
         return disjoint({name: select(one) for name, one in (self.groups or {}).items()})

@@ -181,12 +181,14 @@ class Method(Generic[P, R]):
             assert surface is not None, "a method of an index, not of its class"  # noqa: S101
             return surface.perform(self._made(*given, **options))
 
-        if issubclass(owner, AsyncPerforms):
-            call = _awaiting(call)
-        call.__signature__ = self._signature if surface is not None else self._unbound  # type: ignore[attr-defined]
-        call.__name__, call.__qualname__ = self._name, f"{owner.__name__}.{self._name}"
-        call.__doc__ = self.__doc__
-        return call
+        async def awaited(*given: P.args, **options: P.kwargs) -> Any:
+            return await call(*given, **options)
+
+        made: Any = awaited if issubclass(owner, AsyncPerforms) else call
+        made.__signature__ = self._signature if surface is not None else self._unbound
+        made.__name__, made.__qualname__ = self._name, f"{owner.__name__}.{self._name}"
+        made.__doc__ = self.__doc__
+        return made
 
     @cached_property
     def _signature(self) -> Signature:
@@ -204,16 +206,7 @@ class Method(Generic[P, R]):
         self._name = name
 
     def _made(self, *given: Any, **options: Any) -> Operation[R]:
-        make: Any = self.request
-        made: Operation[R] = make(*given, **options)
-        return made
-
-
-def _awaiting(call: Callable[..., Any]) -> Callable[..., Any]:
-    async def awaited(*given: Any, **options: Any) -> Any:
-        return await call(*given, **options)
-
-    return awaited
+        return self.request(*given, **options)
 
 
 class QueryMethod(Method[P, R]):

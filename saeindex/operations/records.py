@@ -10,17 +10,20 @@ from pydantic import BeforeValidator, Field
 
 from saeindex.collection.records import (
     OR_DOCUMENT,
+    MetadataField,
     check_choice,
     check_not_documents,
     check_not_records,
     delete_records,
     existing_ids,
+    metadata_fields,
     record_ids,
     records_of,
 )
 from saeindex.config import MAX_LIMIT
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.points import PRESENT
+from saeindex.language.ast import Exists
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.current import CurrentState
-    from saeindex.collection.records import MetadataField
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
 
@@ -164,8 +166,6 @@ class Delete(Change[int]):
         ``metadata.yaer != 2015`` is true of every record, and a filter without conditions, too. What is found
         for a phrase that is no concept has to be right more often than wrong, also where it is denied.
         """
-        from saeindex.language.ast import Exists
-
         planner = searcher_of(state).planner
         for field in () if self.where is None else planner.fields_of(self.where):
             if not state.store.count(planner.compile(Exists(field=field))):
@@ -195,8 +195,6 @@ class MetadataFields(Operation["list[MetadataField]"], results="saeindex.collect
 
     def run(self, state: IndexState) -> list[MetadataField]:
         """Look."""
-        from saeindex.collection.records import metadata_fields
-
         return metadata_fields(state.store, state.store.count())
 
 

@@ -102,27 +102,17 @@ def awaited(
     return call
 
 
-class _Part(Performs):
+class _Part:
     """Some methods of an index, which performs them."""
 
-    def __init__(self, index: Performs) -> None:
+    def __init__(self, index: Performs | AsyncPerforms) -> None:
         self._index = index
 
-    def perform(self, operation: Operation[R]) -> R:
+    def perform(self, operation: Operation[Any]) -> Any:
         return self._index.perform(operation)
 
 
-class _AsyncPart(AsyncPerforms):
-    """Some methods of an index, which performs them."""
-
-    def __init__(self, index: AsyncPerforms) -> None:
-        self._index = index
-
-    async def perform(self, operation: Operation[R]) -> R:
-        return await self._index.perform(operation)
-
-
-class Concepts(ConceptMethods, _Part):
+class Concepts(ConceptMethods, _Part, Performs):
     """The concepts of an index: find, describe, rename and hide them."""
 
     def export(self, path: str | Path) -> None:
@@ -139,7 +129,7 @@ class Concepts(ConceptMethods, _Part):
         return self.take_names(names_in(path))
 
 
-class Profiles(ProfileMethods, _Part):
+class Profiles(ProfileMethods, _Part, Performs):
     """The steering profiles that are saved with an index."""
 
 
@@ -167,7 +157,7 @@ def every(index: Surface, **asked: Any) -> Iterator[StoredRecord]:
             return
 
 
-class AsyncConcepts(ConceptMethods, _AsyncPart):
+class AsyncConcepts(ConceptMethods, _Part, AsyncPerforms):
     """The concepts of an index, awaited."""
 
     async def export(self, path: str | Path) -> None:
@@ -184,7 +174,7 @@ class AsyncConcepts(ConceptMethods, _AsyncPart):
         return await self.take_names(names_in(path))
 
 
-class AsyncProfiles(ProfileMethods, _AsyncPart):
+class AsyncProfiles(ProfileMethods, _Part, AsyncPerforms):
     """The steering profiles that are saved with an index, awaited."""
 
 

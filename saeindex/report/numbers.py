@@ -60,9 +60,9 @@ def count(value: float) -> Number:
     return number(value, 0)
 
 
-def counted(value: float, one: str, many: str = "") -> str:
+def counted(value: float, one: str) -> str:
     """Return how many there are of what: 1 finding, 2,000 findings."""
-    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+    return f"{count(value)} {one if value == 1 else one + 's'}"
 
 
 def series(names: Sequence[str]) -> str:

@@ -280,14 +280,11 @@ def _read_saelens(path: Path) -> ForeignAutoencoder:
     d, n = _count(path, config, "d_in"), _count(path, config, "d_sae")
     scale, notes = _input_scale(path, config["normalize_activations"], d)
     tensors, is_batch = _safetensors(path / weights), architecture in BATCH_TOPK
-    threshold: Tensor | None = None
-    if is_batch:
-        threshold = _take(path, tensors, "topk_threshold", ()).expand(n).contiguous()
-    elif architecture == "jumprelu":
-        threshold = _take(path, tensors, "threshold", (n,))
-    also = ["topk_threshold"] if is_batch else ["threshold"] if architecture == "jumprelu" else []
+    gates = ["topk_threshold"] if is_batch else ["threshold"] if architecture == "jumprelu" else []
+    each = [_take(path, tensors, name, () if is_batch else (n,)).expand(n).contiguous() for name in gates]
+    threshold = next(iter(each), None)
     return ForeignAutoencoder(
-        **_weights(path, tensors, "saelens", n, d, also),
+        **_weights(path, tensors, "saelens", n, d, gates),
         k=_count(path, config, "k") if architecture == "topk" else None,
         activation="jumprelu" if threshold is not None else "topk" if architecture == "topk" else "relu",
         threshold=threshold,

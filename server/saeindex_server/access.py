@@ -109,18 +109,15 @@ class AuthorisedIndex:
         """The name in requests."""
         return self.hosted.name
 
-    @property
-    def condition(self) -> str | None:
-        """The filter of the key, as JSON."""
-        return self.access.key.condition
-
     async def queue(self, asked: Operation[Any]) -> Job:
         """Queue an analysis of the records that the caller may see."""
         given, access = to_json(asked), self.access
         if given.get(OTHER) is not None:
             given[OTHER] = access.index(str(given[OTHER]), asked.scope).name
-        jobs, key = access.service.jobs, access.key.id
-        return await access.service.write(lambda: jobs.add(asked.name, self.name, key, given, self.condition))
+        jobs, key = access.service.jobs, access.key
+        return await access.service.write(
+            lambda: jobs.add(asked.name, self.name, key.id, given, key.condition)
+        )
 
     async def analysed(self, asked: Operation[Any]) -> bytes:
         """Return what an analysis finds as JSON, which is a job; the error that it ends with is raised."""
@@ -129,9 +126,9 @@ class AuthorisedIndex:
             job = now
         return await self.access.result(job)
 
-    async def run(self, function: Callable[[FeatureIndex], R], seconds: float | None = None) -> R:
+    async def run(self, function: Callable[[FeatureIndex], R]) -> R:
         """Return what a function finds in the index, computed on a thread."""
-        return await self.access.service.run(lambda: self.hosted.call(self.condition, function), seconds)
+        return await self.access.service.run(lambda: self.hosted.call(self.access.key.condition, function))
 
     async def change(self, action: str, function: Callable[[FeatureIndex], R], **counts: Any) -> R:
         """Run a function that writes, alone, after it was noted in the audit log: who writes leaves a trace.
@@ -142,7 +139,7 @@ class AuthorisedIndex:
 
         def alone() -> R:
             jobs = self.access.service.jobs
-            if (busy := jobs.unfinished("records", self.name)) is not None:
+            if (busy := jobs.adding(self.name)) is not None:
                 do = "Wait until it is done, or cancel it."
                 raise MismatchError(f"{action} in {self.name!r}", f"job {busy.id} adds records", do)
             with self.hosted.writing:

@@ -34,14 +34,13 @@ from saeindex.schema import check_texts, from_json
 from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.waiting import reading_all
-from saeindex_server.hosts import filter_of
+from saeindex_server.hosts import HostedIndex, Hosts, filter_of
 from saeindex_server.logs import start_logging
 from saeindex_server.problems import failure_of
 from saeindex_server.schemas import encoded
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
-    from saeindex_server.hosts import HostedIndex, Hosts
     from saeindex_server.jobs import Job, Jobs
 
 # The folders of the two packages come last, so that they hide nothing.

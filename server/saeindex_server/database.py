@@ -87,8 +87,7 @@ class Database:
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
         """Return the first row of what a question finds."""
-        found = self.rows(statement, *values)
-        return found[0] if found else None
+        return next(iter(self.rows(statement, *values)), None)
 
     def close(self) -> None:
         """Close the file."""

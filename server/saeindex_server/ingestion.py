@@ -18,7 +18,7 @@ from anyio import CancelScope, to_thread
 
 from saeindex.errors import InvalidInputError, NotFoundError, RejectedError
 from saeindex.files import sync
-from saeindex.indexing.pipeline import IndexingStopped
+from saeindex.indexing.pipeline import IndexingReport, IndexingStopped
 from saeindex.indexing.rejects import rejects_in
 from saeindex_server.jobs import Job, Jobs
 from saeindex_server.logs import log
@@ -27,7 +27,6 @@ from saeindex_server.shared_encoder import for_records
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.pipeline import IndexingReport
     from saeindex_server.hosts import Hosts
 
 BLOCK_BYTES = 2**20

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
@@ -91,7 +91,8 @@ class Jobs:
         # The indexes that are served, each with what its uploads wait for at the moment.
         self.indexes: dict[str, str | None] = {}
         self._cancelled: set[str] = set()
-        self._is_closed = False
+        # Whether the server ends.
+        self.is_closed = False
 
     def requeue(self) -> None:
         """Queue what a server that ended was doing, and uploads that it kept; forget files without a job."""
@@ -143,14 +144,14 @@ class Jobs:
 
     def check_room(self, key: str) -> None:
         """Refuse a further job of a key, as :meth:`add` does."""
-        self._check(self._database.row(WAITING, key), key)
+        self._check(self._database.rows(WAITING, key)[0], key)
 
-    def _check(self, row: sqlite3.Row | None, key: str) -> None:
+    def _check(self, row: sqlite3.Row, key: str) -> None:
         most, share = self._settings.max_jobs, self._settings.max_jobs_of_key
         later, do = {"Retry-After": "10"}, "Ask again later."
-        if row is not None and row["own"] >= share and key != LOCAL.id:
+        if row["own"] >= share and key != LOCAL.id:
             raise Refusal(429, "a job", f"{share:,} jobs of this key wait already", do, later)
-        if row is not None and row["n"] >= most:
+        if row["n"] >= most:
             raise Refusal(503, "a job", f"{most:,} jobs wait already", do, later)
 
     def get(self, identity: str) -> Job | None:
@@ -170,26 +171,23 @@ class Jobs:
 
     def waiting(self) -> int:
         """Return the number of jobs that wait or run."""
-        row = self._database.row(WAITING, "")
-        return 0 if row is None else int(row["n"])
+        return int(self._database.rows(WAITING, "")[0]["n"])
 
     def room(self, key: str) -> int:
         """Return the bytes of an upload for which there is room; the uploads of one key take half of it."""
-        row = self._database.row(
-            "SELECT TOTAL(bytes) AS n, TOTAL(CASE key WHEN ? THEN bytes END) AS own FROM jobs", key
-        )
-        assert row is not None  # noqa: S101
+        question = "SELECT TOTAL(bytes) AS n, TOTAL(CASE key WHEN ? THEN bytes END) AS own FROM jobs"
+        row = self._database.rows(question, key)[0]
         most = self._settings.max_spool_bytes
         own = most if key == LOCAL.id else most // 2 - int(row["own"])
         return min(most - int(row["n"]), own)
 
-    def unfinished(self, kind: str, index: str) -> Job | None:
-        """Return the first job of a kind on an index that waits or runs."""
+    def adding(self, index: str) -> Job | None:
+        """Return the first job that waits or runs to add records to an index."""
         row = self._database.row(
-            "SELECT * FROM jobs WHERE kind = ? AND index_name = ? AND state IN ('queued', 'running')"
+            "SELECT * FROM jobs WHERE kind = 'records' AND index_name = ? AND state IN ('queued', 'running')"
             " ORDER BY number LIMIT 1",
-            kind, index,
-        )  # fmt: skip
+            index,
+        )
         return None if row is None else self._read(row)
 
     def take_records(self, look: Callable[[], None]) -> Job | None:
@@ -215,10 +213,10 @@ class Jobs:
         return self._take(lambda: self._database.row(question))
 
     def _take(self, chosen: Callable[[], sqlite3.Row | None]) -> Job | None:
-        while not self._is_closed:
+        while not self.is_closed:
             with self._changed:  # a job that comes meanwhile is noticed at once
                 row = chosen()
-                if row is None and not self._is_closed:
+                if row is None and not self.is_closed:
                     self._changed.wait(1.0)
                 if row is None:
                     continue
@@ -239,7 +237,7 @@ class Jobs:
             except StorageError as error:
                 log_failure(identity, error)
                 with self._changed:
-                    if self._is_closed or self._changed.wait_for(lambda: self._is_closed, AGAIN):
+                    if self.is_closed or self._changed.wait_for(lambda: self.is_closed, AGAIN):
                         return 0
                 continue
             return changed
@@ -283,7 +281,7 @@ class Jobs:
 
     def is_to_stop(self, identity: str) -> bool:
         """Whether a running job was cancelled, or the server ends."""
-        return self._is_closed or identity in self._cancelled
+        return self.is_closed or identity in self._cancelled
 
     def stopped(self, identity: str, report: Mapping[str, Any] | None = None) -> None:
         """End a running job that was cancelled; queue one again that did not come to its end."""
@@ -309,15 +307,10 @@ class Jobs:
             self.spooled_file(job.id).unlink(missing_ok=True)
         return self.get(job.id) or job
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the server ends."""
-        return self._is_closed
-
     def close(self) -> None:
         """Let those that wait for jobs, or follow one, end."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             self._changed.notify_all()
 
     def _read(self, row: sqlite3.Row) -> Job:
@@ -343,6 +336,6 @@ def new_id() -> str:
     return uuid4().hex
 
 
-def now(days: float = 0.0) -> str:
-    """Return the time as it is kept and shown, so many days later."""
-    return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds")
+def now() -> str:
+    """Return the time as it is kept and shown."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -127,8 +127,7 @@ class KeyStore:
 
     def count(self) -> int:
         """Return the number of keys, revoked ones included."""
-        row = self._database.row("SELECT COUNT(*) AS n FROM keys")
-        return 0 if row is None else int(row["n"])
+        return int(self._database.rows("SELECT COUNT(*) AS n FROM keys")[0]["n"])
 
     def look(self) -> bool:
         """Return whether a key was ever made; the file is asked until one was."""

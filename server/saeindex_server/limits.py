@@ -16,14 +16,13 @@ from starlette.requests import ClientDisconnect
 from saeindex_server.logs import log
 from saeindex_server.problems import Refusal, problem_response
 from saeindex_server.schemas import JSON
-from saeindex_server.settings import LOOPBACK
+from saeindex_server.settings import LOOPBACK, ServerSettings
 
 if TYPE_CHECKING:
     from fastapi import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from saeindex_server.metrics import Metrics
-    from saeindex_server.settings import ServerSettings
 
 _ID = re.compile(r"[\w.-]{1,64}")
 # Bytes of a body that are logged, where texts are.
@@ -168,10 +167,7 @@ class Bodies:
         while True:
             block: list[bytes] = []
             with _within(self._seconds), anyio.fail_after(self._seconds):
-                while sum(map(len, block)) < PACE_BYTES:
-                    chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
+                while sum(map(len, block)) < PACE_BYTES and (chunk := await anext(chunks, None)) is not None:
                     block.append(chunk)
             if not block:
                 return

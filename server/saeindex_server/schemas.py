@@ -39,11 +39,6 @@ def schema_name(kind: type[Operation[Any]], part: str = "Request") -> str:
     return "".join(one.capitalize() for one in kind.name.replace("/", "_").split("_")) + part
 
 
-def body_of(kind: type[Operation[Any]]) -> dict[str, Any]:
-    """Return the body of an operation, for its documentation."""
-    return body_named(schema_name(kind))
-
-
 def body_named(name: str) -> dict[str, Any]:
     """Return the body of a route, for its documentation."""
     schema = {"$ref": f"#/components/schemas/{name}"}

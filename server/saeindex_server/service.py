@@ -116,13 +116,13 @@ class Service:
         """What keeps records from being indexed at the moment."""
         return ROOM if ROOM in self.jobs.indexes.values() else None
 
-    async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
+    async def run(self, function: Callable[[], R]) -> R:
         """Run a function on one of the threads; 504 when it takes longer than a request may.
 
         Nobody waits then for a function that took too long: it ends before it encodes further queries, and
         keeps its place among those that run until it has ended. 503 while too many wait.
         """
-        limit = self.settings.timeout if seconds is None else seconds
+        limit = self.settings.timeout
         if self.running >= self.settings.max_running + self.settings.max_waiting:
             self.metrics.shed()
             raise Refusal(503, "a request", "too many wait", "Ask again after Retry-After seconds.")

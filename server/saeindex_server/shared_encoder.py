@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import StorageError
-from saeindex.protocols import RowEncoder
+from saeindex.protocols import EncoderIdentity, RowEncoder, TextEncoder
 
 if TYPE_CHECKING:
-    from saeindex.protocols import EncoderIdentity, TextEncoder
     from saeindex.types import FloatArray
 
 SECONDS_TO_END = 30

@@ -17,21 +17,18 @@ import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import Views, settle, soft, standardised
 from saeindex.analysis.cluster.axis import Axis, gather, known_values, text_vectors, with_values
-from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leakage, signs_of, sized
-from saeindex.analysis.cluster.results import Clustering
+from saeindex.analysis.cluster.quality import UNJUDGED, described_clusters, judge, leakage, signs_of
+from saeindex.analysis.cluster.results import Clustering, Verdict
 from saeindex.analysis.stats.evidence import group_names
 from saeindex.analysis.stats.stratified import memberships, one_hot
-from saeindex.collection.sample import Rows, concept_parts, tokens, word_matrix
-from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
+from saeindex.collection.sample import CollectionSample, Rows, concept_parts, tokens, word_matrix
+from saeindex.collection.snapshot import Snapshot, columns_of, rows_of_snapshot, sample_of
 from saeindex.errors import InvalidInputError
 from saeindex.language.speech import says_something
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.cluster.results import Verdict
-    from saeindex.collection.sample import CollectionSample
-    from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
     from saeindex.features import FeatureSpace
     from saeindex.types import Doubles, FloatArray, Ints
@@ -82,11 +79,10 @@ def cluster(
         asked = with_values(asked, sample, state)
     grouped = _grouped(state, sample, asked, known, method)
     clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
-    codes: list[int] = []
+    assigned: tuple[str, ...] = ()
     if assign:
-        x = state.encoder.encode_document(list(assign))
-        codes = grouped.placer.new(x, assign).tolist()
-    assigned = tuple(clustering.names[code] for code in codes)
+        codes = grouped.placer.new(state.encoder.encode_document(list(assign)), assign)
+        assigned = tuple(clustering.names[code] for code in codes.tolist())
     return replace(clustering, left_out=len(given) - len(rows), assigned=assigned)
 
 
@@ -136,19 +132,20 @@ def _reported(
     count = len(axis.values)
     is_named = method == "anchored"
     names = axis.names if is_named else group_names(snapshot, taken, one_hot(sample_codes, count))
-    asked = np.where(np.isin(taken, rows), taken, -1)
-    clusters = described_clusters(snapshot, grouped.placer.sample, asked, grouped.scores, names, shown)
     rest = rows[~np.isin(rows, taken)]
     shares = np.concatenate([grouped.scores, grouped.placer.of_snapshot(snapshot, rest)])
     place = {row: number for number, row in enumerate([*taken.tolist(), *rest.tolist()])}
     shares = shares[[place[row] for row in rows.tolist()]]
     codes = shares.argmax(1).astype(np.int64)
+    asked = np.where(np.isin(taken, rows), taken, -1)
+    sizes = np.bincount(codes, minlength=count).tolist()
+    sample = grouped.placer.sample
     return Clustering(
         axis,
         method,
         grouped.verdict,
-        sized(clusters, codes),
-        leakage(snapshot, taken, grouped.placer.sample, sample_codes, len(names)),
+        described_clusters(snapshot, sample, asked, grouped.scores, names, sizes, shown),
+        leakage(snapshot, taken, sample, sample_codes, count),
         [snapshot.ids[row] for row in rows.tolist()],
         codes,
         shares.max(1),

@@ -7,24 +7,21 @@ with another one, such as topic, passes.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from saeindex.analysis.cluster.anchored_em import standardised
+from saeindex.analysis.cluster.anchored_em import Settled, Whitened, standardised
 from saeindex.analysis.cluster.results import Cluster, KeyConcept, Signs, Verdict
 from saeindex.analysis.examples import examples_of
 from saeindex.analysis.stats.stratified import memberships
 from saeindex.concepts.inference import TINY, over_represented, units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from saeindex.analysis.cluster.anchored_em import Settled, Whitened
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
@@ -121,12 +118,13 @@ def described_clusters(
     rows: Ints,
     shares: Doubles,
     names: Sequence[str],
+    sizes: Sequence[int],
     shown: int,
-) -> list[Cluster]:
+) -> tuple[Cluster, ...]:
     """Return the clusters of a sample's records, in the order of ``names``.
 
     ``rows`` (m,) are their rows of the snapshot, -1 for one that is not shown; ``shares`` (m, J) say how far
-    each record is in.
+    each record is in, and ``sizes`` (J,) how many of all records are.
     """
     codes, count = shares.argmax(1), len(names)
     apart = conductances(neighbour_graph(sample.neighbours), codes, count)
@@ -134,7 +132,6 @@ def described_clusters(
     spoken = snapshot.listed_at("typical")[rows * (rows >= 0)].multiply((rows >= 0)[:, None]).tocsr()
     over, lift = distinctive(spoken, codes, count)
     usual = np.asarray(spoken.mean(0), np.float64).ravel()
-    sizes = np.bincount(codes, minlength=count)
     found = []
     for value, name in enumerate(names):
         inside = np.flatnonzero(codes == value)
@@ -149,8 +146,8 @@ def described_clusters(
         found.append(
             Cluster(
                 name,
-                int(sizes[value]),
-                float(sizes[value] / max(1, len(codes))),
+                sizes[value],
+                sizes[value] / max(1, sum(sizes)),
                 concepts,
                 _examples(snapshot, rows[central], concepts, shown),
                 _examples(snapshot, rows[edge], concepts, shown),
@@ -158,7 +155,7 @@ def described_clusters(
                 float(fits[inside].mean()) if len(inside) else 0.0,
             )
         )
-    return found
+    return tuple(found)
 
 
 def _examples(
@@ -177,14 +174,6 @@ def key_concepts(space: FeatureSpace, over: Doubles, lift: Doubles, share: Doubl
         KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
         for feature, label in zip(ordered, labels, strict=True)
     )
-
-
-def sized(clusters: Sequence[Cluster], codes: Ints) -> tuple[Cluster, ...]:
-    """Return the clusters with the sizes of all records' ``codes`` (m,)."""
-    sizes = np.bincount(codes, minlength=len(clusters)).tolist()
-    shares = [size / max(1, len(codes)) for size in sizes]
-    measured = zip(clusters, sizes, shares, strict=True)
-    return tuple(replace(cluster, size=size, share=share) for cluster, size, share in measured)
 
 
 FAILS_FROM = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ def correlate_named(
     """
     limit, alpha, min_support = options.limit or LISTED_NAMED, options.alpha, options.min_support
     named, pairs = _pairs(concepts, with_concepts)
-    readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
+    fields = [snapshot] if other is None else [snapshot, other]
+    readers = {one.field: ConceptReader(one, encoder) for one in reversed(fields)}
     kept = aligned_rows(snapshot, other, rows)
     found = [_of(readers, concept, kept) for concept in named]
     units = units_of(snapshot, other, kept, options.unit)
@@ -62,7 +64,7 @@ def correlate_named(
     order = order[q[order] < alpha]
     is_together = tables.both[order] > tables.expected[order]
     together, apart = order[is_together], order[~is_together]
-    describe = _Describer(snapshot, other, kept, named, found)
+    describe = _Describer(fields, kept, named, found)
 
     def listed(which: Ints) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
@@ -91,24 +93,23 @@ def correlate_named(
     )
 
 
+@dataclass(frozen=True)
 class _Describer:
     """Names the concepts of a pair, and finds records that have both."""
 
-    def __init__(
-        self, snapshot: Snapshot, other: Snapshot | None, kept: Ints,
-        named: Sequence[NamedConcept], found: Sequence[Membership],
-    ) -> None:  # fmt: skip
-        self._snapshots = [one for one in (snapshot, other) if one is not None]
-        self._kept, self._named, self._found = kept, named, found
+    fields: Sequence[Snapshot]
+    kept: Ints
+    named: Sequence[NamedConcept]
+    found: Sequence[Membership]
 
     def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[Example, ...]]:
-        both = self._found[a].weights * self._found[b].weights
+        both = self.found[a].weights * self.found[b].weights
         best = np.argsort(-both, kind="stable")[:EXAMPLES]
-        rows = self._kept[best[both[best] > LIKELY]].tolist()
-        sides = [self._named[side] for side in (a, b)]
+        rows = self.kept[best[both[best] > LIKELY]].tolist()
+        sides = [self.named[side] for side in (a, b)]
         quoted = [
             examples_of(one, rows, {feature for side in own for feature in side.features})
-            for one in self._snapshots
+            for one in self.fields
             if (own := [side for side in sides if side.field == one.field])
         ]
         first, second = (PairedConcept(None, side.name, side.field) for side in sides)

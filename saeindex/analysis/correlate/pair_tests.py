@@ -22,7 +22,7 @@ import numpy as np
 from saeindex.analysis.stats.design import unit_codes
 from saeindex.analysis.stats.options import AUTO, Correction
 from saeindex.analysis.stats.stratified import Z95
-from saeindex.analysis.stats.two_by_two import two_sided
+from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 
@@ -172,14 +172,8 @@ def _frequent(has: csr_matrix, weights: Doubles, min_support: int) -> tuple[Ints
 
 def corrected(p: Doubles, tests: int, method: Correction = "bh") -> Doubles:
     """Return q-values of the smallest p-values among ``tests``, of which the others are 1."""
-    if not len(p):
-        return p
-    order = np.argsort(p, kind="stable")
     factor = float(np.sum(1.0 / np.arange(1, tests + 1))) if method == "by" else 1.0
-    raw = p[order] * tests * factor / np.arange(1, len(p) + 1)
-    q = np.empty_like(p)
-    q[order] = np.minimum(1.0, np.minimum.accumulate(raw[::-1])[::-1])
-    return q
+    return np.minimum(1.0, adjusted(p) * (factor * tests / max(1, len(p))))
 
 
 # Equal texts are known by so many components of their embeddings, equal to so many decimals.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr
 
 from saeindex.analysis.correlate import results
 from saeindex.analysis.correlate.named_pairs import correlation_z
@@ -124,8 +125,6 @@ def _tables(
 
 def _p_of_weights(present: csr_matrix, shown: Membership, tables: PairTables, units: Units) -> Doubles:
     """Return p-values (t,) if behaviour were assigned to units at random; those of examples are left out."""
-    from scipy.special import ndtr
-
     tested = np.flatnonzero(units.mean(shown.examples.astype(np.float64)) == 0)
     has = units.means(present[:, tables.a])[tested].tocsc()
     behaviour = units.mean(shown.weights)[tested]

@@ -7,18 +7,18 @@ one concept are similar to records with only the other (two names of one thing),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
 
 from saeindex.collection.sample import tokens
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
-    from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
@@ -50,9 +50,8 @@ class KnownTrivial:
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read directions, labels and families of ``space``."""
-        directions = np.asarray(space.directions, np.float32)
-        lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
-        self._directions, self._labels = directions / lengths, np.asarray(space.label_vectors, np.float32)
+        self._directions = unit_rows(np.asarray(space.directions, np.float32))
+        self._labels = np.asarray(space.label_vectors, np.float32)
         groups = [family.features for family in space.families]
         self._families = _membership(groups, space.n_features)
         by_stem: dict[str, list[int]] = {}
@@ -77,8 +76,6 @@ class KnownTrivial:
 
 def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
     """Return which feature (n, g) is in which group."""
-    from scipy.sparse import csr_matrix
-
     features = np.array([f for group in groups for f in group], np.int64)
     owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     entries = np.ones(len(features), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from saeindex.analysis.diff import findings
-from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, is_real
+from saeindex.analysis.diff.results import REFERENCE, WINDOW, Alert, Finding, is_real
 from saeindex.analysis.stats.design import LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups, disjoint
@@ -25,7 +25,6 @@ from saeindex.schema import adapter
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
-    from saeindex.analysis.diff.results import Finding
     from saeindex.collection.snapshot import Snapshot
     from saeindex.types import Doubles, IntArray, Ints
 

@@ -8,17 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_matrix, vstack
 
 from saeindex.analysis.diff import findings
-from saeindex.analysis.diff.results import Diff, Finding
+from saeindex.analysis.diff.results import Detectable, Diff, Finding
 from saeindex.analysis.stats.design import Design, design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.options import DiffOptions, Family
 from saeindex.analysis.stats.stratified import StratifiedCounts
-from saeindex.analysis.stats.unit_totals import merged_tests, run_any, run_counted, run_tests
+from saeindex.analysis.stats.unit_totals import FamilyTest, merged_tests, run_any, run_counted, run_tests
 from saeindex.collection.records import EngineCounts, apart
-from saeindex.concepts.named_concept import ConceptReader
+from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.types import shown_label
 
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.diff.findings import Held
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
-    from saeindex.analysis.diff.results import Detectable
-    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
     from saeindex.types import Ints
@@ -150,8 +148,6 @@ def counted_diff(
     engine: EngineCounts, space: FeatureSpace, conditions: dict[str, Filter], options: DiffOptions
 ) -> Diff:
     """Compare groups by two requests for each; findings have no examples."""
-    from scipy.sparse import csr_matrix
-
     counted = {name: engine.frequencies(own, options.level) for name, own in apart(conditions).items()}
     sizes = {name: size for name, (size, _) in counted.items()}
     for name, size in sizes.items():
@@ -184,8 +180,6 @@ def named_evidence(
     snapshot: Snapshot, rows: Ints, concepts: Sequence[NamedConcept], encoder: TextEncoder | None
 ) -> Evidence:
     """Return which records have each named concept: exactly, or the share of records that fit it best."""
-    from scipy.sparse import csr_matrix
-
     reader = ConceptReader(snapshot, encoder)
     columns = [_having(reader, concept, rows) for concept in concepts]
     names = tuple(concept.name for concept in concepts)
@@ -221,8 +215,6 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     The records' ids get the name of their group before them: both indexes may have the same ids. They are
     compared without the terms of either collection.
     """
-    from scipy.sparse import csr_matrix, vstack
-
     first, second = first.without_terms(), second.without_terms()
     ours, theirs = (one.space.fingerprint for one in (first, second))
     if ours != theirs:

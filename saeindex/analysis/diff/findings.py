@@ -13,10 +13,10 @@ import numpy as np
 
 from saeindex.analysis.diff.results import Confirmation, Detectable, Finding, Hint, StratumChange
 from saeindex.analysis.examples import examples_of
-from saeindex.analysis.stats.evidence import evidence_of
+from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.options import FAMILY, DiffOptions, Family, described_correction
 from saeindex.analysis.stats.two_by_two import binomial_tail, two_sided
-from saeindex.analysis.stats.unit_totals import run_tests
+from saeindex.analysis.stats.unit_totals import FamilyTest, run_tests
 from saeindex.collection.sample import tokens
 from saeindex.report.numbers import series
 from saeindex.sae.metrics import unit_rows
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.analysis.stats.unit_totals import FamilyTest
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.types import Doubles, IntArray
@@ -377,7 +375,7 @@ def power(
         up, down, _ = rng.multinomial(
             round(n1), [only_first, only_second, 1 - only_first - only_second], DRAWS
         ).T
-        tail = binomial_tail(up.astype(np.float64), (up + down).astype(np.float64), 0.5)
+        tail = binomial_tail(up.astype(np.float64), (up + down).astype(np.float64))
         return float(((up > down) & (2 * tail <= threshold)).mean())
     k1 = rng.binomial(max(1, round(n1)), first, DRAWS)
     k2 = rng.binomial(max(1, round(n2)), second, DRAWS)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 import numpy as np
 from pydantic import BaseModel, Field, StringConstraints
 
-from saeindex.analysis.diff.results import Hypothesis
+from saeindex.analysis.diff.results import Diff, Finding, Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.errors import InvalidInputError
 from saeindex.llm.chat import Chat, CostEstimate, ServiceKeywords, count_tokens
 from saeindex.llm.messages import (
     CLOSE,
     OPEN,
+    Messages,
     predictor_messages,
     quoted_text,
     read_form,
@@ -29,10 +30,8 @@ from saeindex.llm.messages import (
 )
 
 if TYPE_CHECKING:
-    from saeindex.analysis.diff.results import Diff, Finding
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.llm.messages import Messages
 
 MAX_HYPOTHESES, JUDGED, BATCH = 10, 20, 10
 # The likelihood from which a record counts as fitting a hypothesis.

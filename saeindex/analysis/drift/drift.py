@@ -9,13 +9,14 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from saeindex.analysis.diff.findings import headlines, illustrated, nothing_tested
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Drift, Kind, Period, Trend
-from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.drift.trend_test import TrendTest, run_trends
 from saeindex.analysis.stats import stratified
-from saeindex.analysis.stats.design import design_of, mean_design_effect
+from saeindex.analysis.stats.design import Design, design_of, mean_design_effect
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.options import (
@@ -26,13 +27,10 @@ from saeindex.analysis.stats.options import (
     Family,
     described_correction,
 )
-from saeindex.analysis.stats.stratified import StratifiedCounts
+from saeindex.analysis.stats.stratified import StratifiedCounts, Tested
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.drift.trend_test import TrendTest
-    from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.stratified import Tested
     from saeindex.collection.snapshot import Column, Snapshot
     from saeindex.types import Doubles, Ints
 
@@ -137,16 +135,12 @@ class Periods:
         """The names of the periods."""
         return tuple(one.name for one in self.periods)
 
-    def halves(self, at: int) -> Groups:
-        """Return two groups: the records before the period ``at``, and the others, in the pooled order."""
-        rows = self.groups.rows
-        return Groups(("early", "late"), (np.concatenate(rows[:at]), np.concatenate(rows[at:])))
-
     @property
-    def middle(self) -> int:
-        """The period that splits the records into halves of the most equal size."""
-        counts = np.cumsum([one.records for one in self.periods])
-        return int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
+    def halves(self) -> Groups:
+        """Two groups, of the most equal size: early periods and late ones, in the pooled order."""
+        counts, rows = np.cumsum([one.records for one in self.periods]), self.groups.rows
+        at = int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
+        return Groups(("early", "late"), (np.concatenate(rows[:at]), np.concatenate(rows[at:])))
 
 
 def periods_of(
@@ -290,7 +284,7 @@ def trends_of(
              for column in test.found(alpha).tolist()}  # fmt: skip
     found = sorted(every.values(), key=lambda one: -abs(one.effect))
     reported = headlines([_as_finding(one) for one in found], snapshot.space, snapshot)
-    shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, reported, examples)
+    shown = illustrated(snapshot, periods.halves, test.evidence, reported, examples)
     return tuple(
         replace(
             every[one.key], related=tuple(every[other.key] for other in one.related), examples=one.examples
@@ -345,8 +339,6 @@ def fitted_shares(own: StratifiedCounts, scores: Doubles) -> Doubles:
 
     By Newton's method; the shares of strata are weighted by their records.
     """
-    from scipy.special import expit, logit
-
     k, n = own.k[:, :, 0], own.n
     x = scores - (n * scores).sum() / n.sum()
     x = x / np.abs(x).max()

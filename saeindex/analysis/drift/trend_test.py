@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtr
 
 from saeindex.analysis.stats import stratified
-from saeindex.analysis.stats.design import PAIRED
+from saeindex.analysis.stats.design import PAIRED, Design
 from saeindex.analysis.stats.score_sums import drawn_tail, smallest_step
 from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.analysis.stats.two_by_two import adjusted
@@ -25,7 +26,6 @@ from saeindex.analysis.stats.unit_totals import BLOCK, UnitTotals
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
     from saeindex.analysis.stats.options import Correction
     from saeindex.types import Doubles, IntArray, Ints
@@ -55,7 +55,6 @@ class TrendTest:
 
     evidence: Evidence
     counts: StratifiedCounts
-    scores: Doubles
     trend: PeriodContrast
     splits: Splits
     design: Doubles
@@ -78,7 +77,7 @@ class TrendTest:
 
 @dataclass(frozen=True, eq=False)
 class PeriodTotals:
-    """Counts by unit, stratum and period, in which the periods of units can be permuted."""
+    """Counts by unit, stratum and period, with the unit of each part, ``owners``."""
 
     totals: UnitTotals
     owners: Ints
@@ -104,12 +103,6 @@ class PeriodTotals:
         shared = float(self.totals.sizes[several[self.owners]].sum())
         return shared >= PAIRED * float(self.totals.sizes.sum())
 
-    @cached_property
-    def between(self) -> Doubles:
-        """The design effects of shares (f,) if nothing drifts, for units in one period each."""
-        t = self.totals
-        return stratified.effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
-
     def of_splits(self, counts: StratifiedCounts, design: Doubles) -> Doubles:
         """Return the design effects of splits, if that of the line is ``design`` (f,).
 
@@ -119,19 +112,19 @@ class PeriodTotals:
         t = self.totals
         if not t.has_units:
             return design
-        if t.is_nested:
-            return np.maximum(design, self.between)
-        each = [self._effects(counts, t.groups, scores) for scores in split_scores(len(self.scores))]
-        return np.stack(each)
+        if t.is_nested:  # those of shares if nothing drifts
+            between = stratified.effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
+            return np.maximum(design, between)
+        return np.stack([self._effects(counts, scores) for scores in split_scores(len(self.scores))])
 
-    def counted(self, periods: Ints) -> tuple[StratifiedCounts, Doubles]:
-        """Return the counts and the design effects with the units' parts in these periods."""
-        counts = self.totals.counts(periods)
+    def counted(self) -> tuple[StratifiedCounts, Doubles]:
+        """Return the counts and the design effects of the line."""
+        counts = self.totals.counts(self.totals.groups)
         if not self.totals.has_units:
             return counts, np.ones(counts.k.shape[2])
-        return counts, self._effects(counts, periods, self.scores)
+        return counts, self._effects(counts, self.scores)
 
-    def _effects(self, counts: StratifiedCounts, periods: Ints, scores: Doubles) -> Doubles:
+    def _effects(self, counts: StratifiedCounts, scores: Doubles) -> Doubles:
         """Return the ratio of a contrast's variance between units to that between records (f,).
 
         The variance of a sum over units is that of the units' own sums Σ a (y - p) (Liang and Zeger 1986),
@@ -139,7 +132,7 @@ class PeriodTotals:
         """
         t = self.totals
         a = centred(counts.n, scores)
-        own = a[t.cell_strata, periods[t.cell_units]]
+        own = a[t.cell_strata, t.groups[t.cell_units]]
         of_unit = stratified.indicator(self.owners[t.cell_units], self.n_units)
         n_strata = len(counts.n)
         sums = (of_unit @ t.cells.multiply(own[:, None]).tocsr()).tocsr()
@@ -161,7 +154,7 @@ def run_trends(
 ) -> TrendTest:
     """Test all columns of ``evidence`` over the periods that ``codes`` (m,) numbers, at ``scores`` (P,)."""
     totals = PeriodTotals.of(evidence.has, codes, design, scores)
-    counts, effects = totals.counted(totals.totals.groups)
+    counts, effects = totals.counted()
     units = totals.totals if totals.totals.has_units and totals.totals.is_nested else None
     trend, of_split = contrast_test(counts, scores, effects), totals.of_splits(counts, effects)
     sides = split_tails(counts, of_split if units is None else np.ones_like(of_split))
@@ -174,7 +167,7 @@ def run_trends(
     p = np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
     if units is None and totals.totals.has_units and totals.n_units < MANY_UNITS:
         p = _of_few(p, totals.n_units)
-    return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
+    return TrendTest(evidence, counts, trend, splits, effects, p, adjusted(p, method))
 
 
 def _assigned(
@@ -231,16 +224,12 @@ def _permuted_within(
 
 
 def _with_tails(trend: PeriodContrast, less: Doubles, more: Doubles) -> PeriodContrast:
-    from scipy.special import ndtri
-
     z = np.sign(trend.z) * -ndtri(np.clip(np.minimum(less, more), 1e-300, 0.5))
     return replace(trend, less=less, more=more, z=z)
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:
     """Return p-values of Student's distribution, for a variance that is estimated from few units."""
-    from scipy.special import ndtri, stdtr
-
     return np.asarray(2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2)))
 
 
@@ -263,8 +252,6 @@ def best_split(sides: Sequence[Tails], design: Doubles, records: Doubles) -> Spl
     ``design`` are the design effects of the tests, (f,), or (P - 1, f) if each split has its own; ``records``
     (P,) are those of the periods.
     """
-    from scipy.special import ndtri
-
     less, more = (np.stack(part) for part in zip(*sides, strict=True))
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     z = np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2)
@@ -300,8 +287,6 @@ def searched(p: Doubles, records: Doubles) -> Doubles:
     Hunter's (1976) bound: the sum of the single chances, less those of neighbours together, which splits of
     neighbouring periods share to a known degree (Worsley 1983).
     """
-    from scipy.special import ndtri
-
     z = -ndtri(np.clip(p, 1e-300, 1.0) / 2)
     single, both = _tails(records)
     n_splits = len(records) - 1
@@ -312,8 +297,6 @@ def searched(p: Doubles, records: Doubles) -> Doubles:
 
 def _tails(records: Doubles) -> tuple[Doubles, Doubles]:
     """Return two-sided tails at the grid, and the sum over neighbouring splits of both being beyond."""
-    from scipy.special import ndtr
-
     before = np.cumsum(records)[:-1]
     after = records.sum() - before
     single = 2 * ndtr(-GRID)
@@ -339,13 +322,12 @@ MAX_SHARE = 0.45
 
 @dataclass(frozen=True, eq=False)
 class PeriodContrast:
-    """A contrast of (f,) pieces of evidence: ``total``, its null ``variance``, and ``width``, Σ n a².
+    """A contrast of (f,) pieces of evidence: its ``total``, and ``width``, Σ n a².
 
     ``z`` is the total over its standard error, ``less`` and ``more`` the one-sided p-values.
     """
 
     total: Doubles
-    variance: Doubles
     width: float
     z: Doubles
     less: Doubles
@@ -372,8 +354,6 @@ def independent_variance(counts: StratifiedCounts, a: Doubles) -> Doubles:
 
 def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) -> PeriodContrast:
     """Test one contrast; counts are divided by the design effects (f,)."""
-    from scipy.special import ndtr
-
     a = centred(counts.n, scores)
     total = np.einsum("sp,spf->f", a, counts.k)
     variance = independent_variance(counts, a) * design
@@ -390,7 +370,7 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
         tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, signs, smallest_step(scores))
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
-    return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
+    return PeriodContrast(total, float((counts.n * a**2).sum()), z, less, more)
 
 
 def _draws(counts: StratifiedCounts, design: Doubles) -> Doubles:

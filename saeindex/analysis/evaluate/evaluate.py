@@ -13,13 +13,13 @@ from saeindex.analysis.evaluate.results import Answered, Differing, Evaluation, 
 from saeindex.collection.records import existing_ids
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, installed
+from saeindex.indexing.points import of_documents
 from saeindex.report.numbers import counted
 from saeindex.schema import to_json
 from saeindex.search.query import GroupBy, Query, QueryOptions
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
-    from saeindex.search.hits import Hits
     from saeindex.search.searcher import Searcher
     from saeindex.types import Doubles
 
@@ -87,7 +87,7 @@ def _answerable(
     known = existing_ids(state.store, wanted)
     by_document = bool(wanted) and not known and state.has_documents
     if by_document:
-        known = _documents(state, wanted)
+        known = {str(name) for name, _ in state.store.facet(DOCUMENT, of_documents(wanted), len(wanted))}
     own = [
         replace(one, relevant={each: gain for each, gain in one.relevant.items() if each in known})
         for one in questions
@@ -113,13 +113,6 @@ def _answerable(
     return asked, by_document, tuple(notes)
 
 
-def _documents(state: IndexState, wanted: set[str]) -> set[str]:
-    from qdrant_client.models import FieldCondition, Filter, MatchAny
-
-    condition = Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(wanted)))])
-    return {str(name) for name, _ in state.store.facet(DOCUMENT, condition, len(wanted))}
-
-
 def _ranked(
     searcher: Searcher, questions: Sequence[Question], options: QueryOptions, limit: int, by_document: bool
 ) -> _Ranked:
@@ -132,7 +125,7 @@ def _ranked(
         block = questions[start : start + BLOCK]
         results = searcher.search_many([Query(one.text, **own) for one in block])
         for row, (question, found) in enumerate(zip(block, results, strict=True), start):
-            ids = _ids(found, by_document)
+            ids = [hit.document or hit.id if by_document else hit.id for hit in found]
             ranking[str(row)] = {one: float(len(ids) - place) for place, one in enumerate(ids)}
             ranks.append(next((rank for rank, one in enumerate(ids, 1) if one in question.relevant), 0))
             hits.append(found[0].text if len(found) else "")
@@ -141,10 +134,6 @@ def _ranked(
     for one in ir.iter_calc(measures, judged, ranking):
         values[measures.index(one.measure), int(one.query_id)] = one.value
     return _Ranked(values, ranks, hits)
-
-
-def _ids(found: Hits, by_document: bool) -> list[str]:
-    return [hit.document or hit.id if by_document else hit.id for hit in found]
 
 
 def _gains(differences: Doubles, alpha: float) -> Iterator[tuple[str, Gain]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -153,8 +152,8 @@ def drafted(state: IndexState, count: int) -> list[Question]:
 
 
 def _is_usual(payloads: Sequence[Mapping[str, Any]], name: str) -> bool:
-    counts = Counter(isinstance((one.get(METADATA) or {}).get(name), str) for one in payloads)
-    return 2 * counts[True] >= max(1, len(payloads))
+    held = sum(isinstance((one.get(METADATA) or {}).get(name), str) for one in payloads)
+    return 2 * held >= max(1, len(payloads))
 
 
 def _first_sentence(text: str) -> str | None:

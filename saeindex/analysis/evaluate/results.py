@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from saeindex.report.result import AnalysisResult
 from saeindex.types import JsonObject, one_line
 
 SHOWN_TEXT, SHOWN_HIT = 70, 60
+# A number with three digits after the point.
+THREE = partial(number, digits=3)
 LIMITS = (
     "What no question names as an answer counts as wrong, also a record that would answer it.",
     "An interval says what other questions of the same kind would show, not what other kinds would.",
@@ -137,9 +140,9 @@ def _(found: Evaluation) -> Description:
             summary.append(f"{verb} {first.name}: {series(names)}.")
     columns = {
         "search": "name",
-        f"nDCG@{found.limit}": (_three, "ndcg"),
-        f"recall@{found.limit}": (_three, "recall"),
-        f"MRR@{found.limit}": (_three, "mrr"),
+        f"nDCG@{found.limit}": (THREE, "ndcg"),
+        f"recall@{found.limit}": (THREE, "recall"),
+        f"MRR@{found.limit}": (THREE, "mrr"),
         f"nDCG over {first.name}": lambda one: Number(str(one.gains["ndcg"])) if one.gains else "",
     }
     rows = table("How well each search answers", found.searches, columns, in_notebook=LISTED_ROWS)
@@ -177,10 +180,6 @@ def means(found: Evaluation) -> Chart:
     shown = charts.tooltip(("label:N", "search"), ("ndcg:Q", title, ".3f"))
     caption = f"The bars are intervals of the difference to {first.name}, whose mean is the line."
     return Chart("Searches", caption, charts.intervals(base, "ndcg", title, shown, first.ndcg))
-
-
-def _three(value: float) -> Number:
-    return number(value, 3)
 
 
 def _differing(found: Evaluation) -> Iterator[Section]:

@@ -105,8 +105,8 @@ def _exact_tails(k: Doubles, other: Doubles, n1: Doubles, n2: Doubles) -> tuple[
     return np.where(is_high, 1 - tail, tail), np.where(is_high, tail, 1 - tail)
 
 
-def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
-    """Return the mid-p value of no fewer than ``k`` of ``n`` trials, both of which may be fractions.
+def binomial_tail(k: ArrayLike, n: ArrayLike) -> Doubles:
+    """Return the mid-p value of no fewer than ``k`` of ``n`` even trials, both of which may be fractions.
 
     Between whole numbers the binomial distribution is continued by the incomplete beta function.
     """
@@ -114,7 +114,7 @@ def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
 
     own, trials = np.asarray(k, np.float64), np.asarray(n, np.float64)
     at_least, beyond = (
-        np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(trials - x + 1, 1e-9), chance))
+        np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(trials - x + 1, 1e-9), 0.5))
         for x in (own, own + 1)
     )
     return (at_least + np.where(own >= trials, 0.0, beyond)) / 2

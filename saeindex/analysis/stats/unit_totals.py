@@ -239,7 +239,7 @@ def compare_pairs(has: csr_matrix, groups: IntArray, strata: IntArray, units: In
     count = difference.shape[0]
     up, down = (np.asarray(difference.multiply(difference * s > 0).sum(0)).ravel() * s for s in (1, -1))
     n = up + down
-    more = np.where(n > 0, binomial_tail(up, n, 0.5), 0.5)
+    more = np.where(n > 0, binomial_tail(up, n), 0.5)
     effect = (up - down) / max(1, count)
     squares = np.asarray(difference.multiply(difference).sum(0)).ravel()
     variance = np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count)

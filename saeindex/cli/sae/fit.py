@@ -22,12 +22,14 @@ from saeindex.cli.corpus import (
 )
 from saeindex.cli.output import Json, print_json, say
 from saeindex.config import DEFAULT_ENCODER
+from saeindex.devices import choose_device
 from saeindex.errors import InvalidInputError
+from saeindex.features import FeatureSpace
 from saeindex.features.labels import TRUST_FLOOR
+from saeindex.sae.training_config import TrainingConfig, suitable_steps
 from saeindex.types import one_line, visible
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
     from saeindex.sae.train import TrainingStatus
 
 # Concepts that are shown for each kind of problem, and characters of their names.
@@ -92,13 +94,10 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     Embeddings are cached. An interrupted fit continues from its checkpoint when it is run again.
     """
-    from saeindex.devices import choose_device
     from saeindex.encoders import open_encoder
-    from saeindex.features import FeatureSpace
     from saeindex.features.fitting import ANNOTATED_TEXTS, HELD_OUT_SHARE, draw_views, train_and_measure
     from saeindex.features.taxonomy import read_taxonomy
     from saeindex.sae.batches import sample
-    from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
     check_target(into, is_space=True)
     options: dict[str, Any] = {

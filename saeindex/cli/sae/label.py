@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from saeindex.cli.corpus import Limit, Seed, Space, TextField, check_target, embed, followed, read_texts
 from saeindex.cli.output import Json, print_json, say
 from saeindex.errors import InvalidInputError
+from saeindex.features import FeatureSpace
+from saeindex.features.space_io import find_space
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
     from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LLMLabeler
 
 LEXICAL, LLM, MANUAL = METHODS = "lexical", "llm", "manual"
@@ -75,7 +77,6 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     Without a corpus, the LLM reads the definitions of the concepts that the space has.
     """
     from saeindex.encoders.cache import EmbeddingCache
-    from saeindex.features import FeatureSpace
     from saeindex.features.labelers import LexicalLabeler, LLMLabeler, ManualLabeler
 
     names = _names(named or [], names_file)
@@ -146,8 +147,6 @@ def _names(named: Sequence[str], file: Path | None) -> dict[int, str]:
 
 
 def _names_in(file: Path) -> dict[int, str]:
-    from pydantic import BaseModel, ValidationError
-
     class Line(BaseModel, extra="forbid", strict=True):
         id: int
         label: str
@@ -186,8 +185,6 @@ def _features(listed: str | None, space: FeatureSpace) -> list[int] | None:
 
 def _target(space: str, into: Path | None) -> Path:
     """Return the directory of the labelled space; InvalidInputError if it is in the package."""
-    from saeindex.features.space_io import find_space
-
     if into is not None:
         check_target(into, is_space=True)
     target = (find_space(space) if into is None else into).resolve()

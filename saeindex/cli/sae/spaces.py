@@ -19,18 +19,16 @@ from saeindex.cli.corpus import (
 )
 from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import MismatchError
+from saeindex.features import FeatureSpace
+from saeindex.features.families import Family, is_weak_family
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
 
-    from saeindex.features import FeatureSpace
-    from saeindex.features.families import Family
     from saeindex.features.fidelity import FidelityReport
     from saeindex.types import FloatArray
-
-SHOWN = 10
 
 
 def eval_(
@@ -51,7 +49,6 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a space: error, preserved neighbours, dead and recurring features."""
-    from saeindex.features import FeatureSpace
     from saeindex.features.fidelity import measure_fidelity
 
     opened = FeatureSpace.load(space)
@@ -70,8 +67,6 @@ def eval_(
 
 def _comparable(space: FeatureSpace, name: str) -> FloatArray:
     """Return the directions of another space; MismatchError if it has another encoder."""
-    from saeindex.features import FeatureSpace
-
     other = FeatureSpace.load(name)
     if differing := space.encoder.differences(other.encoder):
         found = "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items())
@@ -108,7 +103,6 @@ def families(
 ) -> None:
     """List the families of a feature space: the largest first, or the nearest to a phrase."""
     from saeindex.concepts.resolver import ConceptResolver
-    from saeindex.features import FeatureSpace
 
     opened = FeatureSpace.load(space)
     found: list[tuple[Family, float | None]] = [(family, None) for family in opened.families[:limit]]
@@ -126,8 +120,6 @@ def families(
 
 
 def _family_json(space: FeatureSpace, family: Family, score: float | None) -> dict[str, Any]:
-    from saeindex.features.families import is_weak_family
-
     members = [
         {
             "id": feature,
@@ -146,8 +138,6 @@ def _tree(space: FeatureSpace, family: Family, score: float | None) -> Tree:
     """Return the family as a tree: each feature with its label and the share of records that have it."""
     from rich.text import Text
     from rich.tree import Tree
-
-    from saeindex.features.families import is_weak_family
 
     match = "" if score is None else f"match {score:.2f}, "
     figures = f"  {match}{family.size} features, coherence {family.coherence:.2f}, in {family.density:.1%}"

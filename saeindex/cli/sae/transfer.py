@@ -11,10 +11,12 @@ from saeindex.cli.corpus import Limit, Space, TextField, check_target, read_text
 from saeindex.cli.output import Json, print_json, say
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.features import FeatureSpace
+from saeindex.features.hub import CARD, model_card
 from saeindex.files import replacing_folder
+from saeindex.sae.metrics import fidelity
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
     from saeindex.sae.importers import ImportedAutoencoder
 
@@ -84,9 +86,6 @@ def import_(
 
 def _made(imported: ImportedAutoencoder, encoder: TextEncoder, texts: list[str], name: str) -> FeatureSpace:
     """Return the space of an imported autoencoder; without texts it has neither labels nor levels."""
-    from saeindex.features import FeatureSpace
-    from saeindex.sae.metrics import fidelity
-
     source = {"format": imported.format, "activation": imported.activation, "k": imported.k}
     report: dict[str, Any] = {"imported": source, "held_out_texts": len(texts)}
     if not texts:
@@ -105,8 +104,6 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a space to share, or its autoencoder in another library's format (weights only)."""
-    from saeindex.features import FeatureSpace
-    from saeindex.features.hub import CARD, model_card
     from saeindex.sae.importers import export_autoencoder
 
     check_target(into, is_space=format == "saeindex")

@@ -52,10 +52,11 @@ async def asked_of(kind: type[Operation[Any]], request: Request, access: Access)
 
 def performing(kind: type[Operation[Any]]) -> Handler:
     """Return the handler of an operation that is answered at once."""
+    answer = changed if issubclass(kind, Change) else performed
 
     async def perform(name: str, access: Caller, request: Request) -> Response:
         index = access.index(name, kind.scope)
-        return await performed(index, await asked_of(kind, request, access))
+        return await answer(index, await asked_of(kind, request, access))
 
     return perform
 
@@ -78,19 +79,12 @@ async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Respon
     return Response(await index.run(found), media_type=schemas.JSON)
 
 
-def changing(kind: type[Change[Any]]) -> Handler:
-    """Return the handler of an operation that changes an index; one at a time."""
-
-    async def change(name: str, access: Caller, request: Request) -> Response:
-        index = access.index(name, kind.scope)
-        operation = await asked_of(kind, request, access)
-
-        def changed(opened: FeatureIndex) -> dict[str, Any]:
-            return operation.result_json(opened.perform(operation))
-
-        return reply(await index.change(kind.name, changed))
-
-    return change
+async def changed(index: AuthorisedIndex, operation: Operation[Any]) -> Response:
+    """Answer with the result of an operation that changes an index; one at a time."""
+    found = await index.change(
+        operation.name, lambda opened: operation.result_json(opened.perform(operation))
+    )
+    return reply(found)
 
 
 def analysing(kind: type[Operation[Any]]) -> Handler:
@@ -145,7 +139,7 @@ async def feature(
 
 
 def _add(kind: type[Operation[Any]]) -> None:
-    make: Any = analysing if kind.is_analysis else changing if issubclass(kind, Change) else performing
+    make: Any = analysing if kind.is_analysis else performing
     more = ACCEPTED if kind.is_analysis else {}
     is_kept = kind.is_analysis or issubclass(kind, Change)
     conflicts = problems(409, 415) if is_kept else problems(415)
@@ -156,7 +150,7 @@ def _add(kind: type[Operation[Any]]) -> None:
         summary=f"{group} {last.replace('_', ' ')}".strip().capitalize(), description=f"{summary}\n{about}",
         tags=[group or ("analyses" if kind.is_analysis else "index")],
         responses={**conflicts, **more, **schemas.result_of(kind)},
-        openapi_extra=schemas.body_of(kind),
+        openapi_extra=schemas.body_named(schemas.schema_name(kind)),
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from fastapi.responses import RedirectResponse
 
 from saeindex._version import __version__
 from saeindex.errors import StorageError
-from saeindex.index import FeatureIndex
 from saeindex_server import schemas
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.problems import documented
@@ -44,10 +43,7 @@ async def show_index(name: str, access: Caller) -> Response:
 
 
 async def _info(authorised: AuthorisedIndex) -> dict[str, Any]:
-    def found(index: FeatureIndex) -> dict[str, Any]:
-        return {**index.info(), "name": authorised.name}
-
-    return await authorised.run(found)
+    return {**await authorised.run(lambda index: index.info()), "name": authorised.name}
 
 
 @router.get("/livez", summary="Does it live", response_model=schemas.StateReply)

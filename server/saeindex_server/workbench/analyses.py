@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import ui
 
-from saeindex.analysis.cluster.results import Clustering
-from saeindex.analysis.correlate.results import Correlations
-from saeindex.analysis.diff.results import Diff
+from saeindex.analysis.cluster.results import Cluster, Clustering
+from saeindex.analysis.correlate.results import ConceptPair, Correlations
+from saeindex.analysis.diff.results import Diff, Finding
 from saeindex.analysis.drift.report import bars
-from saeindex.analysis.drift.results import Drift
+from saeindex.analysis.drift.results import Drift, Trend
 from saeindex.errors import SaeIndexError
 from saeindex.language.ast import moment_in
 from saeindex.operations.associations import ClusterAlong, Correlate
@@ -21,12 +21,6 @@ from saeindex.report.numbers import chance, counted
 from saeindex.types import shortened
 from saeindex_server.workbench.analysis_page import AXIS, BLUE, GREY, ORANGE, AnalysisPage, Blank, Seen
 from saeindex_server.workbench.conditions import both, literal
-
-if TYPE_CHECKING:
-    from saeindex.analysis.cluster.results import Cluster
-    from saeindex.analysis.correlate.results import ConceptPair
-    from saeindex.analysis.diff.results import Finding
-    from saeindex.analysis.drift.results import Trend
 
 DIFFERENCES, WORDS, NAMED = 12, 24, 7
 SIDES = (("a", "b"), ("b", "a"))

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from nicegui import ui
 
 from saeindex.errors import SaeIndexError
-from saeindex.report.model import describe
+from saeindex.report.model import Example, describe
 from saeindex.report.result import AnalysisResult
 from saeindex.search.query import Query
 from saeindex.types import shortened
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nicegui.events import EChartPointClickEventArguments
 
     from saeindex.operations.analysis import Analysis
-    from saeindex.report.model import Example
     from saeindex.search.hits import Hits
 
 R = TypeVar("R", bound=AnalysisResult)

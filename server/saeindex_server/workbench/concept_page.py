@@ -13,16 +13,14 @@ from saeindex.errors import SaeIndexError
 from saeindex.indexing.terms import Definition
 from saeindex.operations.concepts import Define, Hide, Rename
 from saeindex.search.query import Query
-from saeindex.types import shortened
-from saeindex_server.workbench.conditions import ask_word, flat, show_bars
+from saeindex.types import Proof, shortened
+from saeindex_server.workbench.conditions import Opener, ask_word, flat, show_bars
 from saeindex_server.workbench.hits import show_sentence
 
 if TYPE_CHECKING:
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.index import FeatureIndex
     from saeindex.operations.operation import Change
-    from saeindex.types import Proof
-    from saeindex_server.workbench.conditions import Opener
 
 # Sentences that are shown of each kind, and records in which those are sought that do as likely as not.
 EXAMPLES, BORDERLINE, READ = 8, 6, 40

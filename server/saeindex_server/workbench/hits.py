@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence, Set
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nicegui import ui
 
-from saeindex.indexing.sentences import spans_in
+from saeindex.indexing.sentences import Spans, spans_in
 from saeindex.indexing.words import word_spans
 from saeindex.language.speech import masked
-from saeindex.search.hits import compare
-from saeindex.types import cut, one_line, shortened, visible
+from saeindex.search.hits import Hit, compare
+from saeindex.types import Part, Proof, cut, one_line, shortened, visible
 from saeindex_server.workbench.conditions import show_bars
-
-if TYPE_CHECKING:
-    from saeindex.indexing.sentences import Spans
-    from saeindex.search.hits import Hit
-    from saeindex.types import Part, Proof
 
 SENTENCE_CHARS, SENTENCES, PARTS, REASONS = 160, 2, 6, 4
 UNNAMED = {"residual": "not in the dictionary", "bias": "common to all records"}

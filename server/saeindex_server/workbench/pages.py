@@ -14,14 +14,14 @@ from urllib.parse import parse_qs, quote
 from uuid import uuid4
 
 from engineio.payload import Payload
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages
 from nicegui import core, ui
 
 from saeindex.errors import SaeIndexError
-from saeindex_server.access import Access
-from saeindex_server.keys import LOCAL
+from saeindex_server.access import Access, AuthorisedIndex
+from saeindex_server.keys import LOCAL, Scope
 from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
 from saeindex_server.workbench.analyses import ClusterPage, ComparePage, CorrelatePage, DriftPage
@@ -31,10 +31,6 @@ from saeindex_server.workbench.search_page import SearchPage
 from saeindex_server.workbench.upload_page import UploadPage
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from saeindex_server.access import AuthorisedIndex
-    from saeindex_server.keys import Scope
     from saeindex_server.service import Service
     from saeindex_server.workbench.conditions import Opener
 

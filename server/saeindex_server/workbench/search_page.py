@@ -11,7 +11,7 @@ from nicegui import ui
 from saeindex.config import PROFILE
 from saeindex.errors import SaeIndexError
 from saeindex.operations.concepts import FitProfile
-from saeindex.types import shortened
+from saeindex.types import Proof, shortened
 from saeindex_server.workbench.conditions import ConditionBlank, Opener, ask_word, both, flat, show_message
 from saeindex_server.workbench.hits import Doing, show_hit
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
-    from saeindex.types import Proof
     from saeindex_server.workbench.asked import Asked
 
 STRONGEST, STEP, SUGGESTED = 4.0, 0.5, 8

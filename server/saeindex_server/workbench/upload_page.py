@@ -21,14 +21,13 @@ from saeindex.types import one_line, shortened
 from saeindex_server.ingestion import LINE, rejects_of
 from saeindex_server.limits import PAGE_BYTES
 from saeindex_server.routes.records import queued, spooled
-from saeindex_server.workbench.conditions import show_message
+from saeindex_server.workbench.conditions import Opener, show_message
 
 if TYPE_CHECKING:
     from nicegui.events import UploadEventArguments
 
     from saeindex_server.access import AuthorisedIndex
     from saeindex_server.jobs import Job
-    from saeindex_server.workbench.conditions import Opener
 
 ROWS, REJECTS, CELL, TYPES = 5, 20, 60, ".csv,.tsv,.jsonl,.ndjson,.json,.parquet,.gz,.zst"
 MADE = "(made of each row)"

@@ -115,7 +115,7 @@ def test_the_design_effect_of_a_line_equals_that_of_a_loop_and_has_a_floor(is_cr
     scores = np.array([0.0, 1.0, 3.0, 4.0])
     totals = PeriodTotals.of(csr_matrix(has.astype(np.float32)), codes, Design(strata, units), scores)
     assert totals.is_crossed == is_crossed
-    counts, effects = totals.counted(totals.totals.groups)
+    counts, effects = totals.counted()
     assert centred(counts.n, scores).shape == (2, 4)
     expected = np.array([effect_by_loop(y, codes, units, strata, scores) for y in has.T.astype(float)])
     floor = MIN_CROSSED if is_crossed else 1.0
