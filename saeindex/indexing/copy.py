@@ -67,7 +67,6 @@ from saeindex.indexing.sentences import (
     check_storage,
     completed,
     is_whole,
-    runs,
     spans_from,
     spans_in,
 )
@@ -79,7 +78,7 @@ from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
-from saeindex.types import Record
+from saeindex.types import Record, runs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

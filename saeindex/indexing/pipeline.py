@@ -35,7 +35,7 @@ from saeindex.indexing.points import (
     vectors_in,
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
-from saeindex.indexing.sentences import Sentences, encode_distinct, runs, sentences_in, spans_in
+from saeindex.indexing.sentences import Sentences, encode_distinct, sentences_in, spans_in
 from saeindex.indexing.sources.columns import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
@@ -46,7 +46,7 @@ from saeindex.language.speech import as_recurring, readable
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
-from saeindex.types import Record, visible
+from saeindex.types import Record, runs, visible
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

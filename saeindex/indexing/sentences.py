@@ -5,10 +5,10 @@ A text of one sentence is encoded once: its vector is that of the sentence, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Spans: TypeAlias = "Sequence[tuple[int, int]]"
-T = TypeVar("T")
 # Texts encoded in one call; bounds memory when one document has thousands of records.
 ENCODED_AT_ONCE = 2_048
 
@@ -135,18 +134,3 @@ def spans_from(stored: Any) -> Spans:
 def stored_sentences(payload: Mapping[str, Any], field: str = "") -> list[str]:
     """Return the sentences of a text field of a payload, by its spans."""
     return sentences_in(payload[suffixed(TEXT, field)], spans_from(payload[suffixed(SPANS, field)]))
-
-
-def runs(items: Iterable[T], weight: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Yield runs of consecutive items that weigh at most ``most`` together; a heavier item is a run alone."""
-    run: list[T] = []
-    size = 0
-    for item in items:
-        own = weight(item)
-        if run and size + own > most:
-            yield run
-            run, size = [], 0
-        run.append(item)
-        size += own
-    if run:
-        yield run

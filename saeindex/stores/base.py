@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from saeindex.errors import InvalidInputError, MismatchError, StorageError
 from saeindex.protocols import Include, Layout, OrderBy, Page, PayloadKind, Point, PointId, SearchRequest
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
     from saeindex.types import JsonObject
 
-T = TypeVar("T")
 FACET_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
 ORDER_KINDS = frozenset({"integer-range", "float", "datetime"})
 PAGE = 1_000

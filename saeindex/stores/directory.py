@@ -178,17 +178,14 @@ def damaged_file(path: Path, found: str) -> DamageError:
     return DamageError(f"reading {str(path)!r}", found, RESTORE)
 
 
-def require_space(directory: Path, size: int) -> None:
-    """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve."""
-    _require(directory, "writing to", RESERVE_BYTES + GROWTH * size)
+def require_space(directory: Path, size: int | None) -> None:
+    """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve.
 
-
-def require_space_to_open(directory: Path) -> None:
-    """Raise StorageError unless the disk has room for what the engine writes when it is opened."""
-    _require(directory, "opening", OPENING_BYTES)
-
-
-def _require(directory: Path, action: str, needed: int) -> None:
+    Without a size, for what the engine writes when it is opened.
+    """
+    action, needed = "opening", OPENING_BYTES
+    if size is not None:
+        action, needed = "writing to", RESERVE_BYTES + GROWTH * size
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise StorageError(

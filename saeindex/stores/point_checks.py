@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -113,20 +113,6 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     rows = zip(ids, vectors, points, sizes, strict=True)
     checked = (CheckedPoint(id_, named, dict(point.payload), size=size) for id_, named, point, size in rows)
     return list({point.id: point for point in checked}.values())
-
-
-def chunks(points: Sequence[CheckedPoint], max_points: int, max_bytes: int) -> Iterator[list[CheckedPoint]]:
-    """Yield runs of at most ``max_points`` points and ``max_bytes`` bytes; a larger point is a run alone."""
-    run: list[CheckedPoint] = []
-    size = 0
-    for point in points:
-        if run and (len(run) == max_points or size + point.size > max_bytes):
-            yield run
-            run, size = [], 0
-        run.append(point)
-        size += point.size
-    if run:
-        yield run
 
 
 def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:

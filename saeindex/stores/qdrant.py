@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,7 @@ from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, check_layout, closed_error
 from saeindex.stores.engine import BEAM, Fetch, NearestSearch, oversampling
 from saeindex.stores.filters import bounded
-from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
+from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 from saeindex.stores.server_collection import (
     MANIFEST_KEY,
     create_collection,
@@ -25,6 +26,7 @@ from saeindex.stores.server_collection import (
     translated,
 )
 from saeindex.stores.waiting import NoTurns, OwnTurns
+from saeindex.types import runs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -165,14 +167,14 @@ class QdrantStore(BaseStore):
         return translated(action, self._collection)
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             rows = [_row(point) for point in chunk]
             self._client.upsert(self._collection, points=rows, wait=True)
 
     def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
         from qdrant_client import models
 
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             changes = [
                 models.SetPayloadOperation(
                     set_payload=models.SetPayload(payload=point.payload, points=[point.id])

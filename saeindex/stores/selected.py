@@ -69,10 +69,12 @@ class SelectedStore:
         self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist here, in the order of ``ids``."""
+        from qdrant_client.models import Filter, HasIdCondition
+
         wanted = [canonical_id(one) for one in ids]
         if not wanted:
             return []
-        only = self._among(list(dict.fromkeys(wanted)))
+        only = self._and(Filter(must=[HasIdCondition(has_id=list(dict.fromkeys(wanted)))]))
         page = self._whole.scroll(only, len(wanted), with_payload=with_payload, with_vectors=with_vectors)
         found = {point.id: point for point in page.points}
         return [found[one] for one in wanted if one in found]
@@ -134,11 +136,6 @@ class SelectedStore:
         from qdrant_client.models import Filter
 
         return self._selected if query_filter is None else Filter(must=[self._selected, query_filter])
-
-    def _among(self, ids: Sequence[PointId]) -> Filter:
-        from qdrant_client.models import Filter, HasIdCondition
-
-        return Filter(must=[self._selected, HasIdCondition(has_id=[*ids])])
 
 
 def _refused(asked: str) -> InvalidInputError:
