@@ -59,6 +59,7 @@ from saeindex.indexing.points import (
     codes_of,
     content_hash,
     mentions_of,
+    payload_of,
     point_id,
     stored_record,
 )
@@ -73,7 +74,6 @@ from saeindex.indexing.sentences import (
 from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
-from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
 from saeindex.stores.base import first_points, pages
@@ -168,12 +168,7 @@ def copy_index(
     with place.opened() as store:
         parts, has_manifest = _read(str(source), store, place.folder, space)
         made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, words, progress)
-        return _copied(str(source), parts, made, has_manifest)
-
-
-def copy_parts(name: str, parts: IndexParts, target: CopyTarget) -> CopyReport:
-    """Copy an open index; see :func:`copy_index`."""
-    return _copied(name, parts, target)
+        return copy_parts(str(source), parts, made, has_manifest)
 
 
 def _read(
@@ -199,7 +194,8 @@ def _read(
 # The copy ---------------------------------------------------------------------------------------------
 
 
-def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
+def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
+    """Copy an open index; see :func:`copy_index`."""
     known, sentences, words = source.manifest, target.sentences, target.words
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
@@ -523,20 +519,12 @@ class PointConverter:
             bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
             gone = {suffixed(base, name) for base in bases for name in ("", *self.source.manifest.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
-        payload = {key: one for key, one in point.payload.items() if key not in gone | OURS}
-        payload |= {"record_id": record.id, TEXT: record.text, "metadata": dict(record.metadata)}
-        payload |= {suffixed(TEXT, name): text for name, text in record.fields.items()}
-        payload[CONTENT_HASH] = content_hash(record)
-        if record.document is not None:
-            payload[DOCUMENT] = record.document
-        if DOCUMENT_HASH in point.payload:
-            payload[DOCUMENT_HASH] = point.payload[DOCUMENT_HASH]
+        others = {key: one for key, one in point.payload.items() if key not in gone | OURS}
         is_truncated = bool(point.payload.get(TRUNCATED))
         if self.is_encoded:
             is_truncated = any(is_cut(one, self.opened()) for one in (record.text, *record.fields.values()))
-        payload |= {TRUNCATED: True} if is_truncated else {}
-        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
-        return vectors, payload
+        document_hash = point.payload.get(DOCUMENT_HASH)
+        return vectors, others | payload_of(record, content_hash(record), document_hash, is_truncated)
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:
         """Return the codes and sentences of texts (points, fields, texts), unless they are kept."""

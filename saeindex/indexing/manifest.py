@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
-import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
@@ -39,7 +38,7 @@ from saeindex.errors import (
 )
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.files import with_checksum, without_checksum
-from saeindex.indexing.names import NameEdits, Strict
+from saeindex.indexing.names import NameEdits, Strict, from_base64, to_base64
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
 from saeindex.indexing.terms import KeptTerm
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
-    from saeindex.types import FloatArray
 
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
@@ -126,17 +124,14 @@ class OwnCalibration(Strict):
     def keep(cls, calibration: Calibration) -> OwnCalibration:
         """Encode ``calibration`` bit for bit: its levels are part of the fingerprint."""
         arrays = {name: getattr(calibration, name) for name in (*ARRAYS, "mean")}
-        kept = {
-            name: base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
-            for name, array in arrays.items() if array is not None
-        }  # fmt: skip
+        kept = {name: to_base64(array, "<f4") for name, array in arrays.items() if array is not None}
         return cls(records=calibration.records, **kept)
 
     def calibration(self) -> Calibration:
         """Return the calibration."""
-        arrays = {name: _from_text(getattr(self, name)) for name in ARRAYS}
-        mean = None if self.mean is None else _from_text(self.mean)
-        return Calibration(self.records, **arrays, mean=mean)
+        kept = {name: getattr(self, name) for name in (*ARRAYS, "mean")}
+        arrays = {name: from_base64(text, "<f4") for name, text in kept.items() if text is not None}
+        return Calibration(self.records, **arrays)
 
 
 class Manifest(Strict):
@@ -375,8 +370,3 @@ def _key(field: str) -> str:
         found = 'its name holds " or \\'
         raise InvalidInputError(f"an index on {field}", found, "Leave it without an index.")
     return key
-
-
-def _from_text(text: str) -> FloatArray:
-    array: FloatArray = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
-    return array

@@ -594,8 +594,6 @@ def _parts(window: _Window) -> list[_Window]:
 
 def _drain(windows: queue.Queue[_Arrival]) -> None:
     """Empty the queue, so that a reader blocked on a full queue notices the stop."""
-    try:
+    with suppress(queue.Empty):
         while True:
             windows.get_nowait()
-    except queue.Empty:
-        return

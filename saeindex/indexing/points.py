@@ -151,26 +151,27 @@ def build_points(
     """Yield the points of records; ``coded`` has their texts, one after another."""
     row = 0
     for one in prepared:
-        record = one.record
-        named = coded.vectors_of(row)
-        payload: dict[str, Any] = {
-            "record_id": record.id,
-            TEXT: record.text,
-            "metadata": dict(record.metadata),
-            CONTENT_HASH: one.content_hash,
-            **coded.payload_of(row),
-        }
-        optional = {DOCUMENT: record.document, DOCUMENT_HASH: one.document_hash}
-        payload |= {key: value for key, value in optional.items() if value is not None}
-        payload |= {TRUNCATED: True} if one.is_truncated else {}
-        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
-        row += 1
-        for name in fields:
-            if name in record.fields:
-                named |= coded.vectors_of(row, name)
-                payload |= {suffixed(TEXT, name): record.fields[name], **coded.payload_of(row, name)}
-                row += 1
-        yield Point(point_id(record.id), named, payload)
+        vectors: dict[str, Vector] = {}
+        payload = payload_of(one.record, one.content_hash, one.document_hash, one.is_truncated)
+        for name in ("", *(name for name in fields if name in one.record.fields)):
+            vectors |= coded.vectors_of(row, name)
+            payload |= coded.payload_of(row, name)
+            row += 1
+        yield Point(point_id(one.record.id), vectors, payload)
+
+
+def payload_of(record: Record, content: str, document_hash: str | None, is_truncated: bool) -> dict[str, Any]:
+    """Return what a point keeps of its record, with the hashes of its content and of its document."""
+    marks = {DOCUMENT: record.document, DOCUMENT_HASH: document_hash}
+    marks |= {TRUNCATED: is_truncated or None, UNSPACED: is_unspaced(record.text) or None}
+    return {
+        "record_id": record.id,
+        "metadata": dict(record.metadata),
+        CONTENT_HASH: content,
+        TEXT: record.text,
+        **{suffixed(TEXT, name): text for name, text in record.fields.items()},
+        **{key: mark for key, mark in marks.items() if mark is not None},
+    }
 
 
 def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Record:
@@ -232,9 +233,10 @@ class Coded:
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
-        code = SparseVector(*self.code.row(row))
-        named: dict[str, Vector] = {suffixed(DENSE, field): np.asarray(self.dense[row])}
-        named[suffixed(SAE, field)] = code
+        named: dict[str, Vector] = {
+            suffixed(DENSE, field): np.asarray(self.dense[row]),
+            suffixed(SAE, field): SparseVector(*self.code.row(row)),
+        }
         named |= {suffixed(WORDS, field): self.words[row]} if self.words else {}
         return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 

@@ -19,7 +19,7 @@ from saeindex.config import (
 )
 from saeindex.features.evidence import TextMentions, level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
-from saeindex.indexing.names import Strict, half_from_text, half_to_text
+from saeindex.indexing.names import Strict, from_base64, to_base64
 from saeindex.indexing.points import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.language.speech import readable
@@ -76,7 +76,7 @@ class KeptTerm(Strict):
     @classmethod
     def of(cls, name: str, vector: FloatArray, direction: FloatArray, **defined: Any) -> KeptTerm:
         """Keep a name, its embedding and its direction (d,), and what else a term has."""
-        return cls(name=name, vector=half_to_text(vector), direction=half_to_text(direction), **defined)
+        return cls(name=name, vector=to_base64(vector), direction=to_base64(direction), **defined)
 
     @property
     def is_defined(self) -> bool:
@@ -88,8 +88,8 @@ class KeptTerm(Strict):
         said = self.description or ("" if self.examples else LEARNED)
         return Term(
             self.name,
-            half_from_text(self.vector),
-            half_from_text(self.direction),
+            from_base64(self.vector),
+            from_base64(self.direction),
             said,
             self.meant,
             self.trust,
@@ -97,7 +97,7 @@ class KeptTerm(Strict):
 
     def unnamed(self) -> KeptTerm:
         """Return a term that keeps its number, and tells nothing."""
-        nothing = np.zeros_like(half_from_text(self.vector))
+        nothing = np.zeros_like(from_base64(self.vector))
         return KeptTerm.of("", nothing, nothing)
 
 

@@ -209,8 +209,8 @@ class _Seen(HTMLParser):
 # A shorter sentence says too little alone; a longer one says more than one thing. In words.
 MIN_WORDS, MAX_WORDS = 3, 60
 # Two characters of a script without spaces (Thai, Chinese, Japanese, …) count as a word.
-_UNSPACED = "\u0e00-\u0eff\u2e80-\ua4cf"
-_COUNTED_WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|[^\s{_UNSPACED}]+")
+UNSPACED = "\u0e00-\u0eff\u2e80-\ua4cf"
+_COUNTED_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]+")
 _CLAUSE_ENDS = (",", ";", ":", "–", "—", ")")
 # Share of a sentence that is cut, at its end, in which the end of a clause is looked for.
 _SEARCHED_SHARE = 0.5
