@@ -306,16 +306,12 @@ def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str,
 def _rows(points: Sequence[Point], space: FeatureSpace, words: csr_matrix) -> Rows:
     shape = len(points), space.sae.dimension
     x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
-    return Rows(tuple(point.id for point in points), x, concept_matrix(points, space), words)
+    concepts = concept_parts(codes_of(points, space.n_features).to_csr(), space)
+    return Rows(tuple(point.id for point in points), x, concepts, words)
 
 
 def _texts(points: Iterable[Point]) -> Iterator[str]:
     return (point.payload.get("text", "") for point in points)
-
-
-def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
-    """Return the points' activations relative to each feature's p90, capped (m, n)."""
-    return concept_parts(codes_of(points, space.n_features).to_csr(), space)
 
 
 def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:

@@ -260,7 +260,10 @@ def column_of_values(values: Sequence[Any]) -> Column:
             known[key] = len(found)
             found.append(value)
         codes[row] = known[key]
-    return _ordered(found, codes)
+    ordered = _sorted(found)
+    place = {id(value): number for number, value in enumerate(ordered)}
+    moved = np.array([place[id(value)] for value in found] + [-1], np.int32)
+    return Column(tuple(ordered), moved[codes])
 
 
 def membership_of(column: Column) -> tuple[tuple[Any, ...], csr_matrix]:
@@ -279,13 +282,6 @@ def membership_of(column: Column) -> tuple[tuple[Any, ...], csr_matrix]:
             columns += by_code[code]
     present = np.ones(len(rows), np.float32)
     return tuple(values), csr_matrix((present, (rows, columns)), shape=(len(column.codes), len(values)))
-
-
-def _ordered(found: list[Any], codes: NDArray[np.int32]) -> Column:
-    values = _sorted(found)
-    place = {id(value): number for number, value in enumerate(values)}
-    moved = np.array([place[id(value)] for value in found] + [-1], np.int32)
-    return Column(tuple(values), moved[codes])
 
 
 def _sorted(values: list[Any]) -> list[Any]:

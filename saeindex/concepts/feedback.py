@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError, first_fault
+from saeindex.indexing.names import Strict
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
@@ -42,11 +43,7 @@ def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str], against:
         raise InvalidInputError(asked, found, "Name it on one side.")
 
 
-class _Shown(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FeedbackConcept(_Shown):
+class FeedbackConcept(Strict):
     """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly.
 
     ``sentence`` is that of the hits that most surely speaks of it, "" if none does.
@@ -60,14 +57,14 @@ class FeedbackConcept(_Shown):
     sentence: str = ""
 
 
-class FeedbackWord(_Shown):
+class FeedbackWord(Strict):
     """An inferred word with its weight; its contribution to a score also depends on the text's length."""
 
     word: _Text
     weight: _Finite
 
 
-class Feedback(_Shown, Described):
+class Feedback(Strict, Described):
     """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
 
     ``concepts`` and ``words`` are those of the largest weights. Judge them by :meth:`accept` and

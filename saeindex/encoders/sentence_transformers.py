@@ -440,15 +440,8 @@ def model_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
     named = sorted(path for name in names[:2] for path in folder.rglob(name))
-    for path in named or sorted(folder.rglob("*")):
+    for path in (*(named or sorted(folder.rglob("*"))), *(folder / name for name in names[2:])):
         if path.is_file():
-            digest.update(_file_digest(path))
-    for path in (folder / name for name in names[2:]):
-        if path.is_file():
-            digest.update(_file_digest(path))
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -75,9 +75,9 @@ def code_of(point: Point, field: str = "") -> SparseVector:
     return found if isinstance(found, SparseVector) else NO_CODE
 
 
-def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
+def codes_of(points: Sequence[Point], n_features: int, field: str = "") -> SparseCode:
     """Return the codes that points were fetched with, as a batch."""
-    codes = [code_of(point) for point in points]
+    codes = [code_of(point, field) for point in points]
     ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
     indices = np.concatenate([NO_CODE.indices, *(code.indices for code in codes)])
     return SparseCode(
@@ -162,7 +162,7 @@ def build_points(
 
 def payload_of(record: Record, content: str, document_hash: str | None, is_truncated: bool) -> dict[str, Any]:
     """Return what a point keeps of its record, with the hashes of its content and of its document."""
-    marks = {DOCUMENT: record.document, DOCUMENT_HASH: document_hash}
+    marks: dict[str, Any] = {DOCUMENT: record.document, DOCUMENT_HASH: document_hash}
     marks |= {TRUNCATED: is_truncated or None, UNSPACED: is_unspaced(record.text) or None}
     return {
         "record_id": record.id,

@@ -255,13 +255,20 @@ class DirectoryLock:
 class EmbeddedStore(BaseStore):
     """A collection in a directory, with an engine of its own."""
 
-    def __init__(self, layout: Layout) -> None:
-        """Store the layout, and refuse all calls in children that are forked from now on."""
+    def __init__(self, layout: Layout, path: Path) -> None:
+        """Store the layout and the path, and refuse all calls in children that are forked from now on."""
         super().__init__(layout)
+        self.turns = OwnTurns()
+        self._path = path
         self.written = 0  # points so far, where it is for their writer to call :meth:`optimize`
         self._pid = os.getpid()
         self._refusal: Callable[[str], StorageError] | None = None
         _OPEN_STORES.add(self)
+
+    @property
+    def name(self) -> str:
+        """The path of the directory."""
+        return str(self._path)
 
     @property
     def prefers_postfilter(self) -> bool:

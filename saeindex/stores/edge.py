@@ -81,7 +81,7 @@ class EdgeStore(EmbeddedStore):
         lock: DirectoryLock,
     ) -> None:
         """Take over an open shard and its lock; for :meth:`create` and :meth:`open`."""
-        super().__init__(layout)
+        super().__init__(layout, directory.root)
         self._directory, self._shard, self._lock = directory, shard, lock
         self._unflushed = 0
         self._total: int | None = None
@@ -129,11 +129,6 @@ class EdgeStore(EmbeddedStore):
             require_space(directory.root, None)
             return cls(directory, layout, load_shard(directory.points), lock)
 
-    @property
-    def name(self) -> str:
-        """The path of the directory."""
-        return str(self._directory.root)
-
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
         return self._run("read_manifest", lambda: read_json(self._directory.manifest))
@@ -175,7 +170,7 @@ class EdgeStore(EmbeddedStore):
     def _translated(self, action: str) -> Iterator[None]:
         what = action.replace("_", " ")
         try:
-            with disk_errors(f"{what} in {str(self._directory.root)!r}"), engine_errors(action):
+            with disk_errors(f"{what} in {self.name!r}"), engine_errors(action):
                 yield
         except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.

@@ -13,7 +13,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
-from saeindex.stores.waiting import OwnTurns
+from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -67,11 +67,12 @@ def oversampling(search: NearestSearch) -> float:
 class Engine(ABC):
     """What a store is made of: the primitives of one engine, each within its lock, with our errors."""
 
+    turns: Turns = NoTurns()
+
     def __init__(self, layout: Layout) -> None:
         """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
         self._layout = layout
         self._mutex: AbstractContextManager[object] = threading.RLock()
-        self.turns: Turns = OwnTurns()
 
     @property
     def layout(self) -> Layout:

@@ -39,8 +39,8 @@ class IsolatedStore(EmbeddedStore):
 
         Or share that of another process, by a :class:`RelayedEngine`: this store is then only read.
         """
-        super().__init__(layout)
-        self._path, self._engine = path, engine
+        super().__init__(layout, path)
+        self._engine = engine
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], layout: Layout) -> Self:
@@ -62,11 +62,6 @@ class IsolatedStore(EmbeddedStore):
             if isinstance(error, EngineDiedError):
                 raise _died(error, f"opening the index {str(path)!r}") from None
             raise
-
-    @property
-    def name(self) -> str:
-        """The path of the directory."""
-        return str(self._path)
 
     @property
     def pid(self) -> int:

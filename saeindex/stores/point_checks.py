@@ -168,10 +168,7 @@ def _fill_rows(
     sizes: list[int],
     is_multi: bool,
 ) -> None:
-    owners, parts = (
-        [i for i, point in enumerate(points) if name in point.vectors],
-        list[NDArray[np.float32]](),
-    )
+    owners, parts = [i for i, point in enumerate(points) if name in point.vectors], list[Any]()
     try:
         parts += (_rows_of(points[i].vectors[name], dimension, is_multi) for i in owners)
         plain = _unit_rows(parts, dimension).tolist()
@@ -208,8 +205,8 @@ def _unit_rows(parts: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[
     matrix = np.concatenate([np.zeros((0, dimension), np.float32), *parts])
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     # Squares of finite float32 fit in float64: a norm is finite exactly where all its values are.
-    _refuse_rows(~np.isfinite(norms), "a value is not a finite float32")
-    _refuse_rows(norms == 0.0, "all values are zero, so it has no direction")
+    _refuse(~np.isfinite(norms), "a value is not a finite float32")
+    _refuse(norms == 0.0, "all values are zero, so it has no direction")
     off = np.flatnonzero(np.abs(norms - 1.0) > 4e-7)
     matrix[off] = (matrix[off] / norms[off, None]).astype(np.float32)
     return matrix
@@ -244,10 +241,10 @@ def _sparse_rows(rows: Sequence[object]) -> list[PlainSparse]:
     with np.errstate(over="ignore"):
         values = np.concatenate([values for _, values in pairs]).astype(np.float32)
     owners = np.repeat(np.arange(len(pairs)), np.diff(ends, prepend=0))
-    _refuse_entries(~np.isfinite(values), owners, "a value is not a finite float32")
-    _refuse_entries((indices < 0) | (indices > MAX_INDEX), owners, f"an index is not in 0…{MAX_INDEX}")
+    _refuse(~np.isfinite(values), "a value is not a finite float32", owners)
+    _refuse((indices < 0) | (indices > MAX_INDEX), f"an index is not in 0…{MAX_INDEX}", owners)
     inside = owners[1:] == owners[:-1]
-    _refuse_entries(inside & (indices[1:] <= indices[:-1]), owners[1:], "the indices are not ascending")
+    _refuse(inside & (indices[1:] <= indices[:-1]), "the indices are not ascending", owners[1:])
     flat_indices, flat_values, start, plain = indices.tolist(), values.tolist(), 0, []
     for end in ends.tolist():
         plain.append((flat_indices[start:end], flat_values[start:end]))
@@ -268,14 +265,10 @@ def _sparse_row(row: int, vector: object) -> tuple[NDArray[Any], NDArray[Any]]:
     return indices, values
 
 
-def _refuse_rows(bad: NDArray[np.bool_], why: str) -> None:
+def _refuse(bad: NDArray[np.bool_], why: str, owners: NDArray[np.intp] | None = None) -> None:
+    """Raise an error if a row is bad, or an entry, of the row that is its owner."""
     if bad.any():
-        raise _BadRowError(int(bad.argmax()), why)
-
-
-def _refuse_entries(bad: NDArray[np.bool_], owners: NDArray[np.intp], why: str) -> None:
-    if bad.any():
-        raise _BadRowError(int(owners[bad.argmax()]), why)
+        raise _BadRowError(int(bad.argmax() if owners is None else owners[bad.argmax()]), why)
 
 
 def to_point(row: Any, score: float | None = None) -> Point:

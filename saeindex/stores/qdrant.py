@@ -25,7 +25,7 @@ from saeindex.stores.server_collection import (
     read_metadata,
     translated,
 )
-from saeindex.stores.waiting import NoTurns, OwnTurns
+from saeindex.stores.waiting import OwnTurns
 from saeindex.types import runs
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class QdrantStore(BaseStore):
             self.turns = turns.setdefault(collection, OwnTurns())
         else:
             self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
-            self.turns = NoTurns()
 
     @classmethod
     def create(
