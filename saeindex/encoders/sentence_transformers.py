@@ -79,7 +79,8 @@ class SentenceTransformerEncoder:
         if (backend := _IN_USE.get(key)) is None:
             backend = _IN_USE[key] = _load_backend(folder, precision, device, max_length)
         self._backend = backend
-        self._identity = EncoderIdentity(
+        # All that determines the vectors: weights by content hash, pooling, maximum length and prompts.
+        self.identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
             revision=digest,
@@ -90,11 +91,6 @@ class SentenceTransformerEncoder:
             query_prompt=self._query_prompt,
             document_prompt=self._document_prompt,
         )
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """All that determines the vectors: weights by content hash, pooling, maximum length and prompts."""
-        return self._identity
 
     @property
     def device(self) -> str:
@@ -162,7 +158,7 @@ class SentenceTransformerEncoder:
         import torch
 
         rows = backend.tokenize(texts)
-        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
         lengths = [padded_length(ids, ROW_STEP) for ids in rows]
         for _, run in groupby(sorted(range(len(texts)), key=lengths.__getitem__), key=lengths.__getitem__):
             same = list(run)
@@ -176,7 +172,7 @@ class SentenceTransformerEncoder:
     def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
 
-        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
         if not texts:
             return vectors
         backend = self._backend
@@ -193,7 +189,7 @@ class SentenceTransformerEncoder:
     def _checked(self, vectors: FloatArray, computed: str) -> FloatArray:
         if not np.isfinite(vectors).all():
             found, do = f"vectors with NaN or infinity, computed in {computed}", "Try precision='fp32'."
-            raise EncoderError(f"encode {len(vectors)} texts with {self._identity.model}", found, do)
+            raise EncoderError(f"encode {len(vectors)} texts with {self.identity.model}", found, do)
         return vectors
 
 

@@ -76,6 +76,7 @@ from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import readable
 from saeindex.protocols import Point
+from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
 from saeindex.types import Record, runs
@@ -94,7 +95,7 @@ MATCHED_RECORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class CopyReport:
+class CopyReport(Result):
     """What a copy did: its number of ``records``, and what of the index it could not carry over.
 
     ``skipped`` are points without an id, a text or a vector. ``lost_names`` and ``lost_profiles`` are those
@@ -113,11 +114,6 @@ class CopyReport:
     lost_edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     has_manifest: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        kept = {name: getattr(self, name) for name in self.__slots__}
-        return {key: list(one) if isinstance(one, tuple) else one for key, one in kept.items()}
 
 
 @dataclass(frozen=True, slots=True)

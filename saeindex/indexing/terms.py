@@ -239,9 +239,8 @@ def terms_of(
     """
     if space.evidence is None:
         return []
-    found = [
-        one.name for one in find_terms([*map(readable, texts)], space.evidence.covered, space.names, most)
-    ]
+    terms = find_terms([*map(readable, texts)], space.evidence.covered, space.names, most)
+    found = [name for name, _ in terms]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode(found) if found else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)

@@ -15,7 +15,6 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -73,26 +72,17 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-@dataclass(frozen=True, slots=True)
 class IndexDirectory:
-    """The paths and the state of an index directory."""
+    """The paths and the state of an index directory.
 
-    root: Path
+    ``points`` has the engine's own files, ``layout`` marks a complete index, and ``manifest`` is the JSON
+    object that is stored with it.
+    """
 
-    @property
-    def points(self) -> Path:
-        """The engine's own files."""
-        return self.root / "points"
-
-    @property
-    def layout(self) -> Path:
-        """The layout; it marks a complete index."""
-        return self.root / "layout.json"
-
-    @property
-    def manifest(self) -> Path:
-        """The JSON object that is stored with the index."""
-        return self.root / "manifest.json"
+    def __init__(self, root: Path) -> None:
+        """Bind the path of the directory, which may be absent."""
+        self.root, self.points = root, root / "points"
+        self.layout, self.manifest = root / "layout.json", root / "manifest.json"
 
     def check_complete(self) -> None:
         """Raise NotFoundError unless the directory has a complete index."""

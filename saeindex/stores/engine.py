@@ -126,7 +126,7 @@ class Engine(ABC):
         self._check_open(action)
         with self._mutex, self._translated(action):
             self._check_open(action)
-            return noted(action, call, what, asked, is_request=True)
+            return noted(action, call, what, asked)
 
     @abstractmethod
     def _check_open(self, action: str) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import (
         Include,
-        Layout,
         OrderBy,
         Page,
         Point,
@@ -40,22 +39,13 @@ class SelectedStore:
     def __init__(self, whole: VectorStore, selected: Filter, manifest: JsonObject | None = None) -> None:
         """Bind the whole collection, the filter, and the manifest of this part."""
         self._whole, self._selected = whole, selected
+        self.name, self.layout = whole.name, whole.layout
         self._manifest = dict(manifest or {})
 
     @property
     def turns(self) -> Turns:
         """The turns of the whole collection."""
         return self._whole.turns
-
-    @property
-    def name(self) -> str:
-        """The name of the whole collection."""
-        return self._whole.name
-
-    @property
-    def layout(self) -> Layout:
-        """The named vectors and payload indexes of the whole collection."""
-        return self._whole.layout
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest of this part."""
