@@ -20,7 +20,7 @@ from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.indexing.points import codes_of
 from saeindex.language.speech import readable
-from saeindex.protocols import Point, PointId
+from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
 from saeindex.sae.metrics import nearest
 from saeindex.stores.base import first_points
 from saeindex.stores.point_checks import id_order
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 SAMPLE = 4_096

@@ -37,7 +37,7 @@ from saeindex.files import (
 )
 from saeindex.indexing.points import POSSIBLE, codes_of, integers, numbers_in
 from saeindex.language.fields import METADATA
-from saeindex.protocols import Point, PointId
+from saeindex.protocols import Point, PointId, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import id_order
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
     from saeindex.types import JsonObject
 
 FORMAT = 6

@@ -31,7 +31,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
-from saeindex.protocols import SparseVector
+from saeindex.protocols import Point, SparseVector
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import canonical_id
 from saeindex.types import Activation
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.

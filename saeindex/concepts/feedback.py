@@ -15,12 +15,11 @@ from saeindex.indexing.names import Strict
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
-from saeindex.types import one_line, shown_label
+from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.concepts.inference import Inference
-    from saeindex.types import Proof
 
 SHOWN, SENTENCE_CHARS = 20, 120
 MAX_JUDGED = 1_000

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.sample import binarized
+from saeindex.collection.sample import CollectionSample, Rows, binarized
 from saeindex.config import DENSE, SAE
-from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.protocols import SearchRequest, SparseVector, TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.collection.sample import CollectionSample, Rows
-    from saeindex.protocols import TextEncoder
     from saeindex.types import Doubles, FloatArray
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.

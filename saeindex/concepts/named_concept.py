@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from saeindex.collection.sample import SAMPLE, CollectionSample, Rows
-from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
+from saeindex.collection.snapshot import Snapshot, columns_of, rows_of_snapshot, sample_of
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, scored_by
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
@@ -36,7 +36,6 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.types import LevelName
 

@@ -7,7 +7,7 @@ that the phrase names, or else the records that speak of it (:mod:`saeindex.conc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.sample import tokens
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.features.families import children_of, grown, is_weak_family
+from saeindex.features.families import Family, children_of, grown, is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.lexicon import TOKEN, forms
 from saeindex.report.numbers import counted
@@ -26,12 +26,8 @@ from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from saeindex.collection.state import IndexState
     from saeindex.concepts.scan import Scan
     from saeindex.features import FeatureSpace
-    from saeindex.features.families import Family
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 

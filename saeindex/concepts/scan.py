@@ -30,7 +30,7 @@ from saeindex.indexing.terms import MIN_RECORDS
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import masked
-from saeindex.protocols import Fusion, SearchRequest
+from saeindex.protocols import Fusion, Point, PointId, SearchRequest
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
 from saeindex.types import LevelName, Proof
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point, PointId
     from saeindex.types import Doubles, FloatArray
 
 # Records that are asked of the engine by their nearest sentence, and as a whole; so many with the words are

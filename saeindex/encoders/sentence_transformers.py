@@ -15,7 +15,7 @@ import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
-from saeindex.encoders.bert import CONFIG_FILE, BertConfig, read_config
+from saeindex.encoders.bert import CONFIG_FILE, BertConfig, BertInNumpy, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 from saeindex.schema import check_texts
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-    from saeindex.encoders.bert import BertInNumpy
     from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
     from saeindex.types import FloatArray
 
@@ -271,8 +270,6 @@ class _BertBackend:
 
     @cached_property
     def _numpy_model(self) -> BertInNumpy:
-        from saeindex.encoders.bert import BertInNumpy
-
         return BertInNumpy(self._folder, self._config)
 
     @cached_property

@@ -15,13 +15,12 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features import trust
-from saeindex.features.families import family_label
+from saeindex.features.families import Family, family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
 from saeindex.features.labels import CONCEPT, LLM, MANUAL, SPELLING, FeatureLabel
 
 if TYPE_CHECKING:
-    from saeindex.features.families import Family
     from saeindex.features.space import Space, SpaceT
     from saeindex.features.taxonomy import DefinedConcept
     from saeindex.protocols import TextEncoder

@@ -75,7 +75,7 @@ from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import readable
-from saeindex.protocols import Point
+from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
 from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
@@ -85,7 +85,6 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from saeindex.indexing.sentences import Spans
-    from saeindex.protocols import TextEncoder, Vector, VectorStore
     from saeindex.types import FloatArray
 
 # Characters of the texts that are written at once, unless one record has more: bounds their sentences.

@@ -43,13 +43,12 @@ from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
 from saeindex.indexing.terms import KeptTerm
 from saeindex.indexing.words import bm25
-from saeindex.protocols import Layout, PayloadKind, Quantization
+from saeindex.protocols import Layout, PayloadKind, Quantization, VectorStore
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
 
 

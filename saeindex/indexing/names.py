@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,6 @@ from saeindex.files import replacing, writable
 from saeindex.schema import check_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from saeindex.features import FeatureSpace
     from saeindex.features.space import SpaceT
     from saeindex.types import FloatArray

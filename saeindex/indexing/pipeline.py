@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -43,17 +43,15 @@ from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import as_recurring, readable
-from saeindex.protocols import Rejected
+from saeindex.protocols import Point, RecordSource, Rejected, TextEncoder, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
 from saeindex.types import Record, runs, visible
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2

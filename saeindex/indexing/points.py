@@ -35,10 +35,10 @@ from saeindex.config import (
 from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
-from saeindex.indexing.sentences import spans_from
+from saeindex.indexing.sentences import Sentences, Spans, spans_from
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import as_recurring, masked, readable
-from saeindex.protocols import Point, SparseVector
+from saeindex.protocols import Point, SparseVector, Vector
 from saeindex.types import Activation, Proof, Record, SparseCode, whole
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.features.space import Space
-    from saeindex.indexing.sentences import Sentences, Spans
-    from saeindex.protocols import Vector
     from saeindex.types import FloatArray
 
 CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"

@@ -17,13 +17,13 @@ from saeindex.config import (
     TEXT,
     suffixed,
 )
-from saeindex.features.evidence import TextMentions, level_codes
+from saeindex.features.evidence import Evidence, Mention, TextMentions, level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
 from saeindex.indexing.names import Strict, from_base64, to_base64
 from saeindex.indexing.points import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.language.speech import readable
-from saeindex.protocols import PhraseEncoder
+from saeindex.protocols import PhraseEncoder, PointId, TextEncoder, VectorStore
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.point_checks import MAX_COUNT
@@ -31,9 +31,7 @@ from saeindex.stores.point_checks import MAX_COUNT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.evidence import Evidence, Mention
     from saeindex.features.space import Space
-    from saeindex.protocols import PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 # Records that are read, and records from which on terms are learned.

@@ -50,7 +50,6 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        """Nothing has changed yet."""
         self.position = 0
         self._calls: deque[Sequence[PointId]] = deque()
 

@@ -40,12 +40,11 @@ from saeindex.stores.directory import (
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch, oversampling
 from saeindex.stores.filters import to_edge
 from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
-from saeindex.types import runs
+from saeindex.types import JsonObject, runs
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.types import JsonObject
 
 # Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
 FLUSH_EVERY = 5_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId
+from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId, Turns
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
 from saeindex.stores.waiting import NoTurns
@@ -18,7 +18,6 @@ from saeindex.stores.waiting import NoTurns
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Turns
 
 T = TypeVar("T")
 # Candidates of a search that is not exact: as many for each page, so that pages agree up to this rank.

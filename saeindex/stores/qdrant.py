@@ -26,12 +26,11 @@ from saeindex.stores.server_collection import (
     translated,
 )
 from saeindex.stores.waiting import OwnTurns
-from saeindex.types import runs
+from saeindex.types import JsonObject, runs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-    from saeindex.types import JsonObject
 
 # Points and bytes of a chunk: a server refuses requests above 32 MB, and a single point may have 8 MB.
 CHUNK_POINTS = 1_000

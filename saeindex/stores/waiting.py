@@ -30,7 +30,6 @@ class OwnTurns:
     """
 
     def __init__(self) -> None:
-        """Start without anybody."""
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._readers = self._depth = 0

@@ -39,7 +39,6 @@ class ReferenceStore:
     """A :class:`saeindex.protocols.VectorStore` over a dict; it does not check its input."""
 
     def __init__(self, layout: Layout) -> None:
-        """Start empty."""
         self.layout, self.has_graph, self.prefers_postfilter = layout, False, False
         self.turns, self.stale_after = NoTurns(), None
         self._points: dict[PointId, Point] = {}

@@ -292,7 +292,6 @@ class CellKinds:
     """
 
     def __init__(self) -> None:
-        """Begin before the first row."""
         self._columns: dict[str, _Cells] = {}
 
     def add(self, fields: Mapping[str, Any]) -> None:
