@@ -42,11 +42,10 @@ from saeindex.stores.base import pages
 from saeindex.stores.point_checks import id_order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.types import JsonObject
+    from saeindex.types import Ints, JsonObject
 
 FORMAT = 6
 PAGE = 2_000
@@ -157,7 +156,7 @@ def _write_again(
     _describe(folder, space, fingerprint, len(rows), words)
 
 
-def _starts(folder: Path, name: str, dimension: int) -> NDArray[np.int64]:
+def _starts(folder: Path, name: str, dimension: int) -> Ints:
     """Return where each row of a column begins, and the last ends, in bytes."""
     column, _, kind = name.partition(".")
     if kind == "jsonl":

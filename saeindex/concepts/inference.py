@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
@@ -319,7 +319,7 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows, nearest: NDArray[np.int64] | None = None) -> Scored:
+    def __call__(self, rows: Rows, nearest: Ints | None = None) -> Scored:
         """Return the scores of ``rows``, each whatever the others are.
 
         ``nearest`` (m, n) are their neighbours in the sample, if known.

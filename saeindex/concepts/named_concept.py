@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.protocols import TextEncoder
-    from saeindex.types import LevelName
-
-    Doubles = NDArray[np.float64]
+    from saeindex.types import Doubles, LevelName
 
 # Chosen on `choose` parts: by the agreement of pairs of ten-example concepts with those of the labels, and by
 # the rank of planted pairs.

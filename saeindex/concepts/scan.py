@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.collection.state import IndexState
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Records that are asked of the engine by their nearest sentence, and as a whole; so many with the words are
 # read at most, in pages. The first records of an index, which stand for the others. Of what the engine gives,
@@ -165,7 +165,7 @@ class Usual(NamedTuple):
     ids: Sequence[str]
     rows: Sequence[int]
     vectors: FloatArray
-    starts: NDArray[np.int64]
+    starts: Ints
     means: tuple[FloatArray, FloatArray]
     are_many: bool
     are_short: bool
@@ -343,9 +343,7 @@ class Scanner:
                 said = float(expit(NEAR[0] * sure[row] + NEAR[1] + SCATTERED))
             yield Read(point.id, point.payload[RECORD_ID], row, float(meaning.max()), said, fitting[point.id])
 
-    def _meant(
-        self, near: Doubles, scores: Doubles, weight: Doubles, saying: int
-    ) -> tuple[NDArray[np.int64], Doubles]:
+    def _meant(self, near: Doubles, scores: Doubles, weight: Doubles, saying: int) -> tuple[Ints, Doubles]:
         """Return the level at which records mean the phrase (0: none), and how sure it is (m,).
 
         Each stands for ``weight`` (m,) records.

@@ -67,14 +67,14 @@ from saeindex.indexing.sentences import (
     Sentences,
     check_storage,
     completed,
-    is_whole,
+    is_all,
     spans_from,
     spans_in,
 )
 from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
-from saeindex.language.speech import readable
+from saeindex.language.speech import masked, readable
 from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
 from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
@@ -549,7 +549,7 @@ class PointConverter:
             stored = None if self.is_encoded else point.payload.get(suffixed(SPANS, name))
             own = spans_in(text) if stored is None else spans_from(stored)
             vectors: Any = None if stored is None else point.vectors.get(suffixed(SENTENCES, name))
-            if is_whole(text, own):
+            if is_all(masked(text), own):
                 vectors = whole[None]
             spans.append(own)
             known.append(vectors if vectors is not None and len(vectors) == len(own) else None)

@@ -244,7 +244,8 @@ class Manifest(Strict):
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str, is_lost: bool = False) -> Manifest:
-        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if invalid.
+        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if it is of a
+        copy that is not complete, or has another format.
 
         ``is_lost`` says that an empty one cannot be of an unfinished creation: there are points.
         """
@@ -262,19 +263,16 @@ class Manifest(Strict):
         bare = without_checksum(raw)
         try:
             if bare is not None:
-                return cls.model_validate(bare).checked(name)
+                kept = cls.model_validate(bare)
+                if kept.copying is None:
+                    return kept
+                found = f"it is a copy of {kept.copying.source} that is not complete"
+                do = "Run the same `saeindex copy` command again: it continues."
+                raise MismatchError(f"index {name}", found, do)
             found = "it is not what was written"
         except ValidationError as error:
             found = first_fault(error)
         raise DamageError(f"index {name}", f"a damaged manifest: {found}", do)
-
-    def checked(self, name: str) -> Manifest:
-        """Return the manifest; MismatchError if the index is a copy that is not complete."""
-        if self.copying is not None:
-            found = f"it is a copy of {self.copying.source} that is not complete"
-            do = "Run the same `saeindex copy` command again: it continues."
-            raise MismatchError(f"index {name}", found, do)
-        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON with a checksum, for :meth:`parse`."""

@@ -42,11 +42,10 @@ from saeindex.protocols import Point, SparseVector, Vector
 from saeindex.types import Activation, Proof, Record, SparseCode, whole
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qdrant_client.models import Filter
 
     from saeindex.features.space import Space
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"
 NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
@@ -305,12 +304,12 @@ def mentions_in(
     return found
 
 
-def integers(lists: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def integers(lists: Sequence[Sequence[int]]) -> Ints:
     """Return the integers of lists one after the other, in a third of the time of np.fromiter."""
     return np.frombuffer(b"".join(Struct(f"{len(own)}q").pack(*own) for own in lists), np.int64)
 
 
-def numbers_in(stored: Iterable[str | list[int]]) -> NDArray[np.int64]:
+def numbers_in(stored: Iterable[str | list[int]]) -> Ints:
     """Return the numbers of payloads, which are texts, or lists as they were before, one after the other."""
     texts = (one if isinstance(one, str) else " ".join(map(str, one)) for one in stored)
     return np.fromstring(" ".join(texts).strip(), np.int64, sep=" ")  # of spaces alone it makes a 0

@@ -78,16 +78,12 @@ def spans_in(text: str) -> Spans:
 def sentences_in(text: str, spans: Spans) -> list[str]:
     """Return what is read of the sentences of a text; of one that is all of it, what is read of the text."""
     seen = masked(text)
-    parts = [seen] if _is_all(seen, spans) else [seen[start:end] for start, end in spans]
+    parts = [seen] if is_all(seen, spans) else [seen[start:end] for start, end in spans]
     return parts if seen == text else [plain(part) for part in parts]
 
 
-def is_whole(text: str, spans: Spans) -> bool:
-    """Return whether a text is one sentence."""
-    return _is_all(masked(text), spans)
-
-
-def _is_all(seen: str, spans: Spans) -> bool:
+def is_all(seen: str, spans: Spans) -> bool:
+    """Return whether a masked text is one sentence."""
     return len(spans) == 1 and seen[slice(*spans[0])] == seen.strip()
 
 

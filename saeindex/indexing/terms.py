@@ -29,10 +29,8 @@ from saeindex.stores.base import first_points, pages
 from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.features.space import Space
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 # Records that are read, and records from which on terms are learned.
 SAMPLED, MIN_RECORDS = 4_096, 64
@@ -150,7 +148,7 @@ class _Texts(NamedTuple):
     """Texts by their sentences: ``vectors`` (s, d), the text of each, and the mean of each text (e, d)."""
 
     vectors: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     means: FloatArray
 
     @classmethod
@@ -177,7 +175,7 @@ class Surroundings(NamedTuple):
     """
 
     vectors: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     mean: FloatArray
 
     @classmethod
