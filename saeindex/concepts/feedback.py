@@ -90,11 +90,11 @@ class Feedback(Strict, Described):
 
     def accept(self, *features: int) -> Self:
         """Return a feedback in which these concepts are accepted."""
-        return self._judge(features, "accepted")
+        return self._changed(judged={**self.judged, **dict.fromkeys(features, "accepted")})
 
     def reject(self, *features: int, words: tuple[str, ...] = ()) -> Self:
         """Return a feedback in which these concepts are rejected, and these words have no weight."""
-        judged = self._judge(features, "rejected")
+        judged = self._changed(judged={**self.judged, **dict.fromkeys(features, "rejected")})
         return judged.reweighted(words=dict.fromkeys(words, 0.0)) if words else judged
 
     def reweighted(
@@ -136,9 +136,6 @@ class Feedback(Strict, Described):
         if self.words:
             lines.append("  words: " + ", ".join(f"{w.word} {w.weight:+.2f}" for w in self.words))
         return "\n".join(lines)
-
-    def _judge(self, features: tuple[int, ...], verdict: Verdict) -> Self:
-        return self._changed(judged={**self.judged, **dict.fromkeys(features, verdict)})
 
     def _changed(self, **fields: Any) -> Self:
         return self.read({**self.model_dump(), **fields})

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.types import Doubles, FloatArray, Ints
+    from saeindex.types import Doubles, FloatArray
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
@@ -301,11 +301,10 @@ def _weights(raw: Doubles, matrix: csr_matrix, pool: Pool, amount: float) -> tup
 class Scored:
     """Scores of rows, for every value (m, J), with their intermediate results.
 
-    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is ``own`` plus the weighted score
-    of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
+    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is a row's own score plus the
+    weighted score of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
     """
 
-    own: Doubles
     near: Doubles
     both: Doubles
     total: Doubles
@@ -319,18 +318,14 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows, nearest: Ints | None = None) -> Scored:
-        """Return the scores of ``rows``, each whatever the others are.
-
-        ``nearest`` (m, n) are their neighbours in the sample, if known.
-        """
-        own, near = self.own(self.inference.own_scores(rows)), None
-        if self.neighbours:
-            nearest = self.sample.neighbours_of(rows) if nearest is None else nearest
-            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else None
-        near = np.zeros_like(own) if near is None else near
+    def __call__(self, rows: Rows) -> Scored:
+        """Return the scores of ``rows``, each whatever the others are."""
+        own = self.own(self.inference.own_scores(rows))
+        near = np.zeros_like(own)
+        if self.neighbours and (nearest := self.sample.neighbours_of(rows)).shape[1]:
+            near = self.near(self.sampled[nearest].mean(axis=1))
         both = self.both(own + self.neighbours * near)
-        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
+        return Scored(near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
     def requests(self, limit: int) -> list[SearchRequest]:
         """Return the searches for the nearest points by direction, and by concepts if there are any."""

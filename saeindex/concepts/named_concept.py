@@ -112,8 +112,7 @@ class Membership:
 
     def take(self, rows: NDArray[np.int64]) -> Membership:
         """Return the membership of these records."""
-        parts = self.weights[rows], self.evidence[rows], self.is_exact, self.examples[rows]
-        return Membership(*parts)
+        return Membership(self.weights[rows], self.evidence[rows], self.is_exact, self.examples[rows])
 
 
 class ConceptReader:

@@ -390,7 +390,7 @@ def _load_backend(
 
 def _simple_pooling(folder: Path) -> str | None:
     """Return "mean" or "cls" if the modules are Transformer, Pooling and optionally Normalize, else None."""
-    listed = read_config(folder / "modules.json", default=[])
+    listed = read_config(folder / "modules.json")
     kinds = [module["type"].rsplit(".", 1)[-1] for module in listed]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         return None

@@ -332,10 +332,8 @@ Condition: TypeAlias = Compare | OneOf | Between | Exists
 TextTerm: TypeAlias = ConceptTerm | Says
 Leaf: TypeAlias = TextTerm | Condition
 Expression: TypeAlias = Annotated[Leaf | Not | And | Or | AtLeast, Field(discriminator="kind")]
-Not.model_rebuild()
-And.model_rebuild()
-Or.model_rebuild()
-AtLeast.model_rebuild()
+for _composite in (Not, And, Or, AtLeast):
+    _composite.model_rebuild()
 
 
 def parts_of(node: Expression) -> tuple[Expression, ...]:

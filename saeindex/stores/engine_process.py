@@ -168,7 +168,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             name, *arguments = receive(requests)
             try:
                 if name in ("open", "create"):
-                    store = _opened(name, *arguments)
+                    store = _opened(*arguments)
                     result: Any = store.layout
                 else:
                     result = _called(store, name, arguments)
@@ -183,7 +183,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             store.close()
 
 
-def _opened(name: str, path: str, layout: Layout | None = None) -> EdgeStore:
+def _opened(path: str, layout: Layout | None = None) -> EdgeStore:
     from saeindex.stores.edge import EdgeStore
 
     owner = os.getppid()

@@ -165,8 +165,13 @@ class QdrantStore(BaseStore):
         return translated(action, self._collection)
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
+        from qdrant_client import models
+
         for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
-            rows = [_row(point) for point in chunk]
+            rows = []
+            for point in chunk:
+                vectors: Any = {name: _vector_model(vector) for name, vector in point.vectors.items()}
+                rows.append(models.PointStruct(id=point.id, vector=vectors, payload=point.payload))
             self._client.upsert(self._collection, points=rows, wait=True)
 
     def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
@@ -272,13 +277,6 @@ class QdrantStore(BaseStore):
             return found
         # Local mode has no index, so it also counts values that an index of this kind would leave out.
         return [hit for hit in hits(ALL_VALUES) if type(hit[0]) is value_type][:limit]
-
-
-def _row(point: CheckedPoint) -> models.PointStruct:
-    from qdrant_client import models
-
-    vectors: dict[str, Any] = {name: _vector_model(vector) for name, vector in point.vectors.items()}
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def _vector_model(vector: Any) -> Any:
