@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class Lexicon:
     concepts: IntArray
     weights: FloatArray
     is_name: NDArray[np.bool_]
+    _named: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, entries: Mapping[tuple[str, int], tuple[float, bool]]) -> Lexicon:
@@ -152,10 +153,6 @@ class Lexicon:
             named[owner].setdefault(row, (start, end))
         self.__dict__["_named"] = known = known | dict(zip(fresh, named, strict=True))
         return known
-
-    @cached_property
-    def _named(self) -> dict[str, dict[int, tuple[int, int]]]:
-        return {}
 
 
 class Trie:

@@ -246,9 +246,8 @@ class Direction:
     @property
     def residual(self) -> float:
         """The length of the unit vector's residual after subtracting these concepts."""
-        return float(
-            np.linalg.norm(self.unit - combined({p.feature: p.weight for p in self.parts}, self.space))
-        )
+        shown = combined({part.feature: part.weight for part in self.parts}, self.space)
+        return float(np.linalg.norm(self.unit - shown))
 
     def edited(self, edits: Mapping[int, float]) -> Direction:
         """Return the direction with these weights of concepts; 0 removes a concept."""
