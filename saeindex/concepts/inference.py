@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
@@ -318,12 +318,16 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows) -> Scored:
-        """Return the scores of ``rows``, each whatever the others are."""
+    def __call__(self, rows: Rows, nearest: Ints | None = None) -> Scored:
+        """Return the scores of ``rows``, each whatever the others are.
+
+        ``nearest`` (m, n) are their neighbours in the sample, if known.
+        """
         own = self.own(self.inference.own_scores(rows))
         near = np.zeros_like(own)
-        if self.neighbours and (nearest := self.sample.neighbours_of(rows)).shape[1]:
-            near = self.near(self.sampled[nearest].mean(axis=1))
+        if self.neighbours:
+            nearest = self.sample.neighbours_of(rows) if nearest is None else nearest
+            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else near
         both = self.both(own + self.neighbours * near)
         return Scored(near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
