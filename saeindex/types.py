@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Ints: TypeAlias = NDArray[np.int64]
 
 JsonObject: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 # Characters that terminals obey, or that reverse or hide text.
 UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -202,6 +203,23 @@ class Steer:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     edits: Mapping[int, float] = field(default_factory=dict)
+
+
+def runs(
+    items: Iterable[T], weight: Callable[[T], int], most: int, count: int | None = None
+) -> Iterator[list[T]]:
+    """Yield runs of up to ``count`` consecutive items that weigh at most ``most``; a heavier one is alone."""
+    run: list[T] = []
+    size = 0
+    for item in items:
+        own = weight(item)
+        if run and (len(run) == count or size + own > most):
+            yield run
+            run, size = [], 0
+        run.append(item)
+        size += own
+    if run:
+        yield run
 
 
 # Below this, a float is one whole number.

@@ -236,10 +236,8 @@ class CurrentState:
         with self.reading() as state:
             for feature, name in names.items():
                 if name.strip() and (owners := state.owners(name)) and feature not in owners:
-                    asked, found = (
-                        f"rename feature #{feature} to {name!r:.80}",
-                        f"feature #{owners[0]} has that name",
-                    )
+                    asked = f"rename feature #{feature} to {name!r:.80}"
+                    found = f"feature #{owners[0]} has that name"
                     raise InvalidInputError(asked, found, "Give it another name.")
         space, encode = self.state.space, self._encoder().encode_query
         self.change(lambda kept: {"edits": kept.edits.changed(space, names, hidden, encode)})

@@ -20,7 +20,7 @@ from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.indexing.points import codes_of
 from saeindex.language.speech import readable
-from saeindex.protocols import Point, PointId
+from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
 from saeindex.sae.metrics import nearest
 from saeindex.stores.base import first_points
 from saeindex.stores.point_checks import id_order
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import TextEncoder, VectorStore
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 SAMPLE = 4_096
 PAGE = 1_024
@@ -49,7 +48,7 @@ MAX_NAMED = 4_000
 class NamedWords(NamedTuple):
     """Words with embeddings: columns, centred unit vectors (w, d), and the mean that was subtracted."""
 
-    columns: NDArray[np.int64]
+    columns: Ints
     vectors: FloatArray
     mean: FloatArray
 
@@ -121,7 +120,7 @@ class CollectionSample:
         return mean
 
     @cached_property
-    def neighbours(self) -> NDArray[np.int64]:
+    def neighbours(self) -> Ints:
         """The rows nearest to each row, without the row itself (m, up to 10)."""
         return nearest_rows(self.rows.x - self.mean, self.rows.x - self.mean, NEIGHBOURS, skip_self=True)
 
@@ -129,7 +128,7 @@ class CollectionSample:
     def _rows_by_id(self) -> dict[PointId, int]:
         return {point_id: row for row, point_id in enumerate(self.rows.ids)}
 
-    def neighbours_of(self, rows: Rows) -> NDArray[np.int64]:
+    def neighbours_of(self, rows: Rows) -> Ints:
         """Return the sampled rows nearest to each of ``rows`` (m, up to 10); a sampled row is not its own."""
         here = np.array([self._rows_by_id.get(one, -1) for one in rows.ids], np.int64)
         found = np.zeros((len(rows), self.neighbours.shape[1]), np.int64)
@@ -190,7 +189,7 @@ def read_sample(
     return CollectionSample(space, own, places, max(total, len(rows)), cache, (rows, vocabulary))
 
 
-def frequent(words: csr_matrix, vocabulary: Sequence[str]) -> NDArray[np.int64]:
+def frequent(words: csr_matrix, vocabulary: Sequence[str]) -> Ints:
     """Return the columns of the words (m, v) that are read of a sample, in the order of the alphabet."""
     counts = np.bincount(words.indices, minlength=len(vocabulary))
     often = np.flatnonzero(counts >= MIN_RECORDS).tolist()
@@ -198,9 +197,7 @@ def frequent(words: csr_matrix, vocabulary: Sequence[str]) -> NDArray[np.int64]:
     return np.array(sorted(often[:MAX_WORDS], key=vocabulary.__getitem__), np.int64)
 
 
-def nearest_rows(
-    queries: FloatArray, among: FloatArray, count: int, skip_self: bool = False
-) -> NDArray[np.int64]:
+def nearest_rows(queries: FloatArray, among: FloatArray, count: int, skip_self: bool = False) -> Ints:
     """Return for each row of ``queries`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
 
     With ``skip_self`` row i of ``queries`` is row i of ``among``, and is not its own neighbour.
@@ -237,7 +234,7 @@ class Rows:
         words.resize(len(self), max(1, count))
         return replace(self, words=words)
 
-    def take(self, rows: NDArray[np.int64]) -> Rows:
+    def take(self, rows: Ints) -> Rows:
         """Return the rows at these positions, in this order."""
         return Rows(tuple(self.ids[i] for i in rows), self.x[rows], self.concepts[rows], self.words[rows])
 
@@ -275,7 +272,7 @@ class Words:
         self.numbers = {word: number for number, word in enumerate(known)}
         self._apart: dict[str, tuple[int, ...]] = {}
 
-    def of(self, texts: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def of(self, texts: Iterable[str]) -> tuple[Ints, Ints]:
         """Return the number of different words that are read of each text (m,), and which, ascending."""
         if len(self._apart) > MAX_APART:
             self._apart.clear()
@@ -306,16 +303,12 @@ def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str,
 def _rows(points: Sequence[Point], space: FeatureSpace, words: csr_matrix) -> Rows:
     shape = len(points), space.sae.dimension
     x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(shape)
-    return Rows(tuple(point.id for point in points), x, concept_matrix(points, space), words)
+    concepts = concept_parts(codes_of(points, space.n_features).to_csr(), space)
+    return Rows(tuple(point.id for point in points), x, concepts, words)
 
 
 def _texts(points: Iterable[Point]) -> Iterator[str]:
     return (point.payload.get("text", "") for point in points)
-
-
-def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
-    """Return the points' activations relative to each feature's p90, capped (m, n)."""
-    return concept_parts(codes_of(points, space.n_features).to_csr(), space)
 
 
 def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:
@@ -365,7 +358,7 @@ def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
     return parts
 
 
-def word_parts(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
+def word_parts(words: csr_matrix, columns: Ints) -> csr_matrix:
     """Return the presence of some words (m, v), divided by the root of a record's number of different words.
 
     ``words`` has all; of no words there is one column, which is empty.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray, LevelName
+    from saeindex.types import FloatArray, Ints, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
 # A level has a bit each; above them are the evidence in percent, and the sentence that gives it.
@@ -84,7 +84,7 @@ class Snapshot:
         return self._levels[level]
 
     @cached_property
-    def listed(self) -> NDArray[np.int64]:
+    def listed(self) -> Ints:
         """The features that analyses look among."""
         every = np.arange(self.space.n_features)
         return every if self.lists_unnamed else every[self.space.is_named]
@@ -114,7 +114,7 @@ class Snapshot:
         found = zip(features[is_said].tolist(), percents.tolist(), sentences.tolist(), strict=True)
         return [Mention(feature, percent / 100, sentence) for feature, percent, sentence in found]
 
-    def strength(self, rows: NDArray[np.int64], feature: int) -> FloatArray:
+    def strength(self, rows: Ints, feature: int) -> FloatArray:
         """Return how sure records (r,) speak of a feature's concept; how active it is, if nothing says so."""
         evidence = self.space.evidence
         if not self.has_evidence or evidence is None or feature not in evidence.features:
@@ -159,13 +159,27 @@ class Snapshot:
 
     def membership(self, name: str) -> tuple[tuple[Any, ...], csr_matrix]:
         """Return the values of a field, and their presence in records (m, v); lists count by element."""
-        return membership_of(self.column(name))
+        from scipy.sparse import csr_matrix
+
+        column = self.column(name)
+        elements = [value if isinstance(value, list) else [value] for value in column.values]
+        known = {json.dumps(one, sort_keys=True): one for each in elements for one in each}
+        values = _sorted(list(known.values()))
+        place = {json.dumps(one, sort_keys=True): number for number, one in enumerate(values)}
+        rows, columns = [], []
+        by_code = [sorted({place[json.dumps(one, sort_keys=True)] for one in each}) for each in elements]
+        for row, code in enumerate(column.codes.tolist()):
+            if code >= 0:
+                rows += [row] * len(by_code[code])
+                columns += by_code[code]
+        shape, present = (len(column.codes), len(values)), np.ones(len(rows), np.float32)
+        return tuple(values), csr_matrix((present, (rows, columns)), shape=shape)
 
     def texts(self, rows: Iterable[int]) -> list[str]:
         """Return the texts of rows."""
         return self.read_texts([self.ids[row] for row in rows])
 
-    def rows_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+    def rows_of(self, ids: Iterable[str]) -> Ints:
         """Return the rows of records by id; NotFoundError names the missing records."""
         wanted = [str(one) for one in ids]
         missing = [one for one in wanted if one not in self._places]
@@ -176,7 +190,7 @@ class Snapshot:
             )
         return np.fromiter((self._places[one] for one in wanted), np.int64, len(wanted))
 
-    def take(self, rows: NDArray[np.int64]) -> Snapshot:
+    def take(self, rows: Ints) -> Snapshot:
         """Return the snapshot of some records, in this order."""
         return replace(
             self,
@@ -238,11 +252,11 @@ class Column:
     codes: NDArray[np.int32]
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> Ints:
         """The number of records with each value."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
-    def take(self, rows: NDArray[np.int64]) -> Column:
+    def take(self, rows: Ints) -> Column:
         """Return the column of some records."""
         return Column(self.values, self.codes[rows])
 
@@ -260,32 +274,10 @@ def column_of_values(values: Sequence[Any]) -> Column:
             known[key] = len(found)
             found.append(value)
         codes[row] = known[key]
-    return _ordered(found, codes)
-
-
-def membership_of(column: Column) -> tuple[tuple[Any, ...], csr_matrix]:
-    """Return the different values of a column, and their presence in records (m, v); lists by element."""
-    from scipy.sparse import csr_matrix
-
-    elements = [value if isinstance(value, list) else [value] for value in column.values]
-    known = {json.dumps(one, sort_keys=True): one for each in elements for one in each}
-    values = _sorted(list(known.values()))
-    place = {json.dumps(one, sort_keys=True): number for number, one in enumerate(values)}
-    rows, columns = [], []
-    by_code = [sorted({place[json.dumps(one, sort_keys=True)] for one in each}) for each in elements]
-    for row, code in enumerate(column.codes.tolist()):
-        if code >= 0:
-            rows += [row] * len(by_code[code])
-            columns += by_code[code]
-    present = np.ones(len(rows), np.float32)
-    return tuple(values), csr_matrix((present, (rows, columns)), shape=(len(column.codes), len(values)))
-
-
-def _ordered(found: list[Any], codes: NDArray[np.int32]) -> Column:
-    values = _sorted(found)
-    place = {id(value): number for number, value in enumerate(values)}
+    ordered = _sorted(found)
+    place = {id(value): number for number, value in enumerate(ordered)}
     moved = np.array([place[id(value)] for value in found] + [-1], np.int32)
-    return Column(tuple(values), moved[codes])
+    return Column(tuple(ordered), moved[codes])
 
 
 def _sorted(values: list[Any]) -> list[Any]:
@@ -296,14 +288,14 @@ def _sorted(values: list[Any]) -> list[Any]:
         return values
 
 
-def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
+def rows_of_snapshot(snapshot: Snapshot, rows: Ints, columns: Ints) -> Rows:
     """Return rows of a snapshot with the words of these columns, in the form that inference needs."""
     x = np.asarray(snapshot.vectors[rows], np.float32)
     parts = concept_parts(snapshot.activations[rows], snapshot.space)
     return Rows(tuple(rows.tolist()), x, parts, word_parts(snapshot.words[rows], columns))
 
 
-def sample_of(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
+def sample_of(snapshot: Snapshot, rows: Ints, cache: Path | None = None) -> CollectionSample:
     """Return rows of a snapshot as the collection that inference looks at, with their frequent words."""
     columns = frequent(snapshot.words[rows], snapshot.vocabulary)
     places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
@@ -312,7 +304,7 @@ def sample_of(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = 
     )
 
 
-def columns_of(snapshot: Snapshot, sample: CollectionSample) -> NDArray[np.int64]:
+def columns_of(snapshot: Snapshot, sample: CollectionSample) -> Ints:
     """Return the columns of a snapshot with the words of a sample (v,), in their order."""
     column = {word: place for place, word in enumerate(snapshot.vocabulary)}
     return np.array([column[word] for word in sample.places], np.int64)

@@ -35,19 +35,17 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.points import POSSIBLE, integers, numbers_in
+from saeindex.indexing.points import POSSIBLE, codes_of, integers, numbers_in
 from saeindex.language.fields import METADATA
-from saeindex.protocols import Point, PointId, SparseVector
+from saeindex.protocols import Point, PointId, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import id_order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
-    from saeindex.types import JsonObject
+    from saeindex.types import Ints, JsonObject
 
 FORMAT = 6
 PAGE = 2_000
@@ -158,7 +156,7 @@ def _write_again(
     _describe(folder, space, fingerprint, len(rows), words)
 
 
-def _starts(folder: Path, name: str, dimension: int) -> NDArray[np.int64]:
+def _starts(folder: Path, name: str, dimension: int) -> Ints:
     """Return where each row of a column begins, and the last ends, in bytes."""
     column, _, kind = name.partition(".")
     if kind == "jsonl":
@@ -233,18 +231,17 @@ def _arrays(
     points: Sequence[Point], field: str, space: FeatureSpace, words: Words
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return a page of points as columns."""
-    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
+    dense, text = (suffixed(name, field) for name in (DENSE, TEXT))
     none = np.zeros(space.sae.dimension, np.float32)
-    codes = [point.vectors.get(sae) for point in points]
-    rows = [code for code in codes if isinstance(code, SparseVector)]
+    codes = codes_of(points, space.n_features, field)
     texts = [point.payload.get(text) or "" for point in points]
     word_sizes, word_indices = words.of(texts)
     return {
         "keys": np.array([_key(point.id) for point in points], ARRAYS["keys"]),
         "vectors": np.array([point.vectors.get(dense, none) for point in points], np.float32),
-        "sizes": np.array([len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]),
-        "indices": np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)]),
-        "values": np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)]),
+        "sizes": np.diff(codes.indptr),
+        "indices": codes.indices,
+        "values": codes.values,
         "word_sizes": word_sizes,
         "word_indices": word_indices,
         "lengths": np.array([len(one.split()) for one in texts]),

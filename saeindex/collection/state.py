@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from saeindex.collection.records import check_not_documents
-from saeindex.collection.sample import CollectionSample, read_rows, read_sample
+from saeindex.collection.sample import CollectionSample, Rows, read_rows, read_sample
 from saeindex.collection.snapshot_files import take_snapshot
 from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, DOCUMENT, LEVELS, SAE, UNSPACED
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.protocols import SearchRequest
+from saeindex.protocols import Point, PointId, SearchRequest, TextEncoder, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.directory import EmbeddedStore
 from saeindex.stores.waiting import elsewhere
 
 if TYPE_CHECKING:
-    from saeindex.collection.sample import Rows
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
-    from saeindex.protocols import Point, PointId, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 Derived = TypeVar("Derived")

@@ -31,7 +31,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
-from saeindex.protocols import SparseVector
+from saeindex.protocols import Point, SparseVector
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import canonical_id
 from saeindex.types import Activation
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.
@@ -179,23 +178,15 @@ class StoredRecords:
         payload += PROVING if "concepts" in parts else ()
         return payload, [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else []
 
-    def _concepts(self, point: Point) -> tuple[Activation, ...]:
-        return shown_features(point, self._space, mentions_of(point.payload, least=PRESENT))
-
     def _record(self, point: Point, parts: Collection[RecordPart]) -> StoredRecord:
-        own, code = stored_record(point.payload, self._fields), code_of(point)
-        dense: Any = point.vectors.get(DENSE)
-        with_vectors = "vectors" in parts
-        return StoredRecord(
-            own.id,
-            own.text,
-            own.metadata,
-            own.fields,
-            own.document,
-            self._concepts(point) if "concepts" in parts else (),
-            dense if with_vectors else None,
-            code if with_vectors else None,
-        )
+        own = stored_record(point.payload, self._fields)
+        asked: dict[str, Any] = {}
+        if "concepts" in parts:
+            said = mentions_of(point.payload, least=PRESENT)
+            asked["concepts"] = shown_features(point, self._space, said)
+        if "vectors" in parts:
+            asked |= {"dense": point.vectors.get(DENSE), "sae": code_of(point)}
+        return StoredRecord(own.id, own.text, own.metadata, own.fields, own.document, **asked)
 
 
 def _piece_order(record_id: str) -> tuple[int, str]:

@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError, first_fault
+from saeindex.indexing.names import Strict
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
-from saeindex.types import one_line, shown_label
+from saeindex.types import Proof, one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.concepts.inference import Inference
-    from saeindex.types import Proof
 
 SHOWN, SENTENCE_CHARS = 20, 120
 MAX_JUDGED = 1_000
@@ -42,11 +42,7 @@ def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str], against:
         raise InvalidInputError(asked, found, "Name it on one side.")
 
 
-class _Shown(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FeedbackConcept(_Shown):
+class FeedbackConcept(Strict):
     """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly.
 
     ``sentence`` is that of the hits that most surely speaks of it, "" if none does.
@@ -60,14 +56,14 @@ class FeedbackConcept(_Shown):
     sentence: str = ""
 
 
-class FeedbackWord(_Shown):
+class FeedbackWord(Strict):
     """An inferred word with its weight; its contribution to a score also depends on the text's length."""
 
     word: _Text
     weight: _Finite
 
 
-class Feedback(_Shown, Described):
+class Feedback(Strict, Described):
     """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
 
     ``concepts`` and ``words`` are those of the largest weights. Judge them by :meth:`accept` and
@@ -94,11 +90,11 @@ class Feedback(_Shown, Described):
 
     def accept(self, *features: int) -> Self:
         """Return a feedback in which these concepts are accepted."""
-        return self._judge(features, "accepted")
+        return self._changed(judged={**self.judged, **dict.fromkeys(features, "accepted")})
 
     def reject(self, *features: int, words: tuple[str, ...] = ()) -> Self:
         """Return a feedback in which these concepts are rejected, and these words have no weight."""
-        judged = self._judge(features, "rejected")
+        judged = self._changed(judged={**self.judged, **dict.fromkeys(features, "rejected")})
         return judged.reweighted(words=dict.fromkeys(words, 0.0)) if words else judged
 
     def reweighted(
@@ -140,9 +136,6 @@ class Feedback(_Shown, Described):
         if self.words:
             lines.append("  words: " + ", ".join(f"{w.word} {w.weight:+.2f}" for w in self.words))
         return "\n".join(lines)
-
-    def _judge(self, features: tuple[int, ...], verdict: Verdict) -> Self:
-        return self._changed(judged={**self.judged, **dict.fromkeys(features, verdict)})
 
     def _changed(self, **fields: Any) -> Self:
         return self.read({**self.model_dump(), **fields})

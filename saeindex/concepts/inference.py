@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.sample import binarized
+from saeindex.collection.sample import CollectionSample, Rows, binarized
 from saeindex.config import DENSE, SAE
-from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.protocols import SearchRequest, SparseVector, TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.collection.sample import CollectionSample, Rows
-    from saeindex.protocols import TextEncoder
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Records of plain search that count as meant: among so many times more the first that are not alike.
 NEAREST, LOOKED_AT, ALIKE = 20, 10, 0.9
@@ -303,11 +301,10 @@ def _weights(raw: Doubles, matrix: csr_matrix, pool: Pool, amount: float) -> tup
 class Scored:
     """Scores of rows, for every value (m, J), with their intermediate results.
 
-    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is ``own`` plus the weighted score
-    of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
+    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is a row's own score plus the
+    weighted score of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
     """
 
-    own: Doubles
     near: Doubles
     both: Doubles
     total: Doubles
@@ -321,18 +318,18 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows, nearest: NDArray[np.int64] | None = None) -> Scored:
+    def __call__(self, rows: Rows, nearest: Ints | None = None) -> Scored:
         """Return the scores of ``rows``, each whatever the others are.
 
         ``nearest`` (m, n) are their neighbours in the sample, if known.
         """
-        own, near = self.own(self.inference.own_scores(rows)), None
+        own = self.own(self.inference.own_scores(rows))
+        near = np.zeros_like(own)
         if self.neighbours:
             nearest = self.sample.neighbours_of(rows) if nearest is None else nearest
-            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else None
-        near = np.zeros_like(own) if near is None else near
+            near = self.near(self.sampled[nearest].mean(axis=1)) if nearest.shape[1] else near
         both = self.both(own + self.neighbours * near)
-        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
+        return Scored(near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
     def requests(self, limit: int) -> list[SearchRequest]:
         """Return the searches for the nearest points by direction, and by concepts if there are any."""

@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from saeindex.collection.sample import SAMPLE, CollectionSample, Rows
-from saeindex.collection.snapshot import columns_of, rows_of_snapshot, sample_of
+from saeindex.collection.snapshot import Snapshot, columns_of, rows_of_snapshot, sample_of
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, scored_by
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
@@ -36,11 +36,8 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
-    from saeindex.types import LevelName
-
-    Doubles = NDArray[np.float64]
+    from saeindex.types import Doubles, LevelName
 
 # Chosen on `choose` parts: by the agreement of pairs of ten-example concepts with those of the labels, and by
 # the rank of planted pairs.
@@ -115,8 +112,7 @@ class Membership:
 
     def take(self, rows: NDArray[np.int64]) -> Membership:
         """Return the membership of these records."""
-        parts = self.weights[rows], self.evidence[rows], self.is_exact, self.examples[rows]
-        return Membership(*parts)
+        return Membership(self.weights[rows], self.evidence[rows], self.is_exact, self.examples[rows])
 
 
 class ConceptReader:

@@ -7,7 +7,7 @@ that the phrase names, or else the records that speak of it (:mod:`saeindex.conc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.sample import tokens
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.config import FAMILY
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.features.families import children_of, grown, is_weak_family
+from saeindex.features.families import Family, children_of, grown, is_weak_family
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.lexicon import TOKEN, forms
 from saeindex.report.numbers import counted
@@ -26,12 +26,8 @@ from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from saeindex.collection.state import IndexState
     from saeindex.concepts.scan import Scan
     from saeindex.features import FeatureSpace
-    from saeindex.features.families import Family
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
@@ -166,14 +162,6 @@ class ConceptResolver:
         best = trusted[0].score
         return tuple(c for c in trusted if c.score >= best - MARGIN)[:MAX_MATCHED]
 
-    def is_label(self, phrase: str) -> bool:
-        """Return whether a phrase equals a trusted label of a feature, ignoring case."""
-        return phrase.casefold() in self._trusted_labels
-
-    def is_own(self, phrase: str) -> bool:
-        """Return whether a phrase equals a name that a person gave, ignoring case."""
-        return phrase.casefold() in self._own_names
-
     def unknown(self, phrase: str, found: str = "") -> UnknownConceptError:
         """Return the error for a phrase without a matching feature, with the nearest features."""
         nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in self.match(phrase, 5))
@@ -267,11 +255,13 @@ class ConceptResolver:
         return features
 
     @cached_property
-    def _trusted_labels(self) -> frozenset[str]:
+    def trusted_labels(self) -> frozenset[str]:
+        """The trusted labels of features, case folded."""
         return frozenset(name for label in self._space.labels if not label.is_weak for name in label.names)
 
     @cached_property
-    def _own_names(self) -> frozenset[str]:
+    def own_names(self) -> frozenset[str]:
+        """The names that a person gave, case folded."""
         return frozenset(one.text.casefold() for one in self._space.labels if one.method == MANUAL)
 
     def describe(self, feature: int, score: float) -> FeatureMatch:
@@ -346,7 +336,8 @@ class Resolver:
             raise InvalidInputError(f"resolve={mode!r}", "no such mode", f"Use {', '.join(MODES)}.")
         if spoken := self._spoken(target):
             return Concept(target, spoken, "strict", named=spoken)
-        if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
+        is_label = target.casefold() in self.labels.trusted_labels
+        if mode == "strict" or target.startswith(FAMILY) or is_id(target) or is_label:
             return self.labels.resolve(target)
         found, near = self.scan(target), self.labels.named(target)
         sure, present = (found.precision(), found.recall), len(found.at("present"))
@@ -376,7 +367,7 @@ class Resolver:
         Or of the concept that the phrase is a word for. None where a person gave the name to a feature: that
         is meant first.
         """
-        if self.labels.is_own(phrase):
+        if phrase.casefold() in self.labels.own_names:
             return ()
         named, said = self._state.named_concepts, " ".join(phrase.split())
         found = named.get(said) or named.get(said.casefold()) or self._word_for(said)
@@ -405,7 +396,7 @@ class Resolver:
 
     def check_name(self, phrase: str) -> None:
         """Raise UnknownConceptError if no concept has a name, or is what the phrase is a word for."""
-        if not self.labels.is_own(phrase) and not self._spoken(phrase):
+        if phrase.casefold() not in self.labels.own_names and not self._spoken(phrase):
             raise self.labels.unknown(phrase, "no concept has this name")
 
     def check_guard(self, name: str) -> None:

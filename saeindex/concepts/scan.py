@@ -30,7 +30,7 @@ from saeindex.indexing.terms import MIN_RECORDS
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import masked
-from saeindex.protocols import Fusion, SearchRequest
+from saeindex.protocols import Fusion, Point, PointId, SearchRequest
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
 from saeindex.types import LevelName, Proof
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point, PointId
-    from saeindex.types import Doubles, FloatArray
+    from saeindex.types import Doubles, FloatArray, Ints
 
 # Records that are asked of the engine by their nearest sentence, and as a whole; so many with the words are
 # read at most, in pages. The first records of an index, which stand for the others. Of what the engine gives,
@@ -166,7 +165,7 @@ class Usual(NamedTuple):
     ids: Sequence[str]
     rows: Sequence[int]
     vectors: FloatArray
-    starts: NDArray[np.int64]
+    starts: Ints
     means: tuple[FloatArray, FloatArray]
     are_many: bool
     are_short: bool
@@ -344,9 +343,7 @@ class Scanner:
                 said = float(expit(NEAR[0] * sure[row] + NEAR[1] + SCATTERED))
             yield Read(point.id, point.payload[RECORD_ID], row, float(meaning.max()), said, fitting[point.id])
 
-    def _meant(
-        self, near: Doubles, scores: Doubles, weight: Doubles, saying: int
-    ) -> tuple[NDArray[np.int64], Doubles]:
+    def _meant(self, near: Doubles, scores: Doubles, weight: Doubles, saying: int) -> tuple[Ints, Doubles]:
         """Return the level at which records mean the phrase (0: none), and how sure it is (m,).
 
         Each stands for ``weight`` (m,) records.

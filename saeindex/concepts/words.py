@@ -37,7 +37,7 @@ class Words:
     Upper and lower case, hyphens and spaces, and the forms of Unicode (NFC) are the same. A telling word is
     none of the commonest ones, and is found in all its forms; a code, which has digits or signs or is a
     letter, is found as it is written. ``plain`` is the phrase with single spaces; ``is_single`` if it is one
-    word of letters.
+    word of letters, and ``has_codes`` if some of it must be there as it is written.
     """
 
     def __init__(self, phrase: str) -> None:
@@ -48,6 +48,7 @@ class Words:
         telling = [word for word in dict.fromkeys(words) if not is_function_word(word)]
         self.is_single = len(parts) == len(words) == 1
         codes = list(dict.fromkeys(part for part in parts if not _is_word(part)))
+        self.has_codes = bool(codes)
         if not telling and not codes:
             found, do = "all its words are common ones that say little", "Add a word for what you look for."
             raise UnknownConceptError(f"the phrase {phrase!r:.80}", found, do)
@@ -59,11 +60,6 @@ class Words:
         # The words of texts that were looked at, and the known forms of those that have any.
         self._seen, self._telling = set[str](), dict[str, list[str]]()
         self._is_scattered = len(self._forms) + len(codes) > (len(parts) > 1)
-
-    @property
-    def has_codes(self) -> bool:
-        """Whether some of it must be there as it is written."""
-        return bool(self._codes)
 
     def condition(self, key: str, codes_alone: bool = False) -> Filter | None:
         """Return a condition that texts in a field fulfil that have the words, and a few others.

@@ -97,9 +97,9 @@ def tensor_pair(weights: Mapping[str, Array], name: str) -> tuple[Array, Array]:
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
-def read_config(path: Path, default: Any = None) -> Any:
-    """Return the content of one of a model's JSON files; if there is none, ``default`` (None: {})."""
-    return json.loads(path.read_text()) if path.is_file() else ({} if default is None else default)
+def read_config(path: Path) -> Any:
+    """Return the content of one of a model's JSON files; {} if there is none."""
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 # erf(x) = 1 - (a1 t + … + a5 t⁵) exp(-x²) with t = 1 / (1 + p x), x >= 0: Abramowitz and Stegun 1964, 7.1.26.

@@ -38,7 +38,7 @@ class EmbeddingCache:
         self.folder = Path(folder or cache_folder()) / "embeddings"
 
     def embed(
-        self, texts: Sequence[str], encoder: TextEncoder, progress: Callable[[int], None] | None = None
+        self, texts: Sequence[str], encoder: TextEncoder, progress: Callable[[int], object] = lambda _: None
     ) -> FloatArray:
         """Return ``encoder.encode_document(texts)`` (m, d); encode only texts that are not cached.
 
@@ -49,15 +49,14 @@ class EmbeddingCache:
             first = {key: i for i, key in reversed(list(enumerate(keys)))}
             is_known = "SELECT 1 FROM vectors WHERE key = ?"
             missing = sorted(i for key, i in first.items() if not known.execute(is_known, (key,)).fetchone())
-            told = progress or (lambda _: None)
-            told(len(keys) - len(missing))
+            progress(len(keys) - len(missing))
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
                 vectors = encoder.encode_document([texts[i] for i in chunk])
                 rows = ((keys[i], v.tobytes()) for i, v in zip(chunk, vectors, strict=True))
                 with known:
                     known.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-                told(len(chunk))
+                progress(len(chunk))
             return self._collect(keys, known, encoder.identity.dimension)
 
     def _open(self, identity: EncoderIdentity) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import numpy as np
 from saeindex.errors import EncoderError, InvalidInputError, SaeIndexError, installed
 from saeindex.protocols import EncoderIdentity
 from saeindex.schema import check_texts
+from saeindex.types import runs
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -124,19 +126,9 @@ class OpenAIEncoder:
         for number, text in enumerate(texts):
             if not text:
                 raise InvalidInputError(f"text {number} to embed", "it is empty", "Leave empty texts out.")
-        return np.concatenate([self._request(batch) for batch in self._batches(texts, prompt)])
-
-    def _batches(self, texts: Sequence[str], prompt: str) -> Iterator[list[str]]:
-        batch: list[str] = []
-        tokens = 0
-        for text in texts:
-            prompted, length = self._truncated(prompt + text)
-            if batch and (len(batch) == self._batch_texts or tokens + length > self._batch_tokens):
-                yield batch
-                batch, tokens = [], 0
-            batch.append(prompted)
-            tokens += length
-        yield batch
+        prompted = (self._truncated(prompt + text) for text in texts)  # each with its number of tokens
+        batches = runs(prompted, itemgetter(1), self._batch_tokens, self._batch_texts)
+        return np.concatenate([self._request([text for text, _ in batch]) for batch in batches])
 
     def _truncated(self, text: str) -> tuple[str, int]:
         """Return a text truncated to ``max_length`` tokens, and its number of tokens."""

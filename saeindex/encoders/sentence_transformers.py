@@ -15,7 +15,7 @@ import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
-from saeindex.encoders.bert import CONFIG_FILE, BertConfig, read_config
+from saeindex.encoders.bert import CONFIG_FILE, BertConfig, BertInNumpy, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 from saeindex.schema import check_texts
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-    from saeindex.encoders.bert import BertInNumpy
     from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
     from saeindex.types import FloatArray
 
@@ -79,7 +78,8 @@ class SentenceTransformerEncoder:
         if (backend := _IN_USE.get(key)) is None:
             backend = _IN_USE[key] = _load_backend(folder, precision, device, max_length)
         self._backend = backend
-        self._identity = EncoderIdentity(
+        # All that determines the vectors: weights by content hash, pooling, maximum length and prompts.
+        self.identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
             revision=digest,
@@ -90,11 +90,6 @@ class SentenceTransformerEncoder:
             query_prompt=self._query_prompt,
             document_prompt=self._document_prompt,
         )
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """All that determines the vectors: weights by content hash, pooling, maximum length and prompts."""
-        return self._identity
 
     @property
     def device(self) -> str:
@@ -162,7 +157,7 @@ class SentenceTransformerEncoder:
         import torch
 
         rows = backend.tokenize(texts)
-        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
         lengths = [padded_length(ids, ROW_STEP) for ids in rows]
         for _, run in groupby(sorted(range(len(texts)), key=lengths.__getitem__), key=lengths.__getitem__):
             same = list(run)
@@ -176,7 +171,7 @@ class SentenceTransformerEncoder:
     def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
 
-        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
         if not texts:
             return vectors
         backend = self._backend
@@ -193,7 +188,7 @@ class SentenceTransformerEncoder:
     def _checked(self, vectors: FloatArray, computed: str) -> FloatArray:
         if not np.isfinite(vectors).all():
             found, do = f"vectors with NaN or infinity, computed in {computed}", "Try precision='fp32'."
-            raise EncoderError(f"encode {len(vectors)} texts with {self._identity.model}", found, do)
+            raise EncoderError(f"encode {len(vectors)} texts with {self.identity.model}", found, do)
         return vectors
 
 
@@ -275,8 +270,6 @@ class _BertBackend:
 
     @cached_property
     def _numpy_model(self) -> BertInNumpy:
-        from saeindex.encoders.bert import BertInNumpy
-
         return BertInNumpy(self._folder, self._config)
 
     @cached_property
@@ -397,7 +390,7 @@ def _load_backend(
 
 def _simple_pooling(folder: Path) -> str | None:
     """Return "mean" or "cls" if the modules are Transformer, Pooling and optionally Normalize, else None."""
-    listed = read_config(folder / "modules.json", default=[])
+    listed = read_config(folder / "modules.json")
     kinds = [module["type"].rsplit(".", 1)[-1] for module in listed]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         return None
@@ -440,15 +433,8 @@ def model_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
     named = sorted(path for name in names[:2] for path in folder.rglob(name))
-    for path in named or sorted(folder.rglob("*")):
+    for path in (*(named or sorted(folder.rglob("*"))), *(folder / name for name in names[2:])):
         if path.is_file():
-            digest.update(_file_digest(path))
-    for path in (folder / name for name in names[2:]):
-        if path.is_file():
-            digest.update(_file_digest(path))
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -120,7 +120,6 @@ class CalibrationMeter:
     """
 
     def __init__(self, n_features: int) -> None:
-        """Start with no records."""
         self.n_features, self.records = n_features, 0
         self._indices: list[IntArray] = [np.zeros(0, np.int32)]
         self._values: list[FloatArray] = [np.zeros(0, np.float32)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from saeindex.features.taxonomy import DefinedConcept
     from saeindex.features.terms import Term
-    from saeindex.types import FloatArray, IntArray
+    from saeindex.types import Doubles, FloatArray, IntArray, Ints
 
 # Evidence from which on a record has a concept at each level: present, typical, strong, possible.
 LEAST = (0.5, 0.7, 0.9, 0.2)
@@ -72,9 +72,9 @@ class LogOdds:
 class Mentions(NamedTuple):
     """Parallel arrays (m,): sentence, row of the concept, and evidence; by sentence, then by concept."""
 
-    sentences: NDArray[np.int64]
-    concepts: NDArray[np.int64]
-    p: NDArray[np.float64]
+    sentences: Ints
+    concepts: Ints
+    p: Doubles
 
 
 class Mention(NamedTuple):
@@ -92,10 +92,10 @@ class TextMentions(Sequence[list[Mention]]):
     ``features`` (m,), ``percents`` (m,), and the ``sentences`` (m,) that give it, counted in their text.
     """
 
-    features: NDArray[np.int64]
-    percents: NDArray[np.int64]
-    sentences: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    features: Ints
+    percents: Ints
+    sentences: Ints
+    ends: Ints
 
     @classmethod
     def of(cls, texts: Sequence[Sequence[Mention]]) -> Self:
@@ -105,7 +105,7 @@ class TextMentions(Sequence[list[Mention]]):
         return cls(features, percents, sentences, np.cumsum([0, *map(len, texts)]))
 
     @property
-    def owners(self) -> NDArray[np.int64]:
+    def owners(self) -> Ints:
         """The text of each (m,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.ends))
 
@@ -186,7 +186,7 @@ class Evidence:
 
     def _meant(
         self, nearness: FloatArray, fifth: FloatArray, length: FloatArray, compared: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    ) -> tuple[Ints, Ints, FloatArray]:
         """Return the pairs (m,) of sentence and concept that are possible without any word, and log-odds.
 
         Of each sentence, they are what is nearer to it than a limit, which takes one pass over all pairs.
@@ -210,9 +210,7 @@ class Evidence:
         is_possible = log_odds >= LEAST_LOG_ODDS
         return rows[is_possible], concepts[is_possible], log_odds[is_possible]
 
-    def spoken(
-        self, sentences: Sequence[str], ends: Sequence[int], rows: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
+    def spoken(self, sentences: Sequence[str], ends: Sequence[int], rows: Ints | None = None) -> Ints:
         """Return the rows of the sentences of texts, or those of ``rows``, that are speech in this index.
 
         See :func:`saeindex.language.speech.is_speech`.
@@ -228,7 +226,7 @@ class Evidence:
         sentences: Sequence[str],
         vectors: FloatArray,
         ends: Sequence[int],
-        read: NDArray[np.int64] | None = None,
+        read: Ints | None = None,
     ) -> TextMentions:
         """Return the evidence of texts, the largest of their sentences in percent, ascending by feature.
 
@@ -443,7 +441,7 @@ def fifth_nearest(nearness: FloatArray) -> FloatArray:
     return np.partition(nearness, at, axis=1)[:, at]
 
 
-def level_codes(said: TextMentions, stride: int = 0) -> NDArray[np.int64]:
+def level_codes(said: TextMentions, stride: int = 0) -> Ints:
     """Return the level codes of texts, ascending: the features of each text are ``stride`` above the last."""
     features = said.owners * stride + said.features
     codes = (

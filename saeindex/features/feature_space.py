@@ -17,7 +17,7 @@ from saeindex.errors import NotFoundError, StorageError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import find_families
 from saeindex.features.hub import CARD, FILES, asked_of_hub, model_card
-from saeindex.features.labels import HIDDEN, FeatureLabel
+from saeindex.features.labels import HIDDEN, MANUAL, FeatureLabel
 from saeindex.features.space import Space
 from saeindex.features.space_io import find_space, load_space, save_space
 from saeindex.protocols import TextEncoder
@@ -213,9 +213,15 @@ class FeatureSpace(Space):
         ``encoder``, if given, is used instead of opening the space's own. Their trust is measured by
         :func:`saeindex.features.labelling.relabel`, which needs texts.
         """
-        from saeindex.features.labelling import with_manual_labels
+        from saeindex.features.labelers import ManualLabeler
+        from saeindex.features.labelling import with_phrases
 
-        return with_manual_labels(self, names, encoder)
+        for feature in names:
+            self.label(feature)
+        checked = ManualLabeler(names).names
+        if not checked:
+            return self
+        return with_phrases(self, checked, MANUAL, (encoder or self.open_encoder()).encode_query)
 
     def save(self, path: str | Path) -> Path:
         """Write the directory under a temporary name, then rename it over ``path``."""

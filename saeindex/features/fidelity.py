@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.sae.metrics import errors, neighbour_overlap, seed_stability
+from saeindex.schema import Result
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
@@ -32,7 +33,7 @@ ENOUGH_FOR_DEAD = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class FidelityReport:
+class FidelityReport(Result):
     """All figures; errors are shares of the variance, neighbours are among ``compared`` records.
 
     ``mean_of`` names the texts whose mean is x̄. ``nmse_unrefined`` is with the encoder's own amplitudes.
@@ -58,10 +59,6 @@ class FidelityReport:
     overlap: float
     overlap_dense_queries: float
     stability: dict[str, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON."""
-        return asdict(self)
 
 
 def measure_fidelity(

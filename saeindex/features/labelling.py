@@ -15,13 +15,11 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features import trust
-from saeindex.features.families import family_label
+from saeindex.features.families import Family, family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
-from saeindex.features.labelers.labeler import ManualLabeler
 from saeindex.features.labels import CONCEPT, LLM, MANUAL, SPELLING, FeatureLabel
 
 if TYPE_CHECKING:
-    from saeindex.features.families import Family
     from saeindex.features.space import Space, SpaceT
     from saeindex.features.taxonomy import DefinedConcept
     from saeindex.protocols import TextEncoder
@@ -218,19 +216,6 @@ def with_phrases(
     # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))
-
-
-def with_manual_labels(space: SpaceT, names: Mapping[int, str], encoder: TextEncoder | None = None) -> SpaceT:
-    """Return the space with manual labels, by feature; without an encoder its own is opened.
-
-    Raises UnknownConceptError for a feature that it does not have, InvalidInputError for an unusable label.
-    """
-    for feature in names:
-        space.label(feature)
-    checked = ManualLabeler(names).names
-    if not checked:
-        return space
-    return with_phrases(space, checked, MANUAL, (encoder or space.open_encoder()).encode_query)
 
 
 def with_spelling(space: SpaceT, features: Iterable[int]) -> SpaceT:

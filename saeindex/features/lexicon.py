@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from saeindex.language.lemmas import KEPT_WORDS, base_form, words_by_form
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.types import FloatArray, IntArray
+    from saeindex.types import FloatArray, IntArray, Ints
 
 # A word; the maximum number of words of a phrase.
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -36,10 +36,11 @@ class Lexicon:
     """
 
     words: tuple[str, ...]
-    starts: NDArray[np.int64]
+    starts: Ints
     concepts: IntArray
     weights: FloatArray
     is_name: NDArray[np.bool_]
+    _named: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, entries: Mapping[tuple[str, int], tuple[float, bool]]) -> Lexicon:
@@ -100,7 +101,7 @@ class Lexicon:
     def _trie(self) -> Trie:
         return Trie.of(self.words)
 
-    def entries(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def entries(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
         """Return the texts (e,) and the numbers of the entries (e,) of all words in texts, text by text."""
         tokens = _TOKEN_OR_END.findall(END.join(text.replace(END, " ") for text in texts))
         firsts, _, words = self._trie.found(tokens)
@@ -109,7 +110,7 @@ class Lexicon:
         which, entries = self._entries_of(said % max(1, len(self.words)))
         return (said // max(1, len(self.words)))[which], entries
 
-    def _entries_of(self, words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _entries_of(self, words: Ints) -> tuple[Ints, Ints]:
         """Return the places (e,) of words in ``words``, and the numbers of their entries (e,)."""
         counts = self.starts[words + 1] - self.starts[words]
         ends = np.cumsum(counts)
@@ -153,10 +154,6 @@ class Lexicon:
         self.__dict__["_named"] = known = known | dict(zip(fresh, named, strict=True))
         return known
 
-    @cached_property
-    def _named(self) -> dict[str, dict[int, tuple[int, int]]]:
-        return {}
-
 
 class Trie:
     """Words and phrases by their forms, which have numbers, for many texts in a few operations on arrays.
@@ -166,7 +163,7 @@ class Trie:
     the word that ends at a node, or -1, and ``is_open`` whether a phrase goes on there.
     """
 
-    def __init__(self, forms: Mapping[str, int], keys: NDArray[np.int64], words: NDArray[np.int64]) -> None:
+    def __init__(self, forms: Mapping[str, int], keys: Ints, words: Ints) -> None:
         """``forms`` are numbered from 0."""
         self._numbers, self._keys, self._words = _Numbers(forms), keys, words
         self._n_forms = len(forms)
@@ -194,7 +191,7 @@ class Trie:
         of_nodes[nodes[whole]] = np.flatnonzero(whole)
         return cls(forms, np.concatenate(levels), of_nodes)
 
-    def found(self, tokens: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def found(self, tokens: Sequence[str]) -> tuple[Ints, Ints, Ints]:
         """Return the first and the last token (f,) of each word or phrase that is found, and its number."""
         numbers = np.fromiter(map(self._numbers.__getitem__, tokens), np.int64, len(tokens))
         forms = np.stack([numbers >> 32, numbers & NO_FORM])

@@ -81,7 +81,9 @@ class DefinedConcept:
         object.__setattr__(self, "name", self.name.strip())
         object.__setattr__(self, "broader", (self.broader or "").strip() or None)
         for part in ("words", "examples"):
-            object.__setattr__(self, part, tuple(text for text in getattr(self, part) if not _is_blank(text)))
+            given = getattr(self, part)
+            kept = (text for text in given if any(c.isprintable() and not c.isspace() for c in text))
+            object.__setattr__(self, part, tuple(kept))
 
 
 def read_taxonomy(given: object) -> tuple[DefinedConcept, ...]:
@@ -133,10 +135,6 @@ def _check_hierarchy(broader: Mapping[str, str | None], where: str) -> None:
     except CycleError as error:
         circle = f"a circle: {' below '.join(map(repr, reversed(error.args[1])))}"[:400]
         raise InvalidInputError(f"the concepts of {where}", circle, "Cut it.") from None
-
-
-def _is_blank(text: str) -> bool:
-    return not any(char.isprintable() and not char.isspace() for char in text)
 
 
 def _entries(items: Iterable[Any]) -> Iterator[tuple[str, Any]]:

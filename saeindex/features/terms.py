@@ -58,20 +58,13 @@ class Term(NamedTuple):
     trust: float | None = None
 
 
-class FoundTerm(NamedTuple):
-    """A term by its name, and the number of records of a sample that use it."""
-
-    name: str
-    records: int
-
-
 def find_terms(
     texts: Sequence[str], covered: Collection[str], names: Collection[str], most: int = MAX_TERMS
-) -> list[FoundTerm]:
+) -> list[tuple[str, int]]:
     """Return the terms of a collection, commonest first, at most ``most``; none of another language.
 
-    ``texts`` is a random sample of it. ``covered`` has the words, in base forms, that say a concept,
-    ``names`` those that name one.
+    Each is its name, and the number of records that use it. ``texts`` is a random sample of the collection.
+    ``covered`` has the words, in base forms, that say a concept, ``names`` those that name one.
     """
     words, phrases, longer = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str, int, str]]()
     written: dict[str | tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -129,7 +122,7 @@ def find_terms(
     }
     counts: list[tuple[str | tuple[str, str], int]] = [*kept.items(), *single.items()]
     found = sorted(counts, key=lambda one: (-one[1], str(one[0])))
-    return [FoundTerm(written[key].most_common(1)[0][0], count) for key, count in found[:most]]
+    return [(written[key].most_common(1)[0][0], count) for key, count in found[:most]]
 
 
 def _is_telling(base: str, covered: Collection[str] = ()) -> bool:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.features.labels import TRUST_FLOOR
+from saeindex.features.labels import TRUST_FLOOR, FeatureLabel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.calibration import Calibration
-    from saeindex.features.labels import FeatureLabel
     from saeindex.types import Doubles, FloatArray, IntArray, Ints, SparseCode
 
 # Texts of either side of a contrast set, and typical texts in it.

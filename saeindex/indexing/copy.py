@@ -59,6 +59,7 @@ from saeindex.indexing.points import (
     codes_of,
     content_hash,
     mentions_of,
+    payload_of,
     point_id,
     stored_record,
 )
@@ -66,26 +67,24 @@ from saeindex.indexing.sentences import (
     Sentences,
     check_storage,
     completed,
-    is_whole,
-    runs,
+    is_all,
     spans_from,
     spans_in,
 )
 from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
-from saeindex.language.literal import is_unspaced
-from saeindex.language.speech import readable
-from saeindex.protocols import Point
+from saeindex.language.speech import masked, readable
+from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
+from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import check_outside
-from saeindex.types import Record
+from saeindex.types import Record, runs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from saeindex.indexing.sentences import Spans
-    from saeindex.protocols import TextEncoder, Vector, VectorStore
     from saeindex.types import FloatArray
 
 # Characters of the texts that are written at once, unless one record has more: bounds their sentences.
@@ -95,7 +94,7 @@ MATCHED_RECORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class CopyReport:
+class CopyReport(Result):
     """What a copy did: its number of ``records``, and what of the index it could not carry over.
 
     ``skipped`` are points without an id, a text or a vector. ``lost_names`` and ``lost_profiles`` are those
@@ -114,11 +113,6 @@ class CopyReport:
     lost_edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     has_manifest: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        kept = {name: getattr(self, name) for name in self.__slots__}
-        return {key: list(one) if isinstance(one, tuple) else one for key, one in kept.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +163,7 @@ def copy_index(
     with place.opened() as store:
         parts, has_manifest = _read(str(source), store, place.folder, space)
         made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, words, progress)
-        return _copied(str(source), parts, made, has_manifest)
-
-
-def copy_parts(name: str, parts: IndexParts, target: CopyTarget) -> CopyReport:
-    """Copy an open index; see :func:`copy_index`."""
-    return _copied(name, parts, target)
+        return copy_parts(str(source), parts, made, has_manifest)
 
 
 def _read(
@@ -200,7 +189,8 @@ def _read(
 # The copy ---------------------------------------------------------------------------------------------
 
 
-def _copied(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
+def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
+    """Copy an open index; see :func:`copy_index`."""
     known, sentences, words = source.manifest, target.sentences, target.words
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
@@ -524,20 +514,12 @@ class PointConverter:
             bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
             gone = {suffixed(base, name) for base in bases for name in ("", *self.source.manifest.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
-        payload = {key: one for key, one in point.payload.items() if key not in gone | OURS}
-        payload |= {"record_id": record.id, TEXT: record.text, "metadata": dict(record.metadata)}
-        payload |= {suffixed(TEXT, name): text for name, text in record.fields.items()}
-        payload[CONTENT_HASH] = content_hash(record)
-        if record.document is not None:
-            payload[DOCUMENT] = record.document
-        if DOCUMENT_HASH in point.payload:
-            payload[DOCUMENT_HASH] = point.payload[DOCUMENT_HASH]
+        others = {key: one for key, one in point.payload.items() if key not in gone | OURS}
         is_truncated = bool(point.payload.get(TRUNCATED))
         if self.is_encoded:
             is_truncated = any(is_cut(one, self.opened()) for one in (record.text, *record.fields.values()))
-        payload |= {TRUNCATED: True} if is_truncated else {}
-        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
-        return vectors, payload
+        document_hash = point.payload.get(DOCUMENT_HASH)
+        return vectors, others | payload_of(record, content_hash(record), document_hash, is_truncated)
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:
         """Return the codes and sentences of texts (points, fields, texts), unless they are kept."""
@@ -567,7 +549,7 @@ class PointConverter:
             stored = None if self.is_encoded else point.payload.get(suffixed(SPANS, name))
             own = spans_in(text) if stored is None else spans_from(stored)
             vectors: Any = None if stored is None else point.vectors.get(suffixed(SENTENCES, name))
-            if is_whole(text, own):
+            if is_all(masked(text), own):
                 vectors = whole[None]
             spans.append(own)
             known.append(vectors if vectors is not None and len(vectors) == len(own) else None)

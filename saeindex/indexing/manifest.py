@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
-import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
@@ -39,20 +38,18 @@ from saeindex.errors import (
 )
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.files import with_checksum, without_checksum
-from saeindex.indexing.names import NameEdits, Strict
+from saeindex.indexing.names import NameEdits, Strict, from_base64, to_base64
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sentences import check_storage
 from saeindex.indexing.terms import KeptTerm
 from saeindex.indexing.words import bm25
-from saeindex.protocols import Layout, PayloadKind, Quantization
+from saeindex.protocols import Layout, PayloadKind, Quantization, VectorStore
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
-    from saeindex.types import FloatArray
 
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
@@ -126,17 +123,14 @@ class OwnCalibration(Strict):
     def keep(cls, calibration: Calibration) -> OwnCalibration:
         """Encode ``calibration`` bit for bit: its levels are part of the fingerprint."""
         arrays = {name: getattr(calibration, name) for name in (*ARRAYS, "mean")}
-        kept = {
-            name: base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
-            for name, array in arrays.items() if array is not None
-        }  # fmt: skip
+        kept = {name: to_base64(array, "<f4") for name, array in arrays.items() if array is not None}
         return cls(records=calibration.records, **kept)
 
     def calibration(self) -> Calibration:
         """Return the calibration."""
-        arrays = {name: _from_text(getattr(self, name)) for name in ARRAYS}
-        mean = None if self.mean is None else _from_text(self.mean)
-        return Calibration(self.records, **arrays, mean=mean)
+        kept = {name: getattr(self, name) for name in (*ARRAYS, "mean")}
+        arrays = {name: from_base64(text, "<f4") for name, text in kept.items() if text is not None}
+        return Calibration(self.records, **arrays)
 
 
 class Manifest(Strict):
@@ -250,7 +244,8 @@ class Manifest(Strict):
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str, is_lost: bool = False) -> Manifest:
-        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if invalid.
+        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if it is of a
+        copy that is not complete, or has another format.
 
         ``is_lost`` says that an empty one cannot be of an unfinished creation: there are points.
         """
@@ -268,19 +263,16 @@ class Manifest(Strict):
         bare = without_checksum(raw)
         try:
             if bare is not None:
-                return cls.model_validate(bare).checked(name)
+                kept = cls.model_validate(bare)
+                if kept.copying is None:
+                    return kept
+                found = f"it is a copy of {kept.copying.source} that is not complete"
+                do = "Run the same `saeindex copy` command again: it continues."
+                raise MismatchError(f"index {name}", found, do)
             found = "it is not what was written"
         except ValidationError as error:
             found = first_fault(error)
         raise DamageError(f"index {name}", f"a damaged manifest: {found}", do)
-
-    def checked(self, name: str) -> Manifest:
-        """Return the manifest; MismatchError if the index is a copy that is not complete."""
-        if self.copying is not None:
-            found = f"it is a copy of {self.copying.source} that is not complete"
-            do = "Run the same `saeindex copy` command again: it continues."
-            raise MismatchError(f"index {name}", found, do)
-        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON with a checksum, for :meth:`parse`."""
@@ -375,8 +367,3 @@ def _key(field: str) -> str:
         found = 'its name holds " or \\'
         raise InvalidInputError(f"an index on {field}", found, "Leave it without an index.")
     return key
-
-
-def _from_text(text: str) -> FloatArray:
-    array: FloatArray = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
-    return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,6 @@ from saeindex.files import replacing, writable
 from saeindex.schema import check_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from saeindex.features import FeatureSpace
     from saeindex.features.space import SpaceT
     from saeindex.types import FloatArray
@@ -37,14 +35,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def half_to_text(vector: FloatArray) -> str:
-    """Return a vector (d,) as little-endian float16 in base64."""
-    return base64.b64encode(vector.astype("<f2").tobytes()).decode("ascii")
+def to_base64(vector: FloatArray, kind: str = "<f2") -> str:
+    """Return a vector (d,) as numbers of a kind, by default little-endian float16, in base64."""
+    return base64.b64encode(vector.astype(kind).tobytes()).decode("ascii")
 
 
-def half_from_text(text: str) -> FloatArray:
-    """Return the vector (d,) that :func:`half_to_text` wrote."""
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
+def from_base64(text: str, kind: str = "<f2") -> FloatArray:
+    """Return the vector (d,) that :func:`to_base64` wrote."""
+    found: FloatArray = np.frombuffer(base64.b64decode(text, validate=True), kind).astype(np.float32)
+    return found
 
 
 class GivenName(Strict):
@@ -88,7 +87,7 @@ class NameEdits(Strict):
         vectors = dict(zip(new, encode(new), strict=True)) if new else {}
         given = {f: kept for f, kept in self.given.items() if f not in checked}
         given |= {
-            f: GivenName(name=name, vector=half_to_text(vectors[name])) for f, name in checked.items() if name
+            f: GivenName(name=name, vector=to_base64(vectors[name])) for f, name in checked.items() if name
         }
         if len(given) > MAX_NAMES:
             do = "Label the space: `saeindex sae label`."
@@ -108,7 +107,7 @@ class NameEdits(Strict):
         if self.given:
             vectors = vectors.copy()
         for feature, kept in self.given.items():
-            vectors[feature] = half_from_text(kept.vector)
+            vectors[feature] = from_base64(kept.vector)
             labels[feature] = replace(
                 labels[feature],
                 text=kept.name,

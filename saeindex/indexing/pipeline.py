@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +35,7 @@ from saeindex.indexing.points import (
     vectors_in,
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
-from saeindex.indexing.sentences import Sentences, encode_distinct, runs, sentences_in, spans_in
+from saeindex.indexing.sentences import Sentences, encode_distinct, sentences_in, spans_in
 from saeindex.indexing.sources.columns import SeenIds
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
@@ -43,17 +43,15 @@ from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import as_recurring, readable
-from saeindex.protocols import Rejected
+from saeindex.protocols import Point, RecordSource, Rejected, TextEncoder, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
-from saeindex.types import Record, visible
+from saeindex.types import Record, runs, visible
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2
@@ -156,12 +154,7 @@ class _Window:
         return [one for text in self.texts for one in text.records]
 
 
-@dataclass(slots=True)
-class _Encoded:
-    window: _Window
-    coded: Coded
-
-
+_Encoded: TypeAlias = tuple[_Window, Coded]
 # What the reader passes on: a window, an error, or the end.
 _Arrival: TypeAlias = _Window | BaseException | None
 
@@ -423,57 +416,53 @@ class Pipeline:
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
         words = words_of(texts, self.words)
-        return _Encoded(window, Coded.of(space, vectors[own_rows], code, kept, words=words))
+        return window, Coded.of(space, vectors[own_rows], code, kept, words=words)
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
             if tally.error is not None:
                 continue
+            window, coded = batch
             try:
-                tally.add(batch.window, self._write_window(batch))
-                tally.unread += batch.coded.unread
-                tally.count_ends(batch.coded.sentences, self._unread())
-                self.on_progress(batch.window.read)
+                tally.add(window, self._write_window(window, coded))
+                tally.unread += coded.unread
+                tally.count_ends(coded.sentences, self._unread())
+                self.on_progress(window.read)
             except BaseException as error:
                 # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
                 tally.error = error
                 stop.set()
 
-    def _write_window(self, batch: _Encoded) -> list[_Text]:
+    def _write_window(self, window: _Window, coded: Coded) -> list[_Text]:
         """Write a window; return its texts that the store accepts."""
-        for rejected in batch.window.rejected:
+        for rejected in window.rejected:
             self.on_reject(rejected)
-        texts = batch.window.texts
+        texts = window.texts
         points: Sequence[Point] = []
         if texts:
-            made = list(build_points(batch.window.records, batch.coded, self.fields))
+            made = list(build_points(window.records, coded, self.fields))
             texts, points = self._accepted(texts, made)
         if points:
             with self.writing():
                 self._delete_former([one for text in texts for one in text.records])
-                space = self._write_points(batch, points)
+                space = self._write_points(window, coded, points)
             # Another process that made a term meanwhile may have looked at the records before these came.
             while self.space() is not space:
                 with self.writing():
-                    space = self._write_points(batch, points)
+                    space = self._write_points(window, coded, points)
         return texts
 
-    def _write_points(self, batch: _Encoded, points: Sequence[Point]) -> FeatureSpace:
+    def _write_points(self, window: _Window, coded: Coded, points: Sequence[Point]) -> FeatureSpace:
         """Write points with the terms that the index has at the moment; return the space with these."""
         space = self.space()
-        for run in runs(self._with_terms(batch, points, space), vectors_in, PART_VECTORS):
+        if space is not coded.space:  # terms came while the texts were encoded
+            coded = Coded.of(space, coded.dense, coded.code, coded.sentences, words=coded.words)
+            kept = {point.id for point in points}
+            made = build_points(window.records, coded, self.fields)
+            points = [point for point in made if point.id in kept]
+        for run in runs(points, vectors_in, PART_VECTORS):
             self.store.upsert(run)
         return space
-
-    def _with_terms(self, batch: _Encoded, points: Sequence[Point], space: FeatureSpace) -> Sequence[Point]:
-        """Return points with the terms of a space, of which some came while their texts were encoded."""
-        coded = batch.coded
-        if space is coded.space:
-            return points
-        coded = Coded.of(space, coded.dense, coded.code, coded.sentences, words=coded.words)
-        kept = {point.id for point in points}
-        made = build_points(batch.window.records, coded, self.fields)
-        return [point for point in made if point.id in kept]
 
     def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], Sequence[Point]]:
         """Return the texts, and their points, that the store accepts; the others are rejected whole."""
@@ -594,8 +583,6 @@ def _parts(window: _Window) -> list[_Window]:
 
 def _drain(windows: queue.Queue[_Arrival]) -> None:
     """Empty the queue, so that a reader blocked on a full queue notices the stop."""
-    try:
+    with suppress(queue.Empty):
         while True:
             windows.get_nowait()
-    except queue.Empty:
-        return

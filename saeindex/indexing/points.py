@@ -35,20 +35,17 @@ from saeindex.config import (
 from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
-from saeindex.indexing.sentences import spans_from
+from saeindex.indexing.sentences import Sentences, Spans, spans_from
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import as_recurring, masked, readable
-from saeindex.protocols import Point, SparseVector
+from saeindex.protocols import Point, SparseVector, Vector
 from saeindex.types import Activation, Proof, Record, SparseCode, whole
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qdrant_client.models import Filter
 
     from saeindex.features.space import Space
-    from saeindex.indexing.sentences import Sentences, Spans
-    from saeindex.protocols import Vector
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"
 NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
@@ -75,9 +72,9 @@ def code_of(point: Point, field: str = "") -> SparseVector:
     return found if isinstance(found, SparseVector) else NO_CODE
 
 
-def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
+def codes_of(points: Sequence[Point], n_features: int, field: str = "") -> SparseCode:
     """Return the codes that points were fetched with, as a batch."""
-    codes = [code_of(point) for point in points]
+    codes = [code_of(point, field) for point in points]
     ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
     indices = np.concatenate([NO_CODE.indices, *(code.indices for code in codes)])
     return SparseCode(
@@ -151,26 +148,27 @@ def build_points(
     """Yield the points of records; ``coded`` has their texts, one after another."""
     row = 0
     for one in prepared:
-        record = one.record
-        named = coded.vectors_of(row)
-        payload: dict[str, Any] = {
-            "record_id": record.id,
-            TEXT: record.text,
-            "metadata": dict(record.metadata),
-            CONTENT_HASH: one.content_hash,
-            **coded.payload_of(row),
-        }
-        optional = {DOCUMENT: record.document, DOCUMENT_HASH: one.document_hash}
-        payload |= {key: value for key, value in optional.items() if value is not None}
-        payload |= {TRUNCATED: True} if one.is_truncated else {}
-        payload |= {UNSPACED: True} if is_unspaced(record.text) else {}
-        row += 1
-        for name in fields:
-            if name in record.fields:
-                named |= coded.vectors_of(row, name)
-                payload |= {suffixed(TEXT, name): record.fields[name], **coded.payload_of(row, name)}
-                row += 1
-        yield Point(point_id(record.id), named, payload)
+        vectors: dict[str, Vector] = {}
+        payload = payload_of(one.record, one.content_hash, one.document_hash, one.is_truncated)
+        for name in ("", *(name for name in fields if name in one.record.fields)):
+            vectors |= coded.vectors_of(row, name)
+            payload |= coded.payload_of(row, name)
+            row += 1
+        yield Point(point_id(one.record.id), vectors, payload)
+
+
+def payload_of(record: Record, content: str, document_hash: str | None, is_truncated: bool) -> dict[str, Any]:
+    """Return what a point keeps of its record, with the hashes of its content and of its document."""
+    marks: dict[str, Any] = {DOCUMENT: record.document, DOCUMENT_HASH: document_hash}
+    marks |= {TRUNCATED: is_truncated or None, UNSPACED: is_unspaced(record.text) or None}
+    return {
+        "record_id": record.id,
+        "metadata": dict(record.metadata),
+        CONTENT_HASH: content,
+        TEXT: record.text,
+        **{suffixed(TEXT, name): text for name, text in record.fields.items()},
+        **{key: mark for key, mark in marks.items() if mark is not None},
+    }
 
 
 def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Record:
@@ -232,9 +230,10 @@ class Coded:
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
-        code = SparseVector(*self.code.row(row))
-        named: dict[str, Vector] = {suffixed(DENSE, field): np.asarray(self.dense[row])}
-        named[suffixed(SAE, field)] = code
+        named: dict[str, Vector] = {
+            suffixed(DENSE, field): np.asarray(self.dense[row]),
+            suffixed(SAE, field): SparseVector(*self.code.row(row)),
+        }
         named |= {suffixed(WORDS, field): self.words[row]} if self.words else {}
         return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 
@@ -305,12 +304,12 @@ def mentions_in(
     return found
 
 
-def integers(lists: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def integers(lists: Sequence[Sequence[int]]) -> Ints:
     """Return the integers of lists one after the other, in a third of the time of np.fromiter."""
     return np.frombuffer(b"".join(Struct(f"{len(own)}q").pack(*own) for own in lists), np.int64)
 
 
-def numbers_in(stored: Iterable[str | list[int]]) -> NDArray[np.int64]:
+def numbers_in(stored: Iterable[str | list[int]]) -> Ints:
     """Return the numbers of payloads, which are texts, or lists as they were before, one after the other."""
     texts = (one if isinstance(one, str) else " ".join(map(str, one)) for one in stored)
     return np.fromstring(" ".join(texts).strip(), np.int64, sep=" ")  # of spaces alone it makes a 0

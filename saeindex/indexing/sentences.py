@@ -5,10 +5,10 @@ A text of one sentence is encoded once: its vector is that of the sentence, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Spans: TypeAlias = "Sequence[tuple[int, int]]"
-T = TypeVar("T")
 # Texts encoded in one call; bounds memory when one document has thousands of records.
 ENCODED_AT_ONCE = 2_048
 
@@ -79,16 +78,12 @@ def spans_in(text: str) -> Spans:
 def sentences_in(text: str, spans: Spans) -> list[str]:
     """Return what is read of the sentences of a text; of one that is all of it, what is read of the text."""
     seen = masked(text)
-    parts = [seen] if _is_all(seen, spans) else [seen[start:end] for start, end in spans]
+    parts = [seen] if is_all(seen, spans) else [seen[start:end] for start, end in spans]
     return parts if seen == text else [plain(part) for part in parts]
 
 
-def is_whole(text: str, spans: Spans) -> bool:
-    """Return whether a text is one sentence."""
-    return _is_all(masked(text), spans)
-
-
-def _is_all(seen: str, spans: Spans) -> bool:
+def is_all(seen: str, spans: Spans) -> bool:
+    """Return whether a masked text is one sentence."""
     return len(spans) == 1 and seen[slice(*spans[0])] == seen.strip()
 
 
@@ -135,18 +130,3 @@ def spans_from(stored: Any) -> Spans:
 def stored_sentences(payload: Mapping[str, Any], field: str = "") -> list[str]:
     """Return the sentences of a text field of a payload, by its spans."""
     return sentences_in(payload[suffixed(TEXT, field)], spans_from(payload[suffixed(SPANS, field)]))
-
-
-def runs(items: Iterable[T], weight: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """Yield runs of consecutive items that weigh at most ``most`` together; a heavier item is a run alone."""
-    run: list[T] = []
-    size = 0
-    for item in items:
-        own = weight(item)
-        if run and size + own > most:
-            yield run
-            run, size = [], 0
-        run.append(item)
-        size += own
-    if run:
-        yield run

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
-from saeindex.language.speech import sentence_ends
+from saeindex.language.speech import UNSPACED, sentence_ends
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
@@ -20,6 +20,7 @@ MIN_TOKENS = 8
 # Share of a piece, at its end, that is searched for the end of a paragraph or sentence.
 _SEARCHED_SHARE = 0.4
 _MAX_WHITESPACE = 64
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _PIECE = re.compile(r"(.*)#(?:0|[1-9]\d*)", re.DOTALL)
 
 
@@ -130,12 +131,9 @@ def _cut_before(text: str, spans: Sequence[tuple[int, int]], ends: Set[int], tok
     if begin < previous_end:
         return _Cut.CHARACTER
     # Byte-level tokenizers include the space before a word in its token.
-    right = begin
-    while right < min(stop, begin + _MAX_WHITESPACE) and text[right].isspace():
-        right += 1
-    left = begin
-    while left > max(0, begin - _MAX_WHITESPACE) and text[left - 1].isspace():
-        left -= 1
+    before, after = text[max(0, begin - _MAX_WHITESPACE) : begin], text[begin:stop][:_MAX_WHITESPACE]
+    left = begin - len(before) + len(before.rstrip())
+    right = begin + len(after) - len(after.lstrip())
     gap = text[left:right]
     if gap.count("\n") >= 2:
         return _Cut.PARAGRAPH
@@ -143,9 +141,4 @@ def _cut_before(text: str, spans: Sequence[tuple[int, int]], ends: Set[int], tok
         return _Cut.SENTENCE
     if "\n" in gap:
         return _Cut.LINE
-    return _Cut.WORD if gap or _is_unspaced(text[begin]) else _Cut.LETTERS
-
-
-def _is_unspaced(character: str) -> bool:
-    """Return whether the character's script has no spaces between words (Chinese, Japanese, Thai, …)."""
-    return "\u0e00" <= character <= "\u0eff" or "\u2e80" <= character <= "\ua4cf"
+    return _Cut.WORD if gap or _UNSPACED.match(text[begin]) else _Cut.LETTERS

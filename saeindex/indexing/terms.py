@@ -17,24 +17,20 @@ from saeindex.config import (
     TEXT,
     suffixed,
 )
-from saeindex.features.evidence import TextMentions, level_codes
+from saeindex.features.evidence import Evidence, Mention, TextMentions, level_codes
 from saeindex.features.terms import EXAMPLES_WEIGHT, MAX_TERMS, Term, find_terms
-from saeindex.indexing.names import Strict, half_from_text, half_to_text
+from saeindex.indexing.names import Strict, from_base64, to_base64
 from saeindex.indexing.points import POSSIBLE, mentions_of
 from saeindex.indexing.sentences import sentences_in, spans_in, stored_sentences
 from saeindex.language.speech import readable
-from saeindex.protocols import PhraseEncoder
+from saeindex.protocols import PhraseEncoder, PointId, TextEncoder, VectorStore
 from saeindex.sae.metrics import unit_rows
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from saeindex.features.evidence import Evidence, Mention
     from saeindex.features.space import Space
-    from saeindex.protocols import PointId, TextEncoder, VectorStore
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Ints
 
 # Records that are read, and records from which on terms are learned.
 SAMPLED, MIN_RECORDS = 4_096, 64
@@ -76,7 +72,7 @@ class KeptTerm(Strict):
     @classmethod
     def of(cls, name: str, vector: FloatArray, direction: FloatArray, **defined: Any) -> KeptTerm:
         """Keep a name, its embedding and its direction (d,), and what else a term has."""
-        return cls(name=name, vector=half_to_text(vector), direction=half_to_text(direction), **defined)
+        return cls(name=name, vector=to_base64(vector), direction=to_base64(direction), **defined)
 
     @property
     def is_defined(self) -> bool:
@@ -88,8 +84,8 @@ class KeptTerm(Strict):
         said = self.description or ("" if self.examples else LEARNED)
         return Term(
             self.name,
-            half_from_text(self.vector),
-            half_from_text(self.direction),
+            from_base64(self.vector),
+            from_base64(self.direction),
             said,
             self.meant,
             self.trust,
@@ -97,7 +93,7 @@ class KeptTerm(Strict):
 
     def unnamed(self) -> KeptTerm:
         """Return a term that keeps its number, and tells nothing."""
-        nothing = np.zeros_like(half_from_text(self.vector))
+        nothing = np.zeros_like(from_base64(self.vector))
         return KeptTerm.of("", nothing, nothing)
 
 
@@ -152,7 +148,7 @@ class _Texts(NamedTuple):
     """Texts by their sentences: ``vectors`` (s, d), the text of each, and the mean of each text (e, d)."""
 
     vectors: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     means: FloatArray
 
     @classmethod
@@ -179,7 +175,7 @@ class Surroundings(NamedTuple):
     """
 
     vectors: FloatArray
-    owners: NDArray[np.int64]
+    owners: Ints
     mean: FloatArray
 
     @classmethod
@@ -239,9 +235,8 @@ def terms_of(
     """
     if space.evidence is None:
         return []
-    found = [
-        one.name for one in find_terms([*map(readable, texts)], space.evidence.covered, space.names, most)
-    ]
+    terms = find_terms([*map(readable, texts)], space.evidence.covered, space.names, most)
+    found = [name for name, _ in terms]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode(found) if found else np.zeros((0, len(space.evidence.mean)), np.float32)
     directions = unit_rows(vectors - space.evidence.mean)

@@ -52,8 +52,8 @@ def words_of(texts: Sequence[str], language: str) -> list[SparseVector]:
     if language == "off":
         return []
     embed, found = bm25(language).embed_document, []
-    for text in texts:
-        vector = embed(_readable(text))
+    for text in map(_normalized, texts):
+        vector = embed(" ".join([text, *(word for _, word in _further(text))]))
         indices = np.array(vector.indices, np.int32)
         order = indices.argsort()
         found.append(SparseVector(indices[order], np.array(vector.values, np.float32)[order]))
@@ -98,12 +98,6 @@ def bm25(language: str) -> Bm25:
 
 def _normalized(text: str) -> str:
     return text if text.isascii() else _APART.sub(" ", unicodedata.normalize("NFKC", text))
-
-
-def _readable(text: str) -> str:
-    """Return a text with its further words at the end."""
-    text = _normalized(text)
-    return " ".join([text, *(word for _, word in _further(text))])
 
 
 def _further(text: str) -> Iterator[tuple[str, str]]:

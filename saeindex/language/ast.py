@@ -288,16 +288,20 @@ class Not(Node):
     part: Expression
 
 
+def _flat(cls: type[And | Or], parts: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    """Return the parts of a node, with those of its parts of the same kind in their place."""
+    groups = [part.parts if isinstance(part, cls) else (part,) for part in parts]
+    if sum(map(len, groups)) > MAX_NODES:
+        raise ValueError(f"more than {MAX_NODES} parts")
+    return tuple(part for group in groups for part in group)
+
+
 class And(Node):
     """All parts are true."""
 
     kind: Literal["and"] = "and"
     parts: tuple[Expression, ...] = Field(min_length=2)
-
-    @field_validator("parts")
-    @classmethod
-    def _flat(cls, parts: tuple[Expression, ...]) -> tuple[Expression, ...]:
-        return _joined([part.parts if isinstance(part, And) else (part,) for part in parts])
+    _flat = field_validator("parts")(classmethod(_flat))
 
 
 class Or(Node):
@@ -305,11 +309,7 @@ class Or(Node):
 
     kind: Literal["or"] = "or"
     parts: tuple[Expression, ...] = Field(min_length=2)
-
-    @field_validator("parts")
-    @classmethod
-    def _flat(cls, parts: tuple[Expression, ...]) -> tuple[Expression, ...]:
-        return _joined([part.parts if isinstance(part, Or) else (part,) for part in parts])
+    _flat = field_validator("parts")(classmethod(_flat))
 
 
 class AtLeast(Node):
@@ -332,10 +332,8 @@ Condition: TypeAlias = Compare | OneOf | Between | Exists
 TextTerm: TypeAlias = ConceptTerm | Says
 Leaf: TypeAlias = TextTerm | Condition
 Expression: TypeAlias = Annotated[Leaf | Not | And | Or | AtLeast, Field(discriminator="kind")]
-Not.model_rebuild()
-And.model_rebuild()
-Or.model_rebuild()
-AtLeast.model_rebuild()
+for _composite in (Not, And, Or, AtLeast):
+    _composite.model_rebuild()
 
 
 def parts_of(node: Expression) -> tuple[Expression, ...]:
@@ -384,9 +382,3 @@ def check_limits(expression: Expression) -> None:
             parts, levels = f"more than {MAX_NODES} parts", f"more than {MAX_DEPTH} levels deep"
             found = levels if depth > MAX_DEPTH else parts
             raise QuerySyntaxError("a where expression", found, "Split it, or use query_filter.")
-
-
-def _joined(groups: list[tuple[Expression, ...]]) -> tuple[Expression, ...]:
-    if sum(map(len, groups)) > MAX_NODES:
-        raise ValueError(f"more than {MAX_NODES} parts")
-    return tuple(part for group in groups for part in group)

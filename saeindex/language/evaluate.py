@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import ge, gt, le, lt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saeindex.config import CONCEPTS, TEXT
 from saeindex.language import ast
@@ -15,10 +15,7 @@ from saeindex.language.fields import RECORD_ID, path_of
 from saeindex.language.literal import is_said
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
-from saeindex.types import cut
-
-if TYPE_CHECKING:
-    from saeindex.types import LevelName
+from saeindex.types import LevelName, cut
 
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 

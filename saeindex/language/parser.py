@@ -27,7 +27,7 @@ Built = TypeVar("Built")
 MAX_CHARS = 10_000
 # Limits of JSON input: a node is an object in a list of its parent, with few objects and lists of its own.
 _MAX_JSON_DEPTH, _MAX_JSON_PARTS = 2 * MAX_DEPTH + 4, 4 * MAX_NODES
-_SHOWN_CHARS = 80
+_SHOWN_CHARS, _EXCERPT = 80, 15
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
 EXAMPLES = {
     "where": '"dark matter" AND NOT (strong("simulation") OR #1041) AND metadata.year >= 2015',
@@ -151,7 +151,7 @@ def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Bu
         if not isinstance(error.orig_exc, ValueError):
             raise
         at = error.obj.meta.start_pos if isinstance(error.obj, Tree) else 0
-        found = f"at column {at + 1} {_excerpt(text, at)}: {first_fault(error.orig_exc)}"
+        found = f"at column {at + 1} {text[at : at + _EXCERPT]!r}: {first_fault(error.orig_exc)}"
         raise QuerySyntaxError(_shown(grammar, text), found, f"For example: {EXAMPLES[grammar]}") from error
 
 
@@ -159,7 +159,7 @@ def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySynta
     is_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
     at = len(text) if is_end else error.pos_in_stream or 0
     expected = _accepted(grammar, text[:at])
-    what = "the text ends" if is_end else _excerpt(text, at)
+    what = "the text ends" if is_end else repr(text[at : at + _EXCERPT])
     found = f"at column {at + 1} {what}, expected {_listed(expected)}"
     meant = f"{hint(text, at, expected)} For example: {EXAMPLES[grammar]}".lstrip()
     return QuerySyntaxError(_shown(grammar, text), found, meant)
@@ -180,10 +180,6 @@ def _listed(terminals: Collection[str]) -> str:
     named = dict.fromkeys(EXPECTED.get(name, name.strip("_")) for name in order if name in terminals)
     *others, last = named
     return f"{', '.join(others)} or {last}" if others else last
-
-
-def _excerpt(text: str, at: int) -> str:
-    return repr(text[at : at + 15])
 
 
 def _shown(grammar: str, text: str) -> str:

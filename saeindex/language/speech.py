@@ -67,7 +67,7 @@ def masked(text: str) -> str:
 
     Where a block of markup begins or ends there is a break of paragraphs.
     """
-    seen = _without_markup(text) if _has_markup(text) else text
+    seen = "".join(_Seen(text).seen) if _has_markup(text) else text
     if seen.startswith("---"):
         seen = _FRONT_MATTER.sub(_blank, seen)
     if "\n" in seen:
@@ -154,13 +154,6 @@ def _has_markup(text: str) -> bool:
     return sum(1 for _ in islice(_UNCLOSED.finditer(text), _MOST_UNCLOSED + 1)) <= _MOST_UNCLOSED
 
 
-def _without_markup(text: str) -> str:
-    parser = _Seen(text)
-    parser.feed(text)
-    parser.close()
-    return "".join(parser.seen)
-
-
 def _blank(found: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", found[0])
 
@@ -173,6 +166,8 @@ class _Seen(HTMLParser):
         self.seen = ["\n" if character == "\n" else " " for character in text]
         self._text, self._unseen = text, 0
         self._lines = [0, *(found.end() for found in re.finditer("\n", text))]
+        self.feed(text)
+        self.close()
 
     def _at(self) -> int:
         line, column = self.getpos()
@@ -209,8 +204,8 @@ class _Seen(HTMLParser):
 # A shorter sentence says too little alone; a longer one says more than one thing. In words.
 MIN_WORDS, MAX_WORDS = 3, 60
 # Two characters of a script without spaces (Thai, Chinese, Japanese, …) count as a word.
-_UNSPACED = "\u0e00-\u0eff\u2e80-\ua4cf"
-_COUNTED_WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|[^\s{_UNSPACED}]+")
+UNSPACED = "\u0e00-\u0eff\u2e80-\ua4cf"
+_COUNTED_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]+")
 _CLAUSE_ENDS = (",", ";", ":", "–", "—", ")")
 # Share of a sentence that is cut, at its end, in which the end of a clause is looked for.
 _SEARCHED_SHARE = 0.5

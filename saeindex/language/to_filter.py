@@ -50,7 +50,14 @@ def compile_where(
     ast.check_limits(expression)
     from qdrant_client.models import Filter
 
-    condition = _Compiler(features_of, level, points_that).condition(expression)
+    condition = _whole(
+        ast.folded(
+            expression,
+            lambda leaf: _leaf(leaf, features_of, level, points_that),
+            lambda part: _Part(part.condition, not part.is_denied),
+            _joined,
+        )
+    )
     if query_filter is not None:
         return Filter(must=[condition, query_filter])
     return condition if isinstance(condition, Filter) else Filter(must=[condition])
@@ -101,43 +108,28 @@ def _joined(node: ast.And | ast.Or | ast.AtLeast, parts: Sequence[_Part]) -> _Pa
     return _Part(Filter(should=conditions))
 
 
-class _Compiler:
-    """The state of a compilation; each node becomes one condition."""
+def _leaf(
+    leaf: ast.Leaf, features_of: FeaturesOf, level: LevelName | None, points_that: PointsThat | None
+) -> _Part:
+    from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchAny, MatchText, MatchValue
 
-    def __init__(
-        self, features_of: FeaturesOf, level: LevelName | None, points_that: PointsThat | None
-    ) -> None:
-        self._features_of, self._level, self._points_that = features_of, level, points_that
-
-    def condition(self, node: ast.Expression) -> Any:
-        """Return the condition of a node: a FieldCondition, or a Filter."""
-        return _whole(
-            ast.folded(node, self._leaf, lambda part: _Part(part.condition, not part.is_denied), _joined)
-        )
-
-    def _leaf(self, leaf: ast.Leaf) -> _Part:
-        from qdrant_client.models import FieldCondition, MatchAny, MatchText, MatchValue
-
-        if not isinstance(leaf, ast.TextTerm):
-            return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
-        found = self._features_of(leaf)
-        if isinstance(leaf, ast.Says) and getattr(found, "is_indexed", False):
-            return _Part(FieldCondition(key=TEXT, match=MatchText(text=leaf.text)))
-        if isinstance(found, FoundRecords):
-            ids = sorted(found.at(level_of(leaf, self._level)))
-            return _Part(FieldCondition(key=RECORD_ID, match=MatchAny(any=ids)))
-        assert not isinstance(leaf, ast.Says)  # noqa: S101
-        codes = level_codes(leaf, found, self._level)
-        match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
-        return _Part(FieldCondition(key=CONCEPTS, match=match))
-
-    def _scanned(self, node: ast.Condition) -> Any:
-        from qdrant_client.models import Filter, HasIdCondition
-
-        if self._points_that is None:
-            found = 'engines cannot address names that hold " or \\'
-            raise InvalidInputError(f"the field {node.field}", found, "Rename the field.")
-        return Filter(must=[HasIdCondition(has_id=list(self._points_that(node)))])
+    if not isinstance(leaf, ast.TextTerm):
+        if is_addressable(leaf.field):
+            return _Part(_metadata(leaf))
+        if points_that is None:
+            why = 'engines cannot address names that hold " or \\'
+            raise InvalidInputError(f"the field {leaf.field}", why, "Rename the field.")
+        return _Part(Filter(must=[HasIdCondition(has_id=list(points_that(leaf)))]))
+    found = features_of(leaf)
+    if isinstance(leaf, ast.Says) and getattr(found, "is_indexed", False):
+        return _Part(FieldCondition(key=TEXT, match=MatchText(text=leaf.text)))
+    if isinstance(found, FoundRecords):
+        ids = sorted(found.at(level_of(leaf, level)))
+        return _Part(FieldCondition(key=RECORD_ID, match=MatchAny(any=ids)))
+    assert not isinstance(leaf, ast.Says)  # noqa: S101
+    codes = level_codes(leaf, found, level)
+    match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
+    return _Part(FieldCondition(key=CONCEPTS, match=match))
 
 
 def _metadata(node: ast.Condition) -> Any:

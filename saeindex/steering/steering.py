@@ -18,28 +18,24 @@ much of the direction as a typical record with the concept has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import WITHOUT_WORDS, Asked, example_direction, scored_by, units
-from saeindex.concepts.resolver import is_id, said_by
+from saeindex.concepts.resolver import Concept, FeatureMatch, Resolver, is_id, said_by
 from saeindex.config import FAMILY, PROFILE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
 from saeindex.types import Steer, SteeringMethod, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from saeindex.collection.sample import CollectionSample, Rows
-    from saeindex.collection.state import IndexState
-    from saeindex.concepts.resolver import Concept, FeatureMatch, Resolver
     from saeindex.features import FeatureSpace
     from saeindex.types import Doubles, FloatArray
 
@@ -79,7 +75,10 @@ class SteerResolver:
             return self._profile(target.removeprefix(PROFILE))
         has_examples = bool(steer.like or steer.unlike)
         if not has_examples and (target.startswith(FAMILY) or is_id(target) or method == "clamp"):
-            return decoder_direction(self._named(target, method), self._state.space)
+            concept = self._resolver.resolve(target, "strict")
+            if method == "clamp" and not target.startswith(FAMILY):
+                concept = replace(concept, features=concept.features[:1])
+            return decoder_direction(concept, self._state.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
         key = (target, *(tuple(given) for given in (steer.against, steer.like, steer.unlike)))
@@ -90,11 +89,6 @@ class SteerResolver:
             return built_direction(self._state, steer, self._resolver.named(target))
 
         return self._known.get(key, made)
-
-    def _named(self, target: str, method: SteeringMethod) -> Concept:
-        concept = self._resolver.resolve(target, "strict")
-        is_single = method == "clamp" and not target.startswith(FAMILY)
-        return replace(concept, features=concept.features[:1]) if is_single else concept
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
@@ -252,9 +246,8 @@ class Direction:
     @property
     def residual(self) -> float:
         """The length of the unit vector's residual after subtracting these concepts."""
-        return float(
-            np.linalg.norm(self.unit - combined({p.feature: p.weight for p in self.parts}, self.space))
-        )
+        shown = combined({part.feature: part.weight for part in self.parts}, self.space)
+        return float(np.linalg.norm(self.unit - shown))
 
     def edited(self, edits: Mapping[int, float]) -> Direction:
         """Return the direction with these weights of concepts; 0 removes a concept."""

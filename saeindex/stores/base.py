@@ -6,15 +6,24 @@ here: ties, thresholds, zero dot products, fusion, orders, absent ids.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from saeindex.errors import InvalidInputError, MismatchError, StorageError
-from saeindex.protocols import Include, Layout, OrderBy, Page, PayloadKind, Point, PointId, SearchRequest
+from saeindex.protocols import (
+    Include,
+    Layout,
+    OrderBy,
+    Page,
+    PayloadKind,
+    Point,
+    PointId,
+    SearchRequest,
+    VectorStore,
+)
 from saeindex.stores.engine import Engine, Fetch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import canonical_id, check_count, check_points
@@ -23,10 +32,8 @@ from saeindex.stores.ranking import ordered_page, rank, scores
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import VectorStore
     from saeindex.types import JsonObject
 
-T = TypeVar("T")
 FACET_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
 ORDER_KINDS = frozenset({"integer-range", "float", "datetime"})
 PAGE = 1_000
@@ -43,7 +50,6 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        """Nothing has changed yet."""
         self.position = 0
         self._calls: deque[Sequence[PointId]] = deque()
 
@@ -65,7 +71,7 @@ class Changes:
         return frozenset(chain.from_iterable(islice(self._calls, len(self._calls) - count, None)))
 
 
-class BaseStore(Engine):
+class BaseStore(Engine, VectorStore):
     """A :class:`saeindex.protocols.VectorStore` over the primitives of one engine."""
 
     def __init__(self, layout: Layout) -> None:
@@ -82,11 +88,6 @@ class BaseStore(Engine):
     def has_graph(self) -> bool:
         """Whether a search with ``exact=False`` may use a graph (HNSW) or quantized vectors."""
         return self._layout.quantization is not None
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The collection's name, or the path of its directory."""
 
     def __enter__(self) -> Self:
         return self
@@ -212,25 +213,6 @@ class BaseStore(Engine):
         """See :class:`saeindex.protocols.VectorStore`."""
         self._check_open("search")
         return scores(self, request)
-
-    @abstractmethod
-    def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object stored with the collection ({} if none was written)."""
-
-    @abstractmethod
-    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
-        """Replace the JSON object stored with the collection, atomically.
-
-        Without ``durable`` a power cut may bring back the former one.
-        """
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Make all writes durable against power loss, where the store supports it."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Flush and release the collection; a second call does nothing."""
 
     def _check_kind(self, asked: str, key: str, kinds: frozenset[str]) -> str:
         kind = self._layout.payload_indexes.get(key)

@@ -15,7 +15,6 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -73,26 +72,17 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-@dataclass(frozen=True, slots=True)
 class IndexDirectory:
-    """The paths and the state of an index directory."""
+    """The paths and the state of an index directory.
 
-    root: Path
+    ``points`` has the engine's own files, ``layout`` marks a complete index, and ``manifest`` is the JSON
+    object that is stored with it.
+    """
 
-    @property
-    def points(self) -> Path:
-        """The engine's own files."""
-        return self.root / "points"
-
-    @property
-    def layout(self) -> Path:
-        """The layout; it marks a complete index."""
-        return self.root / "layout.json"
-
-    @property
-    def manifest(self) -> Path:
-        """The JSON object that is stored with the index."""
-        return self.root / "manifest.json"
+    def __init__(self, root: Path) -> None:
+        """Bind the path of the directory, which may be absent."""
+        self.root, self.points = root, root / "points"
+        self.layout, self.manifest = root / "layout.json", root / "manifest.json"
 
     def check_complete(self) -> None:
         """Raise NotFoundError unless the directory has a complete index."""
@@ -178,17 +168,14 @@ def damaged_file(path: Path, found: str) -> DamageError:
     return DamageError(f"reading {str(path)!r}", found, RESTORE)
 
 
-def require_space(directory: Path, size: int) -> None:
-    """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve."""
-    _require(directory, "writing to", RESERVE_BYTES + GROWTH * size)
+def require_space(directory: Path, size: int | None) -> None:
+    """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve.
 
-
-def require_space_to_open(directory: Path) -> None:
-    """Raise StorageError unless the disk has room for what the engine writes when it is opened."""
-    _require(directory, "opening", OPENING_BYTES)
-
-
-def _require(directory: Path, action: str, needed: int) -> None:
+    Without a size, for what the engine writes when it is opened.
+    """
+    action, needed = "opening", OPENING_BYTES
+    if size is not None:
+        action, needed = "writing to", RESERVE_BYTES + GROWTH * size
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise StorageError(
@@ -258,13 +245,20 @@ class DirectoryLock:
 class EmbeddedStore(BaseStore):
     """A collection in a directory, with an engine of its own."""
 
-    def __init__(self, layout: Layout) -> None:
-        """Store the layout, and refuse all calls in children that are forked from now on."""
+    def __init__(self, layout: Layout, path: Path) -> None:
+        """Store the layout and the path, and refuse all calls in children that are forked from now on."""
         super().__init__(layout)
+        self.turns = OwnTurns()
+        self._path = path
         self.written = 0  # points so far, where it is for their writer to call :meth:`optimize`
         self._pid = os.getpid()
         self._refusal: Callable[[str], StorageError] | None = None
         _OPEN_STORES.add(self)
+
+    @property
+    def name(self) -> str:
+        """The path of the directory."""
+        return str(self._path)
 
     @property
     def prefers_postfilter(self) -> bool:

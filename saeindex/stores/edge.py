@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,17 +35,16 @@ from saeindex.stores.directory import (
     read_checked_json,
     read_json,
     require_space,
-    require_space_to_open,
     write_json,
 )
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch, oversampling
 from saeindex.stores.filters import to_edge
-from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
+from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
+from saeindex.types import JsonObject, runs
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.types import JsonObject
 
 # Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
 FLUSH_EVERY = 5_000
@@ -80,7 +80,7 @@ class EdgeStore(EmbeddedStore):
         lock: DirectoryLock,
     ) -> None:
         """Take over an open shard and its lock; for :meth:`create` and :meth:`open`."""
-        super().__init__(layout)
+        super().__init__(layout, directory.root)
         self._directory, self._shard, self._lock = directory, shard, lock
         self._unflushed = 0
         self._total: int | None = None
@@ -125,13 +125,8 @@ class EdgeStore(EmbeddedStore):
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
-            require_space_to_open(directory.root)
+            require_space(directory.root, None)
             return cls(directory, layout, load_shard(directory.points), lock)
-
-    @property
-    def name(self) -> str:
-        """The path of the directory."""
-        return str(self._directory.root)
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
@@ -174,7 +169,7 @@ class EdgeStore(EmbeddedStore):
     def _translated(self, action: str) -> Iterator[None]:
         what = action.replace("_", " ")
         try:
-            with disk_errors(f"{what} in {str(self._directory.root)!r}"), engine_errors(action):
+            with disk_errors(f"{what} in {self.name!r}"), engine_errors(action):
                 yield
         except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
@@ -187,7 +182,7 @@ class EdgeStore(EmbeddedStore):
 
         require_space(self._directory.root, sum(point.size for point in points))
         self._total = None  # before the write: a batch that fails may be written in part
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             rows = []
             for point in chunk:
                 vectors: dict[str, Any] = {name: _query(vector) for name, vector in point.vectors.items()}
@@ -199,7 +194,7 @@ class EdgeStore(EmbeddedStore):
         import qdrant_edge as edge
 
         require_space(self._directory.root, sum(point.size for point in points))
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             for point in chunk:
                 self._shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
             self._wrote(len(chunk))
@@ -243,7 +238,7 @@ class EdgeStore(EmbeddedStore):
         """Search once; filtered searches are always exact scans (see INDEXING_THRESHOLD_KB)."""
         import qdrant_edge as edge
 
-        wanted = to_edge(search.filters, search.among) if search.filters or search.among else None
+        wanted = to_edge(search.filters, search.among)
         request = edge.QueryRequest(
             limit=search.limit,
             query=edge.Query.Nearest(_query(search.vector), search.using),
@@ -279,7 +274,7 @@ class EdgeStore(EmbeddedStore):
         return self._shard.scroll(
             edge.ScrollRequest(
                 limit=limit,
-                filter=_edge_filter(filters),
+                filter=to_edge(filters),
                 with_payload=fetch.payload,
                 with_vector=fetch.vectors or False,
                 **options,
@@ -288,7 +283,7 @@ class EdgeStore(EmbeddedStore):
 
     def _count(self, query_filter: Filter | None) -> int:
         if query_filter is not None:
-            return _counted(self._shard, _edge_filter((query_filter,)))
+            return _counted(self._shard, to_edge((query_filter,)))
         # The engine visits all points to count them (8 ms for 100,000); no other process writes here.
         if self._total is None:
             self._total = _counted(self._shard)
@@ -301,7 +296,7 @@ class EdgeStore(EmbeddedStore):
 
         # With exact=False one shard counts exactly, too, and 40 to 200 times faster (the conformance suite
         # checks it).
-        wanted = _edge_filter((query_filter,) if query_filter else ())
+        wanted = to_edge((query_filter,) if query_filter else ())
         if wanted is None and self._layout.payload_indexes[key].startswith("integer"):
             # Of an index that is files, points are read in a fifth of the time of its values.
             every = edge.Filter(must_not=[edge.HasIdCondition(set())])
@@ -313,11 +308,6 @@ class EdgeStore(EmbeddedStore):
         # Any call of the shard, and its destructor, could hang or do damage.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
         self._lock.abandon()
-
-
-def _edge_filter(filters: Sequence[Filter]) -> Any:
-    """Return Edge's filter; qdrant_client is not imported if there is nothing to translate."""
-    return to_edge(filters) if filters else None
 
 
 def _query(vector: Any) -> Any:

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId
+from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId, Turns
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
-from saeindex.stores.waiting import OwnTurns
+from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Turns
 
 T = TypeVar("T")
 # Candidates of a search that is not exact: as many for each page, so that pages agree up to this rank.
@@ -67,11 +66,12 @@ def oversampling(search: NearestSearch) -> float:
 class Engine(ABC):
     """What a store is made of: the primitives of one engine, each within its lock, with our errors."""
 
+    turns: Turns = NoTurns()
+
     def __init__(self, layout: Layout) -> None:
         """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
         self._layout = layout
         self._mutex: AbstractContextManager[object] = threading.RLock()
-        self.turns: Turns = OwnTurns()
 
     @property
     def layout(self) -> Layout:
@@ -125,7 +125,7 @@ class Engine(ABC):
         self._check_open(action)
         with self._mutex, self._translated(action):
             self._check_open(action)
-            return noted(action, call, what, asked, is_request=True)
+            return noted(action, call, what, asked)
 
     @abstractmethod
     def _check_open(self, action: str) -> None:

@@ -48,11 +48,32 @@ PRIMITIVES = {
 METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "close")
 
 
-class EngineProcess:
+class RelayedEngine:
+    """An engine that belongs to another process, which passes calls on to it."""
+
+    def __init__(self, relay: Callable[[bytes], bytes]) -> None:
+        """``relay`` sends a packed call and returns its packed answer."""
+        self.relay = relay
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Return the result of a call; its error, if it is one of ours, is raised here."""
+        is_error, answer = unpacked(self.relay(packed([name, *arguments])))
+        if is_error:
+            raise rebuilt(*answer) or StorageError(*answer[1:])
+        return answer
+
+    def end(self) -> None:
+        """Leave the engine to its owner."""
+
+    def let_go(self) -> None:
+        """Leave the engine to its owner."""
+
+
+class EngineProcess(RelayedEngine):
     """A child process that owns the engine of one directory, and answers one call at a time."""
 
     def __init__(self) -> None:
-        """Start the process."""
+        """Start the process; its calls raise EngineDiedError if it ended."""
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         folder = str(Path(__file__).parents[2])
         self._process = subprocess.Popen(  # noqa: S603 - this Python with a fixed program
@@ -68,14 +89,6 @@ class EngineProcess:
     def pid(self) -> int:
         """The id of the process."""
         return self._process.pid
-
-    def call(self, name: str, *arguments: Any) -> Any:
-        """Return the result of a call; its error, if it is one of ours, is raised here.
-
-        Raises:
-            EngineDiedError: the process ended.
-        """
-        return _result(self.relay(packed([name, *arguments])))
 
     def relay(self, request: bytes) -> bytes:
         """Return the packed answer to a packed call, such as one that another process made."""
@@ -126,30 +139,6 @@ class EngineProcess:
         return f" ({last[:300]})" if last else ""
 
 
-class RelayedEngine:
-    """An engine that belongs to another process, which passes calls on to it."""
-
-    def __init__(self, relay: Callable[[bytes], bytes]) -> None:
-        """``relay`` sends a packed call and returns its packed answer."""
-        self._relay = relay
-
-    def call(self, name: str, *arguments: Any) -> Any:
-        """Return the result of a call; its error, if it is one of ours, is raised here."""
-        return _result(self._relay(packed([name, *arguments])))
-
-    def end(self) -> None:
-        """Leave the engine to its owner."""
-
-    let_go = end
-
-
-def _result(message: bytes) -> Any:
-    is_error, answer = unpacked(message)
-    if is_error:
-        raise rebuilt(*answer) or StorageError(*answer[1:])
-    return answer
-
-
 # The child --------------------------------------------------------------------------------------------
 
 
@@ -179,7 +168,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             name, *arguments = receive(requests)
             try:
                 if name in ("open", "create"):
-                    store = _opened(name, *arguments)
+                    store = _opened(*arguments)
                     result: Any = store.layout
                 else:
                     result = _called(store, name, arguments)
@@ -194,7 +183,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             store.close()
 
 
-def _opened(name: str, path: str, layout: Layout | None = None) -> EdgeStore:
+def _opened(path: str, layout: Layout | None = None) -> EdgeStore:
     from saeindex.stores.edge import EdgeStore
 
     owner = os.getppid()
@@ -222,6 +211,7 @@ _NAMES: dict[type, tuple[str, ...]] = {kind: tuple(one.name for one in fields(ki
 _PLAIN: dict[type, Callable[[Any], Any]] = {
     np.generic: np.generic.item, str: str.__str__, int: int, float: float, list: list, Mapping: dict,
     UUID: str,
+    type: lambda _: None,  # that of the values of a facet, which the engine knows
 }  # fmt: skip
 _SIZE_BYTES = 8
 

@@ -101,10 +101,7 @@ def _verdict(condition: Any) -> bool | None:
 
     if not isinstance(condition, models.Filter):
         return None
-    must, should, must_not = (
-        [_verdict(one) for one in conditions_of(clause)]
-        for clause in (condition.must, condition.should, condition.must_not)
-    )
+    must, should, must_not = ([_verdict(one) for one in clause] for clause in _clauses(condition))
     parts = [*must, *(None if one is None else not one for one in must_not)]
     counts = [(should, 1)] if should else []
     if condition.min_should is not None:

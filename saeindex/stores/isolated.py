@@ -13,8 +13,6 @@ from saeindex.stores.directory import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess, RelayedEngine
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
     from saeindex.protocols import Layout
     from saeindex.types import JsonObject
 
@@ -36,13 +34,13 @@ class IsolatedStore(EmbeddedStore):
     acknowledged is safe. Calls do not hold Python's GIL. A call takes a fraction of a millisecond longer.
     """
 
-    def __init__(self, path: Path, layout: Layout, engine: EngineProcess | RelayedEngine) -> None:
+    def __init__(self, path: Path, layout: Layout, engine: RelayedEngine) -> None:
         """Take over a process that has opened its directory; for :meth:`create` and :meth:`open`.
 
         Or share that of another process, by a :class:`RelayedEngine`: this store is then only read.
         """
-        super().__init__(layout)
-        self._path, self._engine = path, engine
+        super().__init__(layout, path)
+        self._engine = engine
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], layout: Layout) -> Self:
@@ -66,21 +64,13 @@ class IsolatedStore(EmbeddedStore):
             raise
 
     @property
-    def name(self) -> str:
-        """The path of the directory."""
-        return str(self._path)
-
-    @property
     def pid(self) -> int:
         """The process of the engine, 0 if it is that of another."""
         return self._engine.pid if isinstance(self._engine, EngineProcess) else 0
 
     def relay(self, request: bytes) -> bytes:
         """Return the packed answer to a call that another process made with a :class:`RelayedEngine`."""
-        engine = self._engine
-        assert isinstance(engine, EngineProcess)  # noqa: S101
-        answer: bytes = self._run("relay", lambda: engine.relay(request))
-        return answer
+        return self._run("relay", lambda: self._engine.relay(request))
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
@@ -130,12 +120,7 @@ class IsolatedStore(EmbeddedStore):
     _scroll_ordered = _forwarded("_scroll_ordered")
     _count = _forwarded("_count")
 
-    def _facet(
-        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
-    ) -> list[tuple[str | int | bool, int]]:
-        # The engine knows the type of its values.
-        counts: list[Any] = self._engine.call("_facet", key, None, query_filter, limit, exact)
-        return counts
+    _facet = _forwarded("_facet")
 
     def _abandon(self) -> None:
         self._engine.let_go()

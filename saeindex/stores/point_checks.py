@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -115,20 +115,6 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     return list({point.id: point for point in checked}.values())
 
 
-def chunks(points: Sequence[CheckedPoint], max_points: int, max_bytes: int) -> Iterator[list[CheckedPoint]]:
-    """Yield runs of at most ``max_points`` points and ``max_bytes`` bytes; a larger point is a run alone."""
-    run: list[CheckedPoint] = []
-    size = 0
-    for point in points:
-        if run and (len(run) == max_points or size + point.size > max_bytes):
-            yield run
-            run, size = [], 0
-        run.append(point)
-        size += point.size
-    if run:
-        yield run
-
-
 def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
     """Return a checked query vector: a unit dense list, or sparse (indices, values).
 
@@ -182,10 +168,7 @@ def _fill_rows(
     sizes: list[int],
     is_multi: bool,
 ) -> None:
-    owners, parts = (
-        [i for i, point in enumerate(points) if name in point.vectors],
-        list[NDArray[np.float32]](),
-    )
+    owners, parts = [i for i, point in enumerate(points) if name in point.vectors], list[Any]()
     try:
         parts += (_rows_of(points[i].vectors[name], dimension, is_multi) for i in owners)
         plain = _unit_rows(parts, dimension).tolist()
@@ -222,8 +205,8 @@ def _unit_rows(parts: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[
     matrix = np.concatenate([np.zeros((0, dimension), np.float32), *parts])
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     # Squares of finite float32 fit in float64: a norm is finite exactly where all its values are.
-    _refuse_rows(~np.isfinite(norms), "a value is not a finite float32")
-    _refuse_rows(norms == 0.0, "all values are zero, so it has no direction")
+    _refuse(~np.isfinite(norms), "a value is not a finite float32")
+    _refuse(norms == 0.0, "all values are zero, so it has no direction")
     off = np.flatnonzero(np.abs(norms - 1.0) > 4e-7)
     matrix[off] = (matrix[off] / norms[off, None]).astype(np.float32)
     return matrix
@@ -258,10 +241,10 @@ def _sparse_rows(rows: Sequence[object]) -> list[PlainSparse]:
     with np.errstate(over="ignore"):
         values = np.concatenate([values for _, values in pairs]).astype(np.float32)
     owners = np.repeat(np.arange(len(pairs)), np.diff(ends, prepend=0))
-    _refuse_entries(~np.isfinite(values), owners, "a value is not a finite float32")
-    _refuse_entries((indices < 0) | (indices > MAX_INDEX), owners, f"an index is not in 0…{MAX_INDEX}")
+    _refuse(~np.isfinite(values), "a value is not a finite float32", owners)
+    _refuse((indices < 0) | (indices > MAX_INDEX), f"an index is not in 0…{MAX_INDEX}", owners)
     inside = owners[1:] == owners[:-1]
-    _refuse_entries(inside & (indices[1:] <= indices[:-1]), owners[1:], "the indices are not ascending")
+    _refuse(inside & (indices[1:] <= indices[:-1]), "the indices are not ascending", owners[1:])
     flat_indices, flat_values, start, plain = indices.tolist(), values.tolist(), 0, []
     for end in ends.tolist():
         plain.append((flat_indices[start:end], flat_values[start:end]))
@@ -282,14 +265,10 @@ def _sparse_row(row: int, vector: object) -> tuple[NDArray[Any], NDArray[Any]]:
     return indices, values
 
 
-def _refuse_rows(bad: NDArray[np.bool_], why: str) -> None:
+def _refuse(bad: NDArray[np.bool_], why: str, owners: NDArray[np.intp] | None = None) -> None:
+    """Raise an error if a row is bad, or an entry, of the row that is its owner."""
     if bad.any():
-        raise _BadRowError(int(bad.argmax()), why)
-
-
-def _refuse_entries(bad: NDArray[np.bool_], owners: NDArray[np.intp], why: str) -> None:
-    if bad.any():
-        raise _BadRowError(int(owners[bad.argmax()]), why)
+        raise _BadRowError(int(bad.argmax() if owners is None else owners[bad.argmax()]), why)
 
 
 def to_point(row: Any, score: float | None = None) -> Point:

@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,7 @@ from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, check_layout, closed_error
 from saeindex.stores.engine import BEAM, Fetch, NearestSearch, oversampling
 from saeindex.stores.filters import bounded
-from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
+from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 from saeindex.stores.server_collection import (
     MANIFEST_KEY,
     create_collection,
@@ -24,12 +25,12 @@ from saeindex.stores.server_collection import (
     read_metadata,
     translated,
 )
-from saeindex.stores.waiting import NoTurns, OwnTurns
+from saeindex.stores.waiting import OwnTurns
+from saeindex.types import JsonObject, runs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-    from saeindex.types import JsonObject
 
 # Points and bytes of a chunk: a server refuses requests above 32 MB, and a single point may have 8 MB.
 CHUNK_POINTS = 1_000
@@ -66,7 +67,6 @@ class QdrantStore(BaseStore):
             self.turns = turns.setdefault(collection, OwnTurns())
         else:
             self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
-            self.turns = NoTurns()
 
     @classmethod
     def create(
@@ -165,14 +165,19 @@ class QdrantStore(BaseStore):
         return translated(action, self._collection)
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
-            rows = [_row(point) for point in chunk]
+        from qdrant_client import models
+
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
+            rows = []
+            for point in chunk:
+                vectors: Any = {name: _vector_model(vector) for name, vector in point.vectors.items()}
+                rows.append(models.PointStruct(id=point.id, vector=vectors, payload=point.payload))
             self._client.upsert(self._collection, points=rows, wait=True)
 
     def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
         from qdrant_client import models
 
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+        for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             changes = [
                 models.SetPayloadOperation(
                     set_payload=models.SetPayload(payload=point.payload, points=[point.id])
@@ -272,13 +277,6 @@ class QdrantStore(BaseStore):
             return found
         # Local mode has no index, so it also counts values that an index of this kind would leave out.
         return [hit for hit in hits(ALL_VALUES) if type(hit[0]) is value_type][:limit]
-
-
-def _row(point: CheckedPoint) -> models.PointStruct:
-    from qdrant_client import models
-
-    vectors: dict[str, Any] = {name: _vector_model(vector) for name, vector in point.vectors.items()}
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def _vector_model(vector: Any) -> Any:

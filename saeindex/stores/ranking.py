@@ -18,14 +18,13 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, OrderBy, Point, PointId, SearchRequest
-from saeindex.stores.engine import Fetch, NearestSearch
+from saeindex.stores.engine import Engine, Fetch, NearestSearch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import canonical_id, check_count, check_vector, id_order
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.stores.engine import Engine
 
 MAX_STAGES = 8
 # Points beyond the page that are read to sort the ties at its end by id.

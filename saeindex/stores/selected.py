@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import (
         Include,
-        Layout,
         OrderBy,
         Page,
         Point,
@@ -40,22 +39,13 @@ class SelectedStore:
     def __init__(self, whole: VectorStore, selected: Filter, manifest: JsonObject | None = None) -> None:
         """Bind the whole collection, the filter, and the manifest of this part."""
         self._whole, self._selected = whole, selected
+        self.name, self.layout = whole.name, whole.layout
         self._manifest = dict(manifest or {})
 
     @property
     def turns(self) -> Turns:
         """The turns of the whole collection."""
         return self._whole.turns
-
-    @property
-    def name(self) -> str:
-        """The name of the whole collection."""
-        return self._whole.name
-
-    @property
-    def layout(self) -> Layout:
-        """The named vectors and payload indexes of the whole collection."""
-        return self._whole.layout
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest of this part."""
@@ -69,10 +59,12 @@ class SelectedStore:
         self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist here, in the order of ``ids``."""
+        from qdrant_client.models import Filter, HasIdCondition
+
         wanted = [canonical_id(one) for one in ids]
         if not wanted:
             return []
-        only = self._among(list(dict.fromkeys(wanted)))
+        only = self._and(Filter(must=[HasIdCondition(has_id=list(dict.fromkeys(wanted)))]))
         page = self._whole.scroll(only, len(wanted), with_payload=with_payload, with_vectors=with_vectors)
         found = {point.id: point for point in page.points}
         return [found[one] for one in wanted if one in found]
@@ -134,11 +126,6 @@ class SelectedStore:
         from qdrant_client.models import Filter
 
         return self._selected if query_filter is None else Filter(must=[self._selected, query_filter])
-
-    def _among(self, ids: Sequence[PointId]) -> Filter:
-        from qdrant_client.models import Filter, HasIdCondition
-
-        return Filter(must=[self._selected, HasIdCondition(has_id=[*ids])])
 
 
 def _refused(asked: str) -> InvalidInputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, SaeIndexError, StorageError
 from saeindex.protocols import Layout, PayloadKind
@@ -153,17 +153,10 @@ def _schema(kind: PayloadKind) -> Any:
 
 
 def _kind(schema: models.PayloadIndexInfo) -> PayloadKind | None:
-    kinds: dict[str, PayloadKind] = {
-        "keyword": "keyword",
-        "float": "float",
-        "bool": "bool",
-        "datetime": "datetime",
-        "text": "text",
-    }
-    found = schema.data_type.value
+    found: Any = schema.data_type.value
     if found == "integer":
         return "integer" if getattr(schema.params, "range", True) is False else "integer-range"
-    return kinds.get(found)
+    return found if found in get_args(PayloadKind) else None
 
 
 # Errors -----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Note:
     """A step of work: ``asked`` is the limit of points (None: no limit), ``points`` the number returned.
 
     ``points`` is None if the result is not points. ``action`` is an engine's request ("search", "get",
-    "scroll", "count", "facet") if ``is_request``, else a stage of the query.
+    "scroll", "count", "facet"), or a stage of the query.
     """
 
     action: str
@@ -31,7 +31,6 @@ class Note:
     asked: int | None
     points: int | None
     ms: float
-    is_request: bool
 
 
 _NOTES: ContextVar[list[Note] | None] = ContextVar("saeindex_notes", default=None)
@@ -48,9 +47,7 @@ def watched() -> Iterator[list[Note]]:
         _NOTES.reset(token)
 
 
-def noted(
-    action: str, call: Callable[[], T], what: str = "", asked: int | None = None, is_request: bool = False
-) -> T:
+def noted(action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
     """Return the result of ``call``, and record it as a note inside :func:`watched`."""
     notes = _NOTES.get()
     if notes is None:
@@ -58,7 +55,7 @@ def noted(
     started = time.perf_counter()
     found = call()
     ms = (time.perf_counter() - started) * 1e3
-    notes.append(Note(action, what, asked, _points(found), ms, is_request))
+    notes.append(Note(action, what, asked, _points(found), ms))
     return found
 
 

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +30,6 @@ class OwnTurns:
     """
 
     def __init__(self) -> None:
-        """Start without anybody."""
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._readers = self._depth = 0
@@ -97,12 +96,7 @@ def reading_all(stores: Iterable[VectorStore]) -> ExitStack:
 class NoTurns:
     """For a server's collection, which other processes may change at any time."""
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """See :class:`saeindex.protocols.Turns`."""
-        yield
-
-    writing = reading
+    reading = writing = staticmethod(nullcontext)
 
 
 R = TypeVar("R")

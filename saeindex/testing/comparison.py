@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector, VectorStore
+from saeindex.stores.base import pages
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_points import LAYOUT, sample_id, sample_points
 
@@ -23,14 +24,7 @@ Reopen = Callable[[VectorStore], VectorStore]
 
 def all_points(store: VectorStore, page: int = 17) -> list[Point]:
     """Return every point with all its parts, in the store's id order."""
-    points: list[Point] = []
-    cursor = None
-    while True:
-        found = store.scroll(limit=page, cursor=cursor, with_vectors=True)
-        points.extend(found.points)
-        cursor = found.cursor
-        if cursor is None:
-            return points
+    return [point for found in pages(store, None, page, with_vectors=True) for point in found.points]
 
 
 def assert_same_points(found: Sequence[Point], expected: Sequence[Point]) -> None:

@@ -17,7 +17,18 @@ from qdrant_client.local.payload_filters import check_filter
 from qdrant_client.local.payload_value_extractor import value_by_key
 from qdrant_client.models import Filter
 
-from saeindex.protocols import Fusion, Layout, OrderBy, Page, Point, PointId, SearchRequest, SparseVector
+from saeindex.protocols import (
+    Fusion,
+    Include,
+    Layout,
+    OrderBy,
+    Page,
+    Point,
+    PointId,
+    SearchRequest,
+    SparseVector,
+)
+from saeindex.stores.point_checks import id_order
 from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:
@@ -28,7 +39,6 @@ class ReferenceStore:
     """A :class:`saeindex.protocols.VectorStore` over a dict; it does not check its input."""
 
     def __init__(self, layout: Layout) -> None:
-        """Start empty."""
         self.layout, self.has_graph, self.prefers_postfilter = layout, False, False
         self.turns, self.stale_after = NoTurns(), None
         self._points: dict[PointId, Point] = {}
@@ -71,10 +81,7 @@ class ReferenceStore:
             self._points.pop(point_id, None)
 
     def get(
-        self,
-        ids: Sequence[PointId],
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        self, ids: Sequence[PointId], with_payload: Include = True, with_vectors: Include = False
     ) -> list[Point]:
         """Return the points that exist, in the order of ``ids``."""
         found = [self._points[point_id] for point_id in ids if point_id in self._points]
@@ -86,8 +93,8 @@ class ReferenceStore:
         limit: int = 256,
         cursor: PointId | None = None,
         order_by: OrderBy | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vectors: bool | Sequence[str] = False,
+        with_payload: Include = True,
+        with_vectors: Include = False,
     ) -> Page:
         """Return a page in id order, or in the order of a top-level field."""
         points = self._matching(query_filter)
@@ -97,7 +104,7 @@ class ReferenceStore:
             valued = [(best(found), point) for point in points if (found := _numbers(point, order_by.key))]
             points = [point for value, point in sorted(valued, key=lambda item: sign * item[0])]
         elif cursor is not None:
-            points = [point for point in points if _order(point.id) >= _order(cursor)]
+            points = [point for point in points if id_order(point.id) >= id_order(cursor)]
         following = points[limit].id if len(points) > limit and order_by is None else None
         return Page([_part(point, with_payload, with_vectors) for point in points[:limit]], following)
 
@@ -118,7 +125,7 @@ class ReferenceStore:
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first, equal scores by id."""
         scores = self._scores(request)
-        ranked = sorted(scores.items(), key=lambda item: (-item[1], _order(item[0])))
+        ranked = sorted(scores.items(), key=lambda item: (-item[1], id_order(item[0])))
         page = ranked[request.offset : request.offset + request.limit]
         return [
             replace(_part(self._points[point_id], request.with_payload, request.with_vectors), score=score)
@@ -136,7 +143,7 @@ class ReferenceStore:
         """Do nothing."""
 
     def _matching(self, query_filter: Filter | None) -> list[Point]:
-        points = sorted(self._points.values(), key=lambda point: _order(point.id))
+        points = sorted(self._points.values(), key=lambda point: id_order(point.id))
         return [point for point in points if matches(query_filter, point)]
 
     def _scores(self, request: SearchRequest) -> dict[PointId, float]:
@@ -170,10 +177,6 @@ def _values(point: Point, key: str) -> list[Any]:
     return value_by_key(dict(point.payload), key) or []
 
 
-def _order(point_id: PointId) -> tuple[bool, PointId]:
-    return isinstance(point_id, str), point_id
-
-
 def _stored(vector: Any) -> Any:
     if isinstance(vector, SparseVector):
         return vector if len(vector.indices) else None
@@ -181,7 +184,7 @@ def _stored(vector: Any) -> Any:
     return (wide / np.linalg.norm(wide, axis=-1, keepdims=True)).astype(np.float32) if wide.size else None
 
 
-def _part(point: Point, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Point:
+def _part(point: Point, with_payload: Include, with_vectors: Include) -> Point:
     payload, vectors = dict(point.payload), dict(point.vectors)
     if not isinstance(with_payload, bool):
         payload = {key: payload[key] for key in with_payload if key in payload}

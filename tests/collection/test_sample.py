@@ -11,7 +11,6 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.sample import (
     CollectionSample,
-    concept_matrix,
     nearest_rows,
     read_rows,
     read_sample,
@@ -192,7 +191,7 @@ def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: Recor
 def test_without_points_there_are_no_rows(papers: FeatureIndex) -> None:
     rows = read_rows([], papers.space, {"a": 0})
     assert (len(rows), rows.x.shape, rows.words.shape) == (0, (0, 384), (0, 1))
-    assert concept_matrix([], papers.space).shape == (0, papers.space.n_features)
+    assert rows.concepts.shape == (0, papers.space.n_features)
 
 
 def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:

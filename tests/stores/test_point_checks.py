@@ -21,11 +21,11 @@ from saeindex.stores.point_checks import (
     canonical_id,
     check_points,
     check_vector,
-    chunks,
     id_order,
     payload_size,
 )
 from saeindex.testing.sample_points import LAYOUT, bad_points, sample_points
+from saeindex.types import runs
 
 json_values = st.recursive(
     st.none()
@@ -147,16 +147,16 @@ def test_queries_are_checked_like_points() -> None:
         check_vector([1.0] * 8, "sae", LAYOUT)
 
 
-def test_chunks_keep_order_and_limits() -> None:
+def test_runs_keep_order_and_limits() -> None:
     points = [CheckedPoint(n, {}, {}, size=size) for n, size in enumerate([5, 5, 5, 50, 1, 1, 1, 1])]
-    assert [[point.id for point in run] for run in chunks(points, 3, 10)] == [
+    assert [[point.id for point in run] for run in runs(points, lambda one: one.size, 10, 3)] == [
         [0, 1],
         [2],
         [3],
         [4, 5, 6],
         [7],
     ]
-    assert list(chunks([], 3, 10)) == []
+    assert list(runs([], len, 10, 3)) == []
 
 
 @pytest.mark.parametrize("empty", [[], np.zeros((0, 3), np.float32)], ids=["a list", "an array"])

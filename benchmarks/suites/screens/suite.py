@@ -79,7 +79,7 @@ def coverage() -> dict[str, float]:
     for corpus in CORPORA:
         texts = [one.text for one in records_of(corpus)]
         found_in = find_terms(texts, space.evidence.covered, space.names)
-        terms = [Term(one.name, nothing, nothing, "") for one in found_in]
+        terms = [Term(name, nothing, nothing, "") for name, _ in found_in]
         found[corpus] = token_coverage(texts, space.with_terms(terms))
     return found
 

@@ -220,9 +220,9 @@ def choose_columns(
     columns: Columns,
     head: Iterable[Row],
     source: str,
-    has_fixed_columns: bool = False,
-    labels: Sequence[str] = (),
-    is_whole: bool = True,
+    has_fixed_columns: bool,
+    labels: Sequence[str],
+    is_whole: bool,
 ) -> ColumnPicker:
     """Return a picker with the columns chosen from the first rows of a source.
 
@@ -255,7 +255,7 @@ def choose_columns(
     if columns.id is None:
         taken = {text, *columns.further.values()} | ({columns.document} if columns.document else set())
         free = [{name: one for name, one in row.fields.items() if name not in taken} for row in rows]
-        record_id = declared_id(free)
+        record_id = _named(free, DECLARED, (str, int, float))
         likely = [] if record_id else likely_ids(free, labels, is_whole)
     return ColumnPicker(
         text, record_id, bool(columns.id), columns.metadata, columns.further, document, tuple(likely)
@@ -389,11 +389,6 @@ def last_word(name: object) -> str:
     return (words_of(name) or [""])[-1]
 
 
-def declared_id(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the column that is the id by its name alone; those with a string or an integer come first."""
-    return _named(rows, DECLARED, (str, int, float))
-
-
 def _named(rows: Iterable[Mapping[str, Any]], names: Sequence[str], kinds: tuple[type, ...]) -> str | None:
     """Return the column with the first of the names; those with a value of the ``kinds`` come before."""
     found = {
@@ -405,9 +400,7 @@ def _named(rows: Iterable[Mapping[str, Any]], names: Sequence[str], kinds: tuple
     return min(found)[2] if found else None
 
 
-def likely_ids(
-    rows: Sequence[Mapping[str, Any]], first: Sequence[str] = (), is_whole: bool = True
-) -> list[str]:
+def likely_ids(rows: Sequence[Mapping[str, Any]], first: Sequence[str], is_whole: bool) -> list[str]:
     """Return the columns that may be the id, the likeliest first, as far as ``rows`` do not rule them out.
 
     ``first`` are columns that come before all others. Unless the whole table will be looked through

@@ -123,7 +123,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
         raise NotFoundError(f"records in {path}", "no file or folder has that name", "Check the path.")
     if path.suffix.lower() in TEXT_SUFFIXES:
         return TextFiles(path.parent, [path])
-    return _checked(rows_of(path, columns))
+    return rows_of(path, columns).checked()
 
 
 def rows_of(path: Path, columns: Columns = Columns()) -> _Rows:  # noqa: B008
@@ -183,17 +183,16 @@ def _open_frame(frame: Any, columns: Columns) -> RecordSource:
         do = "Give each column a different name."
         raise InvalidInputError("records in a DataFrame", str(error), do) from error
     left_out: dict[str, None] = {}
-    return _checked(
-        _Rows(
-            "DataFrame",
-            partial(frame_rows, read, left_out),
-            replace(columns, source=columns.source or ""),
-            has_fixed_columns=True,
-            count_rows=lambda: len(read),
-            labels=tuple(map(str, labels)),
-            bytes_in=left_out,
-        )
+    rows = _Rows(
+        "DataFrame",
+        partial(frame_rows, read, left_out),
+        replace(columns, source=columns.source or ""),
+        has_fixed_columns=True,
+        count_rows=lambda: len(read),
+        labels=tuple(map(str, labels)),
+        bytes_in=left_out,
     )
+    return rows.checked()
 
 
 def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
@@ -297,6 +296,11 @@ class _Rows:
         own = [f"column {name}: bytes that are no text" for name in self.bytes_in]
         return [*self.left_out_before(), *own]
 
+    def checked(self) -> _Rows:
+        """Choose the columns, so that a wrong name is an error before any record is indexed."""
+        self.picker()
+        return self
+
     def picker(self, head: Iterable[Row | Rejected] | None = None) -> ColumnPicker:
         """Return what turns its rows into records; ``head`` are the first, if they are read already."""
         if self._chosen is None:
@@ -349,12 +353,6 @@ class _Rows:
                     yield _checked_record(row.fields, row.position)
                 else:
                     yield picker.record(row, made)
-
-
-def _checked(rows: _Rows) -> _Rows:
-    """Choose the columns, so that a wrong name is an error before any record is indexed."""
-    rows.picker()
-    return rows
 
 
 def _checked_record(record: Record, position: str) -> Record | Rejected:

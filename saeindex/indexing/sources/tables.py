@@ -142,7 +142,7 @@ def _objects_in(value: Any) -> list[Any]:
 # CSV and TSV ------------------------------------------------------------------------------------------
 
 
-def csv_rows(path: Path, delimiter: str, is_bare: bool = False) -> Iterator[Row | Rejected]:
+def csv_rows(path: Path, delimiter: str, is_bare: bool) -> Iterator[Row | Rejected]:
     """Yield the rows below the header of a CSV or TSV file; see :class:`CellKinds` for their metadata.
 
     The separator is what Excel's first line ``sep=;`` says; else, a header without the ``delimiter``, but
@@ -292,7 +292,6 @@ class CellKinds:
     """
 
     def __init__(self) -> None:
-        """Begin before the first row."""
         self._columns: dict[str, _Cells] = {}
 
     def add(self, fields: Mapping[str, Any]) -> None:
@@ -316,7 +315,7 @@ class CellKinds:
 
 
 def parquet_rows(
-    path: Path, columns: list[str] | None = None, left_out: dict[str, None] | None = None
+    path: Path, columns: list[str] | None, left_out: dict[str, None]
 ) -> Iterator[Row | Rejected]:
     """Yield the rows of a Parquet file, batch by batch; ``columns`` are the columns to read (None: all).
 
@@ -339,7 +338,7 @@ def parquet_rows(
             yield Rejected(f"{path.name}:{number + 1}", f"the file is damaged, the rest is lost ({error})")
 
 
-def _read_row(fields: dict[str, Any], left_out: dict[str, None] | None) -> dict[str, Any]:
+def _read_row(fields: dict[str, Any], left_out: dict[str, None]) -> dict[str, Any]:
     """Return a row whose bytes are texts, without those that are none; what is whole is a whole number."""
     fields = {name: whole(value) for name, value in fields.items()}
     for name in [name for name, value in fields.items() if isinstance(value, bytes)]:
@@ -347,8 +346,7 @@ def _read_row(fields: dict[str, Any], left_out: dict[str, None] | None) -> dict[
             fields[name] = fields[name].decode()
         except UnicodeDecodeError:
             del fields[name]
-            if left_out is not None:
-                left_out[name] = None
+            left_out[name] = None
     return fields
 
 
@@ -369,7 +367,7 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
                 yield None
 
 
-def frame_rows(frame: DataFrame[Any], left_out: dict[str, None] | None = None) -> Iterator[Row]:
+def frame_rows(frame: DataFrame[Any], left_out: dict[str, None]) -> Iterator[Row]:
     """Yield the rows of a data frame, by the names of its columns; missing values are null.
 
     Bytes are read as in :func:`parquet_rows`.

@@ -95,8 +95,6 @@ def checked_text(value: Any, part: str = "text") -> str:
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
     """Return the further texts without those that are null or blank."""
-    if not isinstance(fields, Mapping):
-        raise _refused("fields", f"the further texts are {_kind(fields)}, not a mapping")
     present = {
         name: text
         for name, text in fields.items()
