@@ -68,7 +68,8 @@ def run(quick: bool) -> Outcome:
         # Whatever the index has texts on: an idiom is rarely about diseases, as these are.
         first = 0 if quick else TITLES
         titles = [one.text for one in islice(data.read("stackoverflow_titles"), first, first + TITLES)]
-        for name, texts in {"idioms_split_anywhere": idioms, "titles_read_otherwise_anywhere": titles}.items():
+        anywhere = {"idioms_split_anywhere": idioms, "titles_read_otherwise_anywhere": titles}
+        for name, texts in anywhere.items():
             share = sum(bool(Interpreted.of(text).unwanted) for text in texts) / len(texts)
             figures[name] = Figure(share, "share", n=len(texts))
         outcome.tables["unread"] = unread[:SHOWN]
