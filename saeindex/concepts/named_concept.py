@@ -51,7 +51,7 @@ EXAMPLE_WEIGHT, MOST = 3.0, 4.5
 BLOCK = 16_384
 DO = "Write NAME=DESCRIPTION, NAME=like: ID, ID, NAME=#12,#41@strong or NAME=metadata.FIELD=VALUE."
 _PART = re.compile(r"(like|unlike|against|share|field):(.*)", re.DOTALL)
-_FEATURES = re.compile(r"#\d+(?:\s*,\s*#\d+)*(?:@(\w+))?")
+_FEATURES = re.compile(r"#[0-9]+(?:\s*,\s*#[0-9]+)*(?:@(\w+))?")
 _METADATA = re.compile(r"(metadata\.[^=\s]+)\s*=\s*(.*)", re.DOTALL)
 
 

@@ -51,7 +51,7 @@ FAMILY_FLOOR = 0.7
 LEAST_WEIGHT, SAME = 3.5, 0.8
 # The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
-_ID = re.compile(r"#\d{1,9}")
+_ID = re.compile(r"#[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ def fields_by_option(query: Query) -> dict[str, str]:
     return found | ({} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)})
 
 
-# Fields whose values are kept; records whose values are looked at where the first is of another kind.
-KEPT, LOOKED_AT = 512, 256
+# Records whose values are looked at where the first is of another kind.
+LOOKED_AT = 256
 # The minimum similarity (difflib) of a suggested field name.
 NEAR = 0.6
 IN_METADATA = f"{METADATA}."

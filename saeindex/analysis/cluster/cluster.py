@@ -1,8 +1,8 @@
 """Clustering along an axis: by described values, by examples, or by both, and nothing else.
 
-Every record is scored for each value against the other values, as in a property search (``axis_scores``).
+Every record is scored for each value against the other values, as in a property search (``axis``).
 Anchored expectation-maximisation adapts the clusters to the records (``anchored_em``). The result is measured
-(``quality``) and judged (``verdict``). Of very many records, a random part is clustered, and the others are
+and judged (``quality``). Of very many records, a random part is clustered, and the others are
 assigned by a linear model that is fitted on this part.
 """
 

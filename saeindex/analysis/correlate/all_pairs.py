@@ -1,7 +1,7 @@
 """Concepts that occur together more often than by chance, or less often: all pairs of features.
 
 Within a text field, or across two fields of the same records (what is asked × how it is answered). The
-package :mod:`saeindex.analysis.correlations` has the tests, and what is left out.
+package :mod:`saeindex.analysis.correlate` has the tests, and what is left out.
 """
 
 from __future__ import annotations

@@ -184,7 +184,8 @@ class UploadPage:
         report = job.report or {}
         ui.label("Done" if job.state == "done" else f"It is {job.state}").classes("heading")
         if job.error is not None:
-            ui.label(shortened(f"{job.error.get('detail', job.error)}", 400)).classes("text")
+            told = "{asked}: {found}. {do}".format_map(job.error)
+            ui.label(shortened(told, 400)).classes("text")
         kinds = [name for name in ("indexed", "unchanged", "rejected") if report.get(name)]
         counts = ", ".join(f"{report[name]:,} {name}" for name in kinds)
         ui.label(counts or "No record was new.").classes("text")
