@@ -101,7 +101,11 @@ def read_questions(path: str | os.PathLike[str]) -> list[Question]:
         names = ", ".join(file.name for file in test)
         raise InvalidInputError(f"questions in {place}", f"several tables: {names}", f"Keep one in {JUDGED}.")
     texts = {str(row.get("_id")): row.get(TEXT) for row in _rows(place / QUERIES)}
-    pairs = (tuple(map(row.get, PAIR)) for row in _rows(test[0]))
+    rows = list(_rows(test[0]))
+    if rows and (missing := [name for name in PAIR if name not in rows[0]]):
+        found = f"no column {', '.join(missing)}"
+        raise InvalidInputError(f"questions in {test[0]}", found, f"Name the columns {', '.join(PAIR)}.")
+    pairs = (tuple(map(row.get, PAIR)) for row in rows)
     known = ((texts.get(str(asked)), one, gain) for asked, one, gain in pairs)
     return joined(
         Question.of({TEXT: text, "relevant": {one: gain}}) for text, one, gain in known if text is not None

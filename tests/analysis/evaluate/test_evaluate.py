@@ -187,6 +187,9 @@ def test_a_folder_is_read_as_beir_has_it(tmp_path: Path) -> None:
     )
     (tmp_path / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n1\t99\t1\n")
     assert read_questions(tmp_path) == [Question("how?", {"10": 2}), Question("why?", {"12": 1})]
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tdocument\n1\t10\n")
+    with pytest.raises(InvalidInputError, match="corpus-id"):
+        read_questions(tmp_path)
     (tmp_path / "queries.jsonl").unlink()
     with pytest.raises(NotFoundError, match=r"no queries.jsonl"):
         read_questions(tmp_path)
