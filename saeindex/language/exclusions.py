@@ -25,12 +25,13 @@ _INFO = (
 _TELL = (
     r"(?:mention|discuss|cover|includ|tell|talk|explain|describ|go\ into|going\ into|get\ into|getting\ into"
     r"|touch|show|say|mean|wish|bring\ up|giv|list|dwell|need|want|care|caring|look(?:ing)?\ for"
-    r"|interested\ in|ask|bother|hear|see|read)(?:e|ing|s)?(?:\ me)?(?:\ up)?"
+    r"|interested\ in|involv|ask|bother|hear|see|read)(?:e|ing|s)?(?:\ me)?(?:\ up)?"
 )
 _ABOUT = r"(?:about|on|regarding|concerning|of|for|related\ to|dealing\ with|involving|from|with)"
 _BEGIN, _BREAK = (
     r"[\s,;:.(–—?!-]*",
-    r"(?:^|[,;:.(–—?!]\s*|(?:^|\s)-\s*|\b(?:but|and|please|kindly|just|so|only|can|like\s+to|that|which|while|with|sorry)\s+)(?:please\s+)?",
+    r"(?:^|[,;:.(–—?!]\s*|(?:^|\s)-\s*|\b(?:but|and|please|kindly|just|so|only|can|like\s+to|that"
+    r"|which|while|with|sorry)\s+)(?:please\s+)?",
 )
 _OUT, _SHORT_OUT = r"(?P<out>[^.;?!]+)", r"(?P<out>(?:(?!\s(?:-|with|but)\s)[^,.;:?!()–—]){3,60}?)"
 _LINKS = r"(?:but|and|just|though|although|only|however|also|please|that|which|is|are|with)"
@@ -42,6 +43,8 @@ _NOT = (
 _STRESS = r"(?:\s+(?:really|particularly|so\ much|at\ all|to|be|necessarily|anything|even))*"
 _TOLD = rf"{_TELL}(?:\s+(?:any|anything|to\ (?:know|see|hear|read|discuss)))*(?:\s+{_ABOUT})?"
 _DROP = r"(?:drop|avoid|bypass|discard|hide|hiding|suppress|block|remove|cut|ditch|lose)"
+# After "not": it says what was not done.
+_UNDONE = r"(?!\s+\w+(?:ing\b|ed(?:\s*$|\s+(?:by|to|in|at|with|on|for|from|as)\b)))"
 # What leaves something out: whatever else a question says (1), where the index has texts on the rest (2), the
 # same of a few words (3), or in a request for information (4), which makes all of them sure.
 _SURE, _LIKELY, _FEW, _ASKED = range(1, 5)
@@ -49,11 +52,12 @@ _PATTERNS = [
     (re.compile(pattern, re.VERBOSE | re.IGNORECASE), kind)
     for pattern, kind in {
         # "but I do not want to hear about …", "nothing about …", "without going into …"
-        rf"""{_BEGIN}(?:\b{_LINKS}\b[\s,]*)*
+        rf"""{_BEGIN}(?!(?:but\s+|and\s+)?not\s+(?:see|show|give|list|hear|read|say|need|want)\b)
+        (?:\b{_LINKS}\b[\s,]*)*
         (?:\b(?:i|you|u|we|it|they)\b(?:\s+|(?=')))?
         (?:\b(?:do|does|am|are|would|should|is|can|need)\s*|['’](?:m|d|re)\s+)?
         (?:{_NOT}{_STRESS}\s+(?:{_TOLD}|about|regarding|including)
-          |\b(?:nothing|enough|unrelated|no\s+regard)\s+(?:about|on|of|to\s+do\s+with)(?:\s+the)?
+          |\b(?:(?:nothing|enough)\s+(?:about|on|of|to\s+do\s+with)|(?:unrelated|not\s+related|no\s+regard)\s+to)
           |\b(?:no|have\s+no)\s+(?:need\s+(?:to\s+{_TELL}|for)(?:\s+{_ABOUT})?|(?:mention|interest|use)\s+\w+
             |{_INFO}\s+{_ABOUT})
           |\b(?:without|rather\s+than|instead\s+of|refrain\w*\s+from|stop)\s+(?:any\s+|the\s+|please\s+)?
@@ -92,21 +96,21 @@ _PATTERNS = [
           |i(?:['’]ll|\s+will)\s+pass|not\s+(?:required|needed|wanted|included))(?=$|[,.;?!)])""": _LIKELY,
         # "except …", "other than …"
         rf"""{_BEGIN}(?<!\bare\ )(?<!\bis\ )(?<!\bor\ )\b(?:and\s+|but\s+)?
-        (?:(?:but|just|only|sorry)\s+not(?!\s+\w+(?:ing|ed)\b)
+        (?:(?:but|just|only|sorry)\s+not{_UNDONE}
         |exc?ept(?:\s+for)?|excepting|excl(?:uding|ude|\.|usive\s+of)|leaving\s+out|omitting|ignoring|other\s+than
         |(?<!\wing\ )app?art\s+from|aside\s+from|besides|(?<!plus\ )minus(?!\s+(?:\d|\w\b))|sans
         |save\s+(?:for|the|its|those)|bar|barring|but\s+for|as\s+opposed\s+to
         |(?:anything|everything|all)\s+but|discounting|devoid\s+of|(?:with|to)\s+the\s+exc\w+ion\s+of
-        |(?-i:NOT)|(?:^|(?<=[,;:(–—.?!-])|(?<=[,;:(–—.?!-]\ ))not(?!\s+\w+(?:ing|ed)\b)):?\s+{_OUT}""": _FEW,
+        |(?-i:NOT)|(?:^|(?<=[,;:(–—.?!-])|(?<=[,;:(–—.?!-]\ ))not{_UNDONE}):?\s+{_OUT}""": _FEW,
         # "without …", "rather than …", "… not …"
-        rf"""{_BEGIN}\b(?:not(?!\s+\w+(?:ing|ed)\b)|rather\s+than|instead\s+of|beyond|outside\s+of|short\s+of|free\s+of|less\s+the|w/o|without
-        |(?:with\s+)?no):?\s+{_OUT}""": _ASKED,
+        rf"""{_BEGIN}\b(?:not{_UNDONE}|rather\s+than|instead\s+of|beyond|outside\s+of|short\s+of
+        |free\s+of|less\s+the|w/o|without|(?:with\s+)?no):?\s+{_OUT}""": _ASKED,
     }.items()
 ]
 _REQUEST = re.compile(
     rf"""\b(?:(?:{_INFO}|overviews?|texts?|documents?|docs|literature|facts|guides?|papers?|resources|sources|topics?
     |background|summary|basics|aspects?|passages?|records?|entries|write-ups?)\s+{_ABOUT}|info|information|stuff|facts
-    |overviews?|everything|whatever
+    |overviews?|(?:everything|whatever)\s+(?:about|on|under|there|you|to|of|else|we|that|concerning|regarding|relat\w+)
     |(?:anything|all)\s+(?:about|on)|tell\s+me|explain|describe|(?:to|i|we|should)\s+(?:know|learn|read)|read\s+up
     |reading|(?:show|give|find|send)\s+me|looking\s+for|(?:the|what)\s+(?:rest|else|remain\w+)|other\s+\w+|about)\b""",
     re.VERBOSE | re.IGNORECASE,
@@ -114,7 +118,9 @@ _REQUEST = re.compile(
 # A few words with one of these are a sentence, which names no thing.
 _SENTENCE = re.compile(
     r"""^(?:is|are)\b|\b(?:how|why|can(?:not|['’]?t)?|could|do|does|did|is\s+it|(?:do|wo)n['’]?t|was|were|when|where|i|my|he|she
-    |if|never|use|used|every|nobody|nothing|no)\b""",
+    |if|never|use|used|every|nobody|nothing|no|works?|worked|working|opens|runs|starts|loads|prints|plays|syncs?|connects
+    |fails|crash(?:es|ed)|shows|everyone|everybody|gets?|got|receives?|received|ordered|bought|paid|charged|fine|ok(?:ay)?)\b
+    |(?:ed|sent)$""",
     re.VERBOSE | re.IGNORECASE,
 )
 # What begins no thing that is left out: idioms, and what is or is not so.
@@ -129,7 +135,8 @@ _IDIOM = re.compile(
 _ASKS = re.compile(r"\b(?:what|which|who|why)(?:\s+(?:do|does|did|is|are))?\s*$", re.IGNORECASE)
 # A question on words themselves.
 _ON_WORDS = re.compile(
-    r"\b(?:meaning|synonym|quote|quotation|lyrics|poem|formula|syntax|grammar|phrase|which\s+is\s+more|who\s+said|clause)\b",
+    r"\b(?:meaning|synonym|quote|quotation|lyrics|poem|formula|syntax|grammar|phrase|clause"
+    r"|which\s+is\s+more|who\s+said)\b",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
@@ -141,6 +148,10 @@ _TRAILING = re.compile(
     rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
     |side|angle|yet|{_INFO}))+[\s!]*$""",
     re.VERBOSE | re.IGNORECASE,
+)
+# What ends no thing that is wanted.
+_DANGLING = re.compile(
+    r"(?:[\s,]+(?:for|of|on|about|with|that|which|has|have|is|are|and|or|but|any|anything))+$", re.IGNORECASE
 )
 _POINTS_BACK = frozenset({"none", "those", "these", "them", "this", "that"})
 # Where what is left out ends, if it comes first.
@@ -171,6 +182,7 @@ class Interpreted(NamedTuple):
                 end, out = found.start("out") + cut.end(), out[: cut.start()]
             unwanted = _named(out)
             wanted = f"{plain[: found.start()]} {plain[end:]}".strip(" ,;:.-–—(?!)")
+            wanted = _DANGLING.sub("", wanted)
             if unwanted and re.search(r"\w{3}", wanted):
                 is_sure = kind == _SURE or _REQUEST.search(wanted) is not None
                 is_thing = len(wanted.split()) <= FEW and not _SENTENCE.search(wanted)
@@ -192,5 +204,5 @@ def _named(out: str) -> str:
     text = _TRAILING.sub("", out.strip(" ,)!"))
     while (shorter := _LEADING.sub("", text)) != text:
         text = shorter
-    is_named = re.search(r"\w{3}", text) and len(text.split()) <= MOST_LEFT_OUT
+    is_named = re.search(r"\w{3}|[A-Z]\w|\w[+#]", text) and len(text.split()) <= MOST_LEFT_OUT
     return text if is_named and text.casefold() not in _POINTS_BACK else ""

@@ -99,7 +99,7 @@ def _check_combination(query: Query) -> None:
 
 def fields_by_option(query: Query) -> dict[str, str]:
     """Return the fields that a query is boosted and ordered by, by the names of these options."""
-    found = {} if query.boosted is None else {"boost": query.boosted.field}
+    found = {} if query.boosted is None else {"boost": field_at(path_of(query.boosted.field))}
     return found | ({} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)})
 
 
@@ -162,9 +162,11 @@ class FilterChecks:
 
     def _of_values(self, query: Query, option: str, field: str) -> str:
         found = self._values(Exists(field=field), LOOKED_AT)
+        if not found:
+            return self._unknown(field) if self._state.total else ""
         if option == "order_by" and (date := unread_date(found)):
             return f"{field} is in the order of letters: {date!r:.40} is not a date as in 2026-11-02"
-        boost = query.boosted if option == "boost" and found else None
+        boost = query.boosted if option == "boost" else None
         if boost is not None and not boosts(boost, found):
             return f"{field} boosts nothing with half={boost.half}: it holds {found[0]!r:.40}"
         return ""

@@ -36,7 +36,7 @@ from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where,
 from saeindex.language.to_text import to_text
 from saeindex.protocols import SearchRequest
 from saeindex.search.by_field import Order
-from saeindex.search.checks import FilterChecks, check_query, fields_by_option
+from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
 from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
@@ -97,7 +97,8 @@ class Planner:
         check_query(query)
         replaced: tuple[Absent, ...] = ()
         if query.spelling and self.state.manifest.words != "off":
-            absent = absent_words(self.state, asked_words(self.state, query.text), is_replaced=True)
+            said = [] if query.clause is None else _said(_parsed(query.clause))
+            absent = absent_words(self.state, asked_words(self.state, query.text), True, said)
             replaced, text = tuple(one for one in absent if one.nearest), query.text
             for one in replaced:
                 text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", str(one.nearest), text)
@@ -154,7 +155,11 @@ class Planner:
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
-        absent = () if words is None else absent_words(self.state, words, False, _beginnings(where))
+        absent = (
+            ()
+            if words is None
+            else absent_words(self.state, words, False, [one for one in _said(where) if one.endswith("*")])
+        )
         return Prepared(
             query=query,
             vector=steered,
@@ -256,7 +261,7 @@ class Planner:
             yield from self._emptying(where, query)
         yield from self.checks.kept_by_denials(where, query.level)
         named = [] if query.grouping is None or query.grouping.field in WHOLE else [query.grouping.field]
-        for field in (one for one in (*named, *fields_by_option(query).values()) if one not in NAMES):
+        for field in (one for one in named if one not in NAMES):
             yield from self.checks.of_groups(field)
         yield from self.checks.of_values(query)
 
@@ -455,10 +460,9 @@ class SaidBy:
         return frozenset(one[RECORD_ID] for one in points if is_said(self._said, one[TEXT]))
 
 
-def _beginnings(where: Expression | None) -> list[str]:
-    """Return what a condition asks texts to say the beginning of."""
-    every = () if where is None else (node for node, _ in walk(where))
-    return [node.text for node in every if isinstance(node, Says) and node.text.endswith("*")]
+def _said(where: Expression | None) -> list[str]:
+    """Return what a condition asks texts to say word for word."""
+    return [] if where is None else [node.text for node, _ in walk(where) if isinstance(node, Says)]
 
 
 def _unsure(concepts: Iterable[Concept]) -> Iterator[str]:

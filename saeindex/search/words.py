@@ -28,7 +28,7 @@ from saeindex.collection.state import Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
 from saeindex.language.lemmas import is_english
-from saeindex.language.literal import INDEXED
+from saeindex.language.literal import INDEXED, is_unspaced
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
@@ -151,11 +151,12 @@ def absent_words(
     """Return the words of a query that no text has, and what they may be meant for.
 
     The nearest are looked for in the first 4,000 records, or in all if they are to be read in their place.
-    What is joined by marks is in none if a part of it is; what begins as texts in ``said`` is asked for so.
+    A number or an address is in none if no text has it whole, what else is joined by marks if a part of it
+    is. What begins as texts in ``said`` is asked for so; scripts without spaces have no words to be named.
     """
     present = {asked.names[index] for index in asked.every}
-    absent = dict.fromkeys(name for name in asked.names.values() if name not in present)
-    lost = [one for one in absent if any(part in absent for part in INDEXED.findall(one))]
+    absent = dict.fromkeys(one for one in asked.names.values() if one not in present and not is_unspaced(one))
+    lost = [one for one in absent if _is_whole(one) or any(part in absent for part in INDEXED.findall(one))]
     lost = [one for one in lost if not any(one in text for text in said)]
     whole = [one for one in lost if not any(one in other and one != other for other in lost)]
     if not whole or not state.total:
@@ -169,6 +170,11 @@ def absent_words(
         else state.derived(_Lexicon, read).nearest(word, is_replaced)
         for word in whole
     )
+
+
+def _is_whole(word: str) -> bool:
+    """Return whether what is joined by marks is more than its parts: INV-2024-0117, me@example.com."""
+    return not word.isalnum() and ("@" in word or any(map(str.isdigit, word)))
 
 
 class _Lexicon:

@@ -14,6 +14,7 @@ from tests.search.sampled_indexes import edge_index, memory_index
 TEXTS = [
     "Mutations of KRT17 cause the disease.", "krt17 and krt16 are keratins.", "Treatment of the keratins.",
     "The battery of the camera is weak.", "Batteries are sold apart.", "The ERR-4521 code needs a reset.",
+    "打印机无法打印, in 2024 too.",
 ]  # fmt: skip
 RECORDS = [Record(f"t{row}", text, {"n": row, "half": row % 2}) for row, text in enumerate(TEXTS)]
 
@@ -37,6 +38,8 @@ def index(
         ("what is the battrey of a camera", ["In no text: 'battrey'; 'battery' is in 2"]),
         ("batteries of KRT17", []), ("ERR-4512", ["In no text: 'ERR-4512'; 'err-4521' is in 1"]),
         ("whales and battlers of the batter", ["In no text: 'whales', 'battlers', 'batter'"]),
+        ("ERR-2024 battery", ["In no text: 'ERR-2024'"]), ("打印机", []),
+        ("battery@camera.is", ["In no text: 'battery@camera.is'"]),
         ("ERR-45*", []), ("camera of camera.disease", []), ("T-1", ["In no text: 'T-1'"]),
         ("zebra and xylophone battery", ["In no text: 'zebra', 'xylophone'"]), ("", []),
     ],
@@ -69,6 +72,13 @@ def test_spelling_searches_for_the_nearest(index: FeatureIndex) -> None:
     assert hits.plan.understood == ["Read 'Krt71' as 'krt17': it is in no text"]
     assert hits.plan.query.text == "krt17 mutation"
     assert index.search("zebra", spelling=True).plan.query.text == "zebra"
+
+
+def test_what_is_quoted_is_not_spelled_otherwise(index: FeatureIndex) -> None:
+    plan = index.plan('"the battrey" of the camera', syntax=True, spelling=True)
+    assert not any(one.startswith("Read") for one in plan.understood)
+    assert 'Says: "the battrey"' in plan.understood
+    assert any(one.startswith("In no text: 'battrey'") for one in plan.understood)
 
 
 def test_words_of_a_part_are_those_of_its_records_alone(index: FeatureIndex) -> None:

@@ -21,6 +21,9 @@ from saeindex.language.exclusions import Interpreted
         ("gout, no treatment pages please", "gout", "treatment", True),
         ("Keep prognosis out of it: what is gout?", "what is gout", "prognosis", False),
         ("gout overview, treatment excluded", "gout overview", "treatment", True),
+        ("refund requests, not damaged goods", "refund requests", "damaged goods", False),
+        ("sync bugs that don't involve Outlook", "sync bugs", "Outlook", True),
+        ("crash reports, anything but C++", "crash reports", "C++", False),
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_split_off(question: str, wanted: str, unwanted: str, is_sure: bool) -> None:
@@ -38,6 +41,9 @@ def test_what_is_left_out_is_split_off(question: str, wanted: str, unwanted: str
         "save plot into image file in matlab", "Hibernate does not show records. Do you know why?",
         "Drag and drop files into a webpart", "how to avoid crowds in kyoto", "null not equal to null",
         "combining different lists and showing them", "coupon code created but not working",
+        "everything works except the printer", "got the invoice but not the parcel",
+        "email works but not the calendar",
+        "user can log in but not see the dashboard", "I was refunded everything except the fee",
         "nothing but the truth", "without a doubt the best phone", "fever but no cough",
         f"{'long ' * 50}but not this",
     ],
