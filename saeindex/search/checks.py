@@ -6,13 +6,13 @@ A field is looked up once for each state of an index, by a request that ends at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import metadata_fields
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.config import MAX_QUERY_CHARS, WORDS
 from saeindex.errors import FilterWarning, InvalidInputError, tell
@@ -26,11 +26,8 @@ from saeindex.search.grouping import check_field
 from saeindex.stores.filters import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qdrant_client.models import Filter
 
-    from saeindex.collection.state import IndexState
     from saeindex.search.plan import Estimate
     from saeindex.search.query import Query
     from saeindex.types import LevelName

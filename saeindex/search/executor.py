@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
+from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.protocols import Point, SearchRequest, SparseVector
+from saeindex.protocols import Include, Point, PointId, SearchRequest, SparseVector, Vector, VectorStore
 from saeindex.schema import check_kind
 from saeindex.search.by_field import Boosted, Ordered
 from saeindex.search.explain import Explainer, Explanation, with_names
@@ -22,15 +22,12 @@ from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_k
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
 from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Rescored, Scoring
-from saeindex.stores.tracing import noted
+from saeindex.stores.tracing import Deadline, noted
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.evidence import Mention
-    from saeindex.indexing.points import Spoken
-    from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.prepared import Prepared
-    from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]

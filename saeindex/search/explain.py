@@ -18,7 +18,7 @@ import numpy as np
 from saeindex.config import DENSE, EVIDENCE
 from saeindex.indexing.points import PRESENT, code_of, mentions_of
 from saeindex.language.evaluate import Clause
-from saeindex.protocols import SparseVector
+from saeindex.protocols import Point, SparseVector, Vector
 from saeindex.report.numbers import counted
 from saeindex.schema import Result
 from saeindex.types import Part, PartKind, shown_label
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
 
 # The part of named concepts that a record does not speak of.

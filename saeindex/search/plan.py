@@ -31,13 +31,12 @@ from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.query import Condition, NativeFilter, Query
 from saeindex.search.retrieval import POOL, WITH_WORDS
 from saeindex.search.words import Absent
-from saeindex.steering.steering import DirectionPart, listed_parts
+from saeindex.steering.steering import Direction, DirectionPart, listed_parts
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import PointId, VectorStore
-    from saeindex.steering.steering import Direction
 
 StepKind: TypeAlias = Literal[
     "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",

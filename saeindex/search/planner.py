@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, TEXT, WORDS
@@ -34,7 +34,7 @@ from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
 from saeindex.language.literal import is_plain, is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
-from saeindex.protocols import SearchRequest
+from saeindex.protocols import PointId, SearchRequest, SparseVector, VectorStore
 from saeindex.search.by_field import Order
 from saeindex.search.checks import FilterChecks, check_query, fields_by_option
 from saeindex.search.grouping import WHOLE
@@ -42,7 +42,7 @@ from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query, Steering
-from saeindex.search.words import Absent, absent_words, asked_words
+from saeindex.search.words import Absent, AskedWords, absent_words, asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, SteerResolver
@@ -55,11 +55,8 @@ if TYPE_CHECKING:
 
     from qdrant_client.models import Filter
 
-    from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Scorer
     from saeindex.concepts.scan import Scan
-    from saeindex.protocols import PointId, SparseVector, VectorStore
-    from saeindex.search.words import AskedWords
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 # The number of sampled points near a query, from which the share of matches there is estimated.

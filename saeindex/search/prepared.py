@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
-from saeindex.search.plan import Plan, PlannedSteer, Step, headline
+from saeindex.search.plan import Choices, Estimate, Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import POOL, SENTENCE, postfilter_depth
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import PointId, SparseVector
-    from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
     from saeindex.search.words import Absent, AskedWords

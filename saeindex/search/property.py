@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
-from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, scored_by
+from saeindex.concepts.inference import Asked, Inference, Scale, Scored, Scorer, scored_by
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import Rows
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Scored
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 

@@ -19,8 +19,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.config import DENSE, SAE, SENTENCES, WORDS
-from saeindex.protocols import Point, SearchRequest
-from saeindex.search.explain import Explanation
+from saeindex.protocols import Include, Point, PointId, SearchRequest, Vector, VectorStore
+from saeindex.search.explain import Explainer, Explanation
 from saeindex.stores.point_checks import id_order, to_id
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from saeindex.protocols import Include, PointId, Vector, VectorStore
-    from saeindex.search.explain import Explainer
     from saeindex.search.words import AskedWords
 
 # The number of candidates per source of a fused or second-pass search, and of a fused one that has words. It

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from saeindex.collection.state import KEPT
+from saeindex.collection.state import KEPT, IndexState
 from saeindex.concepts.resolver import FLOOR
 from saeindex.errors import SaeIndexError
 from saeindex.search import facets
@@ -22,11 +22,7 @@ from saeindex.search.plan import Plan, Stage
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared
 from saeindex.search.query import Query, Where, without
-from saeindex.stores.tracing import Deadline, watched
-
-if TYPE_CHECKING:
-    from saeindex.collection.state import IndexState
-    from saeindex.stores.tracing import Note
+from saeindex.stores.tracing import Deadline, Note, watched
 
 # The number of nearest labels among which the concepts of a query's text are searched.
 NEAREST_LABELS = 20
