@@ -113,6 +113,12 @@ class Prepared:
             text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
         return " ".join(text)
 
+    @property
+    def reports_steering(self) -> bool:
+        """Whether hits say what their ranks are without steering."""
+        has_effect = self.drift > 0 and self.rescorer is None and bool(self.query.text.strip())
+        return self.query.explain and has_effect
+
     @cached_property
     def plan(self) -> Plan:
         """The plan: what will be run, as data."""
@@ -244,9 +250,7 @@ def _sources(plan: Prepared) -> tuple[str, ...]:
     """Return the searched vectors: one, or several whose lists are fused."""
     if plan.rescorer is not None:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
-    if not plan.query.ranks:
-        return ()
-    return plan.sources
+    return plan.sources if plan.query.ranks else ()
 
 
 def _requests_of(plan: Prepared) -> tuple[str, ...]:
@@ -267,7 +271,7 @@ def _requests_of(plan: Prepared) -> tuple[str, ...]:
     is_reordered = bool(query.diversity) or query.group_by is not None
     if len(sources) > 1 and (not is_reordered or query.group_by is not None):
         asked.append("get their fields" if is_reordered else "get the page")
-    if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
+    if plan.reports_steering:
         asked += [f"search {name} unsteered" for name in sources]
     return (*asked, *_completing(plan))
 

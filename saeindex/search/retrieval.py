@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, groupby
@@ -130,11 +130,13 @@ class ByWords(Nearest):
 
 
 class Listed(Scoring):
-    """All matches, in id order, each with a score of 0: for a query that filters and does not rank."""
+    """All matches, in id order or in that of ``ids``, each with a score of 0: nothing ranks them."""
 
-    def __init__(self, store: VectorStore, request: SearchRequest) -> None:
+    def __init__(
+        self, store: VectorStore, request: SearchRequest, ids: Callable[[], Sequence[PointId]] | None
+    ) -> None:
         """Bind the filter and the threshold of ``request``; with a threshold above 0 there are no hits."""
-        self._store, self._filter = store, request.query_filter
+        self._store, self._filter, self._ids = store, request.query_filter, ids
         self._is_empty = request.score_threshold is not None and request.score_threshold > 0.0
 
     def best(
@@ -143,6 +145,8 @@ class Listed(Scoring):
         """See :class:`Scoring`."""
         if self._is_empty or count == 0:
             return []
+        if self._ids is not None:
+            return super().best(count, offset, payload, vectors)
         cursor = None
         if offset:
             # The page starts after the last point of the previous pages.
@@ -154,6 +158,9 @@ class Listed(Scoring):
             self._filter, count, cursor, with_payload=payload, with_vectors=list(vectors)
         )
         return [replace(point, score=0.0) for point in page.points]
+
+    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
+        return [(one, 0.0) for one in self._ids()[:count]] if self._ids is not None else []
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`."""
