@@ -59,8 +59,12 @@ class Searcher:
 
         @contextmanager
         def query(place: int) -> Iterator[None]:
-            with _located(place, len(queries)), deadline.stage(f"query {place}"):
-                yield
+            try:
+                with deadline.stage(f"query {place}"):
+                    yield
+            except SaeIndexError as error:
+                error.asked = f"query {place} of {len(queries)}: {error.asked}"
+                raise
 
         for place, one in enumerate(queries, 1):
             with query(place):
@@ -126,7 +130,6 @@ class Searcher:
 
     def compare(self, query: Query, a: str, b: str) -> Comparison:
         """Return why record ``a`` ranks above or below record ``b`` for a query."""
-        check_query(query.read)
         prepared = self.prepare(replace(query, explain=True))
         first, second = self.executor.explained(prepared, (a, b), Deadline(query.timeout))
         return compare(first, second)
@@ -165,13 +168,3 @@ def _stage(note: Note, matching: float | None, prefix: str = "") -> Stage:
     if note.action in ("search", "scroll") and matching is not None and note.asked is not None:
         expected = min(float(note.asked), matching)
     return Stage(prefix + name, expected, note.points, note.ms)
-
-
-@contextmanager
-def _located(place: int, total: int) -> Iterator[None]:
-    """Add the number of the query, of several, to an error."""
-    try:
-        yield
-    except SaeIndexError as error:
-        error.asked = f"query {place} of {total}: {error.asked}"
-        raise
