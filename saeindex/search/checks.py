@@ -102,7 +102,7 @@ class FilterChecks:
         self,
         state: IndexState,
         compiled: Callable[[Expression], Filter | None],
-        estimated: Callable[[Filter | None, int], Estimate],
+        estimated: Callable[[Filter | None], Estimate],
         absent: Memo[str],
     ) -> None:
         """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects.
@@ -156,7 +156,7 @@ class FilterChecks:
             if leaf is None or not hasattr(leaf, "level") or (leaf.level or level or "present") != "present":
                 continue
             cautious = leaf.model_copy(update={"level": "possible"})
-            kept = self._estimated(self._compiled(And(parts=(cautious, clause))), self._state.total)
+            kept = self._estimated(self._compiled(And(parts=(cautious, clause))))
             if kept.points >= 1:
                 instead, about = to_text(Not(part=cautious)), "" if kept.is_certain else "about "
                 possibly = f"{about}{counted(round(kept.points), 'record')} that possibly speak of it"

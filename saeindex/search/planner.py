@@ -100,15 +100,14 @@ class Planner:
                 text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", str(one.nearest), text)
             query = replace(query, text=text, spelling=False)
         read, unwanted = self._interpreted(query) if query.interpret else (query, "")
-        return replace(self._plan(read, self.state.total, replaced), unwanted=unwanted)
+        return replace(self._plan(read, replaced), unwanted=unwanted)
 
     def _interpreted(self, query: Query) -> tuple[Query, str]:
         """Return a query that is steered away from what its text leaves out, and that, or "" if nothing."""
         found = Interpreted.of(query.text)
-        is_read = (
-            found.unwanted and query.using != WORDS and (found.is_sure or self._has_texts_on(found.wanted))
-        )
-        if not is_read:
+        if not found.unwanted or query.using == WORDS:
+            return query, ""
+        if not found.is_sure and not self._has_texts_on(found.wanted):
             return query, ""
         read, steer = replace(query, text=found.wanted, interpret=False), Steer(found.unwanted, -LEFT_OUT)
         try:
@@ -123,7 +122,7 @@ class Planner:
         nearest = SearchRequest(self.state.encode(wanted), limit=1, with_payload=False)
         return any((point.score or 0.0) >= ON_IT for point in self.state.store.search(nearest))
 
-    def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
+    def _plan(self, query: Query, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
             do = f"Leave it out, or run {copy_command(self.state.store.name)} with --sentences stored."
             raise InvalidInputError("using='sentences'", "the index keeps no vectors of sentences", do)
@@ -147,7 +146,7 @@ class Planner:
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
-        estimate = self._estimate(query_filter, total)
+        total, estimate = self.state.total, self._estimate(query_filter)
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
@@ -170,7 +169,7 @@ class Planner:
                 rescorer is not None,
                 words is not None and bool(words.rarity),
                 store.prefers_postfilter,
-                set(fields_of(where)) <= store.layout.payload_indexes.keys(),
+                set(self.fields_of(where)) <= store.layout.payload_indexes.keys(),
                 partial(self._near, query_filter, steered),
             ),
             warnings=(*warnings, *self._cut(query.text), *_unsure(concepts.values())),
@@ -238,8 +237,9 @@ class Planner:
             )
         return steers if most is None or not steers else steering.within(moved, steers, most)
 
-    def _estimate(self, query_filter: Filter | None, total: int) -> Estimate:
+    def _estimate(self, query_filter: Filter | None) -> Estimate:
         """Return how many records a filter selects."""
+        total = self.state.total
         if query_filter is None:
             return Estimate(total, total, total, "no filter")
         key = query_filter.model_dump_json(exclude_none=True)
@@ -300,9 +300,11 @@ class Planner:
                 yield node.text, level_of(node, None), scans[target_of(node)]
 
     @staticmethod
-    def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
-        """Return the metadata fields that a condition names."""
-        return fields_of(_parsed(where))
+    def fields_of(where: str | Expression | JsonObject | None) -> tuple[str, ...]:
+        """Return the metadata fields that a condition names, once each."""
+        nodes = () if where is None else (node for node, _ in walk(_parsed(where)))
+        named = (one.field for one in nodes if isinstance(one, Condition) and one.field not in NAMES)
+        return tuple(dict.fromkeys(named))
 
     def condition(
         self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
@@ -363,9 +365,8 @@ class Planner:
         """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
         asked = None if description is None else self.state.encode(description)
-        if query.text.strip():
-            return self.state.encode(query.text), asked
-        return np.zeros(self.state.space.sae.dimension, np.float32), asked
+        nothing = np.zeros(self.state.space.sae.dimension, np.float32)
+        return self.state.encode(query.text) if query.text.strip() else nothing, asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
         if query.steering is not None and query.steering.method == "clamp":
@@ -476,15 +477,8 @@ def feedback_of(query: Query) -> Feedback | None:
     if query.property is None and not query.like and not query.unlike:
         return None
     described = query.described if query.described is not None else query.text.strip() or None
-    given = {"against": query.against, "like": query.like, "unlike": query.unlike}
-    lists = {name: tuple(values) for name, values in given.items()}
+    lists = {name: tuple(getattr(query, name)) for name in ("against", "like", "unlike")}
     return Feedback.read({"description": described, **lists})
-
-
-def fields_of(where: Expression | None) -> tuple[str, ...]:
-    """Return the metadata fields that an expression names, once each."""
-    nodes = [] if where is None else [node for node, _ in walk(where)]
-    return tuple(dict.fromkeys(n.field for n in nodes if isinstance(n, Condition) and n.field not in NAMES))
 
 
 def _sampled_ids(state: IndexState) -> list[PointId]:

@@ -47,16 +47,15 @@ class Profile(BaseModel, extra="forbid", frozen=True):
             size = len(base64.b64decode(profile.unit, validate=True))
         except ValueError as error:  # ValidationError is a ValueError, too
             raise MismatchError(f"profile {name!r}", first_fault(error), "Fit it again.") from error
-        found = None
         if profile.name != name:
             found = f"the profile saved under this name is {profile.name!r}"
         elif size != 4 * dimension:
             found = f"a direction of {size // 4} dimensions, not {dimension}"
         elif not abs(float(np.linalg.norm(profile.vector)) - 1.0) < UNIT_ERROR:
             found = "a direction that is not a unit vector"
-        if found is not None:
-            raise MismatchError(f"profile {name!r}", found, "Fit it again.")
-        return profile
+        else:
+            return profile
+        raise MismatchError(f"profile {name!r}", found, "Fit it again.")
 
     @property
     def vector(self) -> Doubles:
@@ -116,8 +115,7 @@ def check_name(name: str) -> None:
 def saved_profile(state: IndexState, name: str) -> Profile:
     """Return a profile that is saved with an index; NotFoundError lists the saved profiles."""
     profiles = state.manifest.profiles
-    if name not in profiles:
-        raise _unknown(profiles, name)
+    _check_known(profiles, name)
     return Profile.read(profiles[name], name, state.space.sae.dimension)
 
 
@@ -142,12 +140,12 @@ def with_profile(
 
 def without_profile(profiles: Mapping[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
     """Return saved profiles without one; NotFoundError if there is none of this name."""
-    if name not in profiles:
-        raise _unknown(profiles, name)
+    _check_known(profiles, name)
     return {other: kept for other, kept in profiles.items() if other != name}
 
 
-def _unknown(profiles: Mapping[str, object], name: str) -> NotFoundError:
-    known = ", ".join(sorted(profiles)) or "none"
-    do = "Fit one: index.profiles.fit(…), or `saeindex profiles fit`."
-    return NotFoundError(f"profile {name!r}", f"the index has {known}", do)
+def _check_known(profiles: Mapping[str, object], name: str) -> None:
+    if name not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        do = "Fit one: index.profiles.fit(…), or `saeindex profiles fit`."
+        raise NotFoundError(f"profile {name!r}", f"the index has {known}", do)
