@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from saeindex.config import DENSE, SAE, SENTENCES, WORDS
 from saeindex.protocols import Include, Point, PointId, SearchRequest, Vector, VectorStore
@@ -26,9 +26,7 @@ from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from saeindex.search.property import PropertyRanking
     from saeindex.search.words import AskedWords
 
 # The number of candidates per source of a fused or second-pass search, and of a fused one that has words. It
@@ -272,27 +270,11 @@ class Fused(Scoring):
         return self._store.scores(request)
 
 
-class Rescorer(Protocol):
-    """The second pass of a plan that needs one, such as that of a property search."""
-
-    def requests(self, limit: int) -> SearchRequest:
-        """Return the search for ``limit`` candidates, with the payload and vectors that scoring needs.
-
-        If the search has no filter, it gets the filter of the plan.
-        """
-
-    def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
-        """Return the score (m,) of each candidate; higher is better. NaN drops a candidate."""
-
-    def explain(self, point: Point) -> Explanation:
-        """Return the parts of a point's score in :meth:`scores`, which no other point changes."""
-
-
 class Rescored(Scoring):
-    """The candidates of a rescorer, ranked by its scores; other points are not ranked."""
+    """The candidates of a property search, ranked by its second pass; other points are not ranked."""
 
-    def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
-        """Bind the rescorer, and the filter, threshold and timeout of ``request``."""
+    def __init__(self, store: VectorStore, rescorer: PropertyRanking, request: SearchRequest) -> None:
+        """Bind the second pass, and the filter, threshold and timeout of ``request``."""
         self._store, self._rescorer, self._request = store, rescorer, request
 
     def explain(self, point: Point) -> Explanation:
@@ -300,17 +282,11 @@ class Rescored(Scoring):
         return self._rescorer.explain(point)
 
     @cached_property
-    def _pool(self) -> list[Point]:
-        request = self._rescorer.requests(POOL)
-        exact = self._request.exact
-        request = replace(request, prefetch=tuple(replace(each, exact=exact) for each in request.prefetch))
-        if request.query_filter is None:
-            request = replace(request, query_filter=self._request.query_filter)
-        return self._store.search(replace(request, timeout=self._request.timeout))
-
-    @cached_property
     def _ranked(self) -> list[tuple[PointId, float]]:
-        if not (pool := self._pool):
+        given, request = self._request, self._rescorer.requests(POOL)
+        prefetch = tuple(replace(each, exact=given.exact) for each in request.prefetch)
+        request = replace(request, prefetch=prefetch, query_filter=given.query_filter, timeout=given.timeout)
+        if not (pool := self._store.search(request)):
             return []
         scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
         found = zip((point.id for point in pool), scores, strict=True)
