@@ -14,7 +14,7 @@ from saeindex.errors import NotFoundError
 from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.protocols import Point, PointId, SearchRequest, SparseVector, Vector, VectorStore
+from saeindex.protocols import Point, PointId, SearchRequest, SparseVector, Vector
 from saeindex.schema import check_kind
 from saeindex.search.by_field import Boosted
 from saeindex.search.explain import Explainer, Explanation, with_names
@@ -25,7 +25,7 @@ from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Rescored,
 from saeindex.stores.tracing import Deadline, noted
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
+    from saeindex.collection.state import IndexState
     from saeindex.features.evidence import Mention
     from saeindex.search.prepared import Prepared
     from saeindex.types import FloatArray
@@ -44,14 +44,12 @@ RANKED = 1_000
 
 
 class Executor:
-    """Runs plans on one store."""
+    """Runs plans on one state of an index."""
 
-    def __init__(
-        self, store: VectorStore, space: FeatureSpace, encode_query: Callable[[str], FloatArray]
-    ) -> None:
+    def __init__(self, state: IndexState) -> None:
         """Bind the store, the space it was indexed with, and the function from a text to its vector (d,)."""
-        self._store, self._space, self._encode = store, space, encode_query
-        self._explainer = Explainer(space)
+        self._store, self._space, self._encode = state.store, state.space, state.encode
+        self._explainer = Explainer(state.space)
 
     def run(self, plan: Prepared, deadline: Deadline) -> Hits:
         """Return the hits of ``plan``; QueryTimeoutError if the time limit is exceeded."""
@@ -183,8 +181,8 @@ class Executor:
 
         def effect(steered: Ranked) -> SteeringEffect:
             rank, point = steered
-            was = places.get(point.id) or (None, before.explain(point).total)
-            return SteeringEffect(*was, rank, float(point.score or 0.0))
+            was, score = places.get(point.id) or (None, before.explain(point).total)
+            return SteeringEffect(was, score, rank, float(point.score or 0.0))
 
         return effect
 

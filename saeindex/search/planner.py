@@ -415,11 +415,6 @@ class Planner:
         if feedback is None or query.is_interpembed:
             return None
         is_named = query.property is not None or query.feedback is not None
-        scorer = self._scorer(feedback, asked)
-        return PropertyRanking(scorer, self.state, feedback, text if is_named else None)
-
-    def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
-        """Return the inferred scorer, cached for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
 
         def inferred() -> Scorer:
@@ -427,7 +422,8 @@ class Planner:
             named = said_by(self.resolver.named(feedback.description or ""))
             return infer_feedback(self.state, feedback, asked, named)
 
-        return self._scorers.get(key, inferred)
+        scorer = self._scorers.get(key, inferred)  # kept for other pages and filters
+        return PropertyRanking(scorer, self.state, feedback, text if is_named else None)
 
 
 class SaidBy:

@@ -35,7 +35,7 @@ class Searcher:
         """Search the records of a state."""
         self._store, self._space, self._vectors = state.store, state.space, state.encode
         self.planner = state.derived(Planner)
-        self.executor = Executor(self._store, self._space, self._vectors)
+        self.executor = Executor(state)
 
     def prepare(self, query: Query) -> Prepared:
         """Return a query ready to run."""

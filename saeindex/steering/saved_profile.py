@@ -68,7 +68,7 @@ class Profile(BaseModel, extra="forbid", frozen=True):
 
     def edited(self, edits: Mapping[int, float]) -> Profile:
         """Return the profile with these further weights of concepts; 0 removes a concept."""
-        return _made(self.name, **{**self.model_dump(), "edits": {**self.edits, **edits}})
+        return _made(**{**self.model_dump(), "edits": {**self.edits, **edits}})
 
 
 def fit_profile(
@@ -87,7 +87,6 @@ def fit_profile(
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(state, steer)
     return _made(
-        name,
         name=name,
         description=description,
         like=tuple(like),
@@ -97,12 +96,12 @@ def fit_profile(
     )
 
 
-def _made(asked: str, **fields: Any) -> Profile:
+def _made(**fields: Any) -> Profile:
     try:
         return Profile.model_validate(fields)
     except ValidationError as error:
         do = f"Use weights from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, and at most {MAX_EXAMPLES:,} records."
-        raise InvalidInputError(f"profile {asked!r}", first_fault(error), do) from error
+        raise InvalidInputError(f"profile {fields['name']!r}", first_fault(error), do) from error
 
 
 def check_name(name: str) -> None:
