@@ -81,11 +81,12 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         workers: int = WORKERS,
     ) -> Self:
         """Create an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
-        made = partial(
+        return await cls._of(
             FeatureIndex.create,
+            client,
+            workers,
             path,
             space,
-            client=_blocking(client),
             url=url,
             encoder=encoder,
             payload_indexes=payload_indexes,
@@ -100,7 +101,6 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
             on_disk=on_disk,
             isolated=isolated,
         )
-        return await cls._of(made, client, workers)
 
     @classmethod
     async def open(
@@ -115,23 +115,19 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         workers: int = WORKERS,
     ) -> Self:
         """Open an index; the arguments are those of :meth:`FeatureIndex.open`."""
-        opened = partial(
-            FeatureIndex.open,
-            path,
-            space=space,
-            client=_blocking(client),
-            url=url,
-            encoder=encoder,
-            isolated=isolated,
-        )
-        return await cls._of(opened, client, workers)
+        options = {"space": space, "url": url, "encoder": encoder, "isolated": isolated}
+        return await cls._of(FeatureIndex.open, client, workers, path, **options)
 
     @classmethod
-    async def _of(cls, opened: Callable[[], FeatureIndex], client: object, workers: int) -> Self:
+    async def _of(
+        cls, opened: Callable[..., FeatureIndex], client: Any, workers: int, *given: Any, **options: Any
+    ) -> Self:
         from qdrant_client import AsyncQdrantClient
 
+        blocking = _blocking(client)
+
         def asked() -> tuple[FeatureIndex, bool]:
-            index = opened()
+            index = opened(*given, client=blocking, **options)
             return index, isinstance(client, AsyncQdrantClient) and index.state.store.has_graph
 
         index, is_awaiting = await asyncio.to_thread(asked)

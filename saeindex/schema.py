@@ -29,7 +29,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
-from pydantic_core import ArgsKwargs, core_schema
+from pydantic_core import ArgsKwargs, ErrorDetails, core_schema
 
 from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, kind_of
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic_core import ErrorDetails
 
 C = TypeVar("C")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}

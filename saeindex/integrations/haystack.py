@@ -98,14 +98,14 @@ class SaeIndexDocumentStore:
             raise InvalidInputError("write_documents", kind_of(documents), "Give a list of documents.")
         given = [_record(one) for one in documents]
         if policy is DuplicatePolicy.OVERWRITE:
-            self._write({one.id: one for one in given})
+            shared.indexed(self.index, {one.id: one for one in given}.values(), "documents")
             return len(given)
         known = existing_ids(self.index.state.store, [one.id for one in given])
         fresh = {one.id: one for one in reversed(given) if one.id not in known}  # the first of each id
         if policy is not DuplicatePolicy.SKIP and len(fresh) < len(given):
             twice = next(one.id for one in given if one.id in known or fresh[one.id] is not one)
             raise DuplicateDocumentError(f"ID {twice!r} already exists.")
-        self._write(fresh)
+        shared.indexed(self.index, fresh.values(), "documents")
         return len(fresh)
 
     def delete_documents(self, document_ids: list[str]) -> None:
@@ -126,7 +126,7 @@ class SaeIndexDocumentStore:
             Record(one.id, one.text, {**one.metadata, **meta}, one.fields, one.document)
             for one in self._matching(filters)
         ]
-        self._write({one.id: one for one in changed})
+        shared.indexed(self.index, changed, "documents")
         return len(changed)
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
@@ -192,9 +192,6 @@ class SaeIndexDocumentStore:
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[StoredRecord]:
         return every(self.index, query_filter=self._filter(filters))
-
-    def _write(self, records: Mapping[str, Record]) -> None:
-        shared.indexed(self.index, records.values(), "documents")
 
 
 @component

@@ -62,14 +62,9 @@ def metadata_of(found: Hit | Record | StoredRecord, explain: bool, *further: str
 
 def without_why(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata without what explained it in an earlier search."""
-    return {
-        name: value
-        for name, value in metadata.items()
-        if name != WHY
-        or not isinstance(value, Mapping)
-        or not value.keys() <= {*EXPLAINING, "score"}
-        or not value
-    }
+    why = metadata.get(WHY)
+    is_ours = isinstance(why, Mapping) and bool(why) and why.keys() <= {*EXPLAINING, "score"}
+    return {name: value for name, value in metadata.items() if name != WHY or not is_ours}
 
 
 def indexed(index: FeatureIndex, records: Iterable[Record], what: str, **options: Any) -> None:

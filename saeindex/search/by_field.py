@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,22 +74,6 @@ def _key(value: bool | int | float | str) -> tuple[int, Any]:
         return 0, value
     moment = moment_in(value)
     return (2, value.casefold()) if moment is None else (1, moment)
-
-
-class Ordered(Scoring):
-    """All matches in the order of a field, each with a score of 0: for a query that does not rank."""
-
-    def __init__(self, store: VectorStore, ids: Callable[[], Sequence[PointId]], least: float | None) -> None:
-        """Bind what finds the ids; with ``least`` above 0 there are no hits."""
-        self._store, self._ids = store, ids
-        self._is_empty = least is not None and least > 0.0
-
-    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
-        return [] if self._is_empty else [(one, 0.0) for one in self._ids()[:count]]
-
-    def explain(self, point: Point) -> Explanation:
-        """See :class:`Scoring`."""
-        return Explanation((), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ A field is looked up once for each state of an index, by a request that ends at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import metadata_fields
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.config import MAX_QUERY_CHARS, WORDS
 from saeindex.errors import FilterWarning, InvalidInputError, tell
@@ -26,11 +26,8 @@ from saeindex.search.grouping import check_field
 from saeindex.stores.filters import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qdrant_client.models import Filter
 
-    from saeindex.collection.state import IndexState
     from saeindex.search.plan import Estimate
     from saeindex.search.query import Query
     from saeindex.types import LevelName
@@ -38,63 +35,51 @@ if TYPE_CHECKING:
 
 def check_query(query: Query) -> None:
     """Raise InvalidInputError unless the parts of a query, each of which is valid, go together."""
-    _check_texts(query)
-    if query.grouping is not None:
-        check_field(query.grouping.field)
-    _check_combination(query)
-
-
-def _check_texts(query: Query) -> None:
     check_sides("search", query.like, query.unlike)
     for text in (query.text, query.described or "", *query.against):
         if len(text) > MAX_QUERY_CHARS:
-            raise InvalidInputError(
-                f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
-            )
+            asked, found = f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}"
+            raise InvalidInputError(asked, found, "Shorten it.")
     if query.described is not None and not query.described.strip():
         raise InvalidInputError("search by property", "an empty description", "Describe the property.")
+    if query.grouping is not None:
+        check_field(query.grouping.field)
+    for fault in _faults(query):
+        raise InvalidInputError(*fault)
 
 
-def _check_combination(query: Query) -> None:
+def _faults(query: Query) -> Iterator[tuple[str, str, str]]:
+    """Yield what was asked, what is wrong with it, and what to do, of parts that do not go together."""
     ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
+    ranks = ranked or bool(query.like)
     selects = query.where is not None or query.query_filter is not None or query.order_by is not None
-    if not ranked and not query.like and not selects:
-        raise InvalidInputError(
-            "search", "an empty text", "Give a text, a property, examples, or a where clause."
-        )
-    if not ranked and not query.like and (query.steers or query.unlike or query.against):
-        raise InvalidInputError(
-            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
-        )
-    if query.order_by is not None and (ranked or query.like):
-        do = "Leave order_by out, or use boost."
-        raise InvalidInputError("order_by beside what ranks", "hits are in the order of their scores", do)
-    if query.boosted is not None and not (ranked or query.like):
-        raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
+    if not ranks and not selects:
+        yield "search", "an empty text", "Give a text, a property, examples, or a where clause."
+    if not ranks and (query.steers or query.unlike or query.against):
+        yield "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
+    if query.order_by is not None and ranks:
+        found = "hits are in the order of their scores"
+        yield "order_by beside what ranks", found, "Leave order_by out, or use boost."
+    if query.boosted is not None and not ranks:
+        yield "boost", "nothing ranks", "Give a text or a property, or use order_by."
     for option, field in fields_by_option(query).items():
         if field not in NAMES and not field.startswith(IN_METADATA):
-            asked, found = f"{option}={field!r:.80}", "not a field of the records"
-            raise InvalidInputError(asked, found, f"Use {IN_METADATA}{field.strip():.80}.")
+            do = f"Use {IN_METADATA}{field.strip():.80}."
+            yield f"{option}={field!r:.80}", "not a field of the records", do
     if query.boosted is not None:
         Curve.read(str(query.boosted.half))
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
-        raise InvalidInputError(
-            "search against other values", "no description", "Give the property to contrast with them."
-        )
-    has_more = query.property is not None or query.against or query.like or query.unlike
-    if query.feedback is not None and has_more:
-        raise InvalidInputError(
-            "search with feedback", "a property or examples beside it", "Use the feedback alone."
-        )
+        do = "Give the property to contrast with them."
+        yield "search against other values", "no description", do
+    if query.feedback is not None and (query.property is not None or query.against or has_examples):
+        yield "search with feedback", "a property or examples beside it", "Use the feedback alone."
     steering = query.steering
     if steering is not None and query.using == WORDS:
         do = "Leave using out, or give a where clause."
-        raise InvalidInputError("steer with using='words'", "words have no direction to move along", do)
+        yield "steer with using='words'", "words have no direction to move along", do
     if steering is not None and steering.max_drift is not None and steering.method == "clamp":
-        raise InvalidInputError(
-            "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
-        )
+        yield "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
 
 
 def fields_by_option(query: Query) -> dict[str, str]:
@@ -117,7 +102,7 @@ class FilterChecks:
         self,
         state: IndexState,
         compiled: Callable[[Expression], Filter | None],
-        estimated: Callable[[Filter | None, int], Estimate],
+        estimated: Callable[[Filter | None], Estimate],
         absent: Memo[str],
     ) -> None:
         """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects.
@@ -126,8 +111,8 @@ class FilterChecks:
         """
         self._state, self._compiled, self._estimated, self._absent = state, compiled, estimated, absent
 
-    def warnings(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
-        """Return a sentence for each fault of a condition and of a native filter."""
+    def warn(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
+        """Warn of the faults of a condition and a native filter, and return a sentence for each."""
         if not self._state.total:
             return ()
         conditions = [] if where is None else [node for node, _ in walk(where) if isinstance(node, Condition)]
@@ -137,14 +122,9 @@ class FilterChecks:
         fields += [(key, _having(key)) for key in keys if key not in NAMES]
         found = [absent for key, having in fields if (absent := self._absence(key, having))]
         found += [other for node in named if (other := self._other_kind(node))]
-        return tuple(dict.fromkeys(found))
-
-    def warn(self, where: Expression | None, native: Filter | None) -> tuple[str, ...]:
-        """Warn of the faults of a condition and a native filter, and return them."""
-        found = self.warnings(where, native)
-        for one in found:
+        for one in (once := dict.fromkeys(found)):
             tell(one, FilterWarning)
-        return found
+        return tuple(once)
 
     def of_groups(self, field: str) -> tuple[str, ...]:
         """Return a warning if no record has the field to group by."""
@@ -178,7 +158,7 @@ class FilterChecks:
             if leaf is None or not hasattr(leaf, "level") or (leaf.level or level or "present") != "present":
                 continue
             cautious = leaf.model_copy(update={"level": "possible"})
-            kept = self._estimated(self._compiled(And(parts=(cautious, clause))), self._state.total)
+            kept = self._estimated(self._compiled(And(parts=(cautious, clause))))
             if kept.points >= 1:
                 instead, about = to_text(Not(part=cautious)), "" if kept.is_certain else "about "
                 possibly = f"{about}{counted(round(kept.points), 'record')} that possibly speak of it"

@@ -11,31 +11,30 @@ from typing import TYPE_CHECKING, TypeAlias
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import PRESENT, PROVING, point_id, shown_features
+from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.protocols import Point, SearchRequest, SparseVector
+from saeindex.protocols import Point, PointId, SearchRequest, SparseVector, Vector
 from saeindex.schema import check_kind
-from saeindex.search.by_field import Boosted, Ordered
+from saeindex.search.by_field import Boosted
 from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
 from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Rescored, Scoring
-from saeindex.stores.tracing import noted
+from saeindex.stores.tracing import Deadline, noted
 
 if TYPE_CHECKING:
-    from saeindex.features import FeatureSpace
+    from saeindex.collection.state import IndexState
     from saeindex.features.evidence import Mention
-    from saeindex.indexing.points import Spoken
-    from saeindex.protocols import Include, PointId, Vector, VectorStore
     from saeindex.search.prepared import Prepared
-    from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The evidence of a record, and the sentences that speak of what is asked.
 Said: TypeAlias = "tuple[list[Mention], list[Spoken]]"
+# Returns a hit's rank and score without and with steering.
+Unsteered: TypeAlias = Callable[[Ranked], SteeringEffect]
 # The payload of a hit; only the clauses of an explanation need more.
 SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA, *PROVING)
 # The features of a hit, at most.
@@ -45,14 +44,12 @@ RANKED = 1_000
 
 
 class Executor:
-    """Runs plans on one store."""
+    """Runs plans on one state of an index."""
 
-    def __init__(
-        self, store: VectorStore, space: FeatureSpace, encode_query: Callable[[str], FloatArray]
-    ) -> None:
+    def __init__(self, state: IndexState) -> None:
         """Bind the store, the space it was indexed with, and the function from a text to its vector (d,)."""
-        self._store, self._space, self._encode = store, space, encode_query
-        self._explainer = Explainer(space)
+        self._store, self._space, self._encode = state.store, state.space, state.encode
+        self._explainer = Explainer(state.space)
 
     def run(self, plan: Prepared, deadline: Deadline) -> Hits:
         """Return the hits of ``plan``; QueryTimeoutError if the time limit is exceeded."""
@@ -94,10 +91,8 @@ class Executor:
         rescorer = plan.rescorer
         if rescorer is not None:
             return Rescored(self._store, rescorer, request)
-        if plan.ids is not None:
-            return Ordered(self._store, plan.ids, least)
         if not query.ranks:
-            return Listed(self._store, request)
+            return Listed(self._store, request, plan.ids)
         words = plan.words
         if words is not None and vector is not plan.vector:  # the ranking without steering
             words = replace(words, gone=frozenset())
@@ -160,18 +155,12 @@ class Executor:
         first: First = partial(ranked, scoring, keys=group_keys(groups.field) if groups else ())
         if query.diversity:
             first = diverse(first, self._store, self._space.calibration, query.diversity)
+        selected: Selected
         if groups is None:
-            return self._completed(
-                [(None, first(query.offset + query.limit)[query.offset :])], payload, vectors
-            )
-        found = noted(
-            "group",
-            lambda: grouped(first, groups.field, groups.size, query.limit, query.offset),
-            groups.field,
-        )
-        return self._completed(list(found), payload, vectors)
-
-    def _completed(self, selected: Selected, payload: Include, vectors: Sequence[str]) -> Selected:
+            selected = [(None, first(query.offset + query.limit)[query.offset :])]
+        else:
+            made = partial(grouped, first, groups.field, groups.size, query.limit, query.offset)
+            selected = [*noted("group", made, groups.field)]
         ids = {point.id: None for _, members in selected for _, point in members}
         complete = {point.id: point for point in self._store.get(list(ids), payload, list(vectors))}
         return [
@@ -183,15 +172,19 @@ class Executor:
         ]
 
     def _unsteered(self, plan: Prepared, deadline: Deadline) -> Unsteered | None:
-        """Return the ranking without steering, if the hits report the effect of steering."""
-        query = plan.query
-        if not (query.explain and plan.drift > 0 and query.text.strip()):
+        """Return what compares a hit with the ranking without steering, if the hits report its effect."""
+        if not plan.reports_steering:
             return None
-        if plan.rescorer is not None:
-            return None
-        free = replace(query, score_threshold=None)
-        before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
-        return Unsteered(before)
+        free = replace(plan.query, score_threshold=None)
+        before = self.scoring(replace(plan, query=free), self._encode(free.text), deadline)
+        places = {point.id: (rank, float(point.score or 0.0)) for rank, point in ranked(before, RANKED)}
+
+        def effect(steered: Ranked) -> SteeringEffect:
+            rank, point = steered
+            was, score = places.get(point.id) or (None, before.explain(point).total)
+            return SteeringEffect(was, score, rank, float(point.score or 0.0))
+
+        return effect
 
     def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, Said]:
         """Return the evidence of points that hits show; the names in their sentences are found together."""
@@ -222,7 +215,7 @@ class Executor:
             features=shown_features(point, self._space, spoken, SHOWN_FEATURES, plan.query.unnamed),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
-            steered=None if before is None else before.effect(ranked),
+            steered=None if before is None else before(ranked),
             evidence=plan.about.proofs(point.payload, self._space, plan.scans, sentences),
         )
 
@@ -239,21 +232,3 @@ class Executor:
 def ranked(scoring: Scoring, count: int, keys: Sequence[str] = ()) -> list[Ranked]:
     """Return the first points with their ranks, from 1, and with the payload fields ``keys``."""
     return list(enumerate(scoring.best(count, payload=list(keys) or False), 1))
-
-
-class Unsteered:
-    """The ranking of the same query without steering."""
-
-    def __init__(self, scoring: Scoring) -> None:
-        """Rank the first thousand points."""
-        self._scoring = scoring
-        self._places = {p.id: (rank, float(p.score or 0.0)) for rank, p in ranked(scoring, RANKED)}
-
-    def effect(self, ranked: Ranked) -> SteeringEffect:
-        """Return a hit's rank and score without and with steering."""
-        rank, point = ranked
-        place = self._places.get(point.id)
-        before = place[1] if place else None
-        if place is None:
-            before = self._scoring.explain(point).total
-        return SteeringEffect(place and place[0], before, rank, float(point.score or 0.0))

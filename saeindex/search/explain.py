@@ -9,7 +9,6 @@ For a search in the sparse vector it is sum_i q_i z_i over the shared features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import numpy as np
 from saeindex.config import DENSE, EVIDENCE
 from saeindex.indexing.points import PRESENT, code_of, mentions_of
 from saeindex.language.evaluate import Clause
-from saeindex.protocols import SparseVector
+from saeindex.protocols import Point, SparseVector, Vector
 from saeindex.report.numbers import counted
 from saeindex.schema import Result
 from saeindex.types import Part, PartKind, shown_label
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, Vector
-    from saeindex.types import FloatArray
 
 # The part of named concepts that a record does not speak of.
 UNNAMED = "further, unnamed"
@@ -73,18 +70,20 @@ class Explainer:
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
 
     def explain(self, query: Vector, point: Point) -> Explanation:
-        """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
+        """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``.
+
+        The parts are those of a cosine, or of the dot product of two sparse codes, the largest first. The
+        residual's part q·r is q·x minus the parts of the features and the bias.
+        """
+        code = code_of(point)
         if isinstance(query, SparseVector):
-            return self.sparse(query, code_of(point))
+            shared, ours, theirs = np.intersect1d(
+                query.indices, code.indices, assume_unique=True, return_indices=True
+            )
+            products = query.values[ours].astype(np.float64) * code.values[theirs]
+            return Explanation(tuple(self._feature_parts(shared, products)), float(products.sum()))
         document = point.vectors[DENSE]
         assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
-        return self.dense(query, document, code_of(point))
-
-    def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
-        """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
-
-        The residual's part q·r is q·x minus the parts of the features and the bias.
-        """
         q, x = query.astype(np.float64), document.astype(np.float64)
         cosine = float(q @ x / (np.linalg.norm(q) * np.linalg.norm(x)))
         q /= np.linalg.norm(q)
@@ -95,14 +94,6 @@ class Explainer:
         parts.append(Part("residual", None, "not in the dictionary", left))
         parts.append(Part("bias", None, "common to all records", common))
         return Explanation(tuple(parts), float(sum(part.value for part in parts)))
-
-    def sparse(self, query: SparseVector, code: SparseVector) -> Explanation:
-        """Return the parts of the dot product of two sparse codes, largest first."""
-        shared, ours, theirs = np.intersect1d(
-            query.indices, code.indices, assume_unique=True, return_indices=True
-        )
-        contributions = query.values[ours].astype(np.float64) * code.values[theirs]
-        return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
 
     def _feature_parts(self, indices: NDArray[np.int32], contributions: NDArray[np.float64]) -> list[Part]:
         order = np.argsort(-np.abs(contributions), kind="stable")
@@ -163,19 +154,3 @@ class Comparison(Result):
         if rest:
             lines.append(f"  {sum(part.value for part in rest):+.4f}  {len(rest)} further parts")
         return "\n".join(lines)
-
-
-def compare_explanations(a: str, b: str, first: Explanation, second: Explanation) -> Comparison:
-    """Return the comparison of the explanations of two hits with the ids ``a`` and ``b``."""
-
-    def keyed(parts: Sequence[Part]) -> dict[tuple[PartKind, int | str], Part]:
-        return {(part.kind, part.label if part.feature is None else part.feature): part for part in parts}
-
-    ours, theirs = keyed(first.parts), keyed(second.parts)
-    differences = []
-    for key in ours | theirs:
-        part = ours.get(key) or theirs[key]
-        in_a, in_b = (found[key].value if key in found else 0.0 for found in (ours, theirs))
-        differences.append(Difference(part.kind, part.feature, part.label, in_a, in_b, part.is_weak))
-    differences.sort(key=lambda part: -abs(part.value))
-    return Comparison(a, b, first.total, second.total, tuple(differences))

@@ -11,7 +11,7 @@ single record. Features whose sets of records in the results overlap (Jaccard ab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
     from qdrant_client.models import Filter

@@ -23,7 +23,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.indexing.points import codes_of
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, RECORD_ID, as_one_name, path_of
-from saeindex.protocols import Point
+from saeindex.protocols import Point, VectorStore
 from saeindex.stores.tracing import noted
 from saeindex.types import JsonObject
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import Calibration
-    from saeindex.protocols import VectorStore
 
 GroupValue: TypeAlias = str | int | float | bool
 Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]

@@ -16,10 +16,10 @@ from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
 from saeindex.schema import Result
-from saeindex.search.explain import Comparison, Explanation, compare_explanations
+from saeindex.search.explain import Comparison, Difference, Explanation
 from saeindex.search.plan import Plan
 from saeindex.search.query import Query
-from saeindex.types import Activation, JsonObject, Proof, one_line, shortened, shown_label
+from saeindex.types import Activation, JsonObject, Part, PartKind, Proof, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -185,7 +185,18 @@ def compare(a: Hit, b: Hit) -> Comparison:
         raise InvalidInputError(
             f"compare hits {a.id!r} and {b.id!r}", "they have no explanations", "Search with explain=True."
         )
-    return compare_explanations(a.id, b.id, a.explanation, b.explanation)
+
+    def keyed(parts: Sequence[Part]) -> dict[tuple[PartKind, int | str], Part]:
+        return {(part.kind, part.label if part.feature is None else part.feature): part for part in parts}
+
+    ours, theirs = keyed(a.explanation.parts), keyed(b.explanation.parts)
+    differences = []
+    for key in ours | theirs:
+        part = ours.get(key) or theirs[key]
+        in_a, in_b = (found[key].value if key in found else 0.0 for found in (ours, theirs))
+        differences.append(Difference(part.kind, part.feature, part.label, in_a, in_b, part.is_weak))
+    differences.sort(key=lambda part: -abs(part.value))
+    return Comparison(a.id, b.id, a.explanation.total, b.explanation.total, tuple(differences))
 
 
 # In a notebook ----------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
 from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
+from saeindex.language.ast import Not, Says
+from saeindex.language.evaluate import clauses
 from saeindex.language.to_text import quoted
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
@@ -31,13 +33,12 @@ from saeindex.search.grouping import DIVERSITY_POOL
 from saeindex.search.query import Condition, NativeFilter, Query
 from saeindex.search.retrieval import POOL, WITH_WORDS
 from saeindex.search.words import Absent
-from saeindex.steering.steering import DirectionPart, listed_parts
+from saeindex.steering.steering import Direction, DirectionPart, listed_parts
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import PointId, VectorStore
-    from saeindex.steering.steering import Direction
 
 StepKind: TypeAlias = Literal[
     "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",
@@ -186,8 +187,6 @@ def _said(where: Any) -> Iterator[str]:
     """Yield what texts must say word for word, and what they must not."""
     if where is None:
         return
-    from saeindex.language.ast import Not, Says
-    from saeindex.language.evaluate import clauses
     from saeindex.language.parser import parse_where
 
     asked = clauses(parse_where(where))

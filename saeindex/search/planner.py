@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, TEXT, WORDS
@@ -34,7 +34,7 @@ from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
 from saeindex.language.literal import is_plain, is_said, narrowing
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
-from saeindex.protocols import SearchRequest
+from saeindex.protocols import PointId, SearchRequest, SparseVector, VectorStore
 from saeindex.search.by_field import Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
@@ -42,7 +42,7 @@ from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query, Steering
-from saeindex.search.words import Absent, absent_words, asked_words
+from saeindex.search.words import Absent, AskedWords, absent_words, asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, SteerResolver
@@ -55,11 +55,8 @@ if TYPE_CHECKING:
 
     from qdrant_client.models import Filter
 
-    from saeindex.collection.state import IndexState
     from saeindex.concepts.inference import Scorer
     from saeindex.concepts.scan import Scan
-    from saeindex.protocols import PointId, SparseVector, VectorStore
-    from saeindex.search.words import AskedWords
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 # The number of sampled points near a query, from which the share of matches there is estimated.
@@ -104,15 +101,14 @@ class Planner:
                 text = re.sub(rf"(?<!\w){re.escape(one.word)}(?!\w)", str(one.nearest), text)
             query = replace(query, text=text, spelling=False)
         read, unwanted = self._interpreted(query) if query.interpret else (query, "")
-        return replace(self._plan(read, self.state.total, replaced), unwanted=unwanted)
+        return replace(self._plan(read, replaced), unwanted=unwanted)
 
     def _interpreted(self, query: Query) -> tuple[Query, str]:
         """Return a query that is steered away from what its text leaves out, and that, or "" if nothing."""
         found = Interpreted.of(query.text)
-        is_read = (
-            found.unwanted and query.using != WORDS and (found.is_sure or self._has_texts_on(found.wanted))
-        )
-        if not is_read:
+        if not found.unwanted or query.using == WORDS:
+            return query, ""
+        if not found.is_sure and not self._has_texts_on(found.wanted):
             return query, ""
         read, steer = replace(query, text=found.wanted, interpret=False), Steer(found.unwanted, -LEFT_OUT)
         try:
@@ -127,7 +123,7 @@ class Planner:
         nearest = SearchRequest(self.state.encode(wanted), limit=1, with_payload=False)
         return any((point.score or 0.0) >= ON_IT for point in self.state.store.search(nearest))
 
-    def _plan(self, query: Query, total: int, replaced: Sequence[Absent]) -> Prepared:
+    def _plan(self, query: Query, replaced: Sequence[Absent]) -> Prepared:
         if query.using == SENTENCES and self.state.manifest.sentences != "stored":
             do = f"Leave it out, or run {copy_command(self.state.store.name)} with --sentences stored."
             raise InvalidInputError("using='sentences'", "the index keeps no vectors of sentences", do)
@@ -151,7 +147,7 @@ class Planner:
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
-        estimate = self._estimate(query_filter, total)
+        total, estimate = self.state.total, self._estimate(query_filter)
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
@@ -178,7 +174,7 @@ class Planner:
                 rescorer is not None,
                 words is not None and bool(words.rarity),
                 store.prefers_postfilter,
-                set(fields_of(where)) <= store.layout.payload_indexes.keys(),
+                set(self.fields_of(where)) <= store.layout.payload_indexes.keys(),
                 partial(self._near, query_filter, steered),
             ),
             warnings=(*warnings, *self._cut(query.text), *_unsure(concepts.values())),
@@ -246,8 +242,9 @@ class Planner:
             )
         return steers if most is None or not steers else steering.within(moved, steers, most)
 
-    def _estimate(self, query_filter: Filter | None, total: int) -> Estimate:
+    def _estimate(self, query_filter: Filter | None) -> Estimate:
         """Return how many records a filter selects."""
+        total = self.state.total
         if query_filter is None:
             return Estimate(total, total, total, "no filter")
         key = query_filter.model_dump_json(exclude_none=True)
@@ -308,9 +305,11 @@ class Planner:
                 yield node.text, level_of(node, None), scans[target_of(node)]
 
     @staticmethod
-    def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
-        """Return the metadata fields that a condition names."""
-        return fields_of(_parsed(where))
+    def fields_of(where: str | Expression | JsonObject | None) -> tuple[str, ...]:
+        """Return the metadata fields that a condition names, once each."""
+        nodes = () if where is None else (node for node, _ in walk(_parsed(where)))
+        named = (one.field for one in nodes if isinstance(one, Condition) and one.field not in NAMES)
+        return tuple(dict.fromkeys(named))
 
     def condition(
         self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
@@ -371,9 +370,8 @@ class Planner:
         """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
         asked = None if description is None else self.state.encode(description)
-        if query.text.strip():
-            return self.state.encode(query.text), asked
-        return np.zeros(self.state.space.sae.dimension, np.float32), asked
+        nothing = np.zeros(self.state.space.sae.dimension, np.float32)
+        return self.state.encode(query.text) if query.text.strip() else nothing, asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
         if query.steering is not None and query.steering.method == "clamp":
@@ -422,11 +420,6 @@ class Planner:
         if feedback is None or query.is_interpembed:
             return None
         is_named = query.property is not None or query.feedback is not None
-        scorer = self._scorer(feedback, asked)
-        return PropertyRanking(scorer, self.state, feedback, text if is_named else None)
-
-    def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
-        """Return the inferred scorer, cached for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
 
         def inferred() -> Scorer:
@@ -434,7 +427,8 @@ class Planner:
             named = said_by(self.resolver.named(feedback.description or ""))
             return infer_feedback(self.state, feedback, asked, named)
 
-        return self._scorers.get(key, inferred)
+        scorer = self._scorers.get(key, inferred)  # kept for other pages and filters
+        return PropertyRanking(scorer, self.state, feedback, text if is_named else None)
 
 
 class SaidBy:
@@ -483,15 +477,8 @@ def feedback_of(query: Query) -> Feedback | None:
     if query.property is None and not query.like and not query.unlike:
         return None
     described = query.described if query.described is not None else query.text.strip() or None
-    given = {"against": query.against, "like": query.like, "unlike": query.unlike}
-    lists = {name: tuple(values) for name, values in given.items()}
+    lists = {name: tuple(getattr(query, name)) for name in ("against", "like", "unlike")}
     return Feedback.read({"description": described, **lists})
-
-
-def fields_of(where: Expression | None) -> tuple[str, ...]:
-    """Return the metadata fields that an expression names, once each."""
-    nodes = [] if where is None else [node for node, _ in walk(where)]
-    return tuple(dict.fromkeys(n.field for n in nodes if isinstance(n, Condition) and n.field not in NAMES))
 
 
 def _sampled_ids(state: IndexState) -> list[PointId]:

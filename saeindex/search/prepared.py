@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
-from saeindex.search.plan import Plan, PlannedSteer, Step, headline
+from saeindex.search.plan import Choices, Estimate, Plan, PlannedSteer, Step, headline
 from saeindex.search.retrieval import POOL, SENTENCE, postfilter_depth
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
     from saeindex.protocols import PointId, SparseVector
-    from saeindex.search.plan import Choices, Estimate
     from saeindex.search.property import PropertyRanking
     from saeindex.search.query import Query
     from saeindex.search.words import Absent, AskedWords
@@ -114,6 +113,12 @@ class Prepared:
             text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
         return " ".join(text)
 
+    @property
+    def reports_steering(self) -> bool:
+        """Whether hits say what their ranks are without steering."""
+        has_effect = self.drift > 0 and self.rescorer is None and bool(self.query.text.strip())
+        return self.query.explain and has_effect
+
     @cached_property
     def plan(self) -> Plan:
         """The plan: what will be run, as data."""
@@ -163,17 +168,13 @@ def _named_by(named: Sequence[FeatureMatch]) -> str:
 
 def _steering(plan: Prepared) -> Iterator[Step]:
     for steer in plan.steers:
-        yield _steer(steer)
+        named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
+        what = f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}"
+        yield Step("steer", what, _named_by(steer.direction.named))
     if plan.steers:
         yield Step("steer", f"Drift: {plan.drift:.4f}")
     if plan.feedback is not None:
         yield Step("feedback", str(plan.feedback))
-
-
-def _steer(steer: ResolvedSteer) -> Step:
-    named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
-    what = f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}"
-    return Step("steer", what, _named_by(steer.direction.named))
 
 
 def _ranking(plan: Prepared) -> Iterator[Step]:
@@ -245,15 +246,13 @@ def _sources(plan: Prepared) -> tuple[str, ...]:
     """Return the searched vectors: one, or several whose lists are fused."""
     if plan.rescorer is not None:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
-    if not plan.query.ranks:
-        return ()
-    return plan.sources
+    return plan.sources if plan.query.ranks else ()
 
 
 def _requests_of(plan: Prepared) -> tuple[str, ...]:
     """Return the requests to the engine, without those of the planning, whose results are cached."""
-    query, after = plan.query, plan.choices.after.value
-    if not plan.query.ranks:
+    query, after, is_grouped = plan.query, plan.choices.after.value, plan.query.group_by is not None
+    if not query.ranks:
         listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
         return (*listed, *_completing(plan))
     sources = _sources(plan)
@@ -261,14 +260,13 @@ def _requests_of(plan: Prepared) -> tuple[str, ...]:
         depth = postfilter_depth(query.limit + query.offset, after)
         asked = [f"search {sources[0]} unfiltered, {depth:,}", f"search {sources[0]} among these, filtered"]
     else:
-        wider = ", wider if groups lack hits" if query.group_by is not None else ""
+        wider = ", wider if groups lack hits" if is_grouped else ""
         asked = [f"search {name}{wider}" for name in sources]
     if plan.rescorer is not None:
         asked.append("get the candidates")
-    is_reordered = bool(query.diversity) or query.group_by is not None
-    if len(sources) > 1 and (not is_reordered or query.group_by is not None):
-        asked.append("get their fields" if is_reordered else "get the page")
-    if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
+    if len(sources) > 1 and (is_grouped or not query.diversity):
+        asked.append("get their fields" if is_grouped else "get the page")
+    if plan.reports_steering:
         asked += [f"search {name} unsteered" for name in sources]
     return (*asked, *_completing(plan))
 
@@ -276,6 +274,6 @@ def _requests_of(plan: Prepared) -> tuple[str, ...]:
 def _completing(plan: Prepared) -> tuple[str, ...]:
     """Return the further requests if more than the page is read."""
     query = plan.query
-    diverse = ("get the codes of the first 500",) if query.diversity else ()
-    is_reordered = query.diversity or query.group_by is not None
-    return (*diverse, "get the page") if is_reordered else ()
+    if query.diversity:
+        return "get the codes of the first 500", "get the page"
+    return ("get the page",) if query.group_by is not None else ()

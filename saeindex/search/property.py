@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
-from saeindex.concepts.inference import Asked, Inference, Scale, Scorer, scored_by
+from saeindex.concepts.inference import Asked, Scale, Scored, Scorer, scored_by
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from saeindex.collection.sample import Rows
     from saeindex.collection.state import IndexState
-    from saeindex.concepts.inference import Scored
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
@@ -91,15 +90,10 @@ class PropertyRanking:
     feedback: Feedback
     text: FloatArray | None = None
 
-    @property
-    def inferred(self) -> Inference:
-        """The inferred property."""
-        return self.scorer.inference
-
     @cached_property
     def shown(self) -> Feedback:
         """The feedback with the inferred concepts and words."""
-        return with_evidence(self.feedback, self.inferred, self.scorer.sample)
+        return with_evidence(self.feedback, self.scorer.inference, self.scorer.sample)
 
     def requests(self, limit: int) -> SearchRequest:
         """Return one search for the nearest points by direction, concepts and text, fused by rank."""

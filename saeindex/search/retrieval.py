@@ -11,26 +11,22 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from saeindex.config import DENSE, SAE, SENTENCES, WORDS
-from saeindex.protocols import Point, SearchRequest
-from saeindex.search.explain import Explanation
+from saeindex.protocols import Include, Point, PointId, SearchRequest, Vector, VectorStore
+from saeindex.search.explain import Explainer, Explanation
 from saeindex.stores.point_checks import id_order, to_id
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from saeindex.protocols import Include, PointId, Vector, VectorStore
-    from saeindex.search.explain import Explainer
+    from saeindex.search.property import PropertyRanking
     from saeindex.search.words import AskedWords
 
 # The number of candidates per source of a fused or second-pass search, and of a fused one that has words. It
@@ -132,11 +128,13 @@ class ByWords(Nearest):
 
 
 class Listed(Scoring):
-    """All matches, in id order, each with a score of 0: for a query that filters and does not rank."""
+    """All matches, in id order or in that of ``ids``, each with a score of 0: nothing ranks them."""
 
-    def __init__(self, store: VectorStore, request: SearchRequest) -> None:
+    def __init__(
+        self, store: VectorStore, request: SearchRequest, ids: Callable[[], Sequence[PointId]] | None
+    ) -> None:
         """Bind the filter and the threshold of ``request``; with a threshold above 0 there are no hits."""
-        self._store, self._filter = store, request.query_filter
+        self._store, self._filter, self._ids = store, request.query_filter, ids
         self._is_empty = request.score_threshold is not None and request.score_threshold > 0.0
 
     def best(
@@ -145,6 +143,8 @@ class Listed(Scoring):
         """See :class:`Scoring`."""
         if self._is_empty or count == 0:
             return []
+        if self._ids is not None:
+            return super().best(count, offset, payload, vectors)
         cursor = None
         if offset:
             # The page starts after the last point of the previous pages.
@@ -156,6 +156,9 @@ class Listed(Scoring):
             self._filter, count, cursor, with_payload=payload, with_vectors=list(vectors)
         )
         return [replace(point, score=0.0) for point in page.points]
+
+    def _first(self, count: int) -> Sequence[tuple[PointId, float]]:
+        return [(one, 0.0) for one in self._ids()[:count]] if self._ids is not None else []
 
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`."""
@@ -267,27 +270,11 @@ class Fused(Scoring):
         return self._store.scores(request)
 
 
-class Rescorer(Protocol):
-    """The second pass of a plan that needs one, such as that of a property search."""
-
-    def requests(self, limit: int) -> SearchRequest:
-        """Return the search for ``limit`` candidates, with the payload and vectors that scoring needs.
-
-        If the search has no filter, it gets the filter of the plan.
-        """
-
-    def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
-        """Return the score (m,) of each candidate; higher is better. NaN drops a candidate."""
-
-    def explain(self, point: Point) -> Explanation:
-        """Return the parts of a point's score in :meth:`scores`, which no other point changes."""
-
-
 class Rescored(Scoring):
-    """The candidates of a rescorer, ranked by its scores; other points are not ranked."""
+    """The candidates of a property search, ranked by its second pass; other points are not ranked."""
 
-    def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
-        """Bind the rescorer, and the filter, threshold and timeout of ``request``."""
+    def __init__(self, store: VectorStore, rescorer: PropertyRanking, request: SearchRequest) -> None:
+        """Bind the second pass, and the filter, threshold and timeout of ``request``."""
         self._store, self._rescorer, self._request = store, rescorer, request
 
     def explain(self, point: Point) -> Explanation:
@@ -295,17 +282,11 @@ class Rescored(Scoring):
         return self._rescorer.explain(point)
 
     @cached_property
-    def _pool(self) -> list[Point]:
-        request = self._rescorer.requests(POOL)
-        exact = self._request.exact
-        request = replace(request, prefetch=tuple(replace(each, exact=exact) for each in request.prefetch))
-        if request.query_filter is None:
-            request = replace(request, query_filter=self._request.query_filter)
-        return self._store.search(replace(request, timeout=self._request.timeout))
-
-    @cached_property
     def _ranked(self) -> list[tuple[PointId, float]]:
-        if not (pool := self._pool):
+        given, request = self._request, self._rescorer.requests(POOL)
+        prefetch = tuple(replace(each, exact=given.exact) for each in request.prefetch)
+        request = replace(request, prefetch=prefetch, query_filter=given.query_filter, timeout=given.timeout)
+        if not (pool := self._store.search(request)):
             return []
         scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
         found = zip((point.id for point in pool), scores, strict=True)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from saeindex.collection.state import KEPT
+from saeindex.collection.state import KEPT, IndexState
 from saeindex.concepts.resolver import FLOOR
 from saeindex.errors import SaeIndexError
 from saeindex.search import facets
@@ -22,11 +22,7 @@ from saeindex.search.plan import Plan, Stage
 from saeindex.search.planner import Planner
 from saeindex.search.prepared import Prepared
 from saeindex.search.query import Query, Where, without
-from saeindex.stores.tracing import Deadline, watched
-
-if TYPE_CHECKING:
-    from saeindex.collection.state import IndexState
-    from saeindex.stores.tracing import Note
+from saeindex.stores.tracing import Deadline, Note, watched
 
 # The number of nearest labels among which the concepts of a query's text are searched.
 NEAREST_LABELS = 20
@@ -39,7 +35,7 @@ class Searcher:
         """Search the records of a state."""
         self._store, self._space, self._vectors = state.store, state.space, state.encode
         self.planner = state.derived(Planner)
-        self.executor = Executor(self._store, self._space, self._vectors)
+        self.executor = Executor(state)
 
     def prepare(self, query: Query) -> Prepared:
         """Return a query ready to run."""
@@ -63,8 +59,12 @@ class Searcher:
 
         @contextmanager
         def query(place: int) -> Iterator[None]:
-            with _located(place, len(queries)), deadline.stage(f"query {place}"):
-                yield
+            try:
+                with deadline.stage(f"query {place}"):
+                    yield
+            except SaeIndexError as error:
+                error.asked = f"query {place} of {len(queries)}: {error.asked}"
+                raise
 
         for place, one in enumerate(queries, 1):
             with query(place):
@@ -130,7 +130,6 @@ class Searcher:
 
     def compare(self, query: Query, a: str, b: str) -> Comparison:
         """Return why record ``a`` ranks above or below record ``b`` for a query."""
-        check_query(query.read)
         prepared = self.prepare(replace(query, explain=True))
         first, second = self.executor.explained(prepared, (a, b), Deadline(query.timeout))
         return compare(first, second)
@@ -169,13 +168,3 @@ def _stage(note: Note, matching: float | None, prefix: str = "") -> Stage:
     if note.action in ("search", "scroll") and matching is not None and note.asked is not None:
         expected = min(float(note.asked), matching)
     return Stage(prefix + name, expected, note.points, note.ms)
-
-
-@contextmanager
-def _located(place: int, total: int) -> Iterator[None]:
-    """Add the number of the query, of several, to an error."""
-    try:
-        yield
-    except SaeIndexError as error:
-        error.asked = f"query {place} of {total}: {error.asked}"
-        raise

@@ -24,20 +24,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.records import existing_ids
-from saeindex.collection.state import Memo
+from saeindex.collection.state import IndexState, Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
 from saeindex.language.lemmas import is_english
 from saeindex.language.literal import INDEXED, is_unspaced
-from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from saeindex.collection.state import IndexState
-    from saeindex.protocols import Point
     from saeindex.types import Doubles
 
 # The most records with a word that are counted, the words whose numbers are kept, and the first words of a

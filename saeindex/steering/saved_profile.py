@@ -47,16 +47,15 @@ class Profile(BaseModel, extra="forbid", frozen=True):
             size = len(base64.b64decode(profile.unit, validate=True))
         except ValueError as error:  # ValidationError is a ValueError, too
             raise MismatchError(f"profile {name!r}", first_fault(error), "Fit it again.") from error
-        found = None
         if profile.name != name:
             found = f"the profile saved under this name is {profile.name!r}"
         elif size != 4 * dimension:
             found = f"a direction of {size // 4} dimensions, not {dimension}"
         elif not abs(float(np.linalg.norm(profile.vector)) - 1.0) < UNIT_ERROR:
             found = "a direction that is not a unit vector"
-        if found is not None:
-            raise MismatchError(f"profile {name!r}", found, "Fit it again.")
-        return profile
+        else:
+            return profile
+        raise MismatchError(f"profile {name!r}", found, "Fit it again.")
 
     @property
     def vector(self) -> Doubles:
@@ -69,7 +68,7 @@ class Profile(BaseModel, extra="forbid", frozen=True):
 
     def edited(self, edits: Mapping[int, float]) -> Profile:
         """Return the profile with these further weights of concepts; 0 removes a concept."""
-        return _made(self.name, **{**self.model_dump(), "edits": {**self.edits, **edits}})
+        return _made(**{**self.model_dump(), "edits": {**self.edits, **edits}})
 
 
 def fit_profile(
@@ -88,7 +87,6 @@ def fit_profile(
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(state, steer)
     return _made(
-        name,
         name=name,
         description=description,
         like=tuple(like),
@@ -98,12 +96,12 @@ def fit_profile(
     )
 
 
-def _made(asked: str, **fields: Any) -> Profile:
+def _made(**fields: Any) -> Profile:
     try:
         return Profile.model_validate(fields)
     except ValidationError as error:
         do = f"Use weights from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, and at most {MAX_EXAMPLES:,} records."
-        raise InvalidInputError(f"profile {asked!r}", first_fault(error), do) from error
+        raise InvalidInputError(f"profile {fields['name']!r}", first_fault(error), do) from error
 
 
 def check_name(name: str) -> None:
@@ -116,8 +114,7 @@ def check_name(name: str) -> None:
 def saved_profile(state: IndexState, name: str) -> Profile:
     """Return a profile that is saved with an index; NotFoundError lists the saved profiles."""
     profiles = state.manifest.profiles
-    if name not in profiles:
-        raise _unknown(profiles, name)
+    _check_known(profiles, name)
     return Profile.read(profiles[name], name, state.space.sae.dimension)
 
 
@@ -142,12 +139,12 @@ def with_profile(
 
 def without_profile(profiles: Mapping[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
     """Return saved profiles without one; NotFoundError if there is none of this name."""
-    if name not in profiles:
-        raise _unknown(profiles, name)
+    _check_known(profiles, name)
     return {other: kept for other, kept in profiles.items() if other != name}
 
 
-def _unknown(profiles: Mapping[str, object], name: str) -> NotFoundError:
-    known = ", ".join(sorted(profiles)) or "none"
-    do = "Fit one: index.profiles.fit(…), or `saeindex profiles fit`."
-    return NotFoundError(f"profile {name!r}", f"the index has {known}", do)
+def _check_known(profiles: Mapping[str, object], name: str) -> None:
+    if name not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        do = "Fit one: index.profiles.fit(…), or `saeindex profiles fit`."
+        raise NotFoundError(f"profile {name!r}", f"the index has {known}", do)

@@ -130,7 +130,7 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
     indices, values = space.sae.encode_one(vector)
     code = dict(zip(indices.tolist(), values.astype(np.float64).tolist(), strict=True))
     for steer in steers:
-        for match in steer.direction.concept.features if steer.direction.concept else ():
+        for match in steer.direction.features:
             code[match.id] = max(0.0, steer.strength) * steer.direction.typical
     atoms = space.directions[list(code)].astype(np.float64)
     decoded = np.array(list(code.values())) @ atoms + space.sae.weights["bias"].astype(np.float64)
@@ -171,9 +171,7 @@ def steered_code(after: FloatArray, steers: Sequence[ResolvedSteer], space: Feat
     indices, values = space.sae.encode_one(after)
     code = dict(zip(indices.tolist(), values.tolist(), strict=True))
     for steer in steers:
-        if steer.strength > 0:
-            continue
-        for part in steer.direction.parts:
+        for part in steer.direction.parts if steer.strength < 0 else ():
             if part.weight > 0:
                 step = steer.strength * steer.direction.typical * part.weight
                 code[part.feature] = code.get(part.feature, 0.0) + step
@@ -372,5 +370,4 @@ def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]
 
 def combined(weights: Mapping[int, float], space: FeatureSpace) -> Doubles:
     """Return the sum of decoder directions (d,) with these weights."""
-    ids: Sequence[int] = list(weights)
-    return np.array(list(weights.values())) @ space.directions[ids].astype(np.float64)
+    return np.array(list(weights.values())) @ space.directions[list(weights)].astype(np.float64)

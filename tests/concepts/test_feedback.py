@@ -129,7 +129,7 @@ def test_weights_are_used_as_given(papers: FeatureIndex, hits: Hits) -> None:
     changed = evidence(hits).reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
     rescorer = prepared(papers, feedback=changed).rescorer
     assert rescorer is not None
-    inferred = rescorer.inferred
+    inferred = rescorer.scorer.inference
     places = papers.state.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0

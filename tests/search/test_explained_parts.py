@@ -143,7 +143,7 @@ class PropertyScores:
 
     def __init__(self, index: FeatureIndex, ranking: PropertyRanking) -> None:
         self.index, self.ranking = index, ranking
-        self.inference = ranking.inferred
+        self.inference = ranking.scorer.inference
         self.sample = ranking.scorer.sample
         self.points = index.state.store.get(list(self.sample.rows.ids), with_vectors=True)
         self.raw = np.array([self.own(point) for point in self.points])

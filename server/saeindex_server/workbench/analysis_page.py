@@ -119,7 +119,7 @@ class AnalysisPage(ABC, Generic[R]):
                     self._blanks[one.name] = made
                 ui.button(self.verb, on_click=self._submit).props("unelevated no-caps")
             self._results = ui.column().classes("w-full gap-2")
-        if self._is_complete and (any(self.given.values()) or not any(one.is_needed for one in self.blanks)):
+        if self._is_complete:
             ui.timer(0, self._analyse, once=True)
         else:
             with self._results:
@@ -233,7 +233,7 @@ class AnalysisPage(ABC, Generic[R]):
                 for line in hits.plan.understood:
                     ui.label(shortened(line, NOTE)).classes("understood")
                 for rank, hit in enumerate(hits, 1):
-                    show_hit(rank, hit, None, None)
+                    show_hit(rank, hit)
             for example in one.examples if hits is None else ():
                 with ui.card().classes("w-full hit q-pa-sm").props("flat bordered"):
                     ui.label(shortened(example.id, 60)).classes("understood")

@@ -156,11 +156,8 @@ class ConceptPage:
 
     def _draw_changes(self, card: FeatureCard) -> None:
         """Show what who may write can do: name it, and hide it."""
-
-        async def rename(name: str) -> None:
-            await self._change(Rename(card.id, name))
-
-        flat("Rename", ask_word("another name", rename, "narrow-input"), "size=sm")
+        named = ask_word("another name", lambda name: self._change(Rename(card.id, name)), "narrow-input")
+        flat("Rename", named, "size=sm")
         is_hidden = card.kind == "hidden"
         hide = partial(self._change, Hide(card.id, hidden=not is_hidden))
         button = flat("Show again" if is_hidden else "Hide", hide, "size=sm")

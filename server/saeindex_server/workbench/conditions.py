@@ -39,7 +39,7 @@ def show_message(text: str, do: str = "", icon: str = "") -> None:
 
 
 def ask_word(
-    text: str, action: Callable[[str], Awaitable[None]], classes: str = ""
+    text: str, action: Callable[[str], Awaitable[object]], classes: str
 ) -> Callable[[], Awaitable[None]]:
     """Show a blank for a word; return what does with it what Enter does."""
     blank = ui.input(placeholder=text).classes(classes).props("dense")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence, Set
+from functools import partial
 from typing import NamedTuple
 
 from nicegui import ui
@@ -81,11 +82,7 @@ def _show_thumbs(hit: Hit, doing: Doing) -> None:
     held = doing.liked(hit.id)
     kinds = (True, "thumb_up", "more like this"), (False, "thumb_down", "less like this")
     for is_liked, icon, said in kinds:
-        is_held = held is is_liked
-
-        async def judged(_: object, is_liked: bool = is_liked) -> None:
-            await doing.judge(hit.id, is_liked)
-
+        is_held, judged = held is is_liked, partial(doing.judge, hit.id, is_liked)
         button = ui.button(icon=icon, on_click=judged, color="primary" if is_held else "grey")
         button.props(f'flat dense round size=xs aria-label="{said}" title="{said}"')
         button.props(f"aria-pressed={str(is_held).lower()}")

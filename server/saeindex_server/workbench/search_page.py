@@ -115,12 +115,11 @@ class SearchPage:
         await self._again(forgets=True)
 
     async def _search(self) -> None:
+        self._is_late = True
         if self._is_busy:
-            self._is_late = True
             return
         self._is_busy = True
         try:
-            self._is_late = True
             with self._results:  # what asked for it may be gone by now
                 while self._is_late:
                     self._is_late = False
