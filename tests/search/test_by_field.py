@@ -173,8 +173,8 @@ def test_what_boosts_nothing_is_an_error(index: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="nothing ranks"):
         index.search(where="metadata.n > 1", boost="metadata.day")
     assert "no record has metadata.year" in index.plan("rain", boost="metadata.year").warnings
-    for given in ({"text": "rain", "boost": "metadata.Created At"}, {"order_by": "metadata.Created At"}):
-        assert index.plan(**given).warnings == ('no record has metadata."Created At"',)
+    for query in (Query("rain", boost="metadata.Created At"), Query(order_by="metadata.Created At")):
+        assert index.plan(query).warnings == ('no record has metadata."Created At"',)
     assert np.isfinite(
         [hit.score for hit in index.search("rain", boost=Boost("metadata.topic", half=3))]
     ).all()

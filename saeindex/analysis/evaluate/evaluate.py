@@ -49,6 +49,10 @@ def evaluate(
     """Ask all questions of all searches; see :class:`Evaluation`. Without questions, ``drafts`` are made."""
     given = drafted(state, drafts) if questions is None else questions
     asked, by_document, notes = _answerable(state, given)
+    for name, options in searches.items():
+        if (options.limit, options.offset) != (QueryOptions().limit, 0):
+            do = "Leave them out, and give the evaluation its limit: all searches have the same."
+            raise InvalidInputError(f"search {name!r:.80}", "a limit or an offset of its own", do)
     found = {
         name: _ranked(searcher, asked, options, limit, by_document) for name, options in searches.items()
     }

@@ -158,6 +158,7 @@ def test_a_draft_is_marked_and_can_be_corrected(index_folder: str, tmp_path: Pat
         (["--search", "words"], "not NAME=OPTIONS"),
         (["--search", "a={using}"], "not JSON"),
         (["--search", 'a={"usng": "words"}'], "no option 'usng'"),
+        (["--search", 'a={"limit": 1}'], "a limit or an offset of its own"),
         (["nowhere.jsonl"], "no file or folder has that name"),
     ],
 )
