@@ -5,10 +5,11 @@
 b_w is the stored weight of a word in the text, at most 2.2, N the number of records, n_w of those with the
 word: so the score is the share of the most that a text can have for this query, and neither a filter nor the
 other hits have a say in it. n is counted where it is below 1,024; else it is that among the first 1,024
-records in the order of their ids, which are hashes. Words that no record has do not count.
+records in the order of their ids, which are hashes.
 
 In a fused score a word weighs  .3 i_w / Σ i + .8 r_w / max(1, Σ r),  r_w = (i_w / i_1)⁴  with i_1 the rarity
-of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little.
+of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little. The
+first sum has the words that no record has, too: they leave so much less to the others.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ class AskedWords:
     def _weights(self) -> Doubles:
         found = np.array([*self.rarity.values()])
         rare = (found / min(max(_rarity(1, self.total), LEAST), LARGEST)) ** STEEP
-        weights: Doubles = ALL * found / max(1e-9, found.sum()) + RARE * rare / max(1.0, rare.sum())
+        # What no text has is asked for, too: the other words are so much less of the question.
+        absent = _rarity(0, self.total) * sum(index not in self.every for index in self.names)
+        weights: Doubles = ALL * found / max(1e-9, found.sum() + absent) + RARE * rare / max(1.0, rare.sum())
         return weights
 
     def _vector(self, weights: Doubles) -> SparseVector:
