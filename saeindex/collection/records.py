@@ -66,7 +66,10 @@ def check_choice(ids: object, documents: object, has_condition: bool, asked: str
     given = [ids is not None, documents is not None, has_condition]
     if sum(given) != 1:
         found = "several ways to select records" if any(given) else "nothing to select by"
-        do = "Give ids, or documents" + (", or where and query_filter." if asked == "delete" else ".")
+        is_deletion = asked == "delete"
+        do = (
+            "Give ids, or documents, or where and query_filter." if is_deletion else "Give ids, or documents."
+        )
         raise InvalidInputError(asked, found, do)
     for each in (ids, documents):
         if each is not None:

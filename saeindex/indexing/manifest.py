@@ -267,8 +267,8 @@ class Manifest(Strict):
                 if kept.copying is None:
                     return kept
                 found = f"it is a copy of {kept.copying.source} that is not complete"
-                do = "Run the same `saeindex copy` command again: it continues."
-                raise MismatchError(f"index {name}", found, do)
+                again = "Run the same `saeindex copy` command again: it continues."
+                raise MismatchError(f"index {name}", found, again)
             found = "it is not what was written"
         except ValidationError as error:
             found = first_fault(error)

@@ -44,42 +44,48 @@ def check_query(query: Query) -> None:
         raise InvalidInputError("search by property", "an empty description", "Describe the property.")
     if query.grouping is not None:
         check_field(query.grouping.field)
-    for fault in _faults(query):
-        raise InvalidInputError(*fault)
+    _check_combination(query)
 
 
-def _faults(query: Query) -> Iterator[tuple[str, str, str]]:
-    """Yield what was asked, what is wrong with it, and what to do, of parts that do not go together."""
+def _check_combination(query: Query) -> None:
     ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
     ranks = ranked or bool(query.like)
     selects = query.where is not None or query.query_filter is not None or query.order_by is not None
     if not ranks and not selects:
-        yield "search", "an empty text", "Give a text, a property, examples, or a where clause."
+        raise InvalidInputError(
+            "search", "an empty text", "Give a text, a property, examples, or a where clause."
+        )
     if not ranks and (query.steers or query.unlike or query.against):
-        yield "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
+        raise InvalidInputError(
+            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
+        )
     if query.order_by is not None and ranks:
         found = "hits are in the order of their scores"
-        yield "order_by beside what ranks", found, "Leave order_by out, or use boost."
+        raise InvalidInputError("order_by beside what ranks", found, "Leave order_by out, or use boost.")
     if query.boosted is not None and not ranks:
-        yield "boost", "nothing ranks", "Give a text or a property, or use order_by."
+        raise InvalidInputError("boost", "nothing ranks", "Give a text or a property, or use order_by.")
     for option, field in fields_by_option(query).items():
         if field not in NAMES and not field.startswith(IN_METADATA):
             do = f"Use {IN_METADATA}{field.strip():.80}."
-            yield f"{option}={field!r:.80}", "not a field of the records", do
+            raise InvalidInputError(f"{option}={field!r:.80}", "not a field of the records", do)
     if query.boosted is not None:
         Curve.read(str(query.boosted.half))
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
         do = "Give the property to contrast with them."
-        yield "search against other values", "no description", do
+        raise InvalidInputError("search against other values", "no description", do)
     if query.feedback is not None and (query.property is not None or query.against or has_examples):
-        yield "search with feedback", "a property or examples beside it", "Use the feedback alone."
+        raise InvalidInputError(
+            "search with feedback", "a property or examples beside it", "Use the feedback alone."
+        )
     steering = query.steering
     if steering is not None and query.using == WORDS:
         do = "Leave using out, or give a where clause."
-        yield "steer with using='words'", "words have no direction to move along", do
+        raise InvalidInputError("steer with using='words'", "words have no direction to move along", do)
     if steering is not None and steering.max_drift is not None and steering.method == "clamp":
-        yield "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
+        raise InvalidInputError(
+            "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
+        )
 
 
 def fields_by_option(query: Query) -> dict[str, str]:

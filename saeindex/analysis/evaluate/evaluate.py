@@ -101,9 +101,8 @@ def _answerable(
         found = f"{len(asked)} of {counted(len(questions), 'question')} have an answer in the index"
         if unknown := sorted(wanted - known):
             found += f": {unknown[0]!r:.80} is no record"
-        do = f"Give {LEAST} or more, with ids of its records and gains above 0."
-        if not questions:
-            do = f"Give {LEAST} or more: of texts of one sentence none is drafted."
+        real = f"Give {LEAST} or more, with ids of its records and gains above 0."
+        do = real if questions else f"Give {LEAST} or more: of texts of one sentence none is drafted."
         raise InvalidInputError("questions", found, do)
     notes = []
     if missing := len(wanted) - len(known):
