@@ -41,7 +41,6 @@ from saeindex.indexing.points import point_id
 from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.operations.search import searcher_of
 from saeindex.search.executor import SHOWN
-from saeindex.search.retrieval import WITH_WORDS
 from saeindex.stores.filters import as_filter, to_edge
 
 FULL, QUICK = 1_000_000, 20_000
@@ -208,7 +207,9 @@ def both(index: FeatureIndex, text: str, options: dict[str, Any]) -> tuple[float
         request = edge.QueryRequest(
             limit=10,
             query=nearest if SENTENCES in prepared.sources else edge.Fusion.Rrf(k=2),  # type: ignore[arg-type]
-            prefetches=[edge.Prefetch(limit=WITH_WORDS, query=one) for one in (dense, words)],
+            prefetches=[
+                edge.Prefetch(limit=prepared.choices.pool.value, query=one) for one in (dense, words)
+            ],
             with_payload=list(SHOWN),
             with_vector=[SAE],
         )

@@ -108,7 +108,7 @@ _PATTERNS = [
     }.items()
 ]
 _REQUEST = re.compile(
-    rf"""\b(?:(?:{_INFO}|overviews?|texts?|documents?|docs|literature|facts|guides?|papers?|resources|sources|topics?
+    rf"""\b(?:(?:{_INFO}|texts?|documents?|docs|literature|guides?|papers?|resources|sources|topics?
     |background|summary|basics|aspects?|passages?|records?|entries|write-ups?)\s+{_ABOUT}|info|information|stuff|facts
     |overviews?|(?:everything|whatever)\s+(?:about|on|under|there|you|to|of|else|we|that|concerning|regarding|relat\w+)
     |(?:anything|all)\s+(?:about|on)|tell\s+me|explain|describe|(?:to|i|we|should)\s+(?:know|learn|read)|read\s+up

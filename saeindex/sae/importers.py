@@ -280,9 +280,10 @@ def _read_saelens(path: Path) -> ForeignAutoencoder:
     d, n = _count(path, config, "d_in"), _count(path, config, "d_sae")
     scale, notes = _input_scale(path, config["normalize_activations"], d)
     tensors, is_batch = _safetensors(path / weights), architecture in BATCH_TOPK
-    gates = ["topk_threshold"] if is_batch else ["threshold"] if architecture == "jumprelu" else []
-    each = [_take(path, tensors, name, () if is_batch else (n,)).expand(n).contiguous() for name in gates]
-    threshold = next(iter(each), None)
+    threshold, gates = None, list[str]()
+    if is_batch or architecture == "jumprelu":
+        gates = ["topk_threshold" if is_batch else "threshold"]
+        threshold = _take(path, tensors, gates[0], () if is_batch else (n,)).expand(n).contiguous()
     return ForeignAutoencoder(
         **_weights(path, tensors, "saelens", n, d, gates),
         k=_count(path, config, "k") if architecture == "topk" else None,

@@ -128,9 +128,10 @@ class FilterChecks:
         fields += [(key, _having(key)) for key in keys if key not in NAMES]
         found = [absent for key, having in fields if (absent := self._absence(key, having))]
         found += [other for node in named if (other := self._other_kind(node))]
-        for one in (once := dict.fromkeys(found)):
+        once = tuple(dict.fromkeys(found))
+        for one in once:
             tell(one, FilterWarning)
-        return tuple(once)
+        return once
 
     def of_groups(self, field: str) -> tuple[str, ...]:
         """Return a warning if no record has the field to group by."""

@@ -100,7 +100,9 @@ class Executor:
             return ByWords(self._store, words, request, self._explainer)
         if query.using in (FUSED, SENTENCES):
             nearest = self._nearest(DENSE, vector, plan, request)
-            return Fused(self._store, nearest, words, SENTENCES in plan.sources)
+            first = plan.choices.pool.value
+            assert first is not None  # noqa: S101 - the plan of a fused search has a pool
+            return Fused(self._store, nearest, words, SENTENCES in plan.sources, first)
         return self._nearest(query.using, vector, plan, request)
 
     def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:

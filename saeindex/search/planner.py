@@ -151,11 +151,8 @@ class Planner:
         warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
-        absent = (
-            ()
-            if words is None
-            else absent_words(self.state, words, False, [one for one in _said(where) if one.endswith("*")])
-        )
+        begun = [one for one in _said(where) if one.endswith("*")]
+        absent = () if words is None else absent_words(self.state, words, False, begun)
         return Prepared(
             query=query,
             vector=steered,
@@ -257,9 +254,8 @@ class Planner:
             yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
             yield from self._emptying(where, query)
         yield from self.checks.kept_by_denials(where, query.level)
-        named = [] if query.grouping is None or query.grouping.field in WHOLE else [query.grouping.field]
-        for field in (one for one in named if one not in NAMES):
-            yield from self.checks.of_groups(field)
+        if query.grouping is not None and query.grouping.field not in (*WHOLE, *NAMES):
+            yield from self.checks.of_groups(query.grouping.field)
         yield from self.checks.of_values(query)
 
     def _emptying(self, where: Expression | None, query: Query) -> Iterator[str]:
@@ -370,8 +366,9 @@ class Planner:
         """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
         asked = None if description is None else self.state.encode(description)
-        nothing = np.zeros(self.state.space.sae.dimension, np.float32)
-        return self.state.encode(query.text) if query.text.strip() else nothing, asked
+        if query.text.strip():
+            return self.state.encode(query.text), asked
+        return np.zeros(self.state.space.sae.dimension, np.float32), asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
         if query.steering is not None and query.steering.method == "clamp":

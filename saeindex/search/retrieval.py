@@ -181,16 +181,19 @@ SENTENCE = 0.5
 class Fused(Scoring):
     """Texts by a mean of their cosine, their nearest sentence's, and their words.
 
-    First the nearest 512 texts and the 512 with most of the words are ranked, or the nearest 1,000 without
-    ``words``; then those of four times as many that are not yet, and so on to the end; each is scored by all.
-    A text of which no sentence is kept is its own sentence. Without words, or sentences, the others weigh as
-    much more.
+    First the nearest texts and those with most of the words are ranked, as many as the plan says; then those
+    of four times as many that are not yet, and so on to the end; each is scored by all. A text of which no
+    sentence is kept is its own sentence. Without ``words``, or sentences, the others weigh as much more.
     """
 
     def __init__(
-        self, store: VectorStore, nearest: Nearest, words: AskedWords | None, has_sentences: bool
+        self, store: VectorStore, nearest: Nearest, words: AskedWords | None, has_sentences: bool, first: int
     ) -> None:
-        """Bind the search of whole texts, with the filter, and the threshold of the fused score."""
+        """Bind the search of whole texts, with the filter, and the threshold of the fused score.
+
+        So many of each list are ranked ``first``.
+        """
+        self._first_depth = first
         self._store, self._nearest, self._least = store, nearest, nearest.request.score_threshold
         self._queries = {DENSE: nearest.vector}
         self._sum = 1.0
@@ -232,7 +235,7 @@ class Fused(Scoring):
 
     def _go_on(self) -> None:
         """Rank what a search of further depth finds."""
-        self._depth = 4 * self._depth or (POOL if self._words is None else WITH_WORDS)
+        self._depth = 4 * self._depth or self._first_depth
         wholes, words = self._scored(DENSE), self._scored(WORDS)
         is_cut, lowest = len(words) == self._depth, min(words.values(), default=0.0)
         if is_cut:  # many texts have equal words: which of them the engine cut is not to matter

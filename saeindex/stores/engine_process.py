@@ -211,7 +211,6 @@ _NAMES: dict[type, tuple[str, ...]] = {kind: tuple(one.name for one in fields(ki
 _PLAIN: dict[type, Callable[[Any], Any]] = {
     np.generic: np.generic.item, str: str.__str__, int: int, float: float, list: list, Mapping: dict,
     UUID: str,
-    type: lambda _: None,  # that of the values of a facet, which the engine knows
 }  # fmt: skip
 _SIZE_BYTES = 8
 

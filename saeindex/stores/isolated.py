@@ -13,6 +13,8 @@ from saeindex.stores.directory import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess, RelayedEngine
 
 if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
     from saeindex.protocols import Layout
     from saeindex.types import JsonObject
 
@@ -120,7 +122,12 @@ class IsolatedStore(EmbeddedStore):
     _scroll_ordered = _forwarded("_scroll_ordered")
     _count = _forwarded("_count")
 
-    _facet = _forwarded("_facet")
+    def _facet(
+        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
+    ) -> list[tuple[str | int | bool, int]]:
+        # The engine knows the type of its values.
+        counts: list[Any] = self._engine.call("_facet", key, None, query_filter, limit, exact)
+        return counts
 
     def _abandon(self) -> None:
         self._engine.let_go()

@@ -28,7 +28,6 @@ from saeindex.protocols import (
     SearchRequest,
     SparseVector,
 )
-from saeindex.stores.point_checks import id_order
 from saeindex.stores.waiting import NoTurns
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class ReferenceStore:
             valued = [(best(found), point) for point in points if (found := _numbers(point, order_by.key))]
             points = [point for value, point in sorted(valued, key=lambda item: sign * item[0])]
         elif cursor is not None:
-            points = [point for point in points if id_order(point.id) >= id_order(cursor)]
+            points = [point for point in points if _order(point.id) >= _order(cursor)]
         following = points[limit].id if len(points) > limit and order_by is None else None
         return Page([_part(point, with_payload, with_vectors) for point in points[:limit]], following)
 
@@ -125,7 +124,7 @@ class ReferenceStore:
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first, equal scores by id."""
         scores = self._scores(request)
-        ranked = sorted(scores.items(), key=lambda item: (-item[1], id_order(item[0])))
+        ranked = sorted(scores.items(), key=lambda item: (-item[1], _order(item[0])))
         page = ranked[request.offset : request.offset + request.limit]
         return [
             replace(_part(self._points[point_id], request.with_payload, request.with_vectors), score=score)
@@ -143,7 +142,7 @@ class ReferenceStore:
         """Do nothing."""
 
     def _matching(self, query_filter: Filter | None) -> list[Point]:
-        points = sorted(self._points.values(), key=lambda point: id_order(point.id))
+        points = sorted(self._points.values(), key=lambda point: _order(point.id))
         return [point for point in points if matches(query_filter, point)]
 
     def _scores(self, request: SearchRequest) -> dict[PointId, float]:
@@ -175,6 +174,10 @@ def matches(query_filter: Filter | None, point: Point) -> bool:
 def _values(point: Point, key: str) -> list[Any]:
     """Return the values at a dotted key; arrays count by element."""
     return value_by_key(dict(point.payload), key) or []
+
+
+def _order(point_id: PointId) -> tuple[bool, PointId]:
+    return isinstance(point_id, str), point_id
 
 
 def _stored(vector: Any) -> Any:

@@ -14,7 +14,7 @@ from saeindex.config import SentenceStorage
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.sentences import sentences_in, spans_in
 from saeindex.indexing.words import words_in, words_of
-from saeindex.search import retrieval
+from saeindex.search import plan
 from tests.samples import RandomEncoder, prepared, sample_records
 
 RECORDS = [
@@ -93,8 +93,8 @@ def test_a_code_is_first_where_words_are_kept(index: FeatureIndex) -> None:
 def test_a_deeper_search_goes_on_where_the_pages_before_ended(
     index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "POOL", 20)
-    monkeypatch.setattr(retrieval, "WITH_WORDS", 20)
+    monkeypatch.setattr(plan, "POOL", 20)
+    monkeypatch.setattr(plan, "WITH_WORDS", 20)
     where: list[dict[str, Any]] = [{}, {"where": "metadata.year < 2010"}]
     for options in where:
         whole = index.search("violin researchers", using="fused", limit=500, **options)
@@ -115,8 +115,8 @@ def test_a_threshold_keeps_all_that_reach_it(
     index: FeatureIndex, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     every = index.search("violin researchers", using="fused", limit=500)
-    monkeypatch.setattr(retrieval, "POOL", depth)
-    monkeypatch.setattr(retrieval, "WITH_WORDS", depth)
+    monkeypatch.setattr(plan, "POOL", depth)
+    monkeypatch.setattr(plan, "WITH_WORDS", depth)
     for least in (every[4].score, 0.0):
         kept = index.search("violin researchers", using="fused", limit=500, score_threshold=least)
         assert {hit.id for hit in kept} == {hit.id for hit in every if hit.score >= least}

@@ -47,12 +47,9 @@ def evaluate(
     drafts: int,
 ) -> Evaluation:
     """Ask all questions of all searches; see :class:`Evaluation`. Without questions, ``drafts`` are made."""
+    _check_pages(searches)
     given = drafted(state, drafts) if questions is None else questions
     asked, by_document, notes = _answerable(state, given)
-    for name, options in searches.items():
-        if (options.limit, options.offset) != (QueryOptions().limit, 0):
-            do = "Leave them out, and give the evaluation its limit: all searches have the same."
-            raise InvalidInputError(f"search {name!r:.80}", "a limit or an offset of its own", do)
     found = {
         name: _ranked(searcher, asked, options, limit, by_document) for name, options in searches.items()
     }
@@ -81,6 +78,15 @@ def evaluate(
         differing=tuple(_differing([*found.values()], shown)),
         notes=notes,
     )
+
+
+def _check_pages(searches: Mapping[str, QueryOptions]) -> None:
+    """Raise InvalidInputError for a search with another page than the evaluation's."""
+    usual = QueryOptions()
+    for name, options in searches.items():
+        if (options.limit, options.offset) != (usual.limit, usual.offset):
+            do = "Leave them out, and give the evaluation its limit: all searches have the same."
+            raise InvalidInputError(f"search {name!r:.80}", "a limit or an offset of its own", do)
 
 
 def _answerable(

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.stats.options import Family
+from saeindex.analysis.stats.options import FAMILIES, Family
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.collection.sample import WORD
+from saeindex.errors import InvalidInputError
 from saeindex.features.function_words import is_function_word
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import LevelName, shown_label
@@ -70,9 +71,12 @@ def evidence_of(
         keys = names = snapshot.vocabulary
         is_style = np.array([is_function_word(word) for word in keys], bool)
         columns, has = np.flatnonzero(is_style == (family == "style")), snapshot.words[rows]
-    else:
+    elif family == "clusters":
         names, has = _clusters_of(snapshot, rows, seed)
         keys, columns = range(len(names)), np.arange(len(names))
+    else:
+        do = f"Use {', '.join((*FAMILIES, 'style'))}."
+        raise InvalidInputError(f"evidence {family!r}", "no such family", do)
     support = np.asarray(has.sum(0)).ravel()[columns]
     kept = columns[(support >= min_support) & (support <= len(rows) - min_support)].tolist()
     if family in ("words", "style"):  # else their order, which decides on equal ones, is that of writing

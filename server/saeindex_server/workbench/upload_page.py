@@ -20,6 +20,7 @@ from saeindex.report.numbers import counted
 from saeindex.types import one_line, shortened
 from saeindex_server.ingestion import LINE, rejects_of
 from saeindex_server.limits import PAGE_BYTES
+from saeindex_server.problems import error_of
 from saeindex_server.routes.records import queued, spooled
 from saeindex_server.workbench.conditions import Opener, show_message
 
@@ -184,8 +185,7 @@ class UploadPage:
         report = job.report or {}
         ui.label("Done" if job.state == "done" else f"It is {job.state}").classes("heading")
         if job.error is not None:
-            told = "{asked}: {found}. {do}".format_map(job.error)
-            ui.label(shortened(told, 400)).classes("text")
+            ui.label(shortened(str(error_of(job.error)), 400)).classes("text")
         kinds = [name for name in ("indexed", "unchanged", "rejected") if report.get(name)]
         counts = ", ".join(f"{report[name]:,} {name}" for name in kinds)
         ui.label(counts or "No record was new.").classes("text")
