@@ -5,6 +5,7 @@ Filters are ``qdrant_client.models.Filter`` on every store: users know them, and
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -218,6 +219,7 @@ class VectorStore(Protocol):
     """A collection of points. The whole of a write is validated before any of it is sent."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The path of its directory, or the name of the collection."""
 
@@ -241,9 +243,11 @@ class VectorStore(Protocol):
     def prefers_postfilter(self) -> bool:
         """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
 
+    @abstractmethod
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object stored with the collection ({} if none was written)."""
 
+    @abstractmethod
     def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
         """Replace the JSON object stored with the collection, atomically.
 
@@ -295,9 +299,11 @@ class VectorStore(Protocol):
         Ids are of the engine's type, for ``SearchRequest.among``; equal scores are cut as the engine does.
         """
 
+    @abstractmethod
     def flush(self) -> None:
         """Make all writes durable against power loss, where the store supports it."""
 
+    @abstractmethod
     def close(self) -> None:
         """Flush and release the collection; a second call does nothing."""
 

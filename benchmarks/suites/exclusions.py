@@ -8,7 +8,7 @@ the rules were written (``choose``; what a quick run takes), the other judges th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,24 +57,30 @@ def run(quick: bool) -> Outcome:
             figures[f"ndcg10_{name}"] = Figure(value, "nDCG", n=len(asked))
         for name, least in {"steered_by_hand": 0.98, "dense": 1.1}.items():
             figures[f"read_over_{name}"] = at_least(found["read"] / found[name], least, "ratio", len(asked))
-        unread = [text for _, text in asked if not is_read(index, text)]
-        figures["share_read"] = Figure(1 - len(unread) / len(asked), "share", n=len(asked))
-        idioms = [one["question"] for one in lines("idioms", half)]
-        split = [text for text in idioms if is_read(index, text)]
-        figures["idioms_split"] = at_most(len(split) / len(idioms), 0.01, "share", len(idioms))
-        plain = [one.text for name in PLAIN for one in data.read(name, limit=EACH)]
-        changed = [text for text in plain if is_read(index, text)]
-        figures["questions_read_otherwise"] = at_most(len(changed) / len(plain), 0.002, "share", len(plain))
-        # Whatever the index has texts on: an idiom is rarely about diseases, as these are.
-        first = 0 if quick else TITLES
-        titles = [one.text for one in islice(data.read("stackoverflow_titles"), first, first + TITLES)]
-        anywhere = {"idioms_split_anywhere": idioms, "titles_read_otherwise_anywhere": titles}
-        for name, texts in anywhere.items():
-            share = sum(bool(Interpreted.of(text).unwanted) for text in texts) / len(texts)
-            figures[name] = Figure(share, "share", n=len(texts))
-        outcome.tables["unread"] = unread[:SHOWN]
-        outcome.tables["split"] = split[:SHOWN]
+        add_shares(outcome, index, [text for _, text in asked], half)
     return outcome
+
+
+def add_shares(outcome: Outcome, index: FeatureIndex, asked: Sequence[str], half: str) -> None:
+    """Add how many of the questions are read, and how many that leave nothing out are read otherwise."""
+    figures = outcome.figures
+    unread = [text for text in asked if not is_read(index, text)]
+    figures["share_read"] = Figure(1 - len(unread) / len(asked), "share", n=len(asked))
+    idioms = [one["question"] for one in lines("idioms", half)]
+    split = [text for text in idioms if is_read(index, text)]
+    figures["idioms_split"] = at_most(len(split) / len(idioms), 0.01, "share", len(idioms))
+    plain = [one.text for name in PLAIN for one in data.read(name, limit=EACH)]
+    changed = [text for text in plain if is_read(index, text)]
+    figures["questions_read_otherwise"] = at_most(len(changed) / len(plain), 0.002, "share", len(plain))
+    # Whatever the index has texts on: an idiom is rarely about diseases, as these are.
+    first = 0 if half == "choose" else TITLES
+    titles = [one.text for one in islice(data.read("stackoverflow_titles"), first, first + TITLES)]
+    anywhere = {"idioms_split_anywhere": idioms, "titles_read_otherwise_anywhere": titles}
+    for name, texts in anywhere.items():
+        share = sum(bool(Interpreted.of(text).unwanted) for text in texts) / len(texts)
+        figures[name] = Figure(share, "share", n=len(texts))
+    outcome.tables["unread"] = unread[:SHOWN]
+    outcome.tables["split"] = split[:SHOWN]
 
 
 def lines(name: str, half: str) -> list[dict[str, Any]]:

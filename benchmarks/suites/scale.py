@@ -200,16 +200,15 @@ def both(index: FeatureIndex, text: str, options: dict[str, Any]) -> tuple[float
         with_payload=list(SHOWN),
         with_vector=[SAE],
     )
-    if prepared.words is not None:
+    pool = prepared.choices.pool.value
+    if prepared.words is not None and pool is not None:
         asked = prepared.words.fused
         words = edge.Query.Nearest(edge.SparseVector(asked.indices.tolist(), asked.values.tolist()), WORDS)
         nearest = edge.Query.Nearest(prepared.vector.tolist(), SENTENCES)
         request = edge.QueryRequest(
             limit=10,
             query=nearest if SENTENCES in prepared.sources else edge.Fusion.Rrf(k=2),  # type: ignore[arg-type]
-            prefetches=[
-                edge.Prefetch(limit=prepared.choices.pool.value, query=one) for one in (dense, words)
-            ],
+            prefetches=[edge.Prefetch(limit=pool, query=one) for one in (dense, words)],
             with_payload=list(SHOWN),
             with_vector=[SAE],
         )

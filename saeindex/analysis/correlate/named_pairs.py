@@ -50,8 +50,8 @@ def correlate_named(
     """
     limit, alpha, min_support = options.limit or LISTED_NAMED, options.alpha, options.min_support
     named, pairs = _pairs(concepts, with_concepts)
-    fields = [snapshot] if other is None else [snapshot, other]
-    readers = {one.field: ConceptReader(one, encoder) for one in reversed(fields)}
+    snapshots = [snapshot] if other is None else [snapshot, other]
+    readers = {one.field: ConceptReader(one, encoder) for one in reversed(snapshots)}
     kept = aligned_rows(snapshot, other, rows)
     found = [_of(readers, concept, kept) for concept in named]
     units = units_of(snapshot, other, kept, options.unit)
@@ -64,7 +64,7 @@ def correlate_named(
     order = order[q[order] < alpha]
     is_together = tables.both[order] > tables.expected[order]
     together, apart = order[is_together], order[~is_together]
-    describe = _Describer(fields, kept, named, found)
+    describe = _Describer(snapshots, kept, named, found)
 
     def listed(which: Ints) -> tuple[ConceptPair, ...]:
         return tuple(described(tables.take(which), p[which], q[which], describe))
@@ -97,7 +97,7 @@ def correlate_named(
 class _Describer:
     """Names the concepts of a pair, and finds records that have both."""
 
-    fields: Sequence[Snapshot]
+    snapshots: Sequence[Snapshot]
     kept: Ints
     named: Sequence[NamedConcept]
     found: Sequence[Membership]
@@ -109,7 +109,7 @@ class _Describer:
         sides = [self.named[side] for side in (a, b)]
         quoted = [
             examples_of(one, rows, {feature for side in own for feature in side.features})
-            for one in self.fields
+            for one in self.snapshots
             if (own := [side for side in sides if side.field == one.field])
         ]
         first, second = (PairedConcept(None, side.name, side.field) for side in sides)
