@@ -14,7 +14,6 @@ import typer
 from saeindex.cli.options import asks
 from saeindex.cli.output import Index, Json, Url, answer, console, print_json
 from saeindex.errors import InvalidInputError
-from saeindex.files import checked_suffix, writable
 from saeindex.operations.associations import ClusterAlong, Correlate, FindTriggers
 from saeindex.operations.differences import Describe, DiffGroups, DriftOver, Monitor
 from saeindex.operations.evaluation import Evaluate
@@ -37,6 +36,8 @@ def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
 
     def checked(path: Path | None) -> Path | None:
         if path is not None:
+            from saeindex.files import checked_suffix, writable
+
             if known:
                 checked_suffix(path, known, what)
             writable(path)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from saeindex.cli.output import BAR, Json, console, print_explanation, print_json
 from saeindex.errors import InvalidInputError, NotFoundError, installed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from saeindex.analysis.diff.results import Diff
     from saeindex.analysis.drift.results import Drift
     from saeindex.search.hits import Hit, Hits
@@ -132,6 +132,8 @@ def _print_explained(out: Console, hit: Hit, into: str) -> None:
 
 
 def _print_compared(out: Console, diff: Diff, into: str) -> None:
+    from rich.text import Text
+
     truman, clinton = diff.groups.values()
     look = (
         f"{truman} paragraphs of Truman (1945 to 1951) against {clinton} of Clinton (1993 to 2000). Of "
@@ -151,6 +153,8 @@ def _print_compared(out: Console, diff: Diff, into: str) -> None:
 
 
 def _print_drift(out: Console, drift: Drift, into: str) -> None:
+    from rich.text import Text
+
     from saeindex.analysis.drift.report import bars
 
     first, last, found = drift.periods[0].first, drift.periods[-1].last, drift.findings["concepts"]
@@ -175,6 +179,9 @@ def _print_drift(out: Console, drift: Drift, into: str) -> None:
 
 def _print_hit(out: Console, rank: str, hit: Hit) -> None:
     """Print a hit: who said it when, and the sentence that proves it, or the start."""
+    from rich.padding import Padding
+    from rich.text import Text
+
     said = f"{hit.metadata['president']}, {hit.metadata['year']}"
     out.print(Text.assemble((f"  {rank:<12}", "dim"), (f"{hit.score:.3f}  ", "cyan"), (said, "bold")))
     if not hit.evidence:

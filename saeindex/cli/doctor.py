@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from saeindex import config
@@ -102,6 +101,8 @@ def _check_encoder() -> tuple[bool, str]:
 
 
 def _check_store() -> tuple[bool, str]:
+    import numpy as np
+
     from saeindex.protocols import Layout, Point, SearchRequest
     from saeindex.stores import create_store, open_store
 
@@ -158,6 +159,8 @@ def _is_whole(point: Point) -> bool:
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored records again: vectors, codes and levels must come out the same."""
+    import numpy as np
+
     scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=[config.DENSE, config.SAE]).points
     points = [one for one in scrolled if _is_whole(one)]
     if not points:
@@ -172,6 +175,8 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
 
 def _coded_again(index: FeatureIndex, points: Sequence[Point]) -> list[dict[str, Any]]:
     """Return the payload of levels and evidence that points should have."""
+    import numpy as np
+
     from saeindex.indexing.points import Coded, codes_of
     from saeindex.indexing.sentences import Sentences, encode_distinct, sentences_in, spans_from
 
