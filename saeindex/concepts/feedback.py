@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError, first_fault
-from saeindex.indexing.names import Strict
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
@@ -42,7 +41,11 @@ def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str], against:
         raise InvalidInputError(asked, found, "Name it on one side.")
 
 
-class FeedbackConcept(Strict):
+class _Shown(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeedbackConcept(_Shown):
     """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly.
 
     ``sentence`` is that of the hits that most surely speaks of it, "" if none does.
@@ -56,14 +59,14 @@ class FeedbackConcept(Strict):
     sentence: str = ""
 
 
-class FeedbackWord(Strict):
+class FeedbackWord(_Shown):
     """An inferred word with its weight; its contribution to a score also depends on the text's length."""
 
     word: _Text
     weight: _Finite
 
 
-class Feedback(Strict, Described):
+class Feedback(_Shown, Described):
     """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
 
     ``concepts`` and ``words`` are those of the largest weights. Judge them by :meth:`accept` and
