@@ -223,7 +223,8 @@ class Fused(Scoring):
             parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * own))
         if self._words is not None:
             parts += self._words.parts(self._words.fused, point)
-        parts = [replace(one, value=one.value / self._sum) for one in parts]
+        total = self._sum
+        parts = [Part(one.kind, one.feature, one.label, one.value / total, one.is_weak) for one in parts]
         return Explanation(tuple(parts), sum(one.value for one in parts))
 
     def _first(self, count: int) -> Sequence[tuple[PointId, float]]:

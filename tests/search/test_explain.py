@@ -160,7 +160,8 @@ def test_a_query_that_only_selects_explains_its_clauses(papers: FeatureIndex) ->
 
 def test_explaining_ten_hits_takes_little_time(papers: FeatureIndex) -> None:
     searches = [papers.search(text, explain=True) for text in QUERIES[:20]]
-    assert min(hits.timings_ms["explain"] for hits in searches) < 10  # the others also measure the machine
+    # Some 6 ms where nothing else runs, as the suite "latency" measures: this is for what takes far longer.
+    assert min(hits.timings_ms["explain"] for hits in searches) < 50
 
 
 @pytest.mark.parametrize("mode", MODES)
