@@ -26,41 +26,42 @@ _LETTER = rf"[^\W_{UNSPACED_LETTERS}]"
 _BOUND = re.compile(_LETTER)
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
-# A part of a query: -word, -"so", "in so many words", "ERR-45"*, a word. -5 °C is text.
+# A part of a query: -word, -"so", "in so many words", OR "so", "ERR-45"*, ERR-45*, a word. -5 °C is text.
 _TYPED = re.compile(
-    r"""(?<!\S)(?P<minus>-)?["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*)["“”](?P<many>\*?)
+    r"""(?<!\S)(?P<either>OR\s+)?(?:(?P<minus>-)?["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*["“”]\*?)
+      | (?P<begun>\w\S*\w\S*\*)(?!\S))
     | (?<!\S)-(?P<denied>\.?[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,
 )
 # Words of a query that is typed.
 MOST_WORDS = 40
-_BEGINNING, _ENDS = re.compile(r"\w\S*\w\S*\*"), ".,;:!?)"
+_ENDS = ".,;:!?)"
 
 
 class Typed(NamedTuple):
-    """A query as it is typed: the ``text`` that ranks, and what texts must say, and must not."""
+    """A query as it is typed: the ``text`` that ranks, what texts must say (one of each), and must not."""
 
     text: str
-    said: list[str]
+    said: list[list[str]]
     unsaid: list[str]
 
     @classmethod
     def of(cls, query: str) -> Typed:
-        """Read quotes, minus and the star of a beginning; everything else is text."""
-        text, said, unsaid = list[str](), list[str](), list[str]()
+        """Read quotes, OR before them, minus and the star of a beginning; everything else is text."""
+        text, said, unsaid = list[str](), list[list[str]](), list[str]()
         if is_pasted(query):
             return cls(query, said, unsaid)
         for one in _TYPED.finditer(query):
-            quoted, word = one["quoted"], one["word"] or ""
-            if one["denied"]:
+            written = one["begun"] or re.sub('["“”]', "", one["quoted"] or "")
+            if one["word"]:
+                text.append(one["word"])
+            elif one["denied"]:
                 unsaid.append(one["denied"].rstrip(_ENDS))
             elif one["minus"]:
-                unsaid.append(quoted + one["many"])
-            elif quoted is not None or _BEGINNING.fullmatch(word):
-                said.append(word or quoted + one["many"])
-                text.append(said[-1].removesuffix("*"))
+                unsaid.append(written)
             else:
-                text.append(word)
+                said.append([*(said.pop() if one["either"] and said else ()), written])
+                text.append(written.removesuffix("*"))
         return cls(" ".join(text), said, unsaid)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import metadata_fields
@@ -19,7 +20,7 @@ from saeindex.errors import FilterWarning, InvalidInputError, tell
 from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, walk
 from saeindex.language.evaluate import clauses, found_at, mismatch
 from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, path_of
-from saeindex.language.to_text import to_text
+from saeindex.language.to_text import quoted, to_text
 from saeindex.report.numbers import counted
 from saeindex.search.by_field import Curve, Order, boosts, unread_date
 from saeindex.search.grouping import check_field
@@ -96,8 +97,8 @@ def fields_by_option(query: Query) -> dict[str, str]:
 
 # Records whose values are looked at where the first is of another kind.
 LOOKED_AT = 256
-# The minimum similarity (difflib) of a suggested field name.
-NEAR = 0.6
+# The minimum similarity (difflib) of a suggested field name or value, whose length is limited.
+NEAR, LONGEST = 0.6, 80
 IN_METADATA = f"{METADATA}."
 
 
@@ -180,6 +181,16 @@ class FilterChecks:
             bare = bare.removeprefix(IN_METADATA)
         near = [bare] if bare in known else get_close_matches(bare, known, n=1, cutoff=NEAR)
         return known[near[0]] if near else None
+
+    def near_value(self, part: Expression) -> str:
+        """Return the text of a field that is nearest to the one asked for, as a question; "" if none is."""
+        if not isinstance(part, Compare) or part.op != "=" or not isinstance(part.value, str):
+            return ""
+        values = [one for one in self._values(part, LOOKED_AT) if one != part.value]
+        each = chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
+        held = {one.casefold(): one for one in each if isinstance(one, str) and len(one) <= LONGEST}
+        near = get_close_matches(part.value.casefold(), held, n=1, cutoff=NEAR)
+        return f"; did you mean {quoted(held[near[0]])}?" if near else ""
 
     def _absence(self, field: str, having: Filter | None) -> str:
         def told() -> str:

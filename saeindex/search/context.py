@@ -142,10 +142,11 @@ class Context(Result, Described):
 
 
 class _Candidate(NamedTuple):
-    """A sentence that may be taken: of which record, where, how long, of what, and how near it is."""
+    """A sentence that may be taken: of which record, where, what, how long, of what, and how near it is."""
 
     row: int
     place: int
+    text: str
     tokens: int
     features: tuple[int, ...]
     nearness: float
@@ -167,7 +168,7 @@ def choose_context(
     """
     records = [_Record.of(point, space) for point in points]
     candidates = [
-        _Candidate(row, place, tokens, record.features.get(place, ()), nearness)
+        _Candidate(row, place, record.sentences[place], tokens, record.features.get(place, ()), nearness)
         for row, record in enumerate(records)
         for place, (tokens, nearness) in enumerate(
             zip(record.lengths(encoder), record.nearness(vector), strict=True)
@@ -297,8 +298,9 @@ def _worths(scores: Sequence[float]) -> list[float]:
 
 
 def _chosen(candidates: Sequence[_Candidate], worths: Sequence[float], budget: int) -> Iterator[_Candidate]:
-    """Yield sentences within the budget, the one that adds most for its length first."""
+    """Yield different sentences within the budget, the one that adds most for its length first."""
     covered: dict[int, float] = {}
+    said: set[str] = set()
     opened: set[int] = set()
 
     def cost(one: _Candidate) -> int:
@@ -315,7 +317,7 @@ def _chosen(candidates: Sequence[_Candidate], worths: Sequence[float], budget: i
     while waiting:
         _, number = heappop(waiting)
         one = candidates[number]
-        if cost(one) > budget:
+        if cost(one) > budget or one.text in said:
             continue
         now = -gain(one)
         if waiting and now > waiting[0][0]:  # it adds less than when it was put there
@@ -323,6 +325,7 @@ def _chosen(candidates: Sequence[_Candidate], worths: Sequence[float], budget: i
             continue
         budget -= cost(one)
         opened.add(one.row)
+        said.add(one.text)
         for feature in one.features:
             covered[feature] = max(covered.get(feature, 0.0), worths[one.row])
         yield one

@@ -22,8 +22,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
 from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
-from saeindex.language.ast import Not, Says
-from saeindex.language.evaluate import clauses
+from saeindex.language.ast import And, Not, Or, Says
 from saeindex.language.to_text import quoted
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
@@ -168,7 +167,8 @@ class Plan(Result, Described):
             lines.append(f"In no text: {', '.join(unknown)}")
         if self.unwanted:
             lines.append(f"Read as {self.query.text!r}, and not {self.unwanted!r}: these rank lower")
-            lines.append(f"  to leave out all that speaks of it: NOT possible({quoted(self.unwanted)})")
+            if any(one.target == self.unwanted for one in self.steer):  # else no concept is called so
+                lines.append(f"  to leave out all that speaks of it: NOT possible({quoted(self.unwanted)})")
         if self.query_filter is not None:
             matching = self.estimate if self.matching is None else f"{self.matching:,}"
             lines.append(f"Filter: {matching} of {self.total:,} records match")
@@ -189,10 +189,13 @@ def _said(where: Any) -> Iterator[str]:
         return
     from saeindex.language.parser import parse_where
 
-    asked = clauses(parse_where(where))
-    for title, kind in (("Says", Says), ("Does not say", Not)):
-        own = [one.part if isinstance(one, Not) else one for one in asked if isinstance(one, kind)]
-        if said := [quoted(one.text) for one in own if isinstance(one, Says)]:
+    asked = parse_where(where)
+    every = asked.parts if isinstance(asked, And) else (asked,)
+    for title, kind in (("Says", Says | Or), ("Does not say", Not)):
+        own = (one.part if isinstance(one, Not) else one for one in every if isinstance(one, kind))
+        either = (one.parts if isinstance(one, Or) else (one,) for one in own)
+        texts = ([quoted(one.text) if isinstance(one, Says) else "" for one in parts] for parts in either)
+        if said := [" or ".join(some) for some in texts if all(some)]:
             yield f"{title}: {', '.join(said)}"
 
 

@@ -259,11 +259,14 @@ class Planner:
         yield from self.checks.of_values(query)
 
     def _emptying(self, where: Expression | None, query: Query) -> Iterator[str]:
-        """Yield the parts of a condition that no record fulfils, of several."""
+        """Yield what no record fulfils: parts of a condition, or all of it where a value is near."""
         features_of = self.features_of({}, query.resolve)
-        for part in where.parts if isinstance(where, And) else ():
+        for part in where.parts if isinstance(where, And) else () if where is None else (where,):
+            near = self.checks.near_value(part)
+            if part is where and not near:
+                continue
             if not self.state.store.count(self._compiled(part, None, features_of, query.level)):
-                yield f"no record fulfils {to_text(part)}"
+                yield f"no record fulfils {to_text(part)}{near}"
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""

@@ -323,12 +323,13 @@ class Query(QueryOptions):
         """The query, of whose text quotes, minus and star are conditions if ``syntax`` says so."""
         if not self.syntax:
             return self
-        from saeindex.language.ast import Not, Says
+        from saeindex.language.ast import Not, Or, Says
 
         typed = Typed.of(self.text)
         try:
-            said: list[Expression] = [Says(text=one) for one in typed.said]
-            clauses = [*said, *(Not(part=Says(text=one)) for one in typed.unsaid)]
+            said = [[Says(text=one) for one in each] for each in typed.said]
+            clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in said]
+            clauses += [Not(part=Says(text=one)) for one in typed.unsaid]
         except ValidationError as error:
             asked, do = f"the query {self.text!r:.80}", "Shorten it, or search without syntax."
             raise InvalidInputError(asked, first_fault(error), do) from None

@@ -16,7 +16,10 @@ TEXTS = [
     "The battery of the camera is weak.", "Batteries are sold apart.", "The ERR-4521 code needs a reset.",
     "打印机无法打印, in 2024 too.",
 ]  # fmt: skip
-RECORDS = [Record(f"t{row}", text, {"n": row, "half": row % 2}) for row, text in enumerate(TEXTS)]
+RECORDS = [
+    Record(f"t{row}", text, {"n": row, "half": row % 2, "tags": ["Open", f"of {row}"]})
+    for row, text in enumerate(TEXTS)
+]
 
 
 @pytest.fixture(scope="module", params=["edge", "memory"])
@@ -95,6 +98,17 @@ def test_what_empties_an_answer_is_said(index: FeatureIndex) -> None:
     )
     both = index.plan("camera", where="metadata.n = 1 AND metadata.half = 0")
     assert both.warnings == ("no point matches",)
+    near = index.plan(
+        "camera", where='metadata.tags = "open" AND metadata.tags = "Opened" AND metadata.tags = "x"'
+    )
+    assert near.warnings == (
+        "no point matches",
+        'no record fulfils metadata.tags = "open"; did you mean "Open"?',
+        'no record fulfils metadata.tags = "Opened"; did you mean "Open"?',
+        'no record fulfils metadata.tags = "x"',
+    )
+    (_, only) = index.plan("camera", where='metadata.tags = "OPEN"').warnings
+    assert only == 'no record fulfils metadata.tags = "OPEN"; did you mean "Open"?'
 
 
 def test_what_was_added_is_known(

@@ -106,7 +106,7 @@ def test_the_budget_holds_for_texts_that_encoders_read_otherwise(tmp_path: Path)
         "\x0c".join(["crime"] * 40) + " is bad.",
         "\x85".join(["drugs"] * 40) + " are bad.",
         "Crime " + "x" * 20_000 + ".",
-        "Crime is bad. " + "It rains here. " * 1_200,
+        "Crime is bad. " + "".join(f"{i} times it rains here. " for i in range(1_200)),
         *[f"{'Wkqzvx ' * 20}. Crime number {i} is bad. {'Wkqzvx ' * 20}." for i in range(60)],
     ]
     with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
@@ -117,6 +117,14 @@ def test_the_budget_holds_for_texts_that_encoders_read_otherwise(tmp_path: Path)
             assert len(context.text) <= 8 * budget
         long = index.context("rain", where='record_id = "3"', budget_tokens=50_000).passages[0]
         assert len(long.sentences) == 1_000 and long.text.endswith("here. …")
+
+
+def test_what_several_records_say_is_said_once(tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "i", sentences="off") as index:
+        texts = [f"Crime is bad for a town. Drugs are sold in town {i}." for i in range(3)]
+        index.upsert([Record(text, text) for text in texts])
+        text = index.context(QUESTION).text
+    assert [text.count(one) for one in ("Crime is bad", "Drugs are")] == [1, 3]
 
 
 def test_a_text_cites_nothing_and_hides_nothing(tmp_path: Path) -> None:

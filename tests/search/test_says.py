@@ -82,16 +82,21 @@ def test_every_text_that_holds_a_piece_is_found_and_no_other(
 @pytest.mark.parametrize(
     ("query", "text", "said", "unsaid"),
     [
-        ('galaxies "dark matter" -quasar', "galaxies dark matter", ["dark matter"], ["quasar"]),
-        ('“so it is” -"not so", -bad.', "so it is ,", ["so it is"], ["not so", "bad"]),
-        ("ERR-45* pump", "ERR-45 pump", ["ERR-45*"], []), ('"ERR-45"* pump', "ERR-45 pump", ["ERR-45*"], []),
+        ('galaxies "dark matter" -quasar', "galaxies dark matter", [["dark matter"]], ["quasar"]),
+        ('“so it is” -"not so", -bad.', "so it is ,", [["so it is"]], ["not so", "bad"]),
+        ("ERR-45* pump", "ERR-45 pump", [["ERR-45*"]], []),
+        ('"ERR-45"* pump', "ERR-45 pump", [["ERR-45*"]], []),
+        ('"so" OR "no" or ERR* OR it', "so no or ERR OR it", [["so", "no"], ["ERR*"]], []),
+        ('OR "so" pump OR ERR-4* OR -"no"', "so pump ERR-4", [["so", "ERR-4*"]], ["no"]),
         ("-5 °C and --verbose, well-made", "-5 °C and --verbose, well-made", [], []),
         ('a 5" pipe * 3', 'a 5" pipe * 3', [], []), ('"', '"', [], []), ("-quasar", "", [], ["quasar"]),
-        ("C* and e*", "C* and e*", [], []), ("INV-2024-* -.NET", "INV-2024-", ["INV-2024-*"], [".NET"]),
+        ("C* and e*", "C* and e*", [], []), ("INV-2024-* -.NET", "INV-2024-", [["INV-2024-*"]], [".NET"]),
         ('say "no"\n-at all', 'say "no"\n-at all', [], []),
     ],
 )  # fmt: skip
-def test_quotes_minus_and_star_are_read(query: str, text: str, said: list[str], unsaid: list[str]) -> None:
+def test_quotes_minus_and_star_are_read(
+    query: str, text: str, said: list[list[str]], unsaid: list[str]
+) -> None:
     assert Typed.of(query) == (text, said, unsaid)
 
 
@@ -108,6 +113,10 @@ def test_a_query_with_syntax_is_one_with_conditions(both: tuple[FeatureIndex, ..
             ('says("err 45")', True), ('NOT says("week")', True),
         ]  # fmt: skip
         assert len(index.search("-pump", syntax=True, limit=100)) == len(index) - 2
+        either = index.search('"err 45" OR "week"', syntax=True, limit=100)
+        same = index.search(where='says("err 45") OR says("week")', limit=100)
+        assert {hit.id for hit in either} == {hit.id for hit in same} > {hit.id for hit in asked}
+        assert either.plan.understood[0] == 'Says: "err 45" or "week"'
         assert len(index.search('"pump" -week', limit=100)) == len(index)  # as it is, without syntax
         many = index.search_many([Query('"plan B"', syntax=True), Query("plan B")], limit=3)
         assert [len(one) for one in many] == [1, 3]

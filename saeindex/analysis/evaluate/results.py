@@ -130,6 +130,8 @@ def _(found: Evaluation) -> Description:
     best = max(found.searches, key=lambda one: one.ndcg)
     asked = counted(len(found), "question")
     summary = [f"Over {asked}, {best.name} answers best: nDCG@{found.limit} {number(best.ndcg, 3)}."]
+    if not best.ndcg:
+        summary = [f"Over {asked}, no search finds an answer among its first {found.limit} hits."]
     for verb, is_so in (
         ("Surely better than", lambda gain: gain.low > 0),
         ("Surely worse than", lambda gain: gain.high < 0),

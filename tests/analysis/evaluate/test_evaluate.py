@@ -113,6 +113,9 @@ def test_answers_that_are_no_records_are_said(papers: FeatureIndex, questions: l
     ]
     assert "2 of 8 answers are no record of the index" in found.notes[0]
     assert "1 of 4 questions have no answer in the index" in found.notes[1]
+    last = [hit.id for hit in papers.search("rain", limit=len(papers))][-1]
+    unfound = papers.evaluate([("rain", [last]), ("rain rain", [last])], {"one": {}})
+    assert "Over 2 questions, no search finds an answer among its first 10 hits." in str(unfound)
     with pytest.raises(InvalidInputError, match="0 of 1 question have an answer in the index"):
         papers.evaluate([("rain", ["nowhere"])])
 
