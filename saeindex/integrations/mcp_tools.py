@@ -40,7 +40,10 @@ TOKEN_BYTES = 3
 LEAST_CHARS = 80
 # What is used again as it is, and never cut.
 NAMES = ("id", "name")
-WHERE = "a condition: concepts in double quotes, and metadata: '\"crime\" AND metadata.year >= 1990'"
+WHERE = (
+    "a condition with concepts in double quotes, metadata, and what texts say word for word: "
+    '\'"crime" AND metadata.year >= 1990 AND NOT says("war on drugs")\''
+)
 STEER = "concepts to add to the query or to take away, with strengths: '+crime:2 -war:1', '+profile:NAME'"
 PROPERTY = "a property of the texts to rank by, in words: 'sounds defensive'"
 
