@@ -158,10 +158,14 @@ def _is_whole(point: Point) -> bool:
 
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
-    """Encode some stored records again: vectors, codes and levels must come out the same."""
+    """Encode some stored records again: vectors, codes, levels and words must come out the same."""
     import numpy as np
 
-    scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=[config.DENSE, config.SAE]).points
+    from saeindex.indexing.words import words_of
+
+    language = index.state.manifest.words
+    vectors = [config.DENSE, config.SAE, *[config.WORDS] * (language != "off")]
+    scrolled = index.state.store.scroll(limit=SAMPLE, with_vectors=vectors).points
     points = [one for one in scrolled if _is_whole(one)]
     if not points:
         return True, "no records yet"
@@ -169,8 +173,12 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     again = index.encoder.encode_document([readable(point.payload["text"]) for point in points])
     lowest = float((stored * again).sum(1).min())
     wrong = sum(map(_differs, points, _coded_again(index, points)))
+    words = words_of([point.payload["text"] for point in points], language)
+    stored_words = (getattr(point.vectors.get(config.WORDS), "indices", ()) for point in points)
+    unlike = sum({*own.indices} != {*kept} for own, kept in zip(words, stored_words, strict=False))
     seen = f"{len(points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
-    return lowest >= MIN_COSINE and wrong == 0, seen
+    seen += f", {unlike} with other words" if words else ""
+    return lowest >= MIN_COSINE and not wrong and not unlike, seen
 
 
 def _coded_again(index: FeatureIndex, points: Sequence[Point]) -> list[dict[str, Any]]:

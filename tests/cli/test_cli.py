@@ -262,12 +262,16 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
     assert done.returncode == 1
     assert "1 document not complete: 'long': records of it were deleted" in " ".join(done.stdout.split())
     with FeatureIndex(tmp_path / "notes.idx") as opened:
-        opened.state.store.upsert([Point(7, {}, {"note": "of another program"})])
+        store = opened.state.store
+        every = store.scroll(with_vectors=["dense", "sae"]).points
+        wordless = [one for one in every if one.payload["text"] == "Dry."]
+        store.upsert([*wordless, Point(7, {}, {"note": "of another program"})])
     checks = {
         check["name"]: check for check in called("doctor", str(tmp_path / "notes.idx"), code=1)["checks"]
     }
     assert checks["records"]["seen"].startswith("1 points lack a part of a record: '7'")
     assert not checks["counts"]["is_well"]
+    assert not checks["codes"]["is_well"] and checks["codes"]["seen"].endswith("1 with other words")
 
 
 @pytest.mark.parametrize(
