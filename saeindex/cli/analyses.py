@@ -292,6 +292,10 @@ def evaluate(
     for text in search or ():
         do = """For example: --search 'by words={"using": "words"}'."""
         name, given = _pair(text, f"--search {text}", "not NAME=OPTIONS", do)
+        if name in searches:
+            raise InvalidInputError(
+                f"--search {text}", f"a second one named {name!r:.80}", "Give it another name."
+            )
         try:
             searches[name] = json.loads(given)
         except ValueError as error:

@@ -176,7 +176,7 @@ def _why_none(query: Query) -> str:
     groups = query.grouping
     where, threshold, offset = query.where, query.score_threshold, query.offset
     reasons = {
-        "matches --where (try a wider one, or see --plan)": where is not None,
+        "fulfils the condition (try a wider one, or see --plan)": where is not None,
         "matches --filter": query.query_filter is not None,
         "is left by --exclude": bool(query.exclude),
         f"has {groups and groups.field} (--group-by)": groups is not None and groups.field != DOCUMENT,

@@ -33,7 +33,10 @@ _BEGIN, _BREAK = (
     r"(?:^|[,;:.(–—?!]\s*|(?:^|\s)-\s*|\b(?:but|and|please|kindly|just|so|only|can|like\s+to|that"
     r"|which|while|with|sorry)\s+)(?:please\s+)?",
 )
-_OUT, _SHORT_OUT = r"(?P<out>[^.;?!]+)", r"(?P<out>(?:(?!\s(?:-|with|but)\s)[^,.;:?!()–—]){3,60}?)"
+# No dot of "4.2.1", of "me@example.com" or of "Mr. Smith" ends what is left out.
+_DOT = r"[.?!](?=\w)|(?<=\b(?:Mr|Dr|Ms|St))\."
+_OUT = rf"(?P<out>(?:[^.;?!]|{_DOT})+)"
+_SHORT_OUT = rf"(?P<out>(?:(?!\s(?:-|with|but)\s)(?:[^,.;:?!()–—]|{_DOT})){{3,60}}?)"
 _LINKS = r"(?:but|and|just|though|although|only|however|also|please|that|which|is|are|with)"
 _NOT = (
     r"(?:(?<!\bdoes\ )(?<!\bis\ )(?<!\bcan\ )(?<!\bwill\ )\bnot"
@@ -75,7 +78,7 @@ _PATTERNS = [
         # "we already know …"
         rf"""{_BEGIN}\b(?:i|we)(?:['’]?ve|\s+have|\s+had)?\s+(?:already\s+(?:know|understand|have|got|read|heard)|understand
           |(?:know|read)\s+(?:all|enough|full\s+well|plenty)|(?:have\s+)?(?:had\s+)?(?:plenty|my\s+fill|enough))
-        (?:\s+{_ABOUT})?\s+(?P<out>[^,.;?!]+)""": _LIKELY,
+        (?:\s+{_ABOUT})?\s+(?P<out>(?:[^,.;?!]|{_DOT})+)""": _LIKELY,
         # "skip …", "never mind …", and what programs do, too: "remove …"
         rf"""{_BEGIN}{_BREAK}
         (?:exclude|excluding|skip|skipping|ignore|ignoring|sidestep|nix|forget|never\s+mind|rule\s+out
@@ -126,9 +129,9 @@ _SENTENCE = re.compile(
 # What begins no thing that is left out: idioms, and what is or is not so.
 _IDIOM = re.compile(
     r"""(?:only|just|less|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
-    |a\s|all\s*$|quite|doubt|by|in|at|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
-    |getting|paying|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
-    |would|should|i|you|we|they|he|she|it|one|two|on|or|vs|-)\b""",
+    |a\s|all\s*$|quite|doubt|by|(?:in|at|on)(?!\s+(?:the\s+)?(?-i:[A-Z]))|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
+    |getting|paying|my|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
+    |would|should|i|you|we|they|he|she|it|one|two|or|vs|-)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 # Before "not" and the like: it is asked what is not so.
@@ -141,17 +144,25 @@ _ON_WORDS = re.compile(
 )
 _LEADING = re.compile(
     rf"""^(?:any|anything|whatever|everything|the|its|their|his|her|all|that|those|these|some|ones|things?|stuff|on|about|of
-    |for|over|part|to\s+do\s+with|concern(?:s|ed|ing)|(?:{_INFO}|discussions?|describing|listing)(?=\s+(?:on|of|about)\b))\s+""",
+    |for|from|at|in|over|part|to\s+do\s+with|concern(?:s|ed|ing)|(?:{_INFO}|discussions?|describing|listing)(?=\s+(?:on|of|about)\b))\s+""",
     re.VERBOSE | re.IGNORECASE,
 )
 _TRAILING = re.compile(
     rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
-    |side|angle|yet|{_INFO}))+[\s!]*$""",
+    |side|angle|yet|ones?|{_INFO}))+[\s!]*$""",
     re.VERBOSE | re.IGNORECASE,
 )
 # What ends no thing that is wanted.
 _DANGLING = re.compile(
     r"(?:[\s,]+(?:for|of|on|about|with|that|which|has|have|is|are|and|or|but|any|anything))+$", re.IGNORECASE
+)
+# A name, a number or a sign, and a word in small letters: in a few words they say what is left out.
+_NAMED, _SMALL, NAMED_WORDS = re.compile(r"\d|\b[A-Z]|\w[+#]"), re.compile(r"\b[a-z]{3}"), (3, 4)
+# What is left out as it is written: a code, a version, an amount, an address, C++.
+_WRITTEN = re.compile(
+    r"(?:(?:version|order|ticket|number|code|error|model|release|invoice|from|on|in|at)\s+)*"
+    r"(?P<code>(?=\S*\d)\S{3,}|\S+@\S+|\S+://\S+|\w+(?:\+\+|\#)|\.[A-Z]+)",
+    re.IGNORECASE,
 )
 _POINTS_BACK = frozenset({"none", "those", "these", "them", "this", "that"})
 # Where what is left out ends, if it comes first.
@@ -187,7 +198,7 @@ class Interpreted(NamedTuple):
                 is_sure = kind == _SURE or _REQUEST.search(wanted) is not None
                 is_thing = len(wanted.split()) <= FEW and not _SENTENCE.search(wanted)
                 if is_sure or kind == _LIKELY or (kind == _FEW and is_thing):
-                    return cls(wanted, unwanted, is_sure)
+                    return cls(wanted, unwanted, is_sure or (is_thing and _is_named(wanted, unwanted)))
         return cls(question)
 
 
@@ -199,10 +210,23 @@ def _candidates(text: str) -> Iterator[tuple[re.Match[str], int]]:
                 yield one, kind
 
 
+def _is_named(wanted: str, unwanted: str) -> bool:
+    """Return whether a few words leave out what has a name or a number: "errors except PAY-5001"."""
+    lengths = zip((wanted, unwanted), NAMED_WORDS, strict=True)
+    is_short = all(len(text.split()) <= most for text, most in lengths)
+    return is_short and bool(_NAMED.search(unwanted) and _SMALL.search(wanted))
+
+
+def written_in(unwanted: str) -> list[str]:
+    """Return the codes, versions and the like that all of what is left out consists of; [] of other words."""
+    found = [_WRITTEN.fullmatch(one) for one in re.split(r",?\s+(?:and|or|nor)\s+|[,;]\s+", unwanted)]
+    return [one["code"] for one in found if one] if all(found) else []
+
+
 def _named(out: str) -> str:
     """Return what is left out, without what only belongs to the sentence; "" if it is nothing or too much."""
     text = _TRAILING.sub("", out.strip(" ,)!"))
     while (shorter := _LEADING.sub("", text)) != text:
         text = shorter
-    is_named = re.search(r"\w{3}|[A-Z]\w|\w[+#]", text) and len(text.split()) <= MOST_LEFT_OUT
+    is_named = re.search(r"\w{3}|[A-Z]\w|\w[+#]|\d\W\d", text) and len(text.split()) <= MOST_LEFT_OUT
     return text if is_named and text.casefold() not in _POINTS_BACK else ""

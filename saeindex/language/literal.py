@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
 # A part of a query: -word, -"so", "in so many words", OR "so", "ERR-45"*, ERR-45*, a word. -5 °C is text.
 _TYPED = re.compile(
-    r"""(?<!\S)(?P<either>OR\s+)?(?:(?P<minus>-)?["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*["“”]\*?)
+    r"""(?<!\S)[(\[]*(?P<either>(?i:or)\s+)?(?:(?P<minus>-)?[(\[]*["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*["“”]\*?)[)\]]*
       | (?P<begun>\w\S*\w\S*\*)(?!\S))
     | (?<!\S)-(?P<denied>\.?[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,

@@ -59,6 +59,7 @@ class Order(NamedTuple):
                 else:
                     others.append(point.id)
         keyed.sort(key=itemgetter(0), reverse=self.is_descending)
+        keyed.sort(key=lambda one: one[0][0])  # numbers, dates, other texts: in either direction
         return [*(one for _, one in keyed), *others]
 
 

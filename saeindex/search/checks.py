@@ -95,8 +95,8 @@ def fields_by_option(query: Query) -> dict[str, str]:
     return found | ({} if query.order_by is None else {"order_by": field_at(Order.read(query.order_by).path)})
 
 
-# Records whose values are looked at where the first is of another kind.
-LOOKED_AT = 256
+# Records whose values are looked at where the first is of another kind, and for a value that is near.
+LOOKED_AT, SEARCHED = 256, 4_096
 # The minimum similarity (difflib) of a suggested field name or value, whose length is limited.
 NEAR, LONGEST = 0.6, 80
 IN_METADATA = f"{METADATA}."
@@ -169,7 +169,7 @@ class FilterChecks:
             kept = self._estimated(self._compiled(And(parts=(cautious, clause))))
             if kept.points >= 1:
                 instead, about = to_text(Not(part=cautious)), "" if kept.is_certain else "about "
-                possibly = f"{about}{counted(round(kept.points), 'record')} that possibly speak of it"
+                possibly = f"{about}{counted(round(kept.points), 'record')} with possible evidence of it"
                 yield f"{to_text(clause)} keeps {possibly}; {instead} leaves them out"
 
     def near_field(self, field: str) -> str | None:
@@ -186,10 +186,13 @@ class FilterChecks:
         """Return the text of a field that is nearest to the one asked for, as a question; "" if none is."""
         if not isinstance(part, Compare) or part.op != "=" or not isinstance(part.value, str):
             return ""
-        values = [one for one in self._values(part, LOOKED_AT) if one != part.value]
+        asked, values = " ".join(part.value.casefold().split()), self._values(part, SEARCHED)
         each = chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
-        held = {one.casefold(): one for one in each if isinstance(one, str) and len(one) <= LONGEST}
-        near = get_close_matches(part.value.casefold(), held, n=1, cutoff=NEAR)
+        texts = (one for one in each if isinstance(one, str) and len(one) <= LONGEST and one != part.value)
+        held = {" ".join(one.casefold().split()): one for one in texts}
+        near = [asked] if asked in held else []
+        if not near and not any(map(str.isdigit, asked)):  # RB-20111 is another order than RB-20105
+            near = get_close_matches(asked, held, n=1, cutoff=NEAR)
         return f"; did you mean {quoted(held[near[0]])}?" if near else ""
 
     def _absence(self, field: str, having: Filter | None) -> str:

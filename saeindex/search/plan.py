@@ -166,15 +166,21 @@ class Plan(Result, Described):
         if unknown := [repr(one.word) for one in self.absent if not one.nearest and not one.is_id]:
             lines.append(f"In no text: {', '.join(unknown)}")
         if self.unwanted:
-            lines.append(f"Read as {self.query.text!r}, and not {self.unwanted!r}: these rank lower")
-            if any(one.target == self.unwanted for one in self.steer):  # else no concept is called so
-                lines.append(f"  to leave out all that speaks of it: NOT possible({quoted(self.unwanted)})")
+            lines.append(
+                f"Read as {self.query.text!r}, and not {self.unwanted!r}: what is near that ranks lower"
+            )
+            is_said = all(one.target != self.unwanted for one in self.steer)  # no text speaks of it otherwise
+            what, kind = ("has these words", "says") if is_said else ("speaks of it", "possible")
+            lines.append(f"  to leave out all that {what}: NOT {kind}({quoted(self.unwanted)})")
         if self.query_filter is not None:
             matching = self.estimate if self.matching is None else f"{self.matching:,}"
             lines.append(f"Filter: {matching} of {self.total:,} records match")
         for concept in self.concepts:
             if concept.records is not None:
-                lines.append(f"  {concept.phrase!r}: no concept of this name; {concept.counted} speak of it")
+                speak = "speaks" if concept.records == 1 else "speak"
+                lines.append(
+                    f"  {concept.phrase!r}: no concept of this name; {concept.counted} {speak} of it"
+                )
             elif [one.label for one in concept.features] != [concept.phrase]:
                 lines.append(f"  {concept.phrase!r}: {', '.join(one.shown for one in concept.features)}")
         lines += [f"Steer: {one.strength:+g} {one.target}" for one in self.steer]

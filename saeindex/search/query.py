@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 
 from pydantic import (
@@ -320,16 +321,26 @@ class Query(QueryOptions):
 
     @builtins.property
     def read(self) -> Self:
-        """The query, of whose text quotes, minus and star are conditions if ``syntax`` says so."""
-        if not self.syntax:
+        """The query, of whose text quotes, minus and star are conditions if ``syntax`` says so.
+
+        So is what it leaves out by a code or in quotes, if it is to be interpreted: "errors except PAY-5001".
+        """
+        if not (self.syntax or self.interpret):
             return self
         from saeindex.language.ast import Not, Or, Says
+        from saeindex.language.exclusions import Interpreted, written_in
 
-        typed = Typed.of(self.text)
+        text, denied = self.text, list[str]()
+        if self.interpret:
+            found = Interpreted.of(text)
+            in_quotes = chain(*Typed.of(found.unwanted).said) if self.syntax else ()
+            if denied := [*in_quotes] or written_in(found.unwanted):
+                text = found.wanted
+        typed = Typed.of(text) if self.syntax else Typed(text, [], [])
         try:
             said = [[Says(text=one) for one in each] for each in typed.said]
             clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in said]
-            clauses += [Not(part=Says(text=one)) for one in typed.unsaid]
+            clauses += [Not(part=Says(text=one)) for one in (*denied, *typed.unsaid)]
         except ValidationError as error:
             asked, do = f"the query {self.text!r:.80}", "Shorten it, or search without syntax."
             raise InvalidInputError(asked, first_fault(error), do) from None

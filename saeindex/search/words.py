@@ -29,7 +29,7 @@ from saeindex.collection.state import IndexState, Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
 from saeindex.indexing.words import MOST, words_in
 from saeindex.language.lemmas import is_english
-from saeindex.language.literal import INDEXED, is_unspaced
+from saeindex.language.literal import INDEXED, is_said, is_unspaced, narrowing
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
@@ -141,7 +141,7 @@ class Absent:
         if self.is_replaced:
             return f"Read {self.word!r} as {self.nearest!r}: it is in no text"
         if self.is_id:
-            return f"{self.word!r} is in no text, but the id of a record: get it by that"
+            return f"{self.word!r} is in no text, but is the id of a record, which `get` finds"
         found = f"In no text: {self.word!r}"
         return f"{found}; {self.nearest!r} is in {self.records:,}" if self.nearest else found
 
@@ -159,6 +159,7 @@ def absent_words(
     absent = dict.fromkeys(one for one in asked.names.values() if one not in present and not is_unspaced(one))
     lost = [one for one in absent if _is_whole(one) or any(part in absent for part in INDEXED.findall(one))]
     lost = [one for one in lost if not any(one in text for text in said)]
+    lost = [one for one in lost if not (_is_whole(one) and _is_part(state, one))]
     whole = [one for one in lost if not any(one in other and one != other for other in lost)]
     if not whole or not state.total:
         return ()
@@ -178,6 +179,13 @@ def _is_whole(word: str) -> bool:
     return not word.isalnum() and ("@" in word or any(map(str.isdigit, word)))
 
 
+def _is_part(state: IndexState, word: str) -> bool:
+    """Return whether a text has it within what is joined by further marks: 5.0.0 in 5.0.0-beta."""
+    condition = narrowing(word, TEXT, state.has_unspaced)
+    points = state.store.scroll(condition, PAGE, with_payload=[TEXT]).points
+    return any(is_said(word, point.payload.get(TEXT, "")) for point in points)
+
+
 class _Lexicon:
     """The words of the texts of the first records, or of all, in lower case."""
 
@@ -188,13 +196,17 @@ class _Lexicon:
             self._words.update({one.lower() for one in _WORD.findall(point.payload.get(TEXT, ""))})
 
     def nearest(self, word: str, is_replaced: bool) -> Absent:
-        """Return a word with the one that takes the fewest letters to become it: one of five, else two."""
+        """Return a word with the one that takes the fewest letters to become it: one of five, else two.
+
+        Its digits are not others: RB-20111 is another order than RB-20105.
+        """
         from rapidfuzz.distance import OSA
         from rapidfuzz.process import extract
 
         asked, language = word.lower(), self._state.manifest.words
         most = 1 if len(asked) <= SHORT else 2
         near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
+        near = [one for one in near if _digits(one[0]) == _digits(asked)]
         if not near:
             return Absent(word)
         best = min(near, key=lambda one: (self._cost(*one[:2]), one[0][0] != asked[0], one[0]))[0]
@@ -207,6 +219,10 @@ class _Lexicon:
     def _cost(self, word: str, letters: int) -> float:
         """Return how unlikely a word is meant: ten times as many records are worth a letter."""
         return letters - log10(self._words[word])
+
+
+def _digits(word: str) -> list[str]:
+    return sorted(filter(str.isdigit, word))
 
 
 class _Counts:

@@ -319,7 +319,7 @@ def test_a_search_without_hits_exits_1_and_still_prints_json(index: str) -> None
         (["--score-threshold", "2"], "No record scores 2.0 or more (--score-threshold)."),
         (
             ["--where", "metadata.length > 9999"],
-            "No record matches --where (try a wider one, or see --plan).",
+            "No record fulfils the condition (try a wider one, or see --plan).",
         ),
         (["--group-by", "metadata.yaer"], "No record has metadata.yaer (--group-by)."),
     ],

@@ -56,7 +56,7 @@ def test_a_word_in_no_record_is_said_with_the_nearest(
 
 
 def test_the_id_of_a_record_is_said_to_be_one(index: FeatureIndex) -> None:
-    assert index.plan("t3").understood == ["'t3' is in no text, but the id of a record: get it by that"]
+    assert index.plan("t3").understood == ["'t3' is in no text, but is the id of a record, which `get` finds"]
 
 
 def test_a_frequent_word_is_nearer_than_a_rare_one(

@@ -107,8 +107,8 @@ def _answerable(
         found = f"{len(asked)} of {counted(len(questions), 'question')} have an answer in the index"
         if unknown := sorted(wanted - known):
             found += f": {unknown[0]!r:.80} is no record"
-        real = f"Give {LEAST} or more, with ids of its records and gains above 0."
-        do = real if questions else f"Give {LEAST} or more: of texts of one sentence none is drafted."
+        drafts = "" if questions else " None is drafted of texts of one sentence."
+        do = f"Give {LEAST} or more, with ids of its records and gains above 0.{drafts}"
         raise InvalidInputError("questions", found, do)
     notes = []
     if missing := len(wanted) - len(known):
