@@ -86,7 +86,7 @@ def test_every_text_that_holds_a_piece_is_found_and_no_other(
         ('“so it is” -"not so", -bad.', "so it is ,", [["so it is"]], ["not so", "bad"]),
         ("ERR-45* pump", "ERR-45 pump", [["ERR-45*"]], []),
         ('"ERR-45"* pump', "ERR-45 pump", [["ERR-45*"]], []),
-        ('"so" OR "no" or ERR* OR it', "so no ERR OR it", [["so", "no"], ["ERR*"]], []),
+        ('"so" OR "no" or ERR* OR it', "so no ERR OR it", [["so", "no", "ERR*"]], []),
         ('("so" or "no") -("at all") [B-4*', "so no B-4", [["so", "no"], ["B-4*"]], ["at all"]),
         ('OR "so" pump OR ERR-4* OR -"no"', "so pump ERR-4", [["so", "ERR-4*"]], ["no"]),
         ("-5 °C and --verbose, well-made", "-5 °C and --verbose, well-made", [], []),
