@@ -376,9 +376,12 @@ def _about_name(text: str, at: int) -> str:
 def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
     if set(expected) == {"SIGN"}:
         return f"Write +{word} or -{word}."
-    near = _nearest(word, expected)
-    if "FIELD" in expected and _COMPARED.match(rest[len(word) :]) and near not in WORDS["FIELD"]:
-        return f"Did you mean metadata.{word}?"
+    near, run = _nearest(word, expected), _RUN.match(rest)
+    words = word if run is None else run.group()
+    if "FIELD" in expected and near not in WORDS["FIELD"]:
+        for name, written in ((word, word), (words, f'"{words}"')):
+            if _COMPARED.match(rest[len(name) :]):
+                return f"Did you mean metadata.{written}?"
     if near == "metadata" and (near == word.casefold() or rest[len(word) :].startswith(".")):
         return "Write metadata.name, or metadata.`odd name`."
     if near and near.casefold() == word.casefold():
@@ -386,8 +389,7 @@ def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
         return 'A level takes one concept: strong("a") OR strong("b").' if is_too_much else ""
     if near:
         return f"Did you mean {near}?"
-    run = _RUN.match(rest)
-    return f'Quote the phrase: "{run.group()[:_PHRASE_CHARS]}".' if run and "QUOTED" in expected else ""
+    return f'Quote the phrase: "{words[:_PHRASE_CHARS]}".' if run and "QUOTED" in expected else ""
 
 
 def _nearest(word: str, expected: Collection[str]) -> str | None:

@@ -174,7 +174,7 @@ class Hits(Sequence[Hit], Described):
         return len(self.hits)
 
     def __repr__(self) -> str:
-        best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
+        best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]] or [*self.plan.warnings]
         best += ["…"] if len(self) > NAMED_HITS else []
         return f"Hits({f'{len(self)} {self.plan.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
 

@@ -55,6 +55,7 @@ def refusal(where: Any) -> QuerySyntaxError:
         ("metadata.a = hello", 14, 'Quote the phrase: "hello".'),
         ("year >= 2015", 1, "Did you mean metadata.year?"),
         ('Kind = "delivery"', 1, "Did you mean metadata.Kind?"),
+        ('"a" AND Pick-up Station != "Old Mill"', 9, 'Did you mean metadata."Pick-up Station"?'),
         ("metadata.rating = four", 19, 'Quote the phrase: "four".'),
         ("metadata.d >= 01/15/2024", 17, "Write dates as 2015-03-01."),
         ("metadata.d >= 15.1.2024", 15, "Write dates as 2015-03-01."),

@@ -109,6 +109,9 @@ def test_what_empties_an_answer_is_said(index: FeatureIndex) -> None:
     )
     (_, only) = index.plan("camera", where='metadata.tags = "OPEN"').warnings
     assert only == 'no record fulfils metadata.tags = "OPEN"; did you mean "Open"?'
+    assert only in repr(index.search("camera", where='metadata.tags = "OPEN"'))
+    (alone,) = index.plan(where='metadata.tags = "of 33"').warnings  # digits are not others
+    assert alone == "no point matches"
 
 
 def test_what_was_added_is_known(
