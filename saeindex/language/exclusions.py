@@ -157,7 +157,7 @@ _DANGLING = re.compile(
     r"(?:[\s,]+(?:for|of|on|about|with|that|which|has|have|is|are|and|or|but|any|anything))+$", re.IGNORECASE
 )
 # A name, a number or a sign, and a word in small letters: in a few words they say what is left out.
-_NAMED, _SMALL, NAMED_WORDS = re.compile(r"\d|\b[A-Z]|\w[+#]"), re.compile(r"\b[a-z]{3}"), (3, 4)
+_NAMED, _SMALL, NAMED_WORDS = re.compile(r"\d|\b[A-Z][a-z]|\w[+#]"), re.compile(r"\b[a-z]{3}"), (3, 4)
 # What is left out as it is written: a code, a version, an amount, an address, C++.
 _WRITTEN = re.compile(
     r"(?:(?:version|order|ticket|number|code|error|model|release|invoice|from|on|in|at)\s+)*"

@@ -184,7 +184,9 @@ class FilterChecks:
 
     def near_value(self, part: Expression) -> str:
         """Return the text of a field that is nearest to the one asked for, as a question; "" if none is."""
-        if not isinstance(part, Compare) or part.op != "=" or not isinstance(part.value, str):
+        if not (isinstance(part, Compare) and part.op == "=" and isinstance(part.value, str)):
+            return ""
+        if part.field in NAMES:
             return ""
         asked, values = " ".join(part.value.casefold().split()), self._values(part, SEARCHED)
         each = chain.from_iterable(one if isinstance(one, list) else [one] for one in values)

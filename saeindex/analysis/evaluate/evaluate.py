@@ -53,6 +53,7 @@ def evaluate(
     found = {
         name: _ranked(searcher, asked, options, limit, by_document) for name, options in searches.items()
     }
+    notes += tuple(f"{name} has no hit for any question" for name, one in found.items() if not any(one.hits))
     first, *others = found.values()
     compared = max(1, len(others) * len(MEASURES))
     return Evaluation(
@@ -107,8 +108,8 @@ def _answerable(
         found = f"{len(asked)} of {counted(len(questions), 'question')} have an answer in the index"
         if unknown := sorted(wanted - known):
             found += f": {unknown[0]!r:.80} is no record"
-        drafts = "" if questions else " None is drafted of texts of one sentence."
-        do = f"Give {LEAST} or more, with ids of its records and gains above 0.{drafts}"
+        drafts = "" if questions else ": of texts of one sentence none is drafted"
+        do = f"Give {LEAST} or more, with ids of its records and gains above 0{drafts}."
         raise InvalidInputError("questions", found, do)
     notes = []
     if missing := len(wanted) - len(known):

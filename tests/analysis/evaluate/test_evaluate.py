@@ -116,6 +116,9 @@ def test_answers_that_are_no_records_are_said(papers: FeatureIndex, questions: l
     last = [hit.id for hit in papers.search("rain", limit=len(papers))][-1]
     unfound = papers.evaluate([("rain", [last]), ("rain rain", [last])], {"one": {}})
     assert "Over 2 questions, no search finds an answer among its first 10 hits." in str(unfound)
+    assert unfound.notes == ()
+    empty = papers.evaluate(questions[:3], {"one": {}, "other": {"where": "metadata.year < 0"}})
+    assert "other has no hit for any question" in empty.notes
     with pytest.raises(InvalidInputError, match="0 of 1 question have an answer in the index"):
         papers.evaluate([("rain", ["nowhere"])])
 
