@@ -95,7 +95,7 @@ def test_grouped_hits_are_a_table_for_each_group(papers: FeatureIndex) -> None:
 
 def test_an_empty_list_of_hits_is_displayed(papers: FeatureIndex) -> None:
     none = papers.search("stars", where="metadata.year = 1800")
-    assert repr(none) == "Hits(0 for 'stars')"
+    assert repr(none) == "Hits(0 for 'stars': no point matches)"
     assert "0 hits for 'stars'." in Page(none._repr_html_()).text
     assert len(none.to_pandas()) == 0
 
