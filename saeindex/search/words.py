@@ -198,13 +198,13 @@ class _Lexicon:
     def nearest(self, word: str, is_replaced: bool) -> Absent:
         """Return a word with the one that takes the fewest letters to become it: one of five, else two.
 
-        Its digits are not others: RB-20111 is another order than RB-20105.
+        Of its digits two neighbours may have changed places: RB-20111 is another order than RB-20105.
         """
         from rapidfuzz.distance import OSA
         from rapidfuzz.process import extract
 
         asked, language = word.lower(), self._state.manifest.words
-        most = 1 if len(asked) <= SHORT else 2
+        most = 1 if len(asked) <= SHORT or _digits(asked) else 2
         near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
         near = [one for one in near if _digits(one[0]) == _digits(asked)]
         if not near:
