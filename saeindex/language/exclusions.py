@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from saeindex.language.literal import is_pasted
@@ -182,6 +183,7 @@ class Interpreted(NamedTuple):
     is_sure: bool = True
 
     @classmethod
+    @lru_cache(64)  # a search reads its question several times
     def of(cls, question: str) -> Interpreted:
         """Split a question at the first phrase that leaves something out."""
         plain = " ".join(question.split())
