@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saeindex.collection.sample import SAMPLE
-from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, LEVELS_OF, suffixed
+from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, LEVELS_OF, TEXT, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import of_documents, point_id
 from saeindex.language.evaluate import kind_of_value
-from saeindex.language.fields import METADATA, field_at
+from saeindex.language.fields import METADATA, RECORD_ID, field_at
+from saeindex.language.literal import is_said, narrowing
 from saeindex.schema import Result, check_kind
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import LevelName
@@ -32,6 +34,17 @@ def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
     """Return the ids of all records that match."""
     found = pages(store, condition, PAGE, ["record_id"])
     return {point.payload["record_id"] for page in found for point in page.points}
+
+
+def ids_that_say(store: VectorStore, said: str, has_unspaced: bool, most: int | None = None) -> Iterator[str]:
+    """Yield the ids of the records, or of the first ``most`` that may be, whose texts have what is ``said``.
+
+    The engine's index of words narrows where to look; ``has_unspaced`` is for texts that it cannot read.
+    """
+    found = pages(store, narrowing(said, TEXT, has_unspaced), PAGE, [RECORD_ID, TEXT])
+    for page in islice(found, most and most // PAGE):
+        payloads = (point.payload for point in page.points)
+        yield from (one[RECORD_ID] for one in payloads if is_said(said, one.get(TEXT, "")))
 
 
 def records_of(documents: Sequence[str]) -> Filter:

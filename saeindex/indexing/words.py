@@ -8,7 +8,7 @@ index. How rare a word is stands in the query: see ``search/words.py``.
 
 Qdrant's words are runs of letters and digits, without accents, stemmed. What is lost of others comes as a
 further word: "C++", "C#" and ".NET"; what is joined by marks ("ERR-4521" is err, 4521 and err4521; "1.18.2"
-is 1, 18, 2 and 1p18p2); pairs of characters where a script has no spaces.
+is 1, 18, 2 and 1p18p2; "1,249.00" is 1249, too); pairs of characters where a script has no spaces.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _LETTERS, _WORD = re.compile(r"[^\W_]+"), r"[^\W_]"
 # Thai, Lao, Burmese, Khmer, Kana and Han.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 _FURTHER = re.compile(
-    rf"""(?P<joined>{_WORD}++(?:[-‐–._/@&:]{_WORD}++)+)
+    rf"""(?P<thousands>(?<![\d.,])\d{{1,3}}(?:,\d{{3}})+)(?![\d,])
+    | (?P<joined>{_WORD}++(?:[-‐–._/@&:]{_WORD}++)+)
     | (?P<plus>{_WORD}+\+\+)(?!\+) | (?P<sharp>\b[A-Za-z]\#)(?!\w) | (?<!\w)(?P<dot>\.[A-Za-z]\w+)
     | (?P<run>[{_UNSPACED}]{{2,}})""",
     re.VERBOSE,
@@ -109,6 +110,8 @@ def _further(text: str) -> Iterator[tuple[str, str]]:
         parts = _LETTERS.findall(written)
         if kind == "run":
             yield from ((written[i : i + 2],) * 2 for i in range(len(written) - 1))
+        elif kind == "thousands":
+            yield written, "".join(parts)
         elif kind == "joined":
             bare = [parts[0].lstrip("vV"), *parts[1:]]
             is_version = all(map(str.isdigit, bare))

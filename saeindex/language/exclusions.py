@@ -4,7 +4,8 @@ A question is split where a phrase that leaves something out ("but not", "except
 stands in a request for texts or information, or, less surely, behind a few words that name a thing: then it
 is for the index to say whether it has texts on that. What describes a thing by what it lacks ("a phone
 without a headphone jack"), says what is not so ("why do I not get mails") or denies another word ("not
-only") is left as it is.
+only") is left as it is. What is written in one way only, a code, a quote or a name, is surely left out right
+behind such a word, but in a statement ("it works except for ERR-7").
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from saeindex.language.lemmas import is_english
 from saeindex.language.literal import is_pasted
 
+_FLAGS = re.VERBOSE | re.IGNORECASE
 # Words that are left out at most, and those that name a thing.
 MOST_LEFT_OUT, FEW = 14, 9
 # Parts of the patterns below: what is told, how, and of what; where a phrase begins; what is left out.
@@ -35,7 +38,7 @@ _BEGIN, _BREAK = (
     r"|which|while|with|sorry)\s+)(?:please\s+)?",
 )
 # No dot of "4.2.1", of "me@example.com" or of "Mr. Smith" ends what is left out.
-_DOT = r"[.?!](?=\w)|(?<=\b(?:Mr|Dr|Ms|St))\."
+_DOT = r"[.?!](?=\w)|(?<=\b(?:Mr|Dr|Ms|St))\.|(?<=\bMrs)\.|(?<=\bProf)\."
 _OUT = rf"(?P<out>(?:[^.;?!]|{_DOT})+)"
 _SHORT_OUT = rf"(?P<out>(?:(?!\s(?:-|with|but)\s)(?:[^,.;:?!()–—]|{_DOT})){{3,60}}?)"
 _LINKS = r"(?:but|and|just|though|although|only|however|also|please|that|which|is|are|with)"
@@ -48,12 +51,12 @@ _STRESS = r"(?:\s+(?:really|particularly|so\ much|at\ all|to|be|necessarily|anyt
 _TOLD = rf"{_TELL}(?:\s+(?:any|anything|to\ (?:know|see|hear|read|discuss)))*(?:\s+{_ABOUT})?"
 _DROP = r"(?:drop|avoid|bypass|discard|hide|hiding|suppress|block|remove|cut|ditch|lose)"
 # After "not": it says what was not done.
-_UNDONE = r"(?!\s+\w+(?:ing\b|ed(?:\s*$|\s+(?:by|to|in|at|with|on|for|from|as)\b)))"
+_UNDONE = r"(?!\s+\w+(?:ing\b|ed(?:\s*(?:$|:)|\s+(?:by|to|in|at|with|on|for|from|as)\b)))"
 # What leaves something out: whatever else a question says (1), where the index has texts on the rest (2), the
 # same of a few words (3), or in a request for information (4), which makes all of them sure.
 _SURE, _LIKELY, _FEW, _ASKED = range(1, 5)
 _PATTERNS = [
-    (re.compile(pattern, re.VERBOSE | re.IGNORECASE), kind)
+    (re.compile(pattern, _FLAGS), kind)
     for pattern, kind in {
         # "but I do not want to hear about …", "nothing about …", "without going into …"
         rf"""{_BEGIN}(?!(?:but\s+|and\s+)?not\s+(?:see|show|give|list|hear|read|say|need|want)\b)
@@ -117,23 +120,23 @@ _REQUEST = re.compile(
     |overviews?|(?:everything|whatever)\s+(?:about|on|under|there|you|to|of|else|we|that|concerning|regarding|relat\w+)
     |(?:anything|all)\s+(?:about|on)|tell\s+me|explain|describe|(?:to|i|we|should)\s+(?:know|learn|read)|read\s+up
     |reading|(?:show|give|find|send)\s+me|looking\s+for|(?:the|what)\s+(?:rest|else|remain\w+)|other\s+\w+|about)\b""",
-    re.VERBOSE | re.IGNORECASE,
+    _FLAGS,
 )
 # A few words with one of these are a sentence, which names no thing.
 _SENTENCE = re.compile(
-    r"""^(?:is|are)\b|\b(?:how|why|can(?:not|['’]?t)?|could|do|does|did|is\s+it|(?:do|wo)n['’]?t|was|were|when|where|i|my|he|she
+    r"""^(?:is|are|it|we|they)\b|\b(?:how|why|can(?:not|['’]?t)?|could|do|does|did|is\s+it|(?:do|wo)n['’]?t|was|were|when|where|i|my|he|she
     |if|never|use|used|every|nobody|nothing|no|works?|worked|working|opens|runs|starts|loads|prints|plays|syncs?|connects
     |fails|crash(?:es|ed)|shows|everyone|everybody|gets?|got|receives?|received|ordered|bought|paid|charged|fine|ok(?:ay)?)\b
     |(?:ed|sent)$""",
-    re.VERBOSE | re.IGNORECASE,
+    _FLAGS,
 )
 # What begins no thing that is left out: idioms, and what is or is not so.
 _IDIOM = re.compile(
     r"""(?:only|just|less|limited|least|necessarily|enough|sure|yet|always|so|too|very|really|able|being|having|to
-    |a\s|all\s*$|quite|doubt|by|(?:in|at|on)(?!\s+(?:the\s+)?(?-i:[A-Z]))|over|fail|further|exception|question|that|because|if|when\s+i|under|using|taking
+    |a\s|all\s*$|quite|doubt|by|(?:in|at|on)(?!\s+(?:the\s+)?(?-i:[A-Z]))|over|fail|further|exception|question|that|because|if|when|under|using|taking
     |getting|paying|my|much|many|with|but|be|been|is|are|was|were|do|does|did|have|has|had|can|could|will
     |would|should|i|you|we|they|he|she|it|one|two|or|vs|-)\b""",
-    re.VERBOSE | re.IGNORECASE,
+    _FLAGS,
 )
 # Before "not" and the like: it is asked what is not so.
 _ASKS = re.compile(r"\b(?:what|which|who|why)(?:\s+(?:do|does|did|is|are))?\s*$", re.IGNORECASE)
@@ -146,25 +149,52 @@ _ON_WORDS = re.compile(
 _LEADING = re.compile(
     rf"""^(?:any|anything|whatever|everything|the|its|their|his|her|all|that|those|these|some|ones|things?|stuff|on|about|of
     |for|from|at|in|over|part|to\s+do\s+with|concern(?:s|ed|ing)|(?:{_INFO}|discussions?|describing|listing)(?=\s+(?:on|of|about)\b))\s+""",
-    re.VERBOSE | re.IGNORECASE,
+    _FLAGS,
 )
 _TRAILING = re.compile(
     rf"""(?:[\s,]+(?:please|pls|thanks|thank\ you|though|already|either|at\ all|for\ now|in\ it|this\ time|etc
     |side|angle|yet|ones?|{_INFO}))+[\s!]*$""",
-    re.VERBOSE | re.IGNORECASE,
+    _FLAGS,
 )
 # What ends no thing that is wanted.
 _DANGLING = re.compile(
     r"(?:[\s,]+(?:for|of|on|about|with|that|which|has|have|is|are|and|or|but|any|anything))+$", re.IGNORECASE
 )
-# A name, a number or a sign, and a word in small letters: in a few words they say what is left out.
-_NAMED, _SMALL, NAMED_WORDS = re.compile(r"\d|\b[A-Z][a-z]|\w[+#]"), re.compile(r"\b[a-z]{3}"), (3, 4)
-# What is left out as it is written: a code, a version, an amount, an address, C++.
-_WRITTEN = re.compile(
-    r"(?:(?:version|order|ticket|number|code|error|model|release|invoice|from|on|in|at)\s+)*"
-    r"(?P<code>(?=\S*\d)\S{3,}|\S+@\S+|\S+://\S+|\w+(?:\+\+|\#)|\.[A-Z]+)",
-    re.IGNORECASE,
+# What is left out as it is written: a quote, a code, a version, an amount, an address, a path, C++, a name.
+_QUOTED = r"[\"“][^\"“”]*\w[^\"“”]*[\"”]"
+_CODE = r"""(?:[\w./-]+@[\w.-]+\w|\w+://[^\s,;]*\w|(?:/[\w.-]*\w){2,}|\w+(?:\+\+|\#)(?!\w)
+    |(?<!\w)\.[A-Za-z]\w+|\w+(?:\.[A-Za-z]\w+)+|[#€$£]?\d[\d.,]*\ (?:[€$£%]|°[CF]\b|(?-i:[A-Z]{3})\b)
+    |(?=\S*\d)[#€$£]?\w(?:[^\s,;“”"()]|,(?=\d))*[\w%€$£](?<!\s\w))"""
+_CAPITAL = r"(?!(?:I|Please|Thanks)\b)[^\W\d_a-z][\w'’-]*[^\W\d_A-Z][\w'’-]*"
+_NAME = (
+    rf"(?-i:(?:(?:Mr|Mrs|Ms|Dr|Prof|St)\b\.?\ )?{_CAPITAL}(?:\ (?:(?:van|von|de|der|of|the)\ )*{_CAPITAL})*)"
 )
+_FILLED = r"""(?:(?:any|all|the|those|ones?|these|from|by|in|at|with|of|about|for|on|to|that|which
+    |has|have|having|contain\w*|mention\w*|includ\w+|say\w*|show\w*|version|order|ticket|number|code|error|model|release
+    |invoice):?\s+)*"""
+_ITEM = rf"{_FILLED}(?:{_QUOTED}|{_CODE}|{_NAME})"
+_BETWEEN = r"(?:,?\s+(?:and|or|nor)\s+|[,;]\s+|\s+/\s+)"
+_WRITTEN = re.compile(rf"{_FILLED}(?P<said>{_QUOTED}|{_CODE}|(?P<name>{_NAME}))", _FLAGS)
+# What leaves it out, right before it. A statement may go on so: "it works, but not with 3.4.1".
+_LEAVES_OUT = re.compile(
+    rf"""[\s,;(–—-]*(?:(?P<kept>\b(?:all|any|every)\w*(?:\s+\w+){{0,3}}?)\s+but
+    |(?:\b(?:but|and|though|although|or|with|just|only)\s+)*(?:
+      (?P<not>(?<!\bif\ )(?<!\bis\ )(?<!\bare\ )(?<!\bdoes\ )(?<!\bdo\ )(?<!\bor\ )(?!^)\bnot
+        |(?:\bbut|\bwith)\s+(?:no|none)|\bneither)
+      |(?:that|which|who)\s+(?:is|are|do|does|was|were|has|have)(?:\s+not|n['’]?t)
+      |\bexc?ept(?:ing|\s+for)?|\bother\s+than|\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
+      |(?<!\bnot\ )\bwithout|\bw/o|\bsans|\bexclud(?:e|es|ing)|\bleav(?:e|ing)\s+out|\bomit(?:s|ting)?
+      |\bignor(?:e|ing)|\bskip(?:ping)?|\bhid(?:e|ing)|\black(?:s|ing)?)
+    ):?\s+(?P<out>{_ITEM}(?:{_BETWEEN}{_ITEM})*)(?!\w|\s+(?:and|or|nor)\b)""",
+    _FLAGS,
+)
+_STATES = re.compile(
+    r"""\b(?:is|are|was|were|has|have|had|will|would|there|pass(?:es)?|boots?|happens?|appears?|seems?|says?
+    |comes?|goes|went|nothing|none|nobody|no|never|only)\b""",
+    _FLAGS,
+)
+_WHY = re.compile(r"(?:how|why|when|where|can|could|is|are|do|does|did)\b", re.IGNORECASE)
+_ASKS_FOR = re.compile(r"(?:which|what|who|show|list|find|give|search|get|tell)\b", re.IGNORECASE)
 _POINTS_BACK = frozenset({"none", "those", "these", "them", "this", "that"})
 # Where what is left out ends, if it comes first.
 _GOES_ON = re.compile(
@@ -189,6 +219,8 @@ class Interpreted(NamedTuple):
         plain = " ".join(question.split())
         if is_pasted(question) or _ON_WORDS.search(plain):
             return cls(question)
+        if (written := _without_written(plain)) is not None:
+            return written
         for found, kind in _candidates(plain):
             out, end = found["out"], found.end()
             if not found.start() and (cut := _GOES_ON.search(out)):  # "Aside from its causes, what …"
@@ -199,8 +231,9 @@ class Interpreted(NamedTuple):
             if unwanted and re.search(r"\w{3}", wanted):
                 is_sure = kind == _SURE or _REQUEST.search(wanted) is not None
                 is_thing = len(wanted.split()) <= FEW and not _SENTENCE.search(wanted)
-                if is_sure or kind == _LIKELY or (kind == _FEW and is_thing):
-                    return cls(wanted, unwanted, is_sure or (is_thing and _is_named(wanted, unwanted)))
+                is_few = kind == _FEW and is_thing and not written_in(unwanted)  # which a statement has
+                if is_sure or kind == _LIKELY or is_few:
+                    return cls(wanted, unwanted, is_sure)
         return cls(question)
 
 
@@ -212,17 +245,34 @@ def _candidates(text: str) -> Iterator[tuple[re.Match[str], int]]:
                 yield one, kind
 
 
-def _is_named(wanted: str, unwanted: str) -> bool:
-    """Return whether a few words leave out what has a name or a number: "errors except PAY-5001"."""
-    lengths = zip((wanted, unwanted), NAMED_WORDS, strict=True)
-    is_short = all(len(text.split()) <= most for text, most in lengths)
-    return is_short and bool(_NAMED.search(unwanted) and _SMALL.search(wanted))
+def _without_written(text: str) -> Interpreted | None:
+    """Return a question without what is left out of it as it is written, None if nothing is."""
+    for found in _LEAVES_OUT.finditer(text):
+        out, before = found["out"], f"{text[: found.start()]} {found['kept'] or ''}"
+        wanted = _DANGLING.sub("", f"{before} {text[found.end() :]}".strip(" ,;:.-–—(?!)"))
+        is_quoted, is_code = (re.match(form, out, _FLAGS) for form in (_QUOTED, _CODE))
+        is_asked = is_quoted or _ASKS_FOR.match(wanted) or _REQUEST.search(wanted)
+        is_bare = found["not"] and is_code
+        is_other = is_bare and written_in(before.strip(" ,").rpartition(" ")[2])  # "in 2.4.1 not 2.4.0"
+        is_statement = _STATES.search(wanted) or _SENTENCE.search(f"{wanted} .")
+        is_read = (is_asked or is_bare or not is_statement) and not is_other and not _WHY.match(wanted)
+        if is_read and written_in(out) and re.search(r"[^\W\d_]{3}", wanted):
+            return Interpreted(" ".join(wanted.split()), re.sub(rf"^{_FILLED}", "", out, flags=_FLAGS))
+    return None
 
 
 def written_in(unwanted: str) -> list[str]:
-    """Return the codes, versions and the like that all of what is left out consists of; [] of other words."""
-    found = [_WRITTEN.fullmatch(one) for one in re.split(r",?\s+(?:and|or|nor)\s+|[,;]\s+", unwanted)]
-    return [one["code"] for one in found if one] if all(found) else []
+    """Return the quotes, codes and names that all of what is left out consists of; [] of other words.
+
+    Names are those with a title, of two words with capitals, or of no dictionary.
+    """
+    every = [_WRITTEN.fullmatch(one) for one in re.split(_BETWEEN, unwanted)]
+    said = [one["said"].strip('"“”') for one in every if one and (not one["name"] or _is_name(one["name"]))]
+    return said if len(said) == len(every) else []
+
+
+def _is_name(written: str) -> bool:
+    return " " in written or not is_english(written.lower())
 
 
 def _named(out: str) -> str:
@@ -230,5 +280,6 @@ def _named(out: str) -> str:
     text = _TRAILING.sub("", out.strip(" ,)!"))
     while (shorter := _LEADING.sub("", text)) != text:
         text = shorter
-    is_named = re.search(r"\w{3}|[A-Z]\w|\w[+#]|\d\W\d", text) and len(text.split()) <= MOST_LEFT_OUT
-    return text if is_named and text.casefold() not in _POINTS_BACK else ""
+    is_named = re.search(r"\w{3}|[A-Z]\w", text) or written_in(text)
+    is_left_out = is_named and len(text.split()) <= MOST_LEFT_OUT and not text.endswith(" again")
+    return text if is_left_out and text.casefold() not in _POINTS_BACK else ""

@@ -26,9 +26,10 @@ _LETTER = rf"[^\W_{UNSPACED_LETTERS}]"
 _BOUND = re.compile(_LETTER)
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’ʼ", "'"))
-# A part of a query: -word, -"so", "in so many words", OR "so", "ERR-45"*, ERR-45*, a word. -5 °C is text.
+# A part of a query: -word, -"so", NOT "so", "in so many words", OR "so", "ERR-45"*, ERR-45*, a word. -5 °C is
+# text.
 _TYPED = re.compile(
-    r"""(?<!\S)[(\[]*(?P<either>(?i:or)\s+)?(?:(?P<minus>-)?[(\[]*["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*["“”]\*?)[)\]]*
+    r"""(?<!\S)[(\[]*(?P<either>(?i:or)\s+)?(?:(?P<minus>-|NOT\s+)?[(\[]*["“”„](?P<quoted>[^"“”„]*\w[^"“”„]*["“”]\*?)[)\]]*
       | (?P<begun>\w\S*\w\S*\*)(?!\S))
     | (?<!\S)-(?P<denied>\.?[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,

@@ -6,7 +6,7 @@ A field is looked up once for each state of an index, by a request that ends at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
@@ -17,7 +17,7 @@ from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import check_sides
 from saeindex.config import MAX_QUERY_CHARS, WORDS
 from saeindex.errors import FilterWarning, InvalidInputError, tell
-from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, walk
+from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, OneOf, walk
 from saeindex.language.evaluate import clauses, found_at, mismatch
 from saeindex.language.fields import METADATA, NAMES, as_one_name, field_at, path_of
 from saeindex.language.to_text import quoted, to_text
@@ -183,19 +183,22 @@ class FilterChecks:
         return known[near[0]] if near else None
 
     def near_value(self, part: Expression) -> str:
-        """Return the text of a field that is nearest to the one asked for, as a question; "" if none is."""
-        if not (isinstance(part, Compare) and part.op == "=" and isinstance(part.value, str)):
+        """Return the texts of a field that are nearest to those asked for, as a question; "" if none is."""
+        if not isinstance(part, OneOf) and not (isinstance(part, Compare) and part.op == "="):
             return ""
-        if part.field in NAMES:
+        asked = [
+            one for one in (part.values if isinstance(part, OneOf) else [part.value]) if isinstance(one, str)
+        ]
+        if part.field in NAMES or not asked:
             return ""
-        asked, values = " ".join(part.value.casefold().split()), self._values(part, SEARCHED)
+        values = self._values(part, SEARCHED)
         each = chain.from_iterable(one if isinstance(one, list) else [one] for one in values)
-        texts = (one for one in each if isinstance(one, str) and len(one) <= LONGEST and one != part.value)
-        held = {" ".join(one.casefold().split()): one for one in texts}
-        near = [asked] if asked in held else []
-        if not near and not any(map(str.isdigit, asked)):  # RB-20111 is another order than RB-20105
-            near = get_close_matches(asked, held, n=1, cutoff=NEAR)
-        return f"; did you mean {quoted(held[near[0]])}?" if near else ""
+        texts = (one for one in each if isinstance(one, str) and len(one) <= LONGEST and one not in asked)
+        held = {_folded(one): one for one in texts}
+        near = [
+            quoted(held[one]) for one in dict.fromkeys(chain(*(_near(_folded(one), held) for one in asked)))
+        ]
+        return f"; did you mean {' or '.join(near)}?" if near else ""
 
     def _absence(self, field: str, having: Filter | None) -> str:
         def told() -> str:
@@ -221,6 +224,16 @@ class FilterChecks:
         having, path = self._compiled(Exists(field=node.field)), path_of(node.field)
         page = self._state.store.scroll(having, count, with_payload=[path[0]])
         return [found_at(point.payload, path) for point in page.points]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _near(asked: str, held: Collection[str]) -> list[str]:
+    if asked in held or any(map(str.isdigit, asked)):  # RB-20111 is another order than RB-20105
+        return [asked] if asked in held else []
+    return get_close_matches(asked, held, n=1, cutoff=NEAR)
 
 
 def _having(key: str) -> Filter:

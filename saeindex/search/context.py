@@ -9,7 +9,8 @@ by its score among those found. A sentence adds w for each concept that it is th
 a sentence of a record of less worth has covered of it), w for itself, and OPENING w if it is the first of its
 record; all that times its own cosine to the question, by its tokens and SHORT more. This is weighted maximum
 coverage, greedily by gain for cost (Khuller, Moss & Naor 1999, IPL 70). The constants were chosen on the
-questions of MedQuAD's `choose` part, by the relevant texts and concepts that 500 and 1,000 tokens have.
+questions of MedQuAD's `choose` part, by the relevant texts and concepts that 500 and 1,000 tokens have. Where
+words rank, what a sentence's words add to a fused score is added to its cosine: a rare name is not left out.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ from saeindex.schema import Result
 from saeindex.types import JsonObject, one_line, visible
 
 if TYPE_CHECKING:
+    from saeindex.collection.state import IndexState
     from saeindex.features.space import Space
     from saeindex.protocols import Point, TextEncoder
+    from saeindex.search.prepared import Prepared
+    from saeindex.search.words import AskedWords
     from saeindex.types import FloatArray
 
 # See above.
@@ -107,8 +111,9 @@ class Context(Result, Described):
 
     ``text`` is what a language model reads: a line for each passage, with its number. ``tokens`` are those
     of the text, as the encoder of the index counts them, or an eighth of its characters if that is more.
-    ``records`` were found. Where the question does not fulfil a condition on it, ``withheld`` says so, and
-    nothing was looked for.
+    ``records`` were found, for the question as it is ``understood``: filters, steers, words that no text has,
+    what is left out. Where it does not fulfil a condition on it, ``withheld`` says so, and nothing was looked
+    for.
     """
 
     question: str
@@ -118,6 +123,7 @@ class Context(Result, Described):
     records: int
     passages: tuple[Passage, ...] = ()
     withheld: str = ""
+    understood: tuple[str, ...] = ()
 
     def cited(self, answer: str) -> list[Passage]:
         """Return the passages that an answer cites, in the order of its citations: [1], [2, 3], [4-6].
@@ -153,35 +159,32 @@ class _Candidate(NamedTuple):
 
 
 def choose_context(
-    question: str,
-    vector: FloatArray,
-    points: Sequence[Point],
-    space: Space,
-    encoder: TextEncoder,
-    budget: int,
-    offset: int = 0,
+    question: str, vector: FloatArray, points: Sequence[Point], plan: Prepared, state: IndexState, budget: int
 ) -> Context:
-    """Return the context of a question, by its vector (d,), of the points that it finds, best first.
+    """Return the context of a question, by its vector (d,), of the points that its plan finds, best first.
 
-    They have their payloads, and the vectors of their sentences if these are kept; before them, ``offset``
-    are left out.
+    They have their payloads, and the vectors of their sentences if these are kept.
     """
+    space, encoder, first = state.space, state.encoder, plan.query.offset + 1
     records = [_Record.of(point, space) for point in points]
     candidates = [
         _Candidate(row, place, record.sentences[place], tokens, record.features.get(place, ()), nearness)
         for row, record in enumerate(records)
         for place, (tokens, nearness) in enumerate(
-            zip(record.lengths(encoder), record.nearness(vector), strict=True)
+            zip(record.lengths(encoder), record.nearness(vector, plan.words), strict=True)
         )
     ]
     chosen = [*_chosen(candidates, _worths([point.score or 0.0 for point in points]), budget)]
     while True:
         passages, new = list[Passage](), _new(chosen)
         for row, taken in groupby(sorted(chosen), attrgetter("row")):
-            passages.append(records[row].passage(len(passages) + 1, offset + row + 1, [*taken], new, space))
+            passages.append(records[row].passage(len(passages) + 1, first + row, [*taken], new, space))
         text = "\n".join(f"[{one.number}] {one.text}" for one in passages)
         if (tokens := _count(text, encoder)) <= budget:
-            return Context(question, text, tokens, budget, len(points), tuple(passages))
+            understood = tuple(plan.plan.understood)
+            return Context(
+                question, text, tokens, budget, len(points), tuple(passages), understood=understood
+            )
         chosen.pop()  # tokens of parts may be fewer than those of the whole
 
 
@@ -210,13 +213,13 @@ class _Record(NamedTuple):
             counts[bisect_right(starts, start) - 1] += 1
         return [max(count, _least(one)) for count, one in zip(counts, self.sentences, strict=True)]
 
-    def nearness(self, vector: FloatArray) -> Sequence[float]:
-        """Return the cosine of each sentence to the question; 1 for all where their vectors are not kept."""
-        rows = self.point.vectors.get(SENTENCES)
-        if not isinstance(rows, np.ndarray) or len(rows) != len(self.spans) or not vector.any():
-            return [1.0] * len(self.spans)
-        cosines: list[float] = np.maximum(rows @ vector, LEAST).tolist()
-        return cosines
+    def nearness(self, vector: FloatArray, words: AskedWords | None) -> Sequence[float]:
+        """Return the cosine of each sentence to the question, 1 where no vectors are kept, and its words."""
+        rows, near = self.point.vectors.get(SENTENCES), np.ones(len(self.spans))
+        if isinstance(rows, np.ndarray) and len(rows) == len(self.spans) and vector.any():
+            near = np.maximum(rows @ vector, LEAST)
+        found: list[float] = (near + (words.of_texts(self.sentences) if words else 0.0)).tolist()
+        return found
 
     def passage(
         self,
@@ -352,7 +355,7 @@ def _(context: Context) -> Description:
     said = f"{context.tokens:,} of {context.budget_tokens:,} tokens, of {counted(context.records, 'record')}."
     return Description(
         question=f"What do the records say to {context.question!r}?",
-        summary=[context.withheld or said],
+        summary=[*context.understood, context.withheld or said],
         method=[],
         sections=[listing("Passages", context.passages, columns)],
     )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.collection.records import ids_that_say
 from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, TEXT, WORDS
+from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, WORDS
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError, UnknownConceptError, copy_command
 from saeindex.features.evidence import level_codes
@@ -30,8 +31,8 @@ from saeindex.language.ast import (
 )
 from saeindex.language.evaluate import found_at, matches, predicate
 from saeindex.language.exclusions import Interpreted
-from saeindex.language.fields import METADATA, NAMES, RECORD_ID, path_of
-from saeindex.language.literal import is_plain, is_said, narrowing
+from saeindex.language.fields import METADATA, NAMES, path_of
+from saeindex.language.literal import is_plain
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
 from saeindex.protocols import PointId, SearchRequest, SparseVector, VectorStore
@@ -448,10 +449,7 @@ class SaidBy:
 
     @cached_property
     def _ids(self) -> frozenset[str]:
-        condition = narrowing(self._said, TEXT, self._has_unspaced)
-        found = pages(self._store, condition, PAGE, [RECORD_ID, TEXT])
-        points = (point.payload for page in found for point in page.points)
-        return frozenset(one[RECORD_ID] for one in points if is_said(self._said, one[TEXT]))
+        return frozenset(ids_that_say(self._store, self._said, self._has_unspaced))
 
 
 def _said(where: Expression | None) -> list[str]:

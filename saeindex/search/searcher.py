@@ -98,8 +98,7 @@ class Searcher:
         points = self.executor.points(prepared, Deadline(query.timeout))
         wanted = prepared.query.text  # without what is not, if it was interpreted
         asked = self._vectors(wanted) if wanted.strip() else prepared.vector
-        encoder = self.planner.state.encoder
-        return choose_context(query.text, asked, points, self._space, encoder, budget, query.offset)
+        return choose_context(query.text, asked, points, prepared, self.planner.state, budget)
 
     def analyzed(self, query: Query) -> Plan:
         """Run a query and return its plan beside the measured counts and times of each stage.

@@ -8,8 +8,10 @@ other hits have a say in it. n is counted where it is below 1,024; else it is th
 records in the order of their ids, which are hashes.
 
 In a fused score a word weighs  .3 i_w / Σ i + .8 r_w / max(1, Σ r),  r_w = (i_w / i_1)⁴  with i_1 the rarity
-of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little. The
-first sum has the words that no record has, too: they leave so much less to the others.
+of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little.
+What is looked up as it is, such as a code, an address or a long number, weighs 2 i_w / i_1 in place of .8
+r_w: a text that says the same of another number is no answer. The first sum has the words that no record has,
+too: they leave so much less to the others.
 """
 
 from __future__ import annotations
@@ -24,18 +26,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.records import existing_ids
+from saeindex.collection.records import existing_ids, ids_that_say
 from saeindex.collection.state import IndexState, Memo
 from saeindex.config import DEFAULT_WORDS, TEXT, WORDS
-from saeindex.indexing.words import MOST, words_in
+from saeindex.indexing.words import MOST, words_in, words_of
 from saeindex.language.lemmas import is_english
-from saeindex.language.literal import INDEXED, is_said, is_unspaced, narrowing
+from saeindex.language.literal import INDEXED, is_unspaced
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.stores.base import PAGE, first_points, pages
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from saeindex.types import Doubles
 
@@ -48,21 +50,26 @@ COMMON = 4
 # short ones one letter may differ.
 READ, LEAST_LETTERS, SHORT = 4_000, 3, 5
 _WORD = re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
-# Weights of all words and of rare ones beside 1 of a text's cosine and .5 of its nearest sentence's. Chosen
-# on questions and known words of `choose` parts; `benchmarks words` has what they are worth elsewhere.
-ALL, RARE, STEEP, LEAST, LARGEST = 0.3, 0.8, 4, 5.0, 8.0
+# Weights of all words, of rare ones and of codes beside 1 of a text's cosine and .5 of its nearest
+# sentence's. Chosen on questions and known words of `choose` parts, and codes on tickets of one desk;
+# `benchmarks words` has what they are worth elsewhere.
+ALL, RARE, CODE, STEEP, LEAST, LARGEST = 0.3, 0.8, 2.0, 4, 5.0, 8.0
+# What is looked up as it is: a word with a digit, but no short number, ordinal or decade; an address.
+_CODE = re.compile(r"(?!\d{1,3}$|\d+(?:st|nd|rd|th|s)$).*[\d@].*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
 class AskedWords:
     """The words of a query as they are written, by their hashes, and their rarity in ``total`` records.
 
-    Those that are ``gone`` are not searched for: a steer leads away from what they name.
+    Those that are ``gone`` are not searched for: a steer leads away from what they name. The texts are in
+    ``language``.
     """
 
     names: Mapping[int, str]
     every: Mapping[int, float]
     total: int
+    language: str
     gone: frozenset[int] = frozenset()
 
     @cached_property
@@ -89,14 +96,26 @@ class AskedWords:
     @cached_property
     def _weights(self) -> Doubles:
         found = np.array([*self.rarity.values()])
-        rare = (found / min(max(_rarity(1, self.total), LEAST), LARGEST)) ** STEEP
+        is_code = np.array([_CODE.fullmatch(self.names[index]) is not None for index in self.rarity], bool)
+        share = found / min(max(_rarity(1, self.total), LEAST), LARGEST)
+        rare = np.where(is_code, share, share**STEEP)
         # What no text has is asked for, too: the other words are so much less of the question.
         absent = _rarity(0, self.total) * sum(index not in self.every for index in self.names)
-        weights: Doubles = ALL * found / max(1e-9, found.sum() + absent) + RARE * rare / max(1.0, rare.sum())
+        most = np.where(is_code, CODE, RARE) / max(1.0, rare.sum())
+        weights: Doubles = ALL * found / max(1e-9, found.sum() + absent) + most * rare
         return weights
 
     def _vector(self, weights: Doubles) -> SparseVector:
         return SparseVector(np.array([*self.rarity], np.int32), (weights / MOST).astype(np.float32))
+
+    def of_texts(self, texts: Sequence[str]) -> list[float]:
+        """Return what the words of each text add to a fused score."""
+        asked = dict(zip(self.fused.indices.tolist(), self.fused.values.tolist(), strict=True))
+        own = (
+            zip(one.indices.tolist(), one.values.tolist(), strict=True)
+            for one in words_of(texts, self.language)
+        )
+        return [sum(asked.get(index, 0.0) * value for index, value in pairs) for pairs in own]
 
     def parts(self, vector: SparseVector, point: Point) -> list[Part]:
         """Return what each word that a point (with its words) has adds to its score, the largest first."""
@@ -116,7 +135,11 @@ def asked_words(state: IndexState, text: str, away: Iterable[str] = ()) -> Asked
     gone = words_in(" ".join(away), language)
     counts = {index: state.derived(_Counts).of(index) for index in sorted(names)}
     return AskedWords(
-        names, {index: _rarity(n, total) for index, n in counts.items() if n}, total, frozenset(gone)
+        names,
+        {index: _rarity(n, total) for index, n in counts.items() if n},
+        total,
+        language,
+        frozenset(gone),
     )
 
 
@@ -159,7 +182,12 @@ def absent_words(
     absent = dict.fromkeys(one for one in asked.names.values() if one not in present and not is_unspaced(one))
     lost = [one for one in absent if _is_whole(one) or any(part in absent for part in INDEXED.findall(one))]
     lost = [one for one in lost if not any(one in text for text in said)]
-    lost = [one for one in lost if not (_is_whole(one) and _is_part(state, one))]
+    # A text may have it within what is joined by further marks: 5.0.0 in 5.0.0-beta.
+    lost = [
+        one
+        for one in lost
+        if not (_is_whole(one) and any(ids_that_say(state.store, one, state.has_unspaced, READ)))
+    ]
     whole = [one for one in lost if not any(one in other and one != other for other in lost)]
     if not whole or not state.total:
         return ()
@@ -177,13 +205,6 @@ def absent_words(
 def _is_whole(word: str) -> bool:
     """Return whether what is joined by marks is more than its parts: INV-2024-0117, me@example.com."""
     return not word.isalnum() and ("@" in word or any(map(str.isdigit, word)))
-
-
-def _is_part(state: IndexState, word: str) -> bool:
-    """Return whether a text has it within what is joined by further marks: 5.0.0 in 5.0.0-beta."""
-    condition = narrowing(word, TEXT, state.has_unspaced)
-    points = state.store.scroll(condition, PAGE, with_payload=[TEXT]).points
-    return any(is_said(word, point.payload.get(TEXT, "")) for point in points)
 
 
 class _Lexicon:
