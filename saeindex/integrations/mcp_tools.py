@@ -45,6 +45,8 @@ WHERE = (
     '\'"crime" AND metadata.year >= 1990 AND NOT says("war on drugs")\''
 )
 STEER = "concepts to add to the query or to take away, with strengths: '+crime:2 -war:1', '+profile:NAME'"
+# A question is one that somebody types: quotes, minus and "but not" mean what they say.
+TYPED: dict[str, Any] = {"syntax": True, "interpret": True}
 PROPERTY = "a property of the texts to rank by, in words: 'sounds defensive'"
 
 
@@ -111,7 +113,10 @@ class IndexTool(Tool):
 class RankedTool(IndexTool):
     """What ranks records by a query, or selects them."""
 
-    query: str = Field(default="", description="the text to search for, ranked by meaning")
+    query: str = Field(
+        default="",
+        description='the text to search for, by meaning and words; hits have what is "in quotes", no -word',
+    )
     _: KW_ONLY
     where: str | None = Field(default=None, description=WHERE)
     steer: str | None = Field(default=None, description=STEER)
@@ -119,7 +124,8 @@ class RankedTool(IndexTool):
 
     def search(self, **options: Any) -> Search:
         """Return the search."""
-        return Search(self.query, where=self.where, steer=self.steer, property=self.property, **options)
+        read = {"where": self.where, "steer": self.steer, "property": self.property, **TYPED}
+        return Search(self.query, **read, **options)
 
 
 @request
@@ -134,10 +140,11 @@ class SearchRecords(RankedTool):
 
     _: KW_ONLY
     limit: Whole = Field(default=10, ge=1, le=100, description="the number of hits")
+    order_by: str | None = Field(default=None, description="without a query, the order: 'metadata.date desc'")
 
     async def run(self, indexes: Indexes) -> JsonObject:
         """Search."""
-        found = await self.ask(indexes, self.search(limit=self.limit))
+        found = await self.ask(indexes, self.search(limit=self.limit, order_by=self.order_by))
         hits = []
         for hit in found:
             strongest = hit.features[:SHOWN_CONCEPTS]
@@ -165,10 +172,11 @@ class PassagesToCite(IndexTool):
         """Search, and choose; with fewer tokens of text until the answer fits."""
         tokens = self.budget_tokens
         while True:
-            asked = FindContext(self.question, where=self.where, budget_tokens=tokens)
+            asked = FindContext(self.question, where=self.where, budget_tokens=tokens, **TYPED)
             found = await self.ask(indexes, asked)
             passages = [{"cite": f"[{one.number}]", **_text_of_record(one)} for one in found.passages]
             answer = {self.items: passages, "searched": found.records, "left_out": ""}
+            answer |= {"understood": "\n".join(found.understood)}
             size = tokens_of(answer)
             if size <= self.budget_tokens or len(passages) < 2:
                 return answer

@@ -182,7 +182,7 @@ _LEAVES_OUT = re.compile(
       (?P<not>(?<!\bif\ )(?<!\bis\ )(?<!\bare\ )(?<!\bdoes\ )(?<!\bdo\ )(?<!\bor\ )(?!^)\bnot
         |(?:\bbut|\bwith)\s+(?:no|none)|\bneither)
       |(?:that|which|who)\s+(?:is|are|do|does|was|were|has|have)(?:\s+not|n['’]?t)
-      |\bexc?ept(?:ing|\s+for)?|\bother\s+than|\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
+      |\bexc?ept(?:ing|\s+for)?|\b(?:other|rather)\s+than|\binstead\s+of|\bdifferent\s+from|\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
       |(?<!\bnot\ )\bwithout|\bw/o|\bsans|\bexclud(?:e|es|ing)|\bleav(?:e|ing)\s+out|\bomit(?:s|ting)?
       |\bignor(?:e|ing)|\bskip(?:ping)?|\bhid(?:e|ing)|\black(?:s|ing)?)
     ):?\s+(?P<out>{_ITEM}(?:{_BETWEEN}{_ITEM})*)(?!\w|\s+(?:and|or|nor)\b)""",
@@ -231,9 +231,10 @@ class Interpreted(NamedTuple):
             if unwanted and re.search(r"\w{3}", wanted):
                 is_sure = kind == _SURE or _REQUEST.search(wanted) is not None
                 is_thing = len(wanted.split()) <= FEW and not _SENTENCE.search(wanted)
-                is_few = kind == _FEW and is_thing and not written_in(unwanted)  # which a statement has
+                is_few = kind == _FEW and is_thing and not (written_in(unwanted) and _STATES.search(wanted))
                 if is_sure or kind == _LIKELY or is_few:
-                    return cls(wanted, unwanted, is_sure)
+                    has_code = re.search(_CODE, unwanted, _FLAGS) is not None
+                    return cls(wanted, unwanted, is_sure or (is_few and has_code))
         return cls(question)
 
 
@@ -251,7 +252,7 @@ def _without_written(text: str) -> Interpreted | None:
         out, before = found["out"], f"{text[: found.start()]} {found['kept'] or ''}"
         wanted = _DANGLING.sub("", f"{before} {text[found.end() :]}".strip(" ,;:.-–—(?!)"))
         is_quoted, is_code = (re.match(form, out, _FLAGS) for form in (_QUOTED, _CODE))
-        is_asked = is_quoted or _ASKS_FOR.match(wanted) or _REQUEST.search(wanted)
+        is_asked = found["kept"] or is_quoted or _ASKS_FOR.match(wanted) or _REQUEST.search(wanted)
         is_bare = found["not"] and is_code
         is_other = is_bare and written_in(before.strip(" ,").rpartition(" ")[2])  # "in 2.4.1 not 2.4.0"
         is_statement = _STATES.search(wanted) or _SENTENCE.search(f"{wanted} .")

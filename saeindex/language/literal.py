@@ -34,8 +34,8 @@ _TYPED = re.compile(
     | (?<!\S)-(?P<denied>\.?[^\W\d_]\S*) | (?P<word>\S+)""",
     re.VERBOSE,
 )
-# Words of a query that is typed.
-MOST_WORDS = 40
+# Words and characters of a query that is typed, at most.
+MOST_WORDS, MOST_TYPED = 40, 1_000
 _ENDS = ".,;:!?)"
 
 
@@ -67,8 +67,9 @@ class Typed(NamedTuple):
 
 
 def is_pasted(query: str) -> bool:
-    """Return whether a query has several lines or more words than anybody types: its marks are its own."""
-    return len(query.strip().splitlines()) > 1 or len(query.split()) > MOST_WORDS
+    """Return whether a query has several lines or more than anybody types: its marks are its own."""
+    is_long = len(query) > MOST_TYPED or len(query.split()) > MOST_WORDS
+    return is_long or len(query.strip().splitlines()) > 1
 
 
 def is_unspaced(text: str) -> bool:

@@ -206,6 +206,8 @@ MIN_WORDS, MAX_WORDS = 3, 60
 # Two characters of a script without spaces (Thai, Chinese, Japanese, …) count as a word.
 UNSPACED = "\u0e00-\u0eff\u2e80-\ua4cf"
 _COUNTED_WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]+")
+# A dot that ends no sentence, though the splitter says so: "the .NET runtime", "Ms. Smith".
+_NO_END = re.compile(r"(?:(?:^|\s)\.|\bMs\.\s*)$")
 _CLAUSE_ENDS = (",", ";", ":", "–", "—", ")")
 # Share of a sentence that is cut, at its end, in which the end of a clause is looked for.
 _SEARCHED_SHARE = 0.5
@@ -242,8 +244,13 @@ def _found(text: str) -> list[tuple[int, int, bool]]:
     """Return each sentence, and each run of line breaks, with whether it is a paragraph's end."""
     from sentencex import get_sentence_boundaries
 
-    found = get_sentence_boundaries("en", text)
-    return [(one["start_index"], one["end_index"], one["is_paragraph_break"]) for one in found]
+    found = list[tuple[int, int, bool]]()
+    for one in get_sentence_boundaries("en", text):
+        begin, end, is_break = one["start_index"], one["end_index"], one["is_paragraph_break"]
+        if found and not is_break and _NO_END.search(text, *found[-1][:2]):
+            begin = found.pop()[0]
+        found.append((begin, end, is_break))
+    return found
 
 
 def _stripped(text: str, begin: int, end: int) -> tuple[int, int]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point, PointId, VectorStore
     from saeindex.search.query import Boost
 
-_ORDER = re.compile(r"(?P<field>.+?)(?:\s+(?P<way>asc|desc))?", re.IGNORECASE | re.DOTALL)
+_ORDER = re.compile(r"(?P<field>.+?)(?:\s+(?P<way>asc|desc)(?:ending)?)?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _AGE = re.compile(rf"(\d{{1,5}})\s*({'|'.join(UNITS)})", re.IGNORECASE)
 

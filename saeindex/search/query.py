@@ -331,15 +331,15 @@ class Query(QueryOptions):
         from saeindex.language.exclusions import Interpreted, written_in
 
         text, denied = self.text, list[str]()
-        if self.interpret:
-            found = Interpreted.of(text)
+        while self.interpret and (found := Interpreted.of(text)).unwanted:
             in_quotes = chain(*Typed.of(found.unwanted).said) if self.syntax else ()
-            if denied := [*in_quotes] or written_in(found.unwanted):
-                text = found.wanted
+            if not (said := [*in_quotes] or written_in(found.unwanted)):
+                break
+            text, denied = found.wanted, [*denied, *said]
         typed = Typed.of(text) if self.syntax else Typed(text, [], [])
         try:
-            said = [[Says(text=one) for one in each] for each in typed.said]
-            clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in said]
+            asked = [[Says(text=one) for one in each] for each in typed.said]
+            clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in asked]
             clauses += [Not(part=Says(text=one)) for one in (*denied, *typed.unsaid)]
         except ValidationError as error:
             asked, do = f"the query {self.text!r:.80}", "Shorten it, or search without syntax."

@@ -23,6 +23,7 @@ from functools import cached_property
 from itertools import chain, islice
 from math import log, log10
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import numpy as np
 
@@ -164,7 +165,7 @@ class Absent:
         if self.is_replaced:
             return f"Read {self.word!r} as {self.nearest!r}: it is in no text"
         if self.is_id:
-            return f"{self.word!r} is in no text, but is the id of a record, which `get` finds"
+            return f"{self.word!r} is in no text, but is the id of a record"
         found = f"In no text: {self.word!r}"
         return f"{found}; {self.nearest!r} is in {self.records:,}" if self.nearest else found
 
@@ -208,13 +209,15 @@ def _is_whole(word: str) -> bool:
 
 
 class _Lexicon:
-    """The words of the texts of the first records, or of all, in lower case."""
+    """The words of the texts of the first records, or of all, in lower case, and parts of what is joined."""
 
     def __init__(self, state: IndexState, most: int | None) -> None:
         self._state, self._words = state, Counter[str]()
         read = islice(pages(state.store, None, PAGE, [TEXT]), most and most // PAGE)
         for point in chain.from_iterable(page.points for page in read):
-            self._words.update({one.lower() for one in _WORD.findall(point.payload.get(TEXT, ""))})
+            text = point.payload.get(TEXT, "").lower()
+            self._words.update({*_WORD.findall(text), *INDEXED.findall(text)})
+        self._bare = {one: _bare(one) for one in self._words}
 
     def nearest(self, word: str, is_replaced: bool) -> Absent:
         """Return a word with the one that takes the fewest letters to become it: one of five, else two.
@@ -226,11 +229,11 @@ class _Lexicon:
 
         asked, language = word.lower(), self._state.manifest.words
         most = 1 if len(asked) <= SHORT or _digits(asked) else 2
-        near = extract(asked, self._words.keys(), scorer=OSA.distance, score_cutoff=most, limit=None)
-        near = [one for one in near if _digits(one[0]) == _digits(asked)]
+        found = extract(_bare(asked), self._bare, scorer=OSA.distance, score_cutoff=most, limit=None)
+        near = [(one, letters) for _, letters, one in found if _digits(one) == _digits(asked)]
         if not near:
             return Absent(word)
-        best = min(near, key=lambda one: (self._cost(*one[:2]), one[0][0] != asked[0], one[0]))[0]
+        best = min(near, key=lambda one: (self._cost(*one), one[0][0] != asked[0], one[0]))[0]
         counts: _Counts = self._state.derived(_Counts)
         hashes = words_in(best, language)
         whole = [index for index, name in hashes.items() if name == best] or [*hashes]
@@ -240,6 +243,11 @@ class _Lexicon:
     def _cost(self, word: str, letters: int) -> float:
         """Return how unlikely a word is meant: ten times as many records are worth a letter."""
         return letters - log10(self._words[word])
+
+
+def _bare(word: str) -> str:
+    """Return a word without accents."""
+    return word if word.isascii() else re.sub("[\u0300-\u036f]", "", normalize("NFD", word))
 
 
 def _digits(word: str) -> list[str]:

@@ -45,6 +45,7 @@ def index(
         ("ERR-2145", ["In no text: 'ERR-2145'"]), ("打印机", []),
         ("battery@camera.is", ["In no text: 'battery@camera.is'"]),
         ("ERR-45*", []), ("camera of camera.disease", []), ("T-1", ["In no text: 'T-1'"]),
+        ("a büttery", ["In no text: 'büttery'; 'battery' is in 2"]),
         ("zebra and xylophone battery", ["In no text: 'zebra', 'xylophone'"]), ("", []),
     ],
 )  # fmt: skip
@@ -57,7 +58,7 @@ def test_a_word_in_no_record_is_said_with_the_nearest(
 
 
 def test_the_id_of_a_record_is_said_to_be_one(index: FeatureIndex) -> None:
-    assert index.plan("t3").understood == ["'t3' is in no text, but is the id of a record, which `get` finds"]
+    assert index.plan("t3").understood == ["'t3' is in no text, but is the id of a record"]
 
 
 def test_a_frequent_word_is_nearer_than_a_rare_one(
@@ -111,6 +112,8 @@ def test_what_empties_an_answer_is_said(index: FeatureIndex) -> None:
     (_, only) = index.plan("camera", where='metadata.tags = "OPEN"').warnings
     assert only == 'no record fulfils metadata.tags = "OPEN"; did you mean "Open"?'
     assert only in repr(index.search("camera", where='metadata.tags = "OPEN"'))
+    (_, some) = index.plan("camera", where='metadata.tags IN ("OPEN", "opn", "shut")').warnings
+    assert some == 'no record fulfils metadata.tags IN ("OPEN", "opn", "shut"); did you mean "Open"?'
     (alone,) = index.plan(where='metadata.tags = "of 33"').warnings  # digits are not others
     assert alone == "no point matches"
 

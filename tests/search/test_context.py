@@ -51,6 +51,17 @@ def test_it_speaks_of_more_than_the_first_records_do(index: FeatureIndex) -> Non
     assert {"crime", "drug"} <= spoken
 
 
+def test_it_has_the_sentence_with_a_rare_name_and_says_how_it_read_the_question(tmp_path: Path) -> None:
+    said = (
+        "Crime and drugs should be fought with more police. Ms. Zyzik runs the .NET club. It is in the town."
+    )
+    with FeatureIndex.create(tmp_path / "i") as made:
+        made.upsert([Record("club", said), *speeches()[450:500]])
+        context = made.context("crime, drugs, zeppelins and Z-41", budget_tokens=20)
+    assert "Ms. Kim runs the .NET club in Z-41." in context.text
+    assert context.understood == ("In no text: 'zeppelins'",)
+
+
 def test_answers_are_checked_by_their_citations(index: FeatureIndex) -> None:
     context = index.context(QUESTION)
     assert [one.number for one in context.cited("More police [2, 1]; see [2].")] == [2, 1]

@@ -106,6 +106,7 @@ def test_what_nobody_knows_is_left_out_of_the_text_alone(papers: FeatureIndex) -
         ("log messages without E-77/B", "log messages", ["E-77/B"]),
         ("everything but VB.NET and C#", "everything", ["VB.NET", "C#"]),
         ('faults but neither "Dr. Vogt" nor "Dr. Noor"', "faults", ["Dr. Vogt", "Dr. Noor"]),
+        ("every error but ERR-7, without the code ERR-8", "every error", ["ERR-7", "ERR-8"]),
         ("reports not from Mrs. Van Houten", "reports", ["Mrs. Van Houten"]),
         ("docks, excluding Fish Market", "docks", ["Fish Market"]),
         ("all tests pass except ERR-4521", "all tests pass except ERR-4521", []),

@@ -23,6 +23,9 @@ MARKED = [
     Record("code", "It fails with ERR-4521 again."),
     Record("version", "Use version 1.18.2 of it."),
     Record("mail", "Write to john.doe@example.com."),
+    Record("amount", "It costs €1,249.00 a year."),
+    Record("refund", "Please refund the order at once: I have waited for weeks, order 40318."),
+    Record("other", "Please refund the order at once: I have waited for weeks, order 40319."),
     Record("accent", "Frau Müller met him at the Café, NAÏVE."),
     Record("chinese", "今天天气很好"),
     Record("wide", "The ＡＢＣ５ ﬁle."),
@@ -52,12 +55,19 @@ def index(
         ("C++", "cpp"), ("c#", "net"), (".net", "net"), ("err-4521", "code"), ("ERR4521", "code"),
         ("1.18.2", "version"), ("john.doe@example.com", "mail"), ("muller", "accent"),
         ("naive cafe", "accent"),
+        ("1249", "amount"), ("1,249.00", "amount"),
         ("天气", "chinese"), ("abc5", "wide"), ("file", "wide"), ("“.NET”", "net"), ("(C++)", "cpp"),
     ],
 )  # fmt: skip
 def test_what_is_written_is_found_first(index: FeatureIndex, text: str, first: str) -> None:
     (hit,) = index.search(text, using="words", limit=1)
     assert hit.id == first
+
+
+def test_a_number_outweighs_what_else_is_said(index: FeatureIndex) -> None:
+    asked = "Please refund the order at once: I have waited for weeks, order 40320 or {}"
+    for number, first in {"40319": "other", "40318": "refund", "ERR-4521": "code"}.items():
+        assert index.search(asked.format(number), limit=1)[0].id == first
 
 
 def test_only_texts_with_a_word_are_hits(index: FeatureIndex) -> None:
