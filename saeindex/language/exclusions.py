@@ -182,7 +182,8 @@ _LEAVES_OUT = re.compile(
       (?P<not>(?<!\bif\ )(?<!\bis\ )(?<!\bare\ )(?<!\bdoes\ )(?<!\bdo\ )(?<!\bor\ )(?!^)\bnot
         |(?:\bbut|\bwith)\s+(?:no|none)|\bneither)
       |(?:that|which|who)\s+(?:is|are|do|does|was|were|has|have)(?:\s+not|n['’]?t)
-      |\bexc?ept(?:ing|\s+for)?|\b(?:other|rather)\s+than|\binstead\s+of|\bdifferent\s+from|\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
+      |\bexc?ept(?:ing|\s+for)?|\bother\s+than|\bdifferent\s+from
+      |\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
       |(?<!\bnot\ )\bwithout|\bw/o|\bsans|\bexclud(?:e|es|ing)|\bleav(?:e|ing)\s+out|\bomit(?:s|ting)?
       |\bignor(?:e|ing)|\bskip(?:ping)?|\bhid(?:e|ing)|\black(?:s|ing)?)
     ):?\s+(?P<out>{_ITEM}(?:{_BETWEEN}{_ITEM})*)(?!\w|\s+(?:and|or|nor)\b)""",
