@@ -182,7 +182,7 @@ _LEAVES_OUT = re.compile(
       (?P<not>(?<!\bif\ )(?<!\bis\ )(?<!\bare\ )(?<!\bdoes\ )(?<!\bdo\ )(?<!\bor\ )(?!^)\bnot
         |(?:\bbut|\bwith)\s+(?:no|none)|\bneither)
       |(?:that|which|who)\s+(?:is|are|do|does|was|were|has|have)(?:\s+not|n['’]?t)
-      |\bexc?ept(?:ing|\s+for)?|\bother\s+than|\bdifferent\s+from
+      |\bexc?ept(?:ing|\s+for)?|\bother\s+than
       |\bapp?art\s+from|\baside\s+from|\bbesides|\bminus(?!\s+\d+(?!\S))
       |(?<!\bnot\ )\bwithout|\bw/o|\bsans|\bexclud(?:e|es|ing)|\bleav(?:e|ing)\s+out|\bomit(?:s|ting)?
       |\bignor(?:e|ing)|\bskip(?:ping)?|\bhid(?:e|ing)|\black(?:s|ing)?)
