@@ -338,8 +338,8 @@ class Query(QueryOptions):
             text, denied = found.wanted, [*denied, *said]
         typed = Typed.of(text) if self.syntax else Typed(text, [], [])
         try:
-            asked = [[Says(text=one) for one in each] for each in typed.said]
-            clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in asked]
+            either = [[Says(text=one) for one in each] for each in typed.said]
+            clauses: list[Expression] = [Or(parts=tuple(each)) if each[1:] else each[0] for each in either]
             clauses += [Not(part=Says(text=one)) for one in (*denied, *typed.unsaid)]
         except ValidationError as error:
             asked, do = f"the query {self.text!r:.80}", "Shorten it, or search without syntax."
