@@ -35,7 +35,7 @@ _TYPED = re.compile(
     re.VERBOSE,
 )
 # Words and characters of a query that is typed, at most.
-MOST_WORDS, MOST_TYPED = 40, 1_000
+MOST_WORDS, MOST_TYPED = 40, 2_000
 _ENDS = ".,;:!?)"
 
 

@@ -51,14 +51,12 @@ def test_it_speaks_of_more_than_the_first_records_do(index: FeatureIndex) -> Non
     assert {"crime", "drug"} <= spoken
 
 
-def test_it_has_the_sentence_with_a_rare_name_and_says_how_it_read_the_question(tmp_path: Path) -> None:
-    said = (
-        "Crime and drugs should be fought with more police. Ms. Zyzik runs the .NET club. It is in the town."
-    )
+def test_it_says_how_it_read_the_question_and_cuts_no_name(tmp_path: Path) -> None:
+    said = "Crime should be fought with more police. Ms. Kim runs the .NET club in Z-4100. It is in the town."
     with FeatureIndex.create(tmp_path / "i") as made:
         made.upsert([Record("club", said), *speeches()[450:500]])
-        context = made.context("crime, drugs, zeppelins and Z-41", budget_tokens=20)
-    assert "Ms. Kim runs the .NET club in Z-41." in context.text
+        context = made.context("crime, zeppelins and Z-4100", budget_tokens=60)
+    assert "Ms. Kim runs the .NET club in Z-4100." in context.text
     assert context.understood == ("In no text: 'zeppelins'",)
 
 

@@ -51,11 +51,15 @@ def expected(index: FeatureIndex, text: str, **options: Any) -> dict[str, float]
     total = len(RECORDS)
     rarity = {w: log(1 + (total - n + 0.5) / (n + 0.5)) for w, n in counts.items() if n}
     of_one = min(8.0, max(5.0, log(1 + (total - 0.5) / 1.5)))
-    rare = {word: (one / of_one) ** 4 for word, one in rarity.items()}
-    asked = {
-        word: 0.3 * one / sum(rarity.values()) + 0.8 * rare[word] / max(1, sum(rare.values()))
-        for word, one in rarity.items()
+    names = words_in(text, "english")
+    codes = {
+        w
+        for w in rarity
+        if any(map(str.isdigit, names[w])) and not (names[w].isdigit() and len(names[w]) < 4)
     }
+    rare = {word: (one / of_one) ** (1 if word in codes else 4) for word, one in rarity.items()}
+    most = {word: (2 if word in codes else 0.8) / max(1, sum(rare.values())) for word in rarity}
+    asked = {word: 0.3 * one / sum(rarity.values()) + most[word] * rare[word] for word, one in rarity.items()}
     asked = asked if known.words == "english" else {}
     has_sentences = known.sentences == "stored"
     whole = 1 + 0.5 * has_sentences + sum(asked.values())
