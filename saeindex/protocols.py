@@ -115,6 +115,11 @@ class SparseVector:
     indices: IntArray
     values: FloatArray
 
+    @property
+    def by_index(self) -> dict[int, float]:
+        """The values by their indices."""
+        return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
+
 
 Vector: TypeAlias = "FloatArray | SparseVector"
 

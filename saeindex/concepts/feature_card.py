@@ -144,8 +144,7 @@ def _surest(feature: int, state: IndexState, count: int) -> tuple[StrongRecord, 
         ids = [point.id for point in sampled if code in point.payload.get(CONCEPTS, ())][:READ]
         for point in state.store.get(ids, [*PROVING, "record_id", TEXT], [SAE]):
             said = [one for one in mentions_of(point.payload) if one.feature == feature]
-            own = code_of(point)
-            active = dict(zip(own.indices.tolist(), own.values.tolist(), strict=True))
+            active = code_of(point).by_index
             found += [
                 StrongRecord(point.payload["record_id"], point.payload[TEXT], active.get(feature, 0.0), proof)
                 for proof in proofs(point.payload, state.space, said)

@@ -347,7 +347,7 @@ def shown_features(
     Without evidence, they are in the order of :func:`telling_order`.
     """
     code, labels = code_of(point), space.labels
-    active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+    active = code.by_index
     said = {one.feature: one.p for one in mentions}
     surest = sorted(said, key=lambda feature: (-said[feature], -active.get(feature, 0.0)))
     shown = [*islice((one for one in surest if labels[one].kind != HIDDEN), most)]

@@ -175,8 +175,13 @@ class PassagesToCite(IndexTool):
             asked = FindContext(self.question, where=self.where, budget_tokens=tokens, **TYPED)
             found = await self.ask(indexes, asked)
             passages = [{"cite": f"[{one.number}]", **_text_of_record(one)} for one in found.passages]
-            answer = {self.items: passages, "searched": found.records, "left_out": ""}
-            answer |= {"understood": "\n".join(found.understood)}
+            understood = "\n".join(found.understood)
+            answer = {
+                self.items: passages,
+                "searched": found.records,
+                "understood": understood,
+                "left_out": "",
+            }
             size = tokens_of(answer)
             if size <= self.budget_tokens or len(passages) < 2:
                 return answer

@@ -111,20 +111,15 @@ class AskedWords:
 
     def of_texts(self, texts: Sequence[str]) -> list[float]:
         """Return what the words of each text add to a fused score."""
-        asked = dict(zip(self.fused.indices.tolist(), self.fused.values.tolist(), strict=True))
-        own = (
-            zip(one.indices.tolist(), one.values.tolist(), strict=True)
-            for one in words_of(texts, self.language)
-        )
-        return [sum(asked.get(index, 0.0) * value for index, value in pairs) for pairs in own]
+        asked, every = self.fused.by_index, words_of(texts, self.language)
+        return [sum(asked.get(i, 0.0) * value for i, value in own.by_index.items()) for own in every]
 
     def parts(self, vector: SparseVector, point: Point) -> list[Part]:
         """Return what each word that a point (with its words) has adds to its score, the largest first."""
         own = point.vectors.get(WORDS)
         if not isinstance(own, SparseVector):
             return []
-        asked = dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True))
-        has = zip(own.indices.tolist(), own.values.tolist(), strict=True)
+        asked, has = vector.by_index, own.by_index.items()
         found = [Part("word", None, self.names[i], asked[i] * value) for i, value in has if i in asked]
         return sorted(found, key=lambda part: -part.value)
 
