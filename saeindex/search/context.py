@@ -10,7 +10,7 @@ a sentence of a record of less worth has covered of it), w for itself, and OPENI
 record; all that times its own cosine to the question, by its tokens and SHORT more. This is weighted maximum
 coverage, greedily by gain for cost (Khuller, Moss & Naor 1999, IPL 70). The constants were chosen on the
 questions of MedQuAD's `choose` part, by the relevant texts and concepts that 500 and 1,000 tokens have. Where
-words rank, what a sentence's words add to a fused score is added to its cosine: a rare name is rarely left out.
+words rank, what its words add to a fused score is added to a sentence's cosine: rare names are seldom missed.
 """
 
 from __future__ import annotations
