@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
 from itertools import accumulate
 from numbers import Real
@@ -76,9 +76,8 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
         InvalidInputError: it has another type.
     """
     if isinstance(where, str):
-        return _parsed(where)
-    expression: Expression
-    if isinstance(where, Mapping):
+        expression: Expression = _parse("where", where, _WhereBuilder().transform)
+    elif isinstance(where, Mapping):
         if where.keys() & {"must", "should", "must_not", "min_should"}:
             raise InvalidInputError("where", "a filter of Qdrant", "Give it as query_filter.")
         expression = _from_json(where)
@@ -87,13 +86,6 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
     else:
         do = "Give a text, an expression or its JSON object."
         raise InvalidInputError(f"where={where!r:.80}", kind_of(where), do)
-    ast.check_limits(expression)
-    return expression
-
-
-@lru_cache(maxsize=256)
-def _parsed(where: str) -> Expression:
-    expression: Expression = _parse("where", where, _WhereBuilder().transform)
     ast.check_limits(expression)
     return expression
 

@@ -85,21 +85,27 @@ def url(folder: Path) -> Iterator[str]:
     yield from serve(folder)
 
 
-def says(element: Any) -> str:
-    return str(element.text or element.get_attribute("value") or "")
-
-
 def find(driver: WebDriver, css: str, text: str = "") -> Any:
-    """Return the first seen element of this selector and text or value, as soon as it is there."""
+    """Return the first element that a person sees of this selector and text, as soon as there is one."""
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
     def seen(browser: WebDriver) -> Any:
         every = browser.find_elements("css selector", css)
-        return next((one for one in every if text in says(one) and one.is_displayed()), None)
+        return next((one for one in every if text in one.text and one.is_displayed()), None)
 
     waiting = WebDriverWait(driver, SECONDS, ignored_exceptions=[StaleElementReferenceException])
     return waiting.until(seen, f"{css} {text!r}")
+
+
+def wait_for_value(driver: WebDriver, css: str, value: str) -> None:
+    """Wait until a blank holds exactly this: what a click writes comes from the server."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def holds(browser: WebDriver) -> bool:
+        return bool(find(browser, css).get_attribute("value") == value)
+
+    WebDriverWait(driver, SECONDS).until(holds, f"{css} = {value!r}")
 
 
 def write(driver: WebDriver, css: str, text: str) -> None:
@@ -144,7 +150,7 @@ def test_the_words_of_a_query_are_marked_and_a_misspelt_one_is_mended(driver: We
     find(driver, ".understood", "In no text: 'violn'; 'violin' is in")
     find(driver, "button", "Search for violin").click()
     assert find(driver, ".hit .word", "violin")
-    assert find(driver, SEARCH, "violin concerto")
+    wait_for_value(driver, SEARCH, "violin concerto")
     driver.get(f"{url}/ui/papers?q=where+are+the+moons+of+Jupiter")
     assert {one.text for one in find(driver, ".hit").find_elements("css selector", ".word")} >= {
         "moons",
@@ -211,9 +217,11 @@ def test_a_condition_is_completed_as_it_is_written(driver: WebDriver, url: str) 
     driver.get(f"{url}/ui/papers?q=a+broken+thing")
     find(driver, WHERE).send_keys('NOT "instr')
     find(driver, ".q-chip", "musical instrument").click()
-    find(driver, WHERE, 'NOT "musical instrument" ').send_keys("AND yea")
+    wait_for_value(driver, WHERE, 'NOT "musical instrument" ')
+    find(driver, WHERE).send_keys("AND yea")
     find(driver, ".q-chip", "metadata.year").click()
-    find(driver, WHERE, "AND metadata.year ").send_keys("> 2000", ENTER)
+    wait_for_value(driver, WHERE, 'NOT "musical instrument" AND metadata.year ')
+    write(driver, WHERE, " > 2000")
     assert find(driver, ".understood", "records match")
 
 
