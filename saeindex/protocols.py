@@ -284,8 +284,8 @@ class VectorStore(Protocol):
     ) -> Page:
         """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor)."""
 
-    def count(self, query_filter: Filter | None = None) -> int:
-        """Return the exact number of matching points."""
+    def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
+        """Return the exact number of matching points, of those ``among`` if ids are given."""
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

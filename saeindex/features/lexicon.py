@@ -136,7 +136,8 @@ class Lexicon:
         if not (fresh := [text for text in every if text not in known]):
             return known
         if len(known) + len(fresh) > KEPT_TEXTS:
-            known, fresh = {}, [*every]
+            self.__dict__["_named"] = known = {}
+            fresh = [*every]
         found = [list(TOKEN.finditer(text)) for text in fresh]
         firsts, lasts, words = self._trie.found(
             [word for own in found for word in (*(one[0] for one in own), END)]
@@ -151,7 +152,7 @@ class Lexicon:
         columns = (each[order].tolist() for each in (owners, self.concepts[entries], starts, ends))
         for owner, row, start, end in zip(*columns, strict=True):
             named[owner].setdefault(row, (start, end))
-        self.__dict__["_named"] = known = known | dict(zip(fresh, named, strict=True))
+        known.update(zip(fresh, named, strict=True))
         return known
 
 

@@ -110,11 +110,11 @@ class FilterChecks:
         state: IndexState,
         compiled: Callable[[Expression], Filter | None],
         estimated: Callable[[Filter | None], Estimate],
-        absent: Memo[str],
+        absent: Memo[Any],
     ) -> None:
         """``compiled`` makes a native filter of a condition, ``estimated`` says how many it selects.
 
-        ``absent`` keeps what is said of fields.
+        ``absent`` keeps what is said of fields, and their first values.
         """
         self._state, self._compiled, self._estimated, self._absent = state, compiled, estimated, absent
 
@@ -205,7 +205,7 @@ class FilterChecks:
             page = self._state.store.scroll(having, 1, with_payload=False)
             return "" if page.points else self._unknown(field)
 
-        return self._absent.get(field, told)
+        return str(self._absent.get(field, told))
 
     def _unknown(self, field: str) -> str:
         near = self.near_field(field)
@@ -221,9 +221,14 @@ class FilterChecks:
 
     def _values(self, node: Condition, count: int) -> list[Any]:
         """Return values of a field, of the first records that have it."""
-        having, path = self._compiled(Exists(field=node.field)), path_of(node.field)
-        page = self._state.store.scroll(having, count, with_payload=[path[0]])
-        return [found_at(point.payload, path) for point in page.points]
+
+        def read() -> list[Any]:
+            having, path = self._compiled(Exists(field=node.field)), path_of(node.field)
+            page = self._state.store.scroll(having, count, with_payload=[path[0]])
+            return [found_at(point.payload, path) for point in page.points]
+
+        found: list[Any] = self._absent.get((node.field, count), read)
+        return found
 
 
 def _folded(text: str) -> str:

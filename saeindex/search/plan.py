@@ -277,13 +277,10 @@ def estimated(store: VectorStore, query_filter: Filter, ids: Sequence[PointId], 
 
     A server would read all of its segments for a count.
     """
-    from qdrant_client.models import Filter, HasIdCondition
-
     if total <= COUNTED_TO and store.stale_after is None:
         count = store.count(query_filter)
         return Estimate(count, count, count, "counted")
-    among = Filter(must=[HasIdCondition(has_id=list(ids)), query_filter])
-    found = len(store.scroll(among, max(1, len(ids)), with_payload=False).points)
+    found = store.count(query_filter, ids)
     low, high = (share * total for share in sampled_share(found, len(ids), total))
     points = total * found / max(1, len(ids))
     low, high = max(low, found), min(high, total - (len(ids) - found))

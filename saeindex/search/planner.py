@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Planner:
         self.state = state
         self._scorers: Memo[Scorer] = Memo(KEPT)
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
-        self._absent: Memo[str] = Memo(KEPT)
+        self._absent: Memo[Any] = Memo(KEPT)
         self._said: Memo[SaidBy] = Memo(KEPT)
         self._orders: Memo[list[PointId]] = Memo(KEPT_ORDERS)
         self.resolver = Resolver(state)
@@ -271,17 +271,13 @@ class Planner:
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
-        from qdrant_client.models import Filter, HasIdCondition
-
         if query_filter is None:
             return None
         rows = self.state.sample().rows
         nearness = rows.x @ vector
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
-        among = HasIdCondition(has_id=[rows.ids[row] for row in nearest.tolist()])
-        both = Filter(must=[among, query_filter])
-        found = self.state.store.scroll(both, NEAREST_SAMPLED, with_payload=False)
-        return len(found.points) / max(1, len(nearest))
+        found = self.state.store.count(query_filter, [rows.ids[row] for row in nearest.tolist()])
+        return found / max(1, len(nearest))
 
     def compile(self, where: Expression | None, query_filter: Filter | None = None) -> Filter | None:
         """Return where AND query_filter as one native filter."""

@@ -241,7 +241,7 @@ class Direction:
         """The features of the target, or whose names say it."""
         return self.named if self.concept is None else self.concept.features
 
-    @property
+    @cached_property
     def residual(self) -> float:
         """The length of the unit vector's residual after subtracting these concepts."""
         shown = combined({part.feature: part.weight for part in self.parts}, self.space)

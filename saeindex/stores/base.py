@@ -180,11 +180,12 @@ class BaseStore(Engine, VectorStore):
             raise InvalidInputError("an ordered scroll", "it has a cursor", "Raise the limit instead.")
         return Page(ordered_page(self, order_by, filters, limit, fetch), None)
 
-    def count(self, query_filter: Filter | None = None) -> int:
-        """Return the exact number of matching points."""
+    def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
+        """Return the exact number of matching points, of those ``among`` if ids are given."""
         self._check_open("count")
         check_filter(query_filter)
-        return self._run("count", lambda: self._count(query_filter))
+        ids = None if among is None else tuple(map(canonical_id, among))
+        return self._run("count", lambda: self._count(query_filter, ids))
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

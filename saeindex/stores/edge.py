@@ -281,9 +281,10 @@ class EdgeStore(EmbeddedStore):
             )
         )
 
-    def _count(self, query_filter: Filter | None) -> int:
-        if query_filter is not None:
-            return _counted(self._shard, to_edge((query_filter,)))
+    def _count(self, query_filter: Filter | None, among: Sequence[PointId] | None = None) -> int:
+        filters = () if query_filter is None else (query_filter,)
+        if (wanted := to_edge(filters, among)) is not None:
+            return _counted(self._shard, wanted)
         # The engine visits all points to count them (8 ms for 100,000); no other process writes here.
         if self._total is None:
             self._total = _counted(self._shard)

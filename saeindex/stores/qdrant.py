@@ -256,8 +256,8 @@ class QdrantStore(BaseStore):
         )
         return [(to_point(row), row.order_value or 0) for row in rows]
 
-    def _count(self, query_filter: models.Filter | None) -> int:
-        counted = _conjunction((query_filter,) if query_filter else ())
+    def _count(self, query_filter: models.Filter | None, among: Sequence[PointId] | None = None) -> int:
+        counted = _conjunction((query_filter,) if query_filter else (), among)
         found = self._client.count(self._collection, counted, exact=True)
         return int(found.count)
 

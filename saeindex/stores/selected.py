@@ -82,9 +82,9 @@ class SelectedStore:
         both = self._and(query_filter)
         return self._whole.scroll(both, limit, cursor, order_by, with_payload, with_vectors)
 
-    def count(self, query_filter: Filter | None = None) -> int:
-        """Return the exact number of matching points."""
-        return self._whole.count(self._and(query_filter))
+    def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
+        """Return the exact number of matching points, of those ``among`` if ids are given."""
+        return self._whole.count(self._and(query_filter), among)
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

@@ -107,9 +107,9 @@ class ReferenceStore:
         following = points[limit].id if len(points) > limit and order_by is None else None
         return Page([_part(point, with_payload, with_vectors) for point in points[:limit]], following)
 
-    def count(self, query_filter: Filter | None = None) -> int:
-        """Return the number of matching points."""
-        return len(self._matching(query_filter))
+    def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
+        """Return the number of matching points, of those ``among`` if ids are given."""
+        return sum(among is None or point.id in among for point in self._matching(query_filter))
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
