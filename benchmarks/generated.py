@@ -23,7 +23,7 @@ import numpy as np
 from saeindex import FeatureIndex, Record
 from saeindex.config import DEFAULT_WORDS, LEVEL_STRIDE, SentenceStorage
 from saeindex.features.evidence import TextMentions
-from saeindex.indexing.points import Coded, PreparedRecord, build_points
+from saeindex.indexing.points import Coded, PreparedRecord, build_points, content_hash
 from saeindex.indexing.sentences import Sentences
 from saeindex.indexing.words import words_of
 
@@ -125,7 +125,7 @@ class Population:
             for i in range(count)
         ]  # fmt: skip
         prepared = [
-            PreparedRecord(one, f"{one.id:>032}", spans=(own,))
+            PreparedRecord(one, content_hash(one), spans=(own,))
             for one, own in zip(records, spans, strict=True)
         ]
         return list(build_points(prepared, coded)), having, np.bincount(groups, minlength=2)

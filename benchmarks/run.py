@@ -38,6 +38,7 @@ SUITES = (
     "rag",
     "words",
     "exclusions",
+    "daily",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -10,10 +10,12 @@ from saeindex._version import __version__
 if TYPE_CHECKING:
     from saeindex.aio import AsyncFeatureIndex
     from saeindex.client import AsyncClient, Client
+    from saeindex.collection.backup import restore_index
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
     from saeindex.indexing.copy import CopyReport, copy_index
+    from saeindex.indexing.create_open import drop_index
     from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.context import Context, Passage
@@ -44,7 +46,9 @@ __all__ = [
     "Where",
     "__version__",
     "copy_index",
+    "drop_index",
     "open_encoder",
+    "restore_index",
 ]
 
 _HOME = {
@@ -64,6 +68,8 @@ _HOME = {
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",
     "copy_index": "saeindex.indexing.copy",
+    "drop_index": "saeindex.indexing.create_open",
+    "restore_index": "saeindex.collection.backup",
     "open_encoder": "saeindex.encoders",
 }
 

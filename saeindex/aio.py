@@ -168,7 +168,10 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
             raise closed_error("a call") from None
         return await running
 
+    backup, warm = awaited(FeatureIndex.backup), awaited(FeatureIndex.warm)
     copy = awaited(FeatureIndex.copy)
+    create_payload_index = awaited(FeatureIndex.create_payload_index)
+    delete_payload_index = awaited(FeatureIndex.delete_payload_index)
     export = awaited(FeatureIndex.export)
     info = awaited(FeatureIndex.info)
     refresh = awaited(FeatureIndex.refresh)

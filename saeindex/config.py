@@ -28,6 +28,8 @@ SPEAKING: Final = "speaking"
 # The document that a record is a piece of, and whether the encoder cuts its text.
 DOCUMENT: Final = "document"
 TRUNCATED: Final = "truncated"
+# The source that gave a record last, by the name that ``upsert`` was given.
+SOURCE: Final = "source"
 # Texts with letters of a script that puts no spaces between words: engines find no words within these.
 UNSPACED: Final = "unspaced"
 

@@ -10,16 +10,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
-from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, SentenceStorage
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, TEXT, SentenceStorage
 from saeindex.errors import (
     InvalidInputError,
     MismatchError,
     NotFoundError,
     SaeIndexError,
+    UnknownConceptError,
+    collecting,
     copy_command,
     kind_of,
 )
@@ -34,9 +36,10 @@ from saeindex.indexing.create_open import (
     open_index,
     part_of,
 )
-from saeindex.indexing.manifest import Manifest, index_description, index_info
+from saeindex.indexing.manifest import Manifest, index_description, index_info, payload_key
 from saeindex.indexing.split import check_split
 from saeindex.indexing.terms import is_to_learn
+from saeindex.language.to_text import quoted
 from saeindex.operations.analysis import Analysis, Reading
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.records import condition_of, stored_of
@@ -46,12 +49,14 @@ from saeindex.schema import check_kind
 from saeindex.stores.directory import check_outside
 from saeindex.stores.point_checks import check_count
 from saeindex.stores.waiting import reading_all
+from saeindex.types import Steer
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
+    from saeindex.collection.backup import Backup
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart
     from saeindex.indexing.copy import CopyReport
@@ -61,6 +66,8 @@ if TYPE_CHECKING:
     from saeindex.types import JsonObject, Record
 
 R = TypeVar("R")
+# What is searched for to load what searches read.
+WARM = "the first question"
 
 
 class _EncoderOf:
@@ -279,6 +286,11 @@ class FeatureIndex(Surface):
         learn_terms: bool = True,
         allow_rejects: bool = False,
         leave_out: Sequence[str] = (),
+        replace: bool = False,
+        source: str | None = None,
+        prune: bool = False,
+        max_prune: int | None = None,
+        dry_run: bool = False,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
@@ -289,10 +301,20 @@ class FeatureIndex(Surface):
 
         ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected, and ids are made of the rows where no column has them (see
-        :class:`saeindex.Columns`). Unchanged records are skipped: run it again to resume it. Bad records go
-        to ``rejects.jsonl``; where they are a tenth of all or more, RejectedError is raised at the end, with
-        the report, unless ``allow_rejects`` says otherwise. ``progress`` shows a bar, or is a function that
-        is told how many further texts are done. The terms of the collection, words and
+        :class:`saeindex.Columns`). What is stored already is skipped: run it again to resume it. Of a record
+        whose texts are stored, only other metadata is written, and nothing is encoded; fields that an update
+        set, and the source does not have, stay, unless ``replace`` is true. Of two rows with one id the last
+        counts. Bad records go to ``rejects.jsonl``; where they are a tenth of all or more, RejectedError is
+        raised at the end, with the report, unless ``allow_rejects`` says otherwise. ``progress`` shows a bar,
+        or is a function that is told how many further texts are done.
+
+        ``source="tickets"`` names where the records come from, which each keeps; with ``prune``, those that
+        this source gave before and does not give any more, not even in a row that is rejected, are then
+        deleted. InvalidInputError, and none is, where the id of a row cannot be read, or these were more than
+        ten and than a tenth of what the source gave (``max_prune`` sets another number). A ``dry_run`` writes
+        nothing and returns the same report: ``report.pruned`` lists them.
+
+        The terms of the collection, words and
         phrases that it uses often and that name no concept, become concepts of the index: those of the first
         4,096 texts of an empty one before they are encoded, else at the end of an upsert of several records
         once it has 64, and again when it has twice as many or as many were written; not with
@@ -307,22 +329,26 @@ class FeatureIndex(Surface):
         check_split(split, lambda: self.encoder)
         fields = self._fields if self._opened is None else tuple(self.state.manifest.fields)
         picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
-        source = open_source(records, columns=picked)
-        current = self._made()
-        if leave_out:
+        opened = open_source(records, columns=picked)
+        if prune and not source:
+            raise InvalidInputError("prune", "no name of the source", "Give source.")
+        current = self._current if dry_run else self._made()
+        if leave_out and not dry_run:
             do = "Give a list of sentences."
             check_kind(f"leave_out={leave_out!r:.80}", leave_out, (list, tuple, set), do)
             current.change(lambda kept: {"leave_out": tuple(dict.fromkeys((*kept.leave_out, *leave_out)))})
         kept = current.state.manifest
+        learn_terms = learn_terms and not dry_run
         is_first = kept.learned is None and not kept.counts.records and kept.sentences == "stored"
         with current.write(encodes=True) as write:
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
                 writing=write.points, window=batch_size, fields=fields,
-                sentences=kept.sentences, words=kept.words,
+                sentences=kept.sentences, words=kept.words, updated=() if replace else kept.updated,
                 learn=current.learn_first if learn_terms and is_first else None,
+                source=source, prune=prune, max_prune=max_prune, dry_run=dry_run,
             )  # fmt: skip
-            report = index_source(source, pipeline, current.state.rejects_path, progress)
+            report = index_source(opened, pipeline, current.state.rejects_path, progress)
             write.end(report.records)
         current.complete_terms()
         kept = self.state.manifest
@@ -333,7 +359,7 @@ class FeatureIndex(Surface):
         ):
             current.learn_terms()
         if not allow_rejects:
-            report.check(source.name)
+            report.check(opened.name)
         return report
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
@@ -361,14 +387,35 @@ class FeatureIndex(Surface):
         calibrate: bool = False,
         sentences: SentenceStorage | None = None,
         words: str | None = None,
+        merge: Literal["replace", "keep"] | None = None,
         progress: bool = False,
     ) -> CopyReport:
         """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
 
-        See :func:`saeindex.copy_index`, which also copies an index whose manifest is lost.
+        See :func:`saeindex.copy_index`, which also copies an index whose manifest is lost. With ``merge`` the
+        records are added to the index that is there: of two with one id this one's replaces it, or the other
+        one's is kept. What both compute alike is not computed again; names and profiles stay here.
         """
-        from saeindex.indexing.copy import CopyTarget, copy_parts
+        from saeindex.collection.stored import StoredRows
+        from saeindex.indexing.copy import CopyReport, CopyTarget, copy_parts
 
+        if merge is not None:
+            is_plain = (space, calibrate, sentences, words) == (None, False, None, None)
+            if merge not in ("replace", "keep") or not is_plain:
+                found = "settings of a new index" if merge in ("replace", "keep") else "no such way to merge"
+                do = "Give 'replace' or 'keep' alone."
+                raise InvalidInputError(f"copy with merge={merge!r:.80}", found, do)
+            with self.open(path, client=client, url=url, encoder=encoder) as other:
+                there = other.state.store if merge == "keep" else None
+                with self._current.reading() as state:
+                    rows = StoredRows(self.name, state, there)
+                    report = other.upsert(rows, progress=progress, allow_rejects=True)
+                    names = [one.name for one in state.manifest.edits.given.values()]
+                return CopyReport(
+                    self.name, str(path), other.space.name, report.read - report.rejected,
+                    lost_names=tuple(names), lost_profiles=tuple(state.manifest.profiles),
+                    skipped=tuple(report.reasons),
+                )  # fmt: skip
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
             place = Place(path, client, url)
@@ -381,12 +428,13 @@ class FeatureIndex(Surface):
         where: str | None = None,
         *,
         query_filter: Filter | JsonObject | None = None,
-        include: Sequence[RecordPart] = (),
+        include: Sequence[RecordPart] | Literal["all"] = (),
     ) -> int:
         """Write the records, or those that match, to a ``.jsonl`` or ``.parquet`` file; return their number.
 
         ``include`` names what is written besides ids, documents, texts and metadata: ``"concepts"``,
-        ``"vectors"``. The file appears when it is complete; of no records none is written, and one of that
+        ``"vectors"``, and ``"known"``, from which an index of the same encoder is made without encoding;
+        ``"all"`` is all. The file appears when it is complete; of no records none is written, and one of that
         name stays. Indexed again, it changes nothing.
         """
         target = writable(path)
@@ -394,6 +442,45 @@ class FeatureIndex(Surface):
             check_outside(state.folder, target, "an export")
             condition = condition_of(state, where, query_filter)
             return stored_of(state).export(condition, target, include)
+
+    def backup(self, path: str | Path) -> Backup:
+        """Write all files of the index at one revision to one (``.tar.gz``): :func:`restore_index` reads it.
+
+        Writes, and the searches behind them, wait while the files are copied (``paused``), not while they are
+        packed. InvalidInputError for a collection on a server, which Qdrant makes snapshots of.
+        """
+        from saeindex.collection.backup import back_up
+
+        return back_up(self._current, path)
+
+    def warm(self) -> None:
+        """Load what first searches read, such as the encoder, so that none waits for it."""
+        with self._current.reading() as state:
+            state.encode(WARM)
+            first = state.store.scroll(limit=1, with_payload=[TEXT]).points
+        if first:
+            said = " ".join(first[0].payload[TEXT].split()[:3])
+            with suppress(InvalidInputError, UnknownConceptError), collecting():
+                self.search(WARM, where=f"NOT {quoted(said)}", steer=[Steer(WARM)], limit=1)
+            self.search(WARM, property=WARM, explain=True, limit=1)
+
+    def create_payload_index(self, field: str, kind: PayloadKind) -> None:
+        """Make an index of a field of the metadata: filters are faster, and engines count its values.
+
+        ``index.create_payload_index("metadata.year", "integer-range")``; records have it when this returns.
+        """
+        self._index_payload(field, kind)
+
+    def delete_payload_index(self, field: str) -> None:
+        """Remove the index of a field of the metadata; what filters find stays the same."""
+        self._index_payload(field, None)
+
+    def _index_payload(self, field: str, kind: PayloadKind | None) -> None:
+        key, current = payload_key(field, kind), self._current
+        with current.store.turns.writing():
+            current.store.index_payload(key, kind)
+            known = dict(current.store.layout.payload_indexes)
+            current.change(lambda _: {"payload_indexes": known})
 
     def perform(self, operation: Operation[R]) -> R:
         """Return the result of an operation: what all methods are made of."""

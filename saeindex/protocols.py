@@ -262,8 +262,12 @@ class VectorStore(Protocol):
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points and replace those with the same id; when this returns, they survive ``kill -9``."""
 
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace some keys of payloads, by the points' ids, or remove those that are None; others stay."""
+    def set_payload(self, payloads: Mapping[PointId, JsonObject], within: str | None = None) -> set[PointId]:
+        """Replace some keys of payloads, by the points' ids, or remove those that are None; others stay.
+
+        The keys are those of the object ``within`` the payload, if that is named. Return the ids of the
+        points that are there.
+        """
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
@@ -286,6 +290,9 @@ class VectorStore(Protocol):
 
     def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
         """Return the exact number of matching points, of those ``among`` if ids are given."""
+
+    def index_payload(self, key: str, kind: PayloadKind | None) -> None:
+        """Make an index of a payload field, in place of the one it has, or remove that (None)."""
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

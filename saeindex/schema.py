@@ -71,6 +71,7 @@ Whole: TypeAlias = Annotated[int, Strict(), BeforeValidator(_plain)]
 Number: TypeAlias = Annotated[float, Strict(), BeforeValidator(_plain), Field(allow_inf_nan=False)]
 Flag: TypeAlias = Annotated[bool, Strict()]
 Texts: TypeAlias = Annotated[Sequence[str], BeforeValidator(listed)]
+Numbers: TypeAlias = Annotated[Sequence[Number], BeforeValidator(listed)]
 Ids: TypeAlias = Annotated[Sequence[str], BeforeValidator(_ids)]
 
 

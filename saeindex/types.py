@@ -40,7 +40,8 @@ class Record:
 
     ``fields`` are further texts by name, such as the ``prompt`` of a response. An index that was created
     with a field of that name stores separate vectors and concepts for it. ``document`` names the longer text
-    that this is a piece of, if it is one: ``upsert(…, split=200)`` makes such records.
+    that this is a piece of, if it is one: ``upsert(…, split=200)`` makes such records. ``vector`` (d,) is the
+    text's, if it was made before by the encoder of the index.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Record:
     metadata: JsonObject = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     document: str | None = None
+    vector: Any = field(default=None, compare=False, repr=False)
+    known: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

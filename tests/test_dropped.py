@@ -103,7 +103,7 @@ def test_what_garbage_holds_is_let_go_of(
 def test_a_part_keeps_the_whole_open(opened: Callable[[], FeatureIndex]) -> None:
     part = opened().part("metadata.year > 2000")
     assert len(part) > 0
-    with pytest.raises(IndexLockedError, match=r"`close\(\)`, or open it in a `with` block"):
+    with pytest.raises(IndexLockedError, match=r"`close\(\)`, or a `with` block"):
         opened()
     del part
     assert len(opened()) == 80

@@ -74,7 +74,8 @@ def table(kind: Any) -> list[str]:
     for name, one in sorted(kind.__pydantic_fields__.items(), key=lambda item: item[0] not in placed):
         marks = [one for one in one.metadata if isinstance(one, WithJsonSchema)]
         kind_of = Annotated[one.annotation, *marks] if marks else one.annotation
-        default = "" if one.is_required() or one.default in (None, (), "") else f"`{one.default!r}`"
+        given = None if one.is_required() else one.get_default(call_default_factory=True)
+        default = "" if given in (None, (), "", {}) else f"`{given!r}`"
         said = (one.description or "").replace("|", "\\|")
         rows.append(f"| `{name}` | {'' if one.exclude else shown(kind_of)} | {default} | {said} |")
     return [*rows, ""]

@@ -35,6 +35,9 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     metadata_fields: Annotated[
         list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated. Default: all.")
     ] = None,
+    vector_field: Annotated[
+        str | None, typer.Option(help="Column of vectors of the texts, by the encoder of the index.")
+    ] = None,
     further_field: Annotated[
         list[str] | None, typer.Option(help="Column of a further text: prompt, or NAME=COLUMN. Repeatable.")
     ] = None,
@@ -53,6 +56,21 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         bool,
         typer.Option("--allow-rejects", help="Do not exit with 3 if a tenth of the records is rejected."),
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let fields go that an update set and the source does not have.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="The name of where the records come from, which each keeps.")
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete what --source gave before and does not give any more.")
+    ] = False,
+    max_prune: Annotated[
+        int | None, typer.Option(min=0, help="Texts that may be deleted. Default: ten, or a tenth of all.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say what would be written and deleted.")
+    ] = False,
     leave_out: Annotated[
         list[str] | None,
         typer.Option(help="A sentence that is not read, such as a signature. Repeatable; kept by the index."),
@@ -60,7 +78,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was rejected.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
+    """Index records. Run it again to resume, or to add new ones: what is stored already is skipped."""
     from saeindex.index import FeatureIndex
     from saeindex.indexing.manifest import truncated_records
     from saeindex.indexing.sources.columns import Columns
@@ -68,7 +86,9 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
     fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}
-    columns = Columns(text=text_field, id=id_field, metadata=names or None, fields=fields)
+    columns = Columns(
+        text=text_field, id=id_field, metadata=names or None, fields=fields, vector=vector_field
+    )
     if workers:
         import torch
 
@@ -88,24 +108,25 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
             try:
                 report = opened.upsert(
                     what, split=split or None, columns=columns, batch_size=batch_size, progress=True,
-                    allow_rejects=allow_rejects, leave_out=leave_out or (),
+                    allow_rejects=allow_rejects, leave_out=leave_out or (), replace=replace,
+                    source=source, prune=prune, max_prune=max_prune, dry_run=dry_run,
                 )  # fmt: skip
             except RejectedError as error:
                 refused, report = error, error.report
             most, truncated = opened.encoder.max_tokens, truncated_records(opened.state.store)
-            replaced = before + report.records - len(opened)
+            replaced = 0 if dry_run or prune else before + report.records - len(opened)
             rejects = str(opened.state.rejects_path) if report.rejected else None
     if as_json:
         counts = asdict(report) | {"replaced": replaced}
         print_json({"index": into, **counts, "columns": taken, "rejects": rejects})
     else:
-        _print_report(into, report, replaced, rejects)
+        _print_report(f"{into} (dry run)" if dry_run else into, report, replaced, rejects)
         if truncated:
             texts = f"texts longer than the {most} tokens that the encoder reads: {truncated:,}"
             say(f"Warning: {texts}. Use --split {most}, or searches miss the rest.", is_error=True)
     if refused is not None:
         raise refused
-    if report.rejected and (strict or not report.indexed + report.unchanged):
+    if report.rejected and (strict or not report.indexed + report.updated + report.unchanged):
         raise typer.Exit(1)
 
 
@@ -114,10 +135,15 @@ def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str
     parts = [f"in {counted(report.records, 'record')}"] if report.records > report.indexed else []
     parts += [f"in place of {counted(replaced, 'record')}"] if replaced else []
     pieces = f" ({', '.join(parts)})" if parts else ""
+    updated = f"{report.updated:,} updated in metadata alone, " if report.updated else ""
     say(
-        f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "
+        f"{into}: {report.indexed:,} indexed{pieces}, {updated}{report.unchanged:,} unchanged, "
         f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
     )
+    if report.superseded:
+        say(f"  superseded: {counted(report.superseded, 'row')}, each by a later one with its id")
+    if report.pruned:
+        say(f"  not given any more: {', '.join(map(visible, report.pruned))}")
     if report.unread:
         unread = counted(report.unread, "sentence")
         say(f"  not read as speech: {unread} in another language, or without content")

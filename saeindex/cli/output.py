@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from saeindex.config import DEFAULT_SENTENCES, DEFAULT_WORDS, DOCUMENT, SentenceStorage
+from saeindex.errors import InvalidInputError
 from saeindex.language.speech import readable
 from saeindex.report.numbers import counted
 from saeindex.types import LINES, UNSAFE, Part, one_line, shortened, shown_label, visible
@@ -203,3 +205,12 @@ def _row(part: Part) -> Row:
         return part.value, f"#{part.feature} {shown_label(part.label, part.is_weak)}", "green"
     name = part.label if part.kind == "unnamed" else f"{part.kind}: {part.label}"
     return part.value, name, "cyan" if part.kind == "word" else "dim"
+
+
+def confirm(question: str, as_json: bool) -> None:
+    """Ask for a confirmation; Exit with 1 if it is refused, InvalidInputError where nobody can answer."""
+    if as_json or not sys.stdin.isatty():
+        raise InvalidInputError("delete", "nobody to confirm it", "Add --yes.")
+    if not typer.confirm(question):
+        say("Nothing was deleted.")
+        raise typer.Exit(1)

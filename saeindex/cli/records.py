@@ -1,17 +1,31 @@
-"""``saeindex get``, ``delete``, ``export`` and ``copy``."""
+"""``saeindex get``, ``facets``, ``update``, ``delete``, ``export`` and ``copy``."""
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from saeindex.cli import output
-from saeindex.cli.output import Index, Json, Sentences, Url, Words, answer, open_index, print_json, say
+from saeindex.cli.options import asks
+from saeindex.cli.output import (
+    Index,
+    Json,
+    Sentences,
+    Url,
+    Words,
+    answer,
+    confirm,
+    open_index,
+    print_json,
+    say,
+)
 from saeindex.errors import InvalidInputError, collecting
+from saeindex.operations.records import CountValues
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
 
@@ -19,7 +33,8 @@ if TYPE_CHECKING:
     from saeindex.collection.stored import StoredRecord
     from saeindex.index import FeatureIndex
 Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.year >= 2015'.")]
-SHOWN_CONCEPTS, SHOWN_EXAMPLES = 12, 3
+Filter = Annotated[str | None, typer.Option("--query-filter", help="A filter in the JSON of Qdrant.")]
+SHOWN_CONCEPTS, SHOWN_EXAMPLES, VALUE_CHARS = 12, 3, 60
 
 
 def get(
@@ -44,6 +59,91 @@ def get(
         raise typer.Exit(1)
 
 
+@asks(CountValues, arguments=("field",))
+def facets(index: Index, options: dict[str, Any], url: Url = None, as_json: Json = False) -> None:
+    """Count the values of a field, and say how large its numbers and dates are."""
+    with open_index(index, url) as opened:
+        found = opened.facets(**options)
+    if as_json:
+        print_json(found.to_json())
+        return
+    from rich.table import Column, Table
+
+    present, records = f"{found.present:,}", counted(found.records, "record")
+    say(f"{found.field}: in {present} of {records}, {found.distinct:,} distinct")
+    sizes = {"from": found.minimum, "to": found.maximum, "mean": found.mean, "sum": found.sum}
+    if told := [f"{name} {_shown(one)}" for name, one in sizes.items() if one is not None]:
+        say(f"  {', '.join(told)}")
+    table = Table("value", Column("records", justify="right"), box=None, header_style="dim")
+    for one in found.values:
+        table.add_row(one_line(_shown(one.value), VALUE_CHARS), f"{one.records:,}")
+    output.console().print(table)
+
+
+def _shown(value: Any) -> str:
+    return (
+        value
+        if isinstance(value, str)
+        else f"{value:.10g}"
+        if isinstance(value, float)
+        else json.dumps(value)
+    )
+
+
+def update(
+    index: Index,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="The id of a record to change. Repeatable.")
+    ] = None,
+    documents: Annotated[
+        list[str] | None, typer.Option("--document", help="A document to change whole. Repeatable.")
+    ] = None,
+    where: Where = None,
+    query_filter: Filter = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A field and its value, as JSON or text. Repeatable."
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="NAME", help="A field to remove. Repeatable.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Change fields of metadata; nothing is encoded. Exits with 1 if no record is there to change."""
+    given = dict(_field(one) for one in fields or ())
+    with open_index(index, url) as opened:
+        missing: list[str] = []
+        if ids is not None or documents is not None:
+            missing = _missing(opened.get(ids, documents=documents, include=()), ids, documents)
+        elif not as_json and where is not None:
+            _show_phrases(opened, where)
+        count = opened.update(
+            ids, documents=documents, where=where, query_filter=_of_json(query_filter), set=given,
+            remove=remove or (),
+        )  # fmt: skip
+    answer(
+        {"updated": count, "missing": missing},
+        f"{visible(index)}: {counted(count, 'record')} updated",
+        as_json,
+    )
+    _say_missing(() if as_json else missing)
+    if not count:
+        raise typer.Exit(1)
+
+
+def _field(given: str) -> tuple[str, Any]:
+    """Return a field and its value; InvalidInputError where no value is given."""
+    name, sign, value = given.partition("=")
+    if not sign:
+        raise InvalidInputError(f"--set {given!r:.80}", "no value", "Give NAME=VALUE.")
+    with suppress(ValueError):
+        return name, json.loads(value)
+    return name, value
+
+
 def delete(
     index: Index,
     ids: Annotated[
@@ -53,26 +153,30 @@ def delete(
         list[str] | None, typer.Option("--document", help="A document to delete whole. Repeatable.")
     ] = None,
     where: Where = None,
+    query_filter: Filter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Delete records by id or document, or all that match. Exits with 1 if there is nothing to delete."""
-    if sum(given is not None for given in (ids, documents, where)) != 1:
-        raise InvalidInputError("delete", "no or several ways to select", "Give --id, --document or --where.")
-    missing: list[str] = []
+    has_condition = where is not None or query_filter is not None
+    if (ids is not None) + (documents is not None) + has_condition != 1:
+        do = "Give --id, --document, or --where and --query-filter."
+        raise InvalidInputError("delete", "no or several ways to select", do)
+    missing, native = list[str](), _of_json(query_filter)
     with open_index(index, url) as opened:
-        if where is not None:
-            count = opened.count(where)
-            if not as_json:
+        if has_condition:
+            count = opened.count(where, native)
+            if not as_json and where is not None:
                 _show_phrases(opened, where)
         else:
             found = opened.get(ids, documents=documents, include=())
             count = len({record.id for record in found})
             missing = _missing(found, ids, documents)
         if count and not yes:
-            _ask(f"Delete {count:,} of {counted(len(opened), 'record')} of {visible(index)}?", as_json)
-        deleted = opened.delete(ids, documents=documents, where=where) if count else 0
+            confirm(f"Delete {count:,} of {counted(len(opened), 'record')} of {visible(index)}?", as_json)
+        chosen = {"documents": documents, "where": where, "query_filter": native}
+        deleted = opened.delete(ids, **chosen) if count else 0
         _warn(opened, where, count)
     text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
     answer({"deleted": deleted, "missing": missing}, text, as_json)
@@ -85,8 +189,10 @@ def export(
     index: Index,
     to: Annotated[Path, typer.Option(help="The file to write: .jsonl, .parquet or .csv.")],
     where: Where = None,
+    query_filter: Filter = None,
     include: Annotated[
-        str, typer.Option("--with", help="What to write besides ids, texts and metadata: concepts,vectors.")
+        str,
+        typer.Option("--with", help="What to write besides texts: concepts,vectors,known, or all."),
     ] = "",
     url: Url = None,
     as_json: Json = False,
@@ -94,9 +200,10 @@ def export(
     """Write records to a file. Exits with 1 if no record matches."""
     from saeindex.collection.stored import checked_parts
 
-    parts = checked_parts([name.strip() for name in include.split(",") if name.strip()])
+    names = [name.strip() for name in include.split(",") if name.strip()]
+    parts = checked_parts("all" if names == ["all"] else names)
     with open_index(index, url) as opened:
-        count = opened.export(to, where, include=parts)
+        count = opened.export(to, where, query_filter=_of_json(query_filter), include=parts)
         _warn(opened, where, count)
     text = f"{visible(str(to))}: {counted(count, 'record')}"
     text = text if count else "Nothing was written: no record matches."
@@ -116,6 +223,10 @@ def copy(
     words: Words = None,
     url: Url = None,
     to_url: Annotated[str | None, typer.Option(help="The Qdrant server of the copy.")] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(help="Add to the index that is there; of two with one id: replace it, or keep it."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a new index of an index: in another place or space, or of one whose manifest is lost.
@@ -124,10 +235,13 @@ def copy(
     """
     from saeindex.indexing.copy import copy_index
 
-    report = copy_index(
-        index, to, space, source_url=url, url=to_url, calibrate=calibrate, sentences=sentences,
-        words=words, progress=not as_json,
-    )  # fmt: skip
+    made: dict[str, Any] = {"space": space, "calibrate": calibrate, "sentences": sentences, "words": words}
+    made["progress"] = not as_json
+    if merge is None:
+        report = copy_index(index, to, source_url=url, url=to_url, **made)
+    else:
+        with open_index(index, url) as opened:
+            report = opened.copy(to, url=to_url, merge=cast(Any, merge), **made)
     if as_json:
         print_json({"copied": index, "to": to, **report.to_json()})
         return
@@ -145,13 +259,12 @@ def copy(
         say(f"  profile {visible(name)} lost the weights of {', '.join(map(visible, edits))}")
 
 
-def _ask(question: str, as_json: bool) -> None:
-    """Ask for a confirmation; Exit with 1 if it is refused, InvalidInputError where nobody can answer."""
-    if as_json or not sys.stdin.isatty():
-        raise InvalidInputError("delete", "nobody to confirm it", "Add --yes.")
-    if not typer.confirm(question):
-        say("Nothing was deleted.")
-        raise typer.Exit(1)
+def _of_json(given: str | None) -> Any:
+    """Return the filter in an option; InvalidInputError for what is no JSON."""
+    try:
+        return None if given is None else json.loads(given)
+    except ValueError as error:
+        raise InvalidInputError("--query-filter", f"it is not JSON: {error}", "Give a filter.") from None
 
 
 def _show_phrases(opened: FeatureIndex, where: str) -> None:

@@ -38,13 +38,15 @@ def _settings() -> type:
 
 @asks(_settings())
 def serve(
-    indexes: Annotated[list[str], typer.Argument(help="Indexes: directories, or collections with --url.")],
     options: dict[str, Any],
+    indexes: Annotated[
+        list[str] | None, typer.Argument(help="Indexes: directories, or collections with --url.")
+    ] = None,
     create: Annotated[bool, typer.Option("--create", help="Create indexes that do not exist.")] = False,
     url: Url = None,
 ) -> None:
     """Serve indexes over HTTP; every setting is also a variable: SAEINDEX_SERVER_PORT for --port."""
-    serve_indexes(indexes, options, create, url)
+    serve_indexes(indexes or [], options, create, url)
 
 
 def serve_indexes(

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from saeindex.client.connection import Connection
+from saeindex.client.connection import Connection, named
 from saeindex.client.jobs import PAGE, Job, Jobs
 from saeindex.client.remote_index import RemoteIndex
 from saeindex.operations.operation import Operation
@@ -46,6 +46,15 @@ class Client(AbstractContextManager["Client"]):
         """Return the names of the indexes that the key is for."""
         found = self.connection.ask("GET", "/v1/indexes")
         return [one["name"] for one in found["indexes"]]
+
+    def create(self, name: str, **options: Any) -> RemoteIndex:
+        """Make an empty index, with the options of :meth:`FeatureIndex.create`; needs the scope admin."""
+        self.connection.ask("POST", "/v1/indexes", {"name": name, **options})
+        return self.index(name)
+
+    def drop(self, name: str) -> None:
+        """Delete an index with all its records; needs the scope admin."""
+        self.connection.ask("DELETE", f"/v1/indexes/{named(name)}")
 
     def embeddings(self, index: str, texts: Sequence[str]) -> list[list[float]]:
         """Return the embeddings of texts by the encoder of an index."""
@@ -93,7 +102,11 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """See :meth:`Client.index`."""
         return AsyncRemoteIndex(self, self.client.index(name))
 
-    indexes = awaited(Client.indexes, "client")
+    async def create(self, name: str, **options: Any) -> AsyncRemoteIndex:
+        """See :meth:`Client.create`."""
+        return AsyncRemoteIndex(self, await self.run(partial(self.client.create, name, **options)))
+
+    indexes, drop = awaited(Client.indexes, "client"), awaited(Client.drop, "client")
     embeddings = awaited(Client.embeddings, "client")
 
     @property
@@ -127,6 +140,7 @@ class AsyncRemoteIndex(AsyncSurface):
 
     submit, submit_upsert = awaited_job(RemoteIndex.submit), awaited_job(RemoteIndex.submit_upsert)
     upsert, export, info = awaited(RemoteIndex.upsert), awaited(RemoteIndex.export), awaited(RemoteIndex.info)
+    backup = awaited(RemoteIndex.backup)
 
 
 class AsyncJobs:

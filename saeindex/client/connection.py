@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import httpx2
 
 JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
-RETRIED = (429, 503)
+RETRIED, NOTHING = (429, 503), 204
 # The first and the longest wait between two attempts, in seconds: a server takes some to start again.
 FIRST_WAIT, MAX_WAIT = 0.5, 10.0
 
@@ -71,6 +72,18 @@ class Connection:
             time.sleep(min(MAX_WAIT, float(answer.headers.get("retry-after", 1)) * (1 + attempt)))
         raise AssertionError("not reached")
 
+    def download(self, path: str, target: Path) -> None:
+        """Write what answers a request to a file; the errors are those of :meth:`ask`."""
+        try:
+            with self._http.stream("GET", path, timeout=None) as answer, target.open("wb") as file:
+                if answer.is_error:
+                    answer.read()
+                    read(answer)
+                for block in answer.iter_bytes():
+                    file.write(block)
+        except self._httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
     def close(self) -> None:
         """Close it."""
         self._http.close()
@@ -90,6 +103,8 @@ def named(name: object) -> str:
 def read(answer: httpx2.Response) -> Any:
     """Return the JSON of an answer; its problem is raised as the error that it is."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
+    if answer.status_code == NOTHING:
+        return None
     if kind == NDJSON and not answer.is_error:
         return answer.text
     if kind != PROBLEM if answer.is_error else kind != JSON:

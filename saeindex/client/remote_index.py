@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from saeindex.client.connection import Connection, named
 from saeindex.client.jobs import Job, Jobs
 from saeindex.errors import InvalidInputError, tell
+from saeindex.files import replacing, writable
 from saeindex.operations.analysis import Analysis
 from saeindex.operations.differences import DiffGroups
 from saeindex.operations.operation import Operation
 from saeindex.operations.search import PlanQuery
 from saeindex.operations.surfaces import Surface, every
 from saeindex.protocols import Rejected
+from saeindex.report.numbers import counted
 from saeindex.schema import to_json
 from saeindex.types import JsonObject, Record
 
@@ -93,14 +95,20 @@ class RemoteIndex(Surface):
         progress: Callable[[int], object] | None = None,
         allow_rejects: bool = False,
         leave_out: Sequence[str] = (),
+        replace: bool = False,
+        source: str | None = None,
+        prune: bool = False,
+        max_prune: int | None = None,
+        dry_run: bool = False,
     ) -> IndexingReport:
         """Index records; return when the server has indexed them. See :meth:`FeatureIndex.upsert`.
 
         They are read and checked here before they are sent. One that cannot be read counts as rejected.
         """
         job = self.submit_upsert(
-            records, split=split, columns=columns, allow_rejects=True, leave_out=leave_out
-        ).wait(progress)
+            records, split=split, columns=columns, allow_rejects=True, leave_out=leave_out, replace=replace,
+            source=source, prune=prune, max_prune=max_prune, dry_run=dry_run,
+        ).wait(progress)  # fmt: skip
         if not allow_rejects:
             job.report.check(self.name)
         return job.report
@@ -113,8 +121,16 @@ class RemoteIndex(Surface):
         columns: Columns | Mapping[str, Any] | None = None,
         allow_rejects: bool = False,
         leave_out: Sequence[str] = (),
+        replace: bool = False,
+        source: str | None = None,
+        prune: bool = False,
+        max_prune: int | None = None,
+        dry_run: bool = False,
     ) -> Job:
-        """Send records, and return the job that indexes them; ``job.rejects`` are those that were not."""
+        """Send records, and return the job that indexes them; ``job.rejects`` are those that were not.
+
+        With ``prune``, InvalidInputError for one that cannot be read: nothing is sent.
+        """
         from saeindex.indexing.rejects import no_field
         from saeindex.indexing.sources.columns import Columns
         from saeindex.indexing.sources.open_source import left_out_of, open_source
@@ -126,17 +142,28 @@ class RemoteIndex(Surface):
         params |= {} if split is None else {"split": split}
         params |= {"allow_rejects": "true"} if allow_rejects else {}
         params |= {"leave_out": list(leave_out)} if leave_out else {}
+        params |= {"replace": "true"} if replace else {}
+        params |= {} if source is None else {"source": source}
+        params |= {"prune": "true"} if prune else {}
+        params |= {} if max_prune is None else {"max_prune": max_prune}
+        params |= {"dry_run": "true"} if dry_run else {}
         with TemporaryFile() as file:
-            source = open_source(records, columns=picked)
-            for one in source:
+            opened = open_source(records, columns=picked)
+            for one in opened:
                 if isinstance(one, Record) and (unknown := sorted(one.fields.keys() - fields)):
                     unread.append(asdict(Rejected(f"record {one.id}", no_field(unknown[0]), one.id)))
                 elif isinstance(one, Record):
                     row = {"id": one.id, "text": one.text, "metadata": dict(one.metadata), **one.fields}
                     row |= {} if one.document is None else {"document": one.document}
+                    row |= {} if one.known is None else {"known": one.known.to_json()}
+                    if one.vector is not None:
+                        row["vector"], params["vector_field"] = one.vector.tolist(), "vector"
                     file.write(json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
                 else:
                     unread.append(asdict(one))
+            if prune and unread:
+                found = f"{counted(len(unread), 'row')} that cannot be read, at first: {unread[0]['reason']}"
+                raise InvalidInputError("prune", found, "Mend the rows. Nothing is sent.")
 
             def sent() -> Iterator[bytes]:
                 file.seek(0)
@@ -144,7 +171,7 @@ class RemoteIndex(Surface):
                     yield block
 
             job = self.connection.ask("POST", f"{self._path}/records", params=params, content=sent)
-        return Job(self._jobs, job, unread=unread, left_out=left_out_of(source))
+        return Job(self._jobs, job, unread=unread, left_out=left_out_of(opened))
 
     def export(
         self,
@@ -159,6 +186,16 @@ class RemoteIndex(Surface):
 
         matching = every(self, where=where, query_filter=query_filter, limit=EXPORTED, include=include)
         return export_records(matching, path, include)
+
+    def backup(self, path: str | Path) -> Path:
+        """Write a backup of the index to a file (``.tar.gz``), which appears when it is complete.
+
+        :func:`saeindex.restore_index` makes an index of it. It needs the scope admin.
+        """
+        target = writable(path)
+        with replacing(target, durable=True) as draft:
+            self.connection.download(f"{self._path}/backup", draft)
+        return target
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""

@@ -88,7 +88,7 @@ class CurrentState:
             kept = self.state.manifest if not raw else Manifest.parse(raw, self._name)
             counts = Counts(records=self.store.count())
             self.state.forget()
-            self._replace(kept.changed(has_other_points=True, counts=counts))
+            self._replace(kept.changed(has_other_points=True, has_other_texts=True, counts=counts))
 
     def change(self, fields: Callable[[Manifest], Mapping[str, Any]]) -> None:
         """Replace fields of the manifest, such as names and profiles, under a new revision.
@@ -253,10 +253,10 @@ class CurrentState:
             self._store(self._kept().changed(is_being_written=True), is_shown=False, is_open=True)
             self._open_writes += 1
 
-    def moved(self) -> None:
-        """Replace the state after points changed; others that share the points are told."""
+    def moved(self, is_of_texts: bool) -> None:
+        """Replace the state after points changed, in texts or not; others that share them are told."""
         with self._replacing:
-            manifest = self._kept().changed(has_other_points=True)
+            manifest = self._kept().changed(has_other_points=True, has_other_texts=is_of_texts)
             if self.store.stale_after is not None:
                 self._store(manifest, durable=False)
             else:
@@ -343,8 +343,8 @@ class Write:
         self.has_begun, self._settled = False, 0
 
     @contextmanager
-    def points(self) -> Iterator[VectorStore]:
-        """Yield the store for a write that readers see as a whole."""
+    def points(self, is_of_texts: bool = True) -> Iterator[VectorStore]:
+        """Yield the store for a write that readers see as a whole, of texts or of metadata alone."""
         store = self._current.store
         with store.turns.writing():
             if not self.has_begun:
@@ -354,7 +354,7 @@ class Write:
             try:
                 yield store
             finally:
-                self._current.moved()
+                self._current.moved(is_of_texts)
             self._settle(MANY_UNSETTLED)
 
     def _settle(self, many: int) -> None:

@@ -15,7 +15,7 @@ from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, LEVELS_OF,
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import of_documents, point_id
 from saeindex.language.evaluate import kind_of_value
-from saeindex.language.fields import METADATA, RECORD_ID, field_at
+from saeindex.language.fields import EACH, METADATA, RECORD_ID, field_at
 from saeindex.language.literal import is_said, narrowing
 from saeindex.schema import Result, check_kind
 from saeindex.stores.base import PAGE, first_points, pages
@@ -79,9 +79,10 @@ def check_choice(ids: object, documents: object, has_condition: bool, asked: str
     given = [ids is not None, documents is not None, has_condition]
     if sum(given) != 1:
         found = "several ways to select records" if any(given) else "nothing to select by"
-        is_deletion = asked == "delete"
         do = (
-            "Give ids, or documents, or where and query_filter." if is_deletion else "Give ids, or documents."
+            "Give ids, or documents."
+            if asked == "get"
+            else "Give ids, or documents, or where and query_filter."
         )
         raise InvalidInputError(asked, found, do)
     for each in (ids, documents):
@@ -216,14 +217,22 @@ def metadata_fields(store: VectorStore, records: int) -> list[MetadataField]:
 
 
 def _fields_of(path: tuple[str, ...], value: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the paths of an object's values, without null and empty lists; objects by their own fields."""
+    """Yield the paths of an object's values, without null and empty lists; objects by their own fields.
+
+    So are those in lists, each with the values of all of them.
+    """
     for name, inner in value.items():
         if not name or inner is None or inner == []:
             continue
         if isinstance(inner, Mapping) and len(path) < MAX_DEPTH:
             yield from _fields_of((*path, name), inner)
-        else:
-            yield (*path, name), inner
+            continue
+        yield (*path, name), inner
+        inside: dict[tuple[str, ...], list[Any]] = {}
+        for one in inner if isinstance(inner, list) and len(path) < MAX_DEPTH else ():
+            for own, each in _fields_of((*path, name, EACH), one) if isinstance(one, Mapping) else ():
+                inside.setdefault(own, []).extend(each if isinstance(each, list) else [each])
+        yield from inside.items()
 
 
 def _kinds(value: Any) -> list[str]:

@@ -50,7 +50,8 @@ class IndexState:
         """``space`` has the names of this index; ``encode`` turns query texts into vectors.
 
         ``folder`` is that of the index; None where it is a collection on a server. What is derived of the
-        space alone is that of the ``former`` state, if it has the same one.
+        space alone is that of the ``former`` state, if it has the same one; if it has the same texts, so is
+        what ``reads_metadata`` does not mark, and snapshots are not.
         """
         self.store, self.manifest, self.space, self.encode = store, manifest, space, encode
         self.folder = folder
@@ -63,8 +64,10 @@ class IndexState:
         self._position = 0 if self._changes is None else self._changes.position
         if former is not None and former.space is space:
             self._earlier |= former._earlier
+            has_same_texts = former.manifest.texts_revision == manifest.texts_revision
             for place, made in list(former._derived.items()):
-                if place[0] in OF_SPACE:
+                is_of_texts = place[0] is not _snapshot and not getattr(place[0], "reads_metadata", False)
+                if place[0] in OF_SPACE or (has_same_texts and is_of_texts):
                     self._derived[place] = made
                 elif self._changes is None:
                     continue

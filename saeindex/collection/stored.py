@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Required, TypeAlias, get_args
+from uuid import UUID
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -19,6 +20,7 @@ from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, installed
 from saeindex.files import checked_suffix, replacing, writable
+from saeindex.indexing.known import Known, vectors_kept
 from saeindex.indexing.points import (
     NO_CODE,
     PRESENT,
@@ -31,19 +33,20 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
-from saeindex.protocols import Point, SparseVector
+from saeindex.protocols import Include, Point, SparseVector
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import canonical_id
-from saeindex.types import Activation
+from saeindex.types import Activation, Record
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
+    from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.
-RecordPart: TypeAlias = Literal["concepts", "vectors"]
+RecordPart: TypeAlias = Literal["concepts", "vectors", "known"]
 PARTS: tuple[RecordPart, ...] = get_args(RecordPart)
 # Records that are read at once.
 PAGE = 256
@@ -68,6 +71,7 @@ class RecordJson(TypedDict, total=False):
     concepts: list[Activation]
     dense: list[float]
     sae: CodeJson
+    known: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +79,7 @@ class StoredRecord:
     """A record of an index: its text as it was given, metadata, further fields, and its ``document``.
 
     ``concepts`` are the active features of the text, the best named first; ``dense`` (d,) and ``sae`` are its
-    stored vectors, if they were asked for.
+    stored vectors, and ``known`` is all that another index need not compute, if they were asked for.
     """
 
     id: str
@@ -86,6 +90,7 @@ class StoredRecord:
     concepts: tuple[Activation, ...] = ()
     dense: FloatArray | None = field(default=None, repr=False)
     sae: SparseVector | None = field(default=None, repr=False)
+    known: Known | None = field(default=None, repr=False)
     json_kind: ClassVar = RecordJson
 
     def to_json(self, parts: Collection[RecordPart] = PARTS) -> dict[str, Any]:
@@ -101,6 +106,8 @@ class StoredRecord:
             code = NO_CODE if self.sae is None else self.sae
             found["dense"] = self.dense.tolist()
             found["sae"] = {"indices": code.indices.tolist(), "values": code.values.tolist()}
+        if "known" in parts and self.known is not None:
+            found["known"] = self.known.to_json()
         return found
 
     @classmethod
@@ -113,6 +120,8 @@ class StoredRecord:
             found["dense"], code = np.asarray(dense, np.float32), found["sae"]
             indices, values = np.asarray(code["indices"], np.int32), np.asarray(code["values"], np.float32)
             found["sae"] = SparseVector(indices, values)
+        if (known := found.get("known")) is not None:
+            found["known"] = Known.from_json(known)
         return cls(**found)
 
 
@@ -162,6 +171,18 @@ class StoredRecords:
         cursor = None if page.cursor is None else str(page.cursor)
         return [self._record(point, parts) for point in page.points], cursor
 
+    def sample(
+        self, condition: Filter | None, size: int, seed: int, parts: Collection[RecordPart] = ()
+    ) -> list[StoredRecord]:
+        """Return so many of the records that match: those after a random place, in the order of digests."""
+        checked_parts(parts)
+        start = str(UUID(bytes=np.random.default_rng(seed).bytes(16)))
+        points = self._store.scroll(condition, size, start, None, *self._fetched(parts)).points
+        if rest := size - len(points):
+            first = self._store.scroll(condition, rest, None, None, *self._fetched(parts)).points
+            points = [*points, *(one for one in first if str(one.id) < start)]
+        return [self._record(point, parts) for point in points]
+
     def matching(
         self, condition: Filter | None, parts: Collection[RecordPart] = PARTS
     ) -> Iterator[StoredRecord]:
@@ -169,11 +190,14 @@ class StoredRecords:
         for page in pages(self._store, condition, PAGE, *self._fetched(parts)):
             yield from (self._record(point, parts) for point in page.points)
 
-    def export(self, condition: Filter | None, path: Path, parts: Collection[RecordPart]) -> int:
+    def export(self, condition: Filter | None, path: Path, parts: Collection[str]) -> int:
         """Write the records that match to a file; return their number."""
-        return export_records(self.matching(condition, checked_parts(parts)), path, parts)
+        checked = checked_parts(parts)
+        return export_records(self.matching(condition, checked), path, checked)
 
-    def _fetched(self, parts: Collection[RecordPart]) -> tuple[list[str], list[str]]:
+    def _fetched(self, parts: Collection[RecordPart]) -> tuple[Include, list[str]]:
+        if "known" in parts:
+            return True, [SAE, *vectors_kept(self._store)]
         payload = ["record_id", "metadata", DOCUMENT, TEXT, *(suffixed(TEXT, name) for name in self._fields)]
         payload += PROVING if "concepts" in parts else ()
         return payload, [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else []
@@ -186,7 +210,32 @@ class StoredRecords:
             asked["concepts"] = shown_features(point, self._space, said)
         if "vectors" in parts:
             asked |= {"dense": point.vectors.get(DENSE), "sae": code_of(point)}
+        if "known" in parts:
+            asked["known"] = Known.of(point, self._space, self._fields)
         return StoredRecord(own.id, own.text, own.metadata, own.fields, own.document, **asked)
+
+
+class StoredRows:
+    """The records of a state as a source, with what is known of them."""
+
+    def __init__(self, name: str, state: IndexState, without: VectorStore | None = None) -> None:
+        """Read all, or all ``without`` those that another store has."""
+        self.name, self._store, self._space = name, state.store, state.space
+        self._fields, self._without = state.manifest.fields, without
+
+    @property
+    def total(self) -> int:
+        """The number of records."""
+        return self._store.count()
+
+    def __iter__(self) -> Iterator[Record]:
+        for page in pages(self._store, None, PAGE, True, vectors_kept(self._store)):
+            ids = [] if self._without is None else [point.id for point in page.points]
+            there = set() if self._without is None else {one.id for one in self._without.get(ids, False)}
+            for point in page.points:
+                if point.id not in there:
+                    record = stored_record(point.payload, self._fields)
+                    yield replace(record, known=Known.of(point, self._space, self._fields))
 
 
 def _piece_order(record_id: str) -> tuple[int, str]:
@@ -196,12 +245,14 @@ def _piece_order(record_id: str) -> tuple[int, str]:
 
 
 def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
-    """Return the parts of an export; InvalidInputError for a name that is none."""
+    """Return the parts of an export, which may be "all"; InvalidInputError for a name that is none."""
+    if parts == "all":
+        return PARTS
     if not isinstance(parts, Collection) or isinstance(parts, str) or not all(one in PARTS for one in parts):
         raise InvalidInputError(
             f"parts of records {parts!r:.80}",
             "no such parts",
-            f"Use some of {' and '.join(PARTS)}, in a list.",
+            f"Use some of {', '.join(PARTS)} in a list, or 'all'.",
         )
     return tuple(one for one in PARTS if one in parts)
 
@@ -242,6 +293,7 @@ def _write_parquet(records: Iterable[StoredRecord], path: Path, parts: Collectio
     columns |= {"concepts": arrow.list_(concept)} if "concepts" in parts else {}
     if "vectors" in parts:
         columns |= {"dense": arrow.list_(arrow.float32()), "sae": code}
+    columns |= {"known": arrow.string()} if "known" in parts else {}
     schema, waiting, count = arrow.schema(columns), iter(records), 0
     with parquet.ParquetWriter(path, schema) as writer:
         while page := list(islice(waiting, PAGE)):
@@ -276,6 +328,6 @@ _WRITERS = {".jsonl": _write_jsonl, ".parquet": _write_parquet, ".csv": _write_c
 
 def _row(record: StoredRecord, parts: Collection[RecordPart]) -> dict[str, Any]:
     """Return a row of a Parquet file: objects of any shape are JSON texts."""
-    texts = {name: json.dumps(dict(value), ensure_ascii=False)
-             for name, value in (("metadata", record.metadata), ("fields", record.fields))}  # fmt: skip
-    return record.to_json(parts) | texts
+    found = record.to_json(parts) | {"fields": dict(record.fields)}
+    objects = ("metadata", "fields", "known")
+    return found | {name: json.dumps(found[name], ensure_ascii=False) for name in objects if name in found}

@@ -104,6 +104,13 @@ class TextMentions(Sequence[list[Mention]]):
         features, percents, sentences = np.array(every, np.int64).reshape(-1, 3).T
         return cls(features, percents, sentences, np.cumsum([0, *map(len, texts)]))
 
+    def with_known(self, known: Sequence[Sequence[Mention] | None], terms: Collection[int]) -> TextMentions:
+        """Return the evidence of texts, that of some as it was known before, beside the ``terms``."""
+        return TextMentions.of([
+            own if of_text is None else [*of_text, *(one for one in own if one.feature in terms)]
+            for own, of_text in zip(self, known, strict=True)
+        ])  # fmt: skip
+
     @property
     def owners(self) -> Ints:
         """The text of each (m,)."""
@@ -357,6 +364,12 @@ class Evidence:
         """The words, in base forms, that name a concept or are synonyms of it."""
         of_words, _ = self.words.surest_names()
         return frozenset(self.words.words[word] for word in np.flatnonzero(of_words >= COVERS).tolist())
+
+    @property
+    def own_terms(self) -> frozenset[int]:
+        """The features that are terms of a collection."""
+        own = () if self.base is None else self.features[len(self.base.features) :].tolist()
+        return frozenset(own)
 
     @cached_property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -27,6 +28,8 @@ from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
 
+# The indexes beside a new one that are looked at for files of the same space.
+MOST_BESIDE = 100
 # Exceptions from reading files that are missing, or not what was written.
 DAMAGED = (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError)
 # The spaces that are in use, by kind and by the checksums of their files: indexes of one space share it.
@@ -39,28 +42,41 @@ def save_space(space: Space, target: Path, is_own: bool = False) -> Path:
     """Write the directory under a temporary name, then rename it over ``target``.
 
     The terms of a collection stay in its index. An index's own copy (``is_own``) has the same files as the
-    space that was read, so that indexes of one space share it in memory.
+    space that was read, so that indexes of one space share it in memory; on disk, those of one folder do.
     """
     space = space.without_terms()
     with files.replacing_folder(target, durable=True) as draft:
-        if not (is_own and _copied(space, draft)):
+        if not (is_own and _copied(space, target, draft)):
             _write(space, draft)
         for file in draft.iterdir():
-            file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
+            if file.stat().st_nlink == 1:
+                file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
     return target
 
 
-def _copied(space: Space, draft: Path) -> bool:
-    """Copy the files that a space was read from; return whether they were still as they had been written."""
+def _copied(space: Space, target: Path, draft: Path) -> bool:
+    """Take the files that a space was read from; return whether they were still as they had been written.
+
+    They are linked to those of an index beside this one, else copied: nobody edits an index's own copy.
+    """
     if space not in _READ:
         return False
     folder, known = _READ[space]
-    try:
-        for name in known:
-            shutil.copyfile(folder / name, draft / name)
-        return files.checksums_of_files(draft, without="") == known
-    except OSError:
-        return False
+    beside = islice(target.parent.parent.glob(f"*/{target.name}"), MOST_BESIDE)
+    for place, is_beside in (*((one, True) for one in beside), (folder, False)):
+        with suppress(OSError):
+            for name, checksum in known.items():
+                if is_beside:
+                    os.link(place / name, draft / name)
+                else:
+                    shutil.copyfile(place / name, draft / name)
+                if files.changed_files(draft, {name: checksum}):
+                    break
+            else:
+                return True
+        for file in draft.iterdir():
+            file.unlink()
+    return False
 
 
 def _write(space: Space, draft: Path) -> None:

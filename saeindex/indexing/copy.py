@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import zip_longest
@@ -54,6 +54,7 @@ from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import (
     CONTENT_HASH,
+    DIGITS,
     DOCUMENT_HASH,
     Coded,
     codes_of,
@@ -61,6 +62,7 @@ from saeindex.indexing.points import (
     mentions_of,
     payload_of,
     point_id,
+    rounded,
     stored_record,
 )
 from saeindex.indexing.sentences import (
@@ -263,9 +265,9 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
     with progress_bar("copy", "records", source.store.count(), target.progress) as bar:
         for page in pages(source.store, None, PAGE, True, converter.vectors_read):
             sound, unfit = converter.sound(page.points)
-            wanted = {point_id(record.id): content_hash(record) for _, record in sound}
-            known = {p.id: p.payload.get(CONTENT_HASH) for p in store.get([*wanted], [CONTENT_HASH])}
-            missing = [one for one in sound if known.get(own := point_id(one[1].id)) != wanted[own]]
+            wanted = {point_id(record.id): record for _, record in sound}
+            known = _records(store.get([*wanted]), parts.manifest.fields)
+            missing = [one for one in sound if known.get(point_id(one[1].id)) != one[1]]
             for run in runs(missing, lambda one: _characters(one[1]), RUN_CHARACTERS):
                 store.upsert(list(converter.written(run)))
             digest ^= _digest(wanted)
@@ -287,20 +289,26 @@ def _characters(record: Record) -> int:
     return len(record.text) + sum(map(len, record.fields.values()))
 
 
-def _digest(hashes: Mapping[str, str]) -> int:
-    """Return a number that depends on the ids of points and their content hashes, and not on their order."""
+def _digest(records: Mapping[str, Record]) -> int:
+    """Return a number that depends on the ids of points and their records, and not on their order."""
     total = 0
-    for own, content in hashes.items():
-        total ^= int.from_bytes(hashlib.blake2b(f"{own} {content}".encode(), digest_size=16).digest())
+    for own, record in records.items():
+        # So few digits, since none of many floats may be where a last bit tells how it is rounded.
+        metadata = json.dumps(rounded(record.metadata, DIGITS // 2), sort_keys=True)
+        content = f"{own} {content_hash(record)} {metadata}"
+        total ^= int.from_bytes(hashlib.blake2b(content.encode(), digest_size=16).digest())
     return total
+
+
+def _records(points: Iterable[Point], fields: Sequence[str]) -> dict[str, Record]:
+    return {str(point.id): stored_record(point.payload, fields) for point in points}
 
 
 def _digest_of(store: VectorStore, fields: Sequence[str]) -> int:
     """Return the digest of the records of a store, from their texts and metadata."""
     total = 0
     for page in pages(store, None, PAGE):
-        records = [(str(point.id), stored_record(point.payload, fields)) for point in page.points]
-        total ^= _digest({own: content_hash(record) for own, record in records})
+        total ^= _digest(_records(page.points, fields))
     return total
 
 

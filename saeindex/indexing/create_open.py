@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,13 @@ from saeindex.errors import (
 )
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import load_space, save_space
-from saeindex.files import is_draft, size_on_disk
+from saeindex.files import DRAFT, is_draft, size_on_disk
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import NameEdits
 from saeindex.indexing.terms import features_in
 from saeindex.schema import check_kind
 from saeindex.stores import create_store, open_store
-from saeindex.stores.directory import IndexDirectory, read_json
+from saeindex.stores.directory import DirectoryLock, IndexDirectory, read_json
 from saeindex.stores.selected import SelectedStore
 
 if TYPE_CHECKING:
@@ -114,6 +115,35 @@ def is_there(place: Place) -> bool:
         return False
     with store:
         return bool(store.read_manifest())
+
+
+def drop_index(path: str | Path, *, client: QdrantClient | None = None, url: str | None = None) -> None:
+    """Delete an index with all its records: a directory, or a collection if ``client`` or ``url`` is given.
+
+    Raises:
+        NotFoundError: there is no index.
+        IndexLockedError: another process, or this one, has the directory open.
+    """
+    place = Place(path, client, url)
+    if (folder := place.folder) is not None:
+        if not _is_index(folder):
+            raise NotFoundError(f"drop {str(path)!r}", "there is no index", "Correct the path.")
+        lock = DirectoryLock(folder)
+        try:  # what a kill leaves is no index
+            gone = folder.with_name(f".{folder.name}{DRAFT}")
+            shutil.rmtree(gone, ignore_errors=True)
+            folder.rename(gone)
+        finally:
+            lock.release()
+        shutil.rmtree(gone)
+        return
+    from saeindex.stores.qdrant import QdrantStore
+
+    with place.opened() as store:
+        if not isinstance(store, QdrantStore) or not store.read_manifest():
+            do = "Delete the collection as it was made."
+            raise MismatchError(f"drop {path}", "saeindex did not make it", do)
+        store.drop()
 
 
 def _read_manifest(store: VectorStore, path: str | Path) -> Mapping[str, Any]:

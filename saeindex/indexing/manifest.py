@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {
-    "counts", "is_being_written", "points_revision", "written",
+    "counts", "is_being_written", "points_revision", "texts_revision", "written",
     "calibration", "terms", "is_coding", "learned", "edits", "profiles", "copying",
 }  # fmt: skip
 
@@ -156,12 +156,15 @@ class Manifest(Strict):
     """In what form dense vectors are kept beside themselves, for faster searches."""
     leave_out: tuple[str, ...] = ()
     """Sentences that are not read as speech, such as a footer."""
+    updated: tuple[str, ...] = ()
+    """Fields of metadata that an update set: they stay where a source does not have them."""
     counts: Counts = Counts()
     is_being_written: bool = False
     """Whether a write has begun and not ended: the counts are those before it."""
     revision: str = ""
     """An id that changes with every write."""
     points_revision: str = ""
+    texts_revision: str = ""
     """The revision when points changed last; it identifies the state that a snapshot was read from."""
     calibration: OwnCalibration | None = None
     """The calibration of the points' levels, if it is not that of the original space."""
@@ -236,11 +239,14 @@ class Manifest(Strict):
         multi = {suffixed(SENTENCES, name): self.dense[suffixed(DENSE, name)] for name in names}
         return Layout(self.dense, tuple(self.sparse), self.payload_indexes, multi, self.quantization)
 
-    def changed(self, has_other_points: bool = False, **fields: Any) -> Manifest:
+    def changed(
+        self, has_other_points: bool = False, has_other_texts: bool = False, **fields: Any
+    ) -> Manifest:
         """Return a copy with other fields, under another revision."""
         revision = uuid4().hex
         points = {"points_revision": revision} if has_other_points else {}
-        return self.model_copy(update={**fields, "revision": revision, **points})
+        texts = {"texts_revision": revision} if has_other_texts else {}
+        return self.model_copy(update={**fields, "revision": revision, **points, **texts})
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str, is_lost: bool = False) -> Manifest:
@@ -356,6 +362,20 @@ def index_description(name: str, manifest: Manifest) -> Description:
         method=[],
         sections=[listing("Index", [row for row in rows if row[1]], columns)],
     )
+
+
+def payload_key(field: str, kind: object) -> str:
+    """Return the key of a field of the metadata to index; InvalidInputError for another field or kind."""
+    from saeindex.language.fields import METADATA
+
+    key = _key(field)
+    if not key.startswith(f"{METADATA}."):
+        found, do = "it is no field of the metadata", "Name one: metadata.year."
+        raise InvalidInputError(f"an index on {field!r:.80}", found, do)
+    if kind not in (None, *(kinds := get_args(PayloadKind))):
+        found = f"no kind {kind!r:.80}"
+        raise InvalidInputError(f"payload index of {field!r:.80}", found, f"Use {', '.join(kinds)}.")
+    return key
 
 
 def _key(field: str) -> str:

@@ -13,15 +13,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.config import DOCUMENT, SentenceStorage
-from saeindex.errors import InvalidPointError, RejectedError, SaeIndexError
+from saeindex.config import DOCUMENT, SOURCE, TEXT, SentenceStorage, suffixed
+from saeindex.errors import (
+    InvalidInputError,
+    InvalidPointError,
+    MismatchError,
+    RejectedError,
+    SaeIndexError,
+)
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
@@ -31,22 +37,34 @@ from saeindex.indexing.points import (
     content_hash,
     count_in,
     of_documents,
+    of_source,
     point_id,
+    same_metadata,
+    stored_record,
+    texts_of,
     vectors_in,
+    with_updates,
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
-from saeindex.indexing.sentences import Sentences, encode_distinct, sentences_in, spans_in
-from saeindex.indexing.sources.columns import SeenIds
+from saeindex.indexing.sentences import (
+    Sentences,
+    encode_distinct,
+    known_sentences,
+    sentences_in,
+    spans_in,
+)
+from saeindex.indexing.sources.last_rows import LastRows
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
 from saeindex.indexing.words import words_of
+from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.speech import as_recurring, readable
-from saeindex.protocols import Point, RecordSource, Rejected, TextEncoder, VectorStore
+from saeindex.protocols import Point, PointId, RecordSource, Rejected, TextEncoder, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
-from saeindex.types import Record, runs, visible
+from saeindex.types import JsonObject, Record, runs, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,12 +84,20 @@ LEARNED_CHARS, LEARNED_SECONDS = 4 * WINDOW_CHARS, 30.0
 LAST, MIN_RECURRING, RECURRING, COUNTED = 4, 5, 0.05, 200_000
 # The share of rejected records from which on a run fails, after all others were written.
 MOST_REJECTED = 0.1
+# The texts of a window whose own vectors are compared with those of the encoder, and the least cosine.
+COMPARED, SAME_VECTOR = 8, 0.99
+# The number and the share of a source's texts that are deleted unless more may be, and how many at once.
+MOST_PRUNED, PRUNED_SHARE, PRUNED_AT_ONCE = 10, 0.1, 500
 
 
 @dataclass(frozen=True, slots=True)
 class IndexingReport:
-    """The counts of a run, in texts of the source: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``.
+    """The counts of a run, in texts of the source.
 
+    ``read`` = ``indexed`` + ``updated`` + ``unchanged`` + ``superseded`` + ``rejected``. Of those that were
+    ``updated`` only the metadata differed, which was written, and nothing was encoded; ``superseded`` are
+    rows after which the source has another one of the same id. ``pruned`` are the ids of texts that the
+    source gave before and does not give any more.
     ``records`` were written: more than ``indexed`` if texts were split. Of these, ``truncated`` are longer
     than the encoder reads, which ignores the rest of their texts. ``unread`` sentences are in another
     language, or say nothing ("n/a"): they have no concepts. ``reasons`` are the most common ones of rejects,
@@ -87,6 +113,9 @@ class IndexingReport:
     records: int = 0
     truncated: int = 0
     unread: int = 0
+    updated: int = 0
+    superseded: int = 0
+    pruned: Sequence[str] = ()
     seconds: float = 0.0
     reasons: Sequence[str] = ()
     left_out: Sequence[str] = ()
@@ -143,11 +172,13 @@ class _Text:
 
 @dataclass(slots=True)
 class _Window:
-    """The texts of a window to encode, and its rejected and read texts."""
+    """The texts of a window to encode, those that differ in metadata alone, and its rejects and counts."""
 
     texts: list[_Text] = field(default_factory=list)
+    known: list[_Text] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     read: int = 0
+    superseded: int = 0
 
     @property
     def records(self) -> list[PreparedRecord]:
@@ -155,6 +186,8 @@ class _Window:
 
 
 _Encoded: TypeAlias = tuple[_Window, Coded]
+# A row of a source with its position; None if a later one of its id replaces it.
+_Row: TypeAlias = tuple[int, Record | Rejected | None]
 # What the reader passes on: a window, an error, or the end.
 _Arrival: TypeAlias = _Window | BaseException | None
 
@@ -165,10 +198,12 @@ class Pipeline:
 
     ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
-    within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
+    within ``writing(is_of_texts)``, which keeps readers away and can raise to stop the run. Fields of
+    metadata that were ``updated`` keep their values where the source has none. ``sentences`` says what is
     kept of the sentences of texts, ``words`` in which language these are, or "off". ``learn`` is called with
     the first texts before any is encoded, and the number of their records, if these are enough to learn terms
-    of.
+    of. Records are of the ``source`` of that name from now on; with ``prune``, those that it does not give
+    any more are deleted: ``max_prune`` texts at most. A ``dry_run`` only counts.
     """
 
     store: VectorStore
@@ -177,12 +212,17 @@ class Pipeline:
     split: int | None
     on_reject: Callable[[Rejected], None]
     on_progress: Callable[[int], object]
-    writing: Callable[[], AbstractContextManager[object]] = nullcontext
+    writing: Callable[..., AbstractContextManager[object]] = nullcontext
     window: int = 512
     fields: tuple[str, ...] = ()
     sentences: SentenceStorage = "off"
     words: str = "off"
+    updated: tuple[str, ...] = ()
     learn: Callable[[Sequence[str], int], None] | None = None
+    source: str | None = None
+    prune: bool = False
+    max_prune: int | None = None
+    dry_run: bool = False
 
     def run(self, source: RecordSource) -> IndexingReport:
         """Index every record of ``source``; return when all are written and flushed.
@@ -191,10 +231,44 @@ class Pipeline:
         thread. On an error or Ctrl-C the encoded records are still written before it is raised.
         """
         started = time.perf_counter()
+        with LastRows(source, self.fields) as rows:
+            report = self._run(rows, started)
+            return replace(report, pruned=self._pruned(rows)) if self.prune else report
+
+    def _pruned(self, rows: LastRows) -> tuple[str, ...]:
+        """Delete what the source gave before and does not give any more; return the ids of these texts."""
+        from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+        given, gone = set[str](), dict[str, list[PointId]]()
+        of_it = Filter(must=[FieldCondition(key=SOURCE, match=MatchValue(value=str(self.source)))])
+        for page in pages(self.store, of_it, with_payload=[RECORD_ID, DOCUMENT, DOCUMENT_HASH]):
+            for point in page.points:
+                own = point.payload[DOCUMENT if DOCUMENT_HASH in point.payload else RECORD_ID]
+                if rows.gives(own):
+                    given.add(own)
+                else:
+                    gone.setdefault(own, []).append(point.id)
+        asked, total = f"prune what {self.source!r:.80} does not give any more", len(given) + len(gone)
+        most = max(MOST_PRUNED, int(PRUNED_SHARE * total)) if self.max_prune is None else self.max_prune
+        if gone and not rows.has_all_ids:
+            found = f"rows that cannot be read, so that any of {len(gone):,} may be one of these"
+            raise InvalidInputError(asked, found, "Mend the source: rejects say where. Nothing is deleted.")
+        if len(gone) > most and not self.dry_run:
+            found = f"{len(gone):,} of {total:,} would be deleted, above {most:,}; all others are written"
+            do = f"See which (dry_run, --dry-run), and give max_prune={len(gone)} (--max-prune)."
+            raise InvalidInputError(asked, found, do)
+        ids = [] if self.dry_run else [*chain(*gone.values())]
+        for start in range(0, len(ids), PRUNED_AT_ONCE):
+            with self.writing(True):  # others may have taken some over meanwhile
+                own = self.store.get(ids[start : start + PRUNED_AT_ONCE], [SOURCE])
+                self.store.delete([one.id for one in own if one.payload.get(SOURCE) == self.source])
+        return tuple(gone)
+
+    def _run(self, rows: LastRows, started: float) -> IndexingReport:
         windows: queue.Queue[_Arrival] = queue.Queue(WINDOWS_AHEAD)
         encoded: queue.Queue[_Encoded | None] = queue.Queue(WINDOWS_AHEAD)
         stop, written = threading.Event(), _Tally()
-        reader = threading.Thread(target=self._read, args=(source, windows, stop), daemon=True)
+        reader = threading.Thread(target=self._read, args=(rows, windows, stop), daemon=True)
         writer = threading.Thread(target=self._write, args=(encoded, written, stop), daemon=True)
         reader.start()
         writer.start()
@@ -205,6 +279,9 @@ class Pipeline:
                     break
                 if isinstance(window, BaseException):
                     raise window
+                if self.dry_run:
+                    written.add(window, window.texts)
+                    continue
                 for part in _parts(window):
                     encoded.put(self._encode(part))
         except BaseException as error:
@@ -252,56 +329,74 @@ class Pipeline:
         while not stop.is_set():
             yield windows.get()
 
-    def _read(self, source: RecordSource, out: queue.Queue[_Arrival], stop: threading.Event) -> None:
+    def _read(self, rows: LastRows, out: queue.Queue[_Arrival], stop: threading.Event) -> None:
         try:
-            with closing(SeenIds()) as seen:
-                for run in _windows(source, self.window):
-                    if stop.is_set():
-                        break
-                    out.put(self._prepare(run, seen))
+            for run in _windows(rows, self.window):
+                if stop.is_set():
+                    break
+                out.put(self._prepare(run, rows))
             out.put(None)  # also after a stop: the caller's thread may be waiting for a window
         except BaseException as error:  # passed to the caller's thread, which raises it
             out.put(error)
 
-    def _prepare(self, run: list[Record | Rejected], seen: SeenIds) -> _Window:
-        """Sort out rejected and unchanged texts, and split the others."""
+    def _prepare(self, run: list[_Row], rows: LastRows) -> _Window:
+        """Sort out rejected, superseded and unchanged texts, and split the others."""
         window = _Window(read=len(run))
         whole: list[tuple[int, Record]] = []
         long: list[tuple[int, Record]] = []
-        for entry in run:
-            if isinstance(entry, Rejected):
-                seen.position += 1
+        for position, entry in run:
+            if entry is None:
+                window.superseded += 1
+            elif isinstance(entry, Rejected):
                 window.rejected.append(entry)
-            elif (first := seen.add(entry.id)) is not None:
-                reason = f"record {first} of this source has the same id, and an id is indexed once"
-                window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
-            elif unknown := sorted(entry.fields.keys() - self.fields):
-                reason = no_field(unknown[0])
-                window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
+            elif reason := self._unfit(entry):
+                window.rejected.append(Rejected(f"record {position}", reason, entry.id))
             else:
                 is_split = self.split is not None and entry.document is None
-                (long if is_split else whole).append((seen.position, entry))
+                (long if is_split else whole).append((position, entry))
         self._prepare_whole(whole, window)
-        self._prepare_long(long, window, seen)
+        self._prepare_long(long, window, rows)
         return window
+
+    def _unfit(self, record: Record) -> str:
+        """Return why the index cannot have a record, "" if it can."""
+        if unknown := sorted(record.fields.keys() - self.fields):
+            return no_field(unknown[0])
+        if record.vector is None:
+            return ""
+        if self.split is not None and record.document is None:
+            return "it has a vector of its whole text, which is split"
+        wanted, found = self.encoder.identity.dimension, len(record.vector)
+        return "" if found == wanted else f"its vector has {found:,} dimensions, not {wanted:,}"
 
     def _prepare_whole(self, records: list[tuple[int, Record]], window: _Window) -> None:
         ids = [point_id(record.id) for _, record in records]
-        stored = {p.id: p.payload for p in self.store.get(ids, [CONTENT_HASH, DOCUMENT])}
+        stored = {p.id: p.payload for p in self.store.get(ids, self._parts)}
         foreign, unread = self._foreign([record for _, record in records]), self._unread()
-        for (position, record), own in zip(records, ids, strict=True):
-            known, digest = stored.get(own, {}), content_hash(record, None, unread)
+        for (position, given), own in zip(records, ids, strict=True):
+            known, digest = stored.get(own, {}), content_hash(given, None, unread)
+            record = with_updates(given, known, self.updated)
             named = document_in(record.id)
-            if known.get(CONTENT_HASH) == digest:
+            of = self.source or known.get(SOURCE) or (given.known.source if given.known else None)
+            made = PreparedRecord(record, digest, source=of)
+            if known.get(CONTENT_HASH) == digest and texts_of(known, self.fields) == made.texts(self.fields):
+                if _is_other(made, known):
+                    window.known.append(_Text(position, [made]))
                 continue
             if record.id in foreign:
                 reason = f"its id is that of a piece of the document {named!r}"
             elif known and named is not None and named == record.document != known.get(DOCUMENT):
                 reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
             else:
-                window.texts.append(_Text(position, [self._prepared(record, digest)]))
+                window.texts.append(_Text(position, [self._read_of(made)]))
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
+
+    @property
+    def _parts(self) -> list[str]:
+        """What is read of a stored record to compare it."""
+        texts = [suffixed(TEXT, name) for name in ("", *self.fields)]
+        return [RECORD_ID, CONTENT_HASH, DOCUMENT, METADATA, SOURCE, *texts]
 
     def _unread(self) -> Collection[str]:
         evidence = self.space().evidence
@@ -319,31 +414,36 @@ class Pipeline:
             if name in {stored.get(point_id(one)), stored.get(point_id(piece_id(str(name), 0)))}
         }
 
-    def _prepare_long(self, records: list[tuple[int, Record]], window: _Window, seen: SeenIds) -> None:
+    def _prepare_long(self, records: list[tuple[int, Record]], window: _Window, rows: LastRows) -> None:
         """Split texts of which not all pieces are stored as they would be written now."""
         unread = self._unread()
         digests = [content_hash(record, self.split, unread) for _, record in records]
         firsts = [point_id(piece_id(record.id, 0)) for _, record in records]
-        stored = {p.id: str(p.payload.get(DOCUMENT_HASH)) for p in self.store.get(firsts, [DOCUMENT_HASH])}
-        marks = [stored.get(first, "") for first in firsts]
+        stored = {p.id: p.payload for p in self.store.get(firsts, [DOCUMENT_HASH, METADATA, SOURCE])}
+        known = [stored.get(first, {}) for first in firsts]
+        marks = [str(one.get(DOCUMENT_HASH)) for one in known]
         complete = self._complete(
             (record.id, mark) for (_, record), digest, mark in zip(records, digests, marks, strict=True)
             if mark.startswith(f"{digest}:")
         )  # fmt: skip
         foreign = self._foreign([record for _, record in records])
         given = self._given([record.id for _, record in records if record.id not in complete])
-        for (position, record), digest in zip(records, digests, strict=True):
+        for (position, record), digest, first in zip(records, digests, known, strict=True):
             if record.id in complete:
-                count = complete[record.id]
+                count = len(complete[record.id])
             else:
                 assert self.split is not None  # noqa: S101
-                pieces = split_record(record, self.split, self.encoder)
+                whole = with_updates(record, first, self.updated)
+                pieces = split_record(whole, self.split, self.encoder)
                 count = len(pieces)
             ids = [piece_id(record.id, number) for number in range(count)]
-            if taken := next((one for one in ids if seen.add_further(one) is not None), None):
+            if taken := next((one for one in ids if rows.owner(one, position) is not None), None):
                 reason = f"a piece of it would be {taken!r}, which is the id of another record of this source"
                 window.rejected.append(Rejected(f"record {position}", reason, record.id))
-            elif record.id not in complete:
+            elif record.id in complete:
+                if changed := [*self._changed(record, complete[record.id])]:
+                    window.known.append(_Text(position, changed))
+            else:
                 if record.id in foreign:
                     reason = f"its id is that of a piece of the document {document_in(record.id)!r}"
                 elif record.id in given:
@@ -356,23 +456,39 @@ class Pipeline:
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
                 mark = f"{digest}:{count}"
-                made = [self._prepared(one, content_hash(one, None, unread), mark) for one in pieces]
-                window.texts.append(_Text(position, made))
+                of = self.source or first.get(SOURCE)
+                made = (
+                    PreparedRecord(one, content_hash(one, None, unread), mark, source=of) for one in pieces
+                )
+                window.texts.append(_Text(position, [*map(self._read_of, made)]))
 
-    def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, int]:
-        """Return the number of pieces of each document of which all are stored with its mark."""
-        wanted = dict(marked)
+    def _changed(self, record: Record, pieces: Sequence[JsonObject]) -> Iterator[PreparedRecord]:
+        """Yield the pieces of a stored document that its record gives other metadata, or another source."""
+        for known in pieces:
+            own = replace(stored_record(known, self.fields), metadata=record.metadata)
+            own, of = with_updates(own, known, self.updated), self.source or known.get(SOURCE)
+            made = PreparedRecord(own, known[CONTENT_HASH], known[DOCUMENT_HASH], source=of)
+            if _is_other(made, known):
+                yield made
+
+    def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, list[JsonObject]]:
+        """Return the pieces of each document of which all are stored with its mark, and with their texts."""
+        wanted, unread = dict(marked), self._unread()
         pieces = {
-            point_id(piece_id(document, number)): document
+            document: [point_id(piece_id(document, number)) for number in range(count_in(mark))]
             for document, mark in wanted.items()
-            for number in range(count_in(mark))
         }
-        found = Counter(
-            pieces[str(p.id)] for p in self.store.get(list(pieces), [DOCUMENT_HASH])
-            if p.payload.get(DOCUMENT_HASH) == wanted[pieces[str(p.id)]]
-        )  # fmt: skip
-        counts = Counter(pieces.values())
-        return {document: count for document, count in counts.items() if found[document] == count}
+        asked = [DOCUMENT_HASH, *self._parts]
+        stored = {str(p.id): p.payload for p in self.store.get([*chain(*pieces.values())], asked)}
+        found = {document: [stored[one] for one in own if one in stored] for document, own in pieces.items()}
+        return {
+            document: own for document, own in found.items()
+            if len(own) == len(pieces[document]) and all(
+                one.get(DOCUMENT_HASH) == wanted[document]
+                and content_hash(stored_record(one, self.fields), None, unread) == one.get(CONTENT_HASH)
+                for one in own
+            )
+        }  # fmt: skip
 
     def _given(self, names: Sequence[str]) -> set[str]:
         """Return the documents that have records with ids of their own, which came with them."""
@@ -394,29 +510,47 @@ class Pipeline:
                 return f"it would replace the record {own!r}, which is not of this document"
         return ""
 
-    def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
-        texts = [*record.fields.values(), *([record.text] if mark is None else [])]
+    def _read_of(self, made: PreparedRecord) -> PreparedRecord:
+        """Return a record with its sentences, and whether the encoder reads all of it."""
+        texts = [*made.record.fields.values(), *([made.record.text] if made.document_hash is None else [])]
         is_truncated = any(is_cut(readable(text), self.encoder) for text in texts)
-        made = PreparedRecord(record, digest, mark, is_truncated)
-        if self.sentences == "off":
-            return made
-        return replace(made, spans=tuple(map(spans_in, made.texts(self.fields))))
+        spans = [] if self.sentences == "off" else map(spans_in, made.texts(self.fields))
+        return replace(made, is_truncated=is_truncated, spans=tuple(spans))
 
     def _encode(self, window: _Window) -> _Encoded:
         """Encode texts and sentences together; the encoder sorts them by length."""
         texts = [text for one in window.records for text in one.texts(self.fields)]
         spans = [own for one in window.records for own in one.spans]
         single = [part for text, own in zip(texts, spans, strict=False) for part in sentences_in(text, own)]
-        # Pieces of a document have the same further texts: each text is encoded once.
-        vectors, rows = encode_distinct(self.encoder, [*map(readable, texts), *single])
-        own_rows = np.array(rows[: len(texts)], np.int64)
         space = self.space()
-        code = space.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
+        given = [own for one in window.records for own in one.given(space, self.fields)]
+        self._check_vectors(window)
+        known = [one.dense for one in given]
+        for text, own, one in zip(texts, spans, given, strict=False):
+            known += known_sentences(text, own, one.dense, one.sentences)
+        # Pieces of a document have the same further texts: each text is encoded once.
+        vectors, rows = encode_distinct(self.encoder, [*map(readable, texts), *single], known)
+        own_rows = np.array(rows[: len(texts)], np.int64)
+        distinct, places = np.unique(own_rows, return_inverse=True)
+        code = space.encode(vectors[distinct]).take(places)
         kept = None
         if self.sentences != "off":
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
         words = words_of(texts, self.words)
-        return window, Coded.of(space, vectors[own_rows], code, kept, words=words)
+        mentions = [one.mentions for one in given]
+        return window, Coded.of(space, vectors[own_rows], code, kept, words=words, known=mentions)
+
+    def _check_vectors(self, window: _Window) -> None:
+        """Raise MismatchError where texts came with vectors that the encoder does not give them."""
+        own = [one.record for one in window.records if one.record.vector is not None]
+        sample = own[:: max(1, len(own) // COMPARED)][:COMPARED]
+        made = self.encoder.encode_document([readable(one.text) for one in sample]) if sample else ()
+        for record, vector in zip(sample, made, strict=True):
+            if (near := float(vector @ record.vector)) < SAME_VECTOR:
+                encoder = self.encoder.identity.model
+                do = "Leave the vectors out, and texts are encoded, or give those of this encoder."
+                found = f"its cosine with the vector that {encoder} gives the text is {near:.2f}"
+                raise MismatchError(f"the vector of record {record.id!r:.80}", found, do)
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
@@ -437,26 +571,46 @@ class Pipeline:
         """Write a window; return its texts that the store accepts."""
         for rejected in window.rejected:
             self.on_reject(rejected)
+        self._write_known(window)
         texts = window.texts
         points: Sequence[Point] = []
         if texts:
             made = list(build_points(window.records, coded, self.fields))
             texts, points = self._accepted(texts, made)
         if points:
-            with self.writing():
+            with self.writing(True):
                 self._delete_former([one for text in texts for one in text.records])
                 space = self._write_points(window, coded, points)
             # Another process that made a term meanwhile may have looked at the records before these came.
             while self.space() is not space:
-                with self.writing():
+                with self.writing(True):
                     space = self._write_points(window, coded, points)
         return texts
+
+    def _write_known(self, window: _Window) -> None:
+        """Write the metadata of records whose texts are stored, and all of those that are not any more."""
+        if not window.known:
+            return
+        wanted: dict[PointId, JsonObject] = {
+            point_id(one.record.id): {METADATA: dict(one.record.metadata), **of_source(one)}
+            for text in window.known for one in text.records
+        }  # fmt: skip
+        with self.writing(False):
+            there = self.store.set_payload(wanted)
+        gone = [
+            text for text in window.known if any(point_id(one.record.id) not in there for one in text.records)
+        ]
+        if gone:  # somebody deleted them meanwhile
+            texts = [replace(text, records=[*map(self._read_of, text.records)]) for text in gone]
+            self._write_window(*self._encode(_Window(texts)))
 
     def _write_points(self, window: _Window, coded: Coded, points: Sequence[Point]) -> FeatureSpace:
         """Write points with the terms that the index has at the moment; return the space with these."""
         space = self.space()
         if space is not coded.space:  # terms came while the texts were encoded
-            coded = Coded.of(space, coded.dense, coded.code, coded.sentences, words=coded.words)
+            coded = Coded.of(
+                space, coded.dense, coded.code, coded.sentences, words=coded.words, known=coded.known
+            )
             kept = {point.id for point in points}
             made = build_points(window.records, coded, self.fields)
             points = [point for point in made if point.id in kept]
@@ -508,6 +662,8 @@ class _Tally:
     records: int = 0
     truncated: int = 0
     unread: int = 0
+    updated: int = 0
+    superseded: int = 0
     with_ends: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     error: BaseException | None = None
@@ -515,6 +671,8 @@ class _Tally:
     def add(self, window: _Window, accepted: Sequence[_Text]) -> None:
         self.read += window.read
         self.indexed += len(accepted)
+        self.updated += len(window.known)
+        self.superseded += window.superseded
         self.rejected += len(window.rejected) + len(window.texts) - len(accepted)
         self.records += sum(len(text.records) for text in accepted)
         self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)
@@ -536,11 +694,18 @@ class _Tally:
         return [f"{one!r} in {count:,} records" for one, count in self.ends.most_common(3) if count >= least]
 
     def report(self, seconds: float) -> IndexingReport:
-        unchanged = self.read - self.indexed - self.rejected
-        counts = self.records, self.truncated, self.unread
+        unchanged = self.read - self.indexed - self.rejected - self.updated - self.superseded
+        counts = self.records, self.truncated, self.unread, self.updated, self.superseded
         return IndexingReport(
-            self.read, self.indexed, unchanged, self.rejected, *counts, seconds, recurring=self.recurring()
-        )
+            self.read, self.indexed, unchanged, self.rejected, *counts,
+            seconds=seconds, recurring=self.recurring(),
+        )  # fmt: skip
+
+
+def _is_other(made: PreparedRecord, known: JsonObject) -> bool:
+    """Return whether a stored record has other metadata than it is to have, or is of another source."""
+    own = made.record.metadata
+    return made.source != known.get(SOURCE) or not same_metadata(own, known.get(METADATA) or {})
 
 
 def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:
@@ -557,12 +722,12 @@ def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True
     )
 
 
-def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected]]:
-    """Yield windows of ``size`` consecutive entries of a source, fewer where their texts are very long."""
-    run: list[Record | Rejected] = []
+def _windows(rows: LastRows, size: int) -> Iterator[list[_Row]]:
+    """Yield windows of ``size`` consecutive rows with their positions, fewer where texts are very long."""
+    run: list[_Row] = []
     chars = 0
-    for entry in source:
-        run.append(entry)
+    for position, entry in enumerate(rows, 1):
+        run.append((position, entry))
         if isinstance(entry, Record):
             chars += len(entry.text) + sum(map(len, entry.fields.values()))
         if len(run) >= size or chars >= WINDOW_CHARS:
@@ -576,8 +741,7 @@ def _parts(window: _Window) -> list[_Window]:
     """Return the parts of a window; the last part also has the window's rejects and counts."""
     found = runs(window.texts, lambda text: sum(one.n_vectors for one in text.records), PART_VECTORS)
     parts = [_Window(texts, read=len(texts)) for texts in found] or [_Window()]
-    parts[-1].read += window.read - len(window.texts)
-    parts[-1].rejected = window.rejected
+    parts[-1] = replace(window, texts=parts[-1].texts, read=parts[-1].read + window.read - len(window.texts))
     return parts
 
 

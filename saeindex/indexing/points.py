@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import uuid5
 
 import numpy as np
@@ -24,6 +24,7 @@ from saeindex.config import (
     POINT_NAMESPACE,
     SAE,
     SENTENCES,
+    SOURCE,
     SPANS,
     SPEAKING,
     TEXT,
@@ -36,6 +37,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import Sentences, Spans, spans_from
+from saeindex.language.fields import METADATA
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import as_recurring, masked, readable
 from saeindex.protocols import Point, SparseVector, Vector
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
 CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"
 NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-# Engines may change the last bits of a float: floats count to so many digits.
-_DIGITS = ".12g"
+# The digits to which two floats are compared.
+DIGITS = 12
 
 
 def point_id(record_id: str) -> str:
@@ -89,12 +91,12 @@ def vectors_in(point: Point) -> int:
 
 
 def content_hash(record: Record, split: int | None = None, unread: Collection[str] = ()) -> str:
-    """Return a hash of all that is indexed of a record, and of how it is split if it is.
+    """Return a hash of all that is encoded of a record, and of how it is split if it is.
 
     A record whose hash is stored is not encoded again. Of the ``unread`` sentences of an index, those that
     its texts have are part of it: they were read before they were left out.
     """
-    content = [record.text, _rounded(record.metadata), dict(record.fields), record.document, split]
+    content: list[Any] = [record.text, dict(record.fields), record.document, split]
     if unread:
         texts = [as_recurring(readable(text)) for text in (record.text, *record.fields.values())]
         if left := sorted(one for one in unread if any(one in text for text in texts)):
@@ -108,12 +110,33 @@ def count_in(document_hash: str) -> int:
     return int(document_hash.rpartition(":")[2])
 
 
-def _rounded(value: Any) -> Any:
+def with_updates(record: Record, known: Mapping[str, Any], names: Collection[str]) -> Record:
+    """Return a record with what the stored one has in fields of these names, but where it has them, too."""
+    stored = known.get(METADATA) or {}
+    kept = {name: stored[name] for name in names if name in stored and name not in record.metadata}
+    return replace(record, metadata={**record.metadata, **kept}) if kept else record
+
+
+def same_metadata(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Return whether two are equal up to the last bits of floats, which engines may change."""
+    return bool(a == b or rounded(a) == rounded(b))
+
+
+def rounded(value: Any, digits: int = DIGITS) -> Any:
+    """Return a JSON value whose floats have so many digits: engines change the last bits of some."""
     if isinstance(value, float):
-        return whole(float(format(value, _DIGITS)))
+        return whole(float(format(value, f".{digits}g")))
     if isinstance(value, Mapping):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: rounded(one, digits) for key, one in value.items()}
+    return [rounded(one, digits) for one in value] if isinstance(value, list | tuple) else value
+
+
+class Given(NamedTuple):
+    """What is known of a text: its vector (d,), those of its sentences (k, d), and its evidence."""
+
+    dense: FloatArray | None = None
+    sentences: FloatArray | None = None
+    mentions: Sequence[Mention] | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +145,7 @@ class PreparedRecord:
 
     ``document_hash`` ends with the number of pieces: a document of which one is missing is not complete.
     ``is_truncated`` says that the encoder does not read all of its text. ``spans`` has the sentences of each
-    of its texts, if the index keeps any.
+    of its texts, if the index keeps any. ``source`` is the name of what gave it last, if it has one.
     """
 
     record: Record
@@ -130,6 +153,7 @@ class PreparedRecord:
     document_hash: str | None = None
     is_truncated: bool = False
     spans: tuple[Spans, ...] = ()
+    source: str | None = None
 
     @property
     def n_vectors(self) -> int:
@@ -141,6 +165,15 @@ class PreparedRecord:
         own = self.record.fields
         return [self.record.text, *(own[name] for name in fields if name in own)]
 
+    def given(self, space: Space, fields: Sequence[str]) -> Iterator[Given]:
+        """Yield what is known of each of its :meth:`texts`."""
+        known = self.record.known
+        is_same = known is not None and known.content == self.content_hash
+        for name in ("", *(name for name in fields if name in self.record.fields)):
+            own = known.given(space, name) if known is not None and is_same else Given()
+            vector = None if name else self.record.vector
+            yield own if vector is None else own._replace(dense=vector)
+
 
 def build_points(
     prepared: Sequence[PreparedRecord], coded: Coded, fields: Sequence[str] = ()
@@ -150,11 +183,17 @@ def build_points(
     for one in prepared:
         vectors: dict[str, Vector] = {}
         payload = payload_of(one.record, one.content_hash, one.document_hash, one.is_truncated)
+        payload |= of_source(one)
         for name in ("", *(name for name in fields if name in one.record.fields)):
             vectors |= coded.vectors_of(row, name)
             payload |= coded.payload_of(row, name)
             row += 1
         yield Point(point_id(one.record.id), vectors, payload)
+
+
+def of_source(made: PreparedRecord) -> dict[str, Any]:
+    """Return what a point keeps of the source that gave its record."""
+    return {} if made.source is None else {SOURCE: made.source}
 
 
 def payload_of(record: Record, content: str, document_hash: str | None, is_truncated: bool) -> dict[str, Any]:
@@ -171,6 +210,12 @@ def payload_of(record: Record, content: str, document_hash: str | None, is_trunc
     }
 
 
+def texts_of(payload: Mapping[str, Any], fields: Sequence[str]) -> list[str]:
+    """Return the texts that a point was made of: its text, then its further texts in field order."""
+    keys = (suffixed(TEXT, name) for name in ("", *fields))
+    return [payload[key] for key in keys if key in payload]
+
+
 def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Record:
     """Return the record that a point was made of."""
     texts = {name: payload[key] for name in fields if (key := suffixed(TEXT, name)) in payload}
@@ -185,7 +230,7 @@ class Coded:
     With evidence, the levels of named concepts are those of their evidence; without it, and of all other
     features, those of their activations. The level codes of text ``i`` are those from ``ends[i]`` to
     ``ends[i + 1]``. ``unread`` sentences are no speech and have no evidence. ``words`` has the weights of the
-    words of each text, if the index keeps any.
+    words of each text, if the index keeps any, and ``known`` the evidence that was not found here.
     """
 
     dense: FloatArray
@@ -197,6 +242,7 @@ class Coded:
     ends: list[int]
     unread: int = 0
     words: Sequence[SparseVector] = ()
+    known: Sequence[Sequence[Mention] | None] = ()
 
     @classmethod
     def of(
@@ -207,13 +253,19 @@ class Coded:
         sentences: Sentences | None = None,
         mentions: TextMentions | None = None,
         words: Sequence[SparseVector] = (),
+        known: Sequence[Sequence[Mention] | None] = (),
     ) -> Coded:
-        """Find the levels, and the evidence of sentences, if there are any, unless ``mentions`` has it."""
+        """Find the levels, and the evidence of sentences, if there are any, unless ``mentions`` has it.
+
+        Of some texts all but that of terms may be ``known``.
+        """
         unread, evidence = 0, space.evidence
         if sentences is not None and evidence is not None and mentions is None:
             spoken = evidence.spoken(sentences.texts, sentences.ends)
             mentions = evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends, spoken)
             unread = len(sentences.texts) - len(spoken)
+            if any(own is not None for own in known):
+                mentions = mentions.with_known(known, evidence.own_terms)
         indices, values, many = code.indices, code.values, space.n_features
         owners = np.repeat(np.arange(len(code)), np.diff(code.indptr))
         found = []
@@ -226,7 +278,7 @@ class Coded:
         levels = np.sort(np.concatenate(found))
         ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)
         own = (levels % (many * LEVEL_STRIDE)).tolist()
-        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread, words)
+        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread, words, known)
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
@@ -249,7 +301,7 @@ class Coded:
 
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
-    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader"}
+    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, SOURCE, "reader"}
     | {CONCEPTS, DENSE, DOCUMENT, EVIDENCE, SAE, SENTENCES, SPANS, SPEAKING, TEXT, TRUNCATED, WORDS}
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
@@ -87,15 +87,34 @@ def is_all(seen: str, spans: Spans) -> bool:
     return len(spans) == 1 and seen[slice(*spans[0])] == seen.strip()
 
 
-def encode_distinct(encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:
-    """Return the vectors (n, d) of the distinct texts as they come first, and the row of each text."""
+def encode_distinct(
+    encoder: TextEncoder, texts: Sequence[str], known: Sequence[FloatArray | None] = ()
+) -> tuple[FloatArray, list[int]]:
+    """Return the vectors (n, d) of the distinct texts as they come first, and the row of each text.
+
+    Those of texts with a ``known`` vector (d,) come after these.
+    """
+    given = [one for one in known if one is not None]
     place: dict[str, int] = {}
-    rows = [place.setdefault(text, len(place)) for text in texts]
+    each = zip(texts, known or repeat(None), strict=False)
+    rows = [-1 if own is not None else place.setdefault(text, len(place)) for text, own in each]
+    after = count(len(place))
+    rows = [next(after) if row < 0 else row for row in rows]
     distinct = list(place)
     starts = range(0, len(distinct), ENCODED_AT_ONCE)
     chunks = [encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE]) for at in starts]
+    chunks += [np.stack(given)] if given else []
     nothing = np.zeros((0, encoder.identity.dimension), np.float32)
     return (np.concatenate(chunks) if chunks else nothing), rows
+
+
+def known_sentences(
+    text: str, spans: Spans, whole: FloatArray | None, vectors: FloatArray | None
+) -> list[FloatArray | None]:
+    """Return what is known of the vectors (d,) of a text's sentences; of one that is all of it, its own."""
+    if vectors is not None and len(vectors) == len(spans):
+        return list(vectors)
+    return [whole] if is_all(masked(text), spans) else [None] * len(spans)
 
 
 def completed(

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from saeindex.errors import QuerySyntaxError
-from saeindex.language.fields import NAMES, RECORD_ID, canonical_field
+from saeindex.language.fields import NAMES, RECORD_ID, canonical_field, list_in
 from saeindex.types import LevelName
 
 T = TypeVar("T")
@@ -281,6 +281,52 @@ class Exists(Node):
         return field
 
 
+class Holds(Node):
+    """``metadata.title CONTAINS "ab"``: a text of the field does, in upper or lower case; or STARTS WITH."""
+
+    kind: Literal["holds"] = "holds"
+    field: FieldPath
+    op: Literal["contains", "starts with"] = "contains"
+    text: Words
+
+    @field_validator("field")
+    @classmethod
+    def _possible(cls, field: str) -> str:
+        if field in NAMES:
+            raise ValueError(f'{field} is compared by = or != with a "quoted id"')
+        return field
+
+
+class Nested(Node):
+    """``NESTED(metadata.reviews[].stars = 5 AND metadata.reviews[].by = "Ann")``: of one element of a list.
+
+    ``field`` is the list. Conditions are on fields of its elements, and on nothing else.
+    """
+
+    kind: Literal["nested"] = "nested"
+    part: Expression
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        plain, joining = Compare | OneOf | Between | Exists, Not | And | Or | AtLeast
+        if not all(isinstance(node, plain | joining) for node, _ in walk(self.part)):
+            raise ValueError("NESTED takes comparisons of fields: metadata.reviews[].stars = 5")
+        lists = {list_in(one.field)[0] for one in self.leaves}
+        if len(lists) > 1 or "" in lists:
+            raise ValueError("NESTED takes fields of one list: metadata.reviews[].stars")
+        return self
+
+    @property
+    def leaves(self) -> list[Any]:
+        """The conditions on an element."""
+        return [node for node, _ in walk(self.part) if not parts_of(node)]
+
+    @property
+    def field(self) -> str:
+        """The list whose elements are looked at."""
+        return list_in(self.leaves[0].field)[0]
+
+
 class Not(Node):
     """The part is false."""
 
@@ -328,17 +374,17 @@ class AtLeast(Node):
 
 
 ConceptTerm: TypeAlias = FeatureTerm | Phrase | FamilyTerm
-Condition: TypeAlias = Compare | OneOf | Between | Exists
+Condition: TypeAlias = Compare | OneOf | Between | Exists | Holds | Nested
 TextTerm: TypeAlias = ConceptTerm | Says
 Leaf: TypeAlias = TextTerm | Condition
 Expression: TypeAlias = Annotated[Leaf | Not | And | Or | AtLeast, Field(discriminator="kind")]
-for _composite in (Not, And, Or, AtLeast):
+for _composite in (Nested, Not, And, Or, AtLeast):
     _composite.model_rebuild()
 
 
 def parts_of(node: Expression) -> tuple[Expression, ...]:
     """Return the parts of a composite node, () of a leaf."""
-    if isinstance(node, Not):
+    if isinstance(node, Not | Nested):
         return (node.part,)
     return node.parts if isinstance(node, And | Or | AtLeast) else ()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from saeindex.config import CONCEPTS, TEXT
 from saeindex.language import ast
-from saeindex.language.fields import RECORD_ID, path_of
+from saeindex.language.fields import EACH, RECORD_ID, path_of
 from saeindex.language.literal import is_said
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, level_codes, level_of
 from saeindex.language.to_text import to_text
@@ -116,11 +116,34 @@ def condition_holds(node: ast.Condition, found: Any) -> bool:
     if isinstance(node, ast.Between):
         bounds = ((">=", node.low), ("<=", node.high))
         return any(all(_ordered(value, *bound) for bound in bounds) for value in values)
+    if isinstance(node, ast.Holds | ast.Nested):
+        holds = _has_text if isinstance(node, ast.Holds) else _fulfils
+        return any(holds(value, node) for value in values)
     if isinstance(node, ast.OneOf):
         return any(_equal(value, wanted) for value in values for wanted in node.values)
     if node.op in ("=", "!="):
         return any(_equal(value, node.value) for value in values) == (node.op == "=")
     return any(_ordered(value, node.op, node.value) for value in values)
+
+
+def _has_text(value: Any, node: Any) -> bool:
+    text, asked = value.casefold() if isinstance(value, str) else "", node.text.casefold()
+    return asked in text if node.op == "contains" else text.startswith(asked)
+
+
+def _fulfils(element: Any, node: Any) -> bool:
+    """Return whether one element of a list fulfils conditions on its own fields."""
+    inside = len(path_of(node.field)) + 1
+
+    def holds(leaf: Any) -> bool:
+        return condition_holds(leaf, found_at(element, path_of(leaf.field)[inside:]))
+
+    return isinstance(element, Mapping) and ast.folded(
+        node.part,
+        holds,
+        lambda is_true: not is_true,
+        lambda of, is_true: sum(is_true) >= ast.required(of),
+    )
 
 
 def predicate(node: ast.Condition) -> Callable[[Any], bool]:
@@ -137,8 +160,14 @@ def predicate(node: ast.Condition) -> Callable[[Any], bool]:
 
 
 def found_at(payload: Any, path: Sequence[str]) -> Any:
-    """Return the value of a field, None if it is missing."""
-    for name in path:
+    """Return the value of a field, None if it is missing; those in elements of a list are a list."""
+    for place, name in enumerate(path):
+        if name == EACH:
+            rest, found = path[place + 1 :], list[Any]()
+            for one in payload if isinstance(payload, list) else ():
+                value = found_at(one, rest)
+                found += value if isinstance(value, list) else [] if value is None else [value]
+            return found or None
         if not isinstance(payload, Mapping):
             return None
         payload = payload.get(name)
@@ -189,8 +218,10 @@ def mismatch(node: ast.Condition, values: Iterable[Any]) -> str | None:
 def _wanted(node: ast.Condition) -> set[str]:
     """Return the kinds of values that a condition can be true of; none where it is true of all."""
     match node:
-        case ast.Exists() | ast.Compare(op="!="):
+        case ast.Exists() | ast.Nested() | ast.Compare(op="!="):
             return set()
+        case ast.Holds():
+            return {"text"}
         case ast.OneOf():
             return {kind_of_value(value) for value in node.values}
         case ast.Between():

@@ -3,7 +3,7 @@
 A field is ``record_id``, ``document``, or a path such as ``metadata.year`` or ``metadata."my group".name``.
 A name of other characters than letters, digits, ``_`` and ``-`` is in double quotes or in backticks; within
 these, a quote is doubled. Each field has one form: the engines' key where they have one, else a form with
-backticks.
+backticks. ``metadata.reviews[].stars`` has the stars of all objects in a list.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, kind_of
 
 RECORD_ID, METADATA = "record_id", "metadata"
+# What stands in a path for each element of a list, written as ``[]``: a name may be "[]", too.
+EACH = "\0[]"
 # The fields that every record may have: its id, and the document that it is a piece of.
 NAMES = (RECORD_ID, DOCUMENT)
 MAX_FIELD_CHARS = 300
 # The engines' syntax of keys: names with other characters are in double quotes, without escapes.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 NAME = r'\w[\w-]*|"(?:[^"]|"")+"|`(?:[^`]|``)+`'
-_FIELD = re.compile(rf"{METADATA}(?:\.(?:{NAME}))+")
-_SEGMENT = re.compile(NAME)
+_FIELD = re.compile(rf"{METADATA}(?:\.(?:{NAME})(?:\[\])?)+")
+_SEGMENT = re.compile(rf"{NAME}|\[\]")
 
 
 def canonical_field(field: str) -> str:
@@ -40,7 +42,14 @@ def canonical_field(field: str) -> str:
 
 def field_at(path: Sequence[str]) -> str:
     """Return the canonical field of a path: ``("metadata", "my group")`` is ``metadata."my group"``."""
-    return ".".join([path[0], *map(_written, path[1:])])
+    return path[0] + "".join("[]" if name == EACH else f".{_written(name)}" for name in path[1:])
+
+
+def list_in(field: str) -> tuple[str, str]:
+    """Return the list of a field of objects in it, and the field in one of them; "" if it is in no list."""
+    path = path_of(field)
+    at = max((place for place, name in enumerate(path) if name == EACH), default=0)
+    return (field_at(path[:at]), field_at(("", *path[at + 1 :]))[1:]) if at else ("", field)
 
 
 def path_of(field: str) -> tuple[str, ...]:
@@ -74,7 +83,7 @@ def shown_fields(fields: Iterable[str], limit: int = 12) -> str:
 
 
 def _names(field: str) -> tuple[str, ...]:
-    return tuple(_bare(name) for name in _SEGMENT.findall(field))
+    return tuple(EACH if name == "[]" else _bare(name) for name in _SEGMENT.findall(field))
 
 
 def _bare(name: str) -> str:

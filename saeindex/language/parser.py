@@ -56,7 +56,9 @@ EXPECTED = {
     "COLON": ":",
     "LEVEL": "possible(…), present(…), typical(…), strong(…)",
     "_FAMILY": "family(…)",
+    "_STARTS": "STARTS WITH",
     "_EXISTS": "EXISTS(…)",
+    "_NESTED": "NESTED(…)",
     "_SAYS": "says(…)",
     "_AT": "AT LEAST k OF (…)",
 }
@@ -240,6 +242,18 @@ class _WhereBuilder(_Builder):
     def exists(self, field: Token) -> Expression:
         return ast.Exists(field=str(field))
 
+    def contains(self, field: Token, text: Token) -> Expression:
+        return ast.Holds(field=str(field), text=_unquoted(text))
+
+    def lacks(self, field: Token, text: Token) -> Expression:
+        return ast.Not(part=self.contains(field, text))
+
+    def starts_with(self, field: Token, text: Token) -> Expression:
+        return ast.Holds(field=str(field), op="starts with", text=_unquoted(text))
+
+    def nested(self, part: Expression) -> Expression:
+        return ast.Nested(part=part)
+
     def says(self, text: Token) -> Expression:
         return ast.Says(text=_unquoted(text))
 
@@ -308,6 +322,10 @@ WORDS = {
     "_OF": ("OF",),
     "_IN": ("IN",),
     "_BETWEEN": ("BETWEEN",),
+    "_CONTAINS": ("CONTAINS",),
+    "_STARTS": ("STARTS WITH",),
+    "_WITH": ("WITH",),
+    "_NESTED": ("NESTED",),
     "_EXISTS": ("EXISTS",),
     "_SAYS": ("says",),
     "_FAMILY": ("family",),
@@ -322,7 +340,6 @@ SYMBOLS = {
     "&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "~": "NOT", "=>": ">=", "=<": "<=",
     "<>": "!=", "===": "=", "[": "(", "{": "(", ";": ",",
 }  # fmt: skip
-WHOLE = 'Fields are compared whole; says("…") is for words of the text.'
 FOREIGN = {
     "'": 'Use double quotes: "so".',
     "“": 'Use straight quotes: "so".',
@@ -331,17 +348,17 @@ FOREIGN = {
     "null": "Use NOT EXISTS(metadata.name).",
     "none": "Use NOT EXISTS(metadata.name).",
     "is": "Did you mean =?",
-    "like": WHOLE,
-    "contains": WHOLE,
+    "like": 'Write CONTAINS "…" or STARTS WITH "…"; says("…") is for words of the text.',
 }
 _NEAR = 0.6
 _WORD = re.compile(r"[^\W\d]\w*")
-_COMPARED = re.compile(r"\s*([=<>]|!=|(NOT\s+)?(IN|BETWEEN)\b)", re.IGNORECASE)
+_COMPARED = re.compile(r"\s*([=<>]|!=|(NOT\s+)?(IN|BETWEEN|CONTAINS|STARTS)\b)", re.IGNORECASE)
 _RUN = re.compile(r"[^\W\d][\w'-]*(?:\s+(?!(?:AND|OR|NOT)\b)[\w'-]+)*", re.IGNORECASE)
 # A field before the place of an error, and what may be the rest of its name, up to a comparison.
 _UNQUOTED = re.compile(r"metadata\.(?P<name>\w[\w-]*)\s*$")
 _REST_OF_NAME = re.compile(
-    r"(?!(NOT|IN|BETWEEN|AND|OR|IS|LIKE|CONTAINS)\b)[^\s=<>!()][^=<>!()]*?(?=\s*([=<>!]|\b(NOT|IN|BETWEEN)\b))",
+    r"(?!(NOT|IN|BETWEEN|AND|OR|IS|LIKE|CONTAINS|STARTS)\b)[^\s=<>!()][^=<>!()]*?"
+    r"(?=\s*([=<>!]|\b(NOT|IN|BETWEEN|CONTAINS|STARTS)\b))",
     re.IGNORECASE,
 )
 _LOOSE_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?![0-9])|[0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{2,4}")

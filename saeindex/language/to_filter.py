@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_
 from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF, TEXT
 from saeindex.errors import InvalidInputError
 from saeindex.language import ast
-from saeindex.language.fields import RECORD_ID, is_addressable
+from saeindex.language.fields import RECORD_ID, is_addressable, list_in
 from saeindex.protocols import PointId
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def compile_where(
         ast.folded(
             expression,
             lambda leaf: _leaf(leaf, features_of, level, points_that),
-            lambda part: _Part(part.condition, not part.is_denied),
+            _denied,
             _joined,
         )
     )
@@ -88,6 +88,23 @@ class _Part(NamedTuple):
     is_denied: bool = False
 
 
+def _denied(part: _Part) -> _Part:
+    return _Part(part.condition, not part.is_denied)
+
+
+def _nested(node: ast.Nested) -> Any:
+    from qdrant_client.models import Filter, Nested, NestedCondition
+
+    found = _whole(ast.folded(node.part, _within, _denied, _joined))
+    inner = found if isinstance(found, Filter) else Filter(must=[found])
+    return NestedCondition(nested=Nested(key=node.field, filter=inner))
+
+
+def _within(leaf: Any) -> _Part:
+    """Return a condition on a field of an element of a list, by its name there."""
+    return _Part(_metadata(leaf.model_copy(update={"field": list_in(leaf.field)[1]})))
+
+
 def _whole(part: _Part) -> Any:
     """Return a part as one condition."""
     from qdrant_client.models import Filter
@@ -114,8 +131,9 @@ def _leaf(
     from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchAny, MatchText, MatchValue
 
     if not isinstance(leaf, ast.TextTerm):
-        if is_addressable(leaf.field):
-            return _Part(_metadata(leaf))
+        named = leaf.leaves if isinstance(leaf, ast.Nested) else [leaf]
+        if not isinstance(leaf, ast.Holds) and all(is_addressable(one.field) for one in named):
+            return _Part(_nested(leaf) if isinstance(leaf, ast.Nested) else _metadata(leaf))
         if points_that is None:
             why = 'engines cannot address names that hold " or \\'
             raise InvalidInputError(f"the field {leaf.field}", why, "Rename the field.")

@@ -33,6 +33,8 @@ def _written(node: ast.Expression) -> tuple[str, int]:
     if isinstance(node, ast.Not):
         if isinstance(node.part, ast.OneOf | ast.Between):
             return _condition(node.part, "NOT "), _TIGHT
+        if isinstance(node.part, ast.Holds) and node.part.op == "contains":
+            return _condition(node.part, "NOT "), _TIGHT
         return f"NOT {_within(node.part, _NOT)}", _NOT
     return _tight(node), _TIGHT
 
@@ -68,6 +70,10 @@ def _condition(node: ast.Condition, negation: str = "") -> str:
             return f"{node.field} {negation}BETWEEN {_value(node.low)} AND {_value(node.high)}"
         case ast.Exists():
             return f"EXISTS({node.field})"
+        case ast.Holds():
+            return f"{node.field} {negation}{node.op.upper()} {quoted(node.text)}"
+        case ast.Nested():
+            return f"NESTED({_within(node.part, _OR)})"
 
 
 def _value(value: ast.Value) -> str:

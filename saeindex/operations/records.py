@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -21,27 +21,33 @@ from saeindex.collection.records import (
     records_of,
 )
 from saeindex.config import MAX_LIMIT
-from saeindex.errors import InvalidInputError
-from saeindex.indexing.points import PRESENT
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.points import PRESENT, point_id
+from saeindex.indexing.sources.values import json_metadata
 from saeindex.language.ast import Exists
+from saeindex.language.fields import METADATA, NAMES, field_at, path_of
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
-from saeindex.schema import Ids, Whole, request
+from saeindex.schema import Ids, Texts, Whole, request
 from saeindex.search.query import Condition, NativeFilter
 from saeindex.stores.filters import restricts
+from saeindex.types import JsonObject
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.current import CurrentState
+    from saeindex.collection.field_facets import FieldFacets
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
 
+# Records that are updated while searches wait.
+UPDATED_AT_ONCE = 500
 IDS, DOCUMENTS = "ids of records", "documents, each with all its records"
 WHERE = "a condition on concepts and metadata, such as 'metadata.year >= 2015'"
 FILTER = "a filter in the JSON of Qdrant"
-INCLUDE = "what to return besides texts and metadata: concepts, vectors"
+INCLUDE = "what to return besides texts and metadata: concepts, vectors, known (see export), or 'all'"
 
 
 def _parts(given: Any) -> Any:
@@ -110,6 +116,28 @@ class Scroll(Operation["tuple[list[StoredRecord], str | None]"], results="saeind
 
 
 @request
+class Sample(Operation["list[StoredRecord]"], results="saeindex.collection.stored"):
+    """Return a random sample of the (matching) records, fewer if there are not so many.
+
+    The same seed gives the same records until some are written. Samples of two seeds may overlap.
+    """
+
+    name = "sample"
+
+    size: Whole = Field(default=100, ge=1, le=MAX_LIMIT, description="the number of records")
+    where: Condition | None = Field(default=None, description=WHERE)
+    _: KW_ONLY
+    query_filter: NativeFilter | None = Field(default=None, description=FILTER)
+    seed: Whole = Field(default=0, ge=0, description="what the sample is made with")
+    include: Parts = Field(default=(), description=INCLUDE)
+
+    def run(self, state: IndexState) -> list[StoredRecord]:
+        """Read."""
+        condition = condition_of(state, self.where, self.query_filter)
+        return stored_of(state).sample(condition, self.size, self.seed, self.include)
+
+
+@request
 class Count(Operation[int]):
     """Return the number of records, or of those that match."""
 
@@ -124,10 +152,39 @@ class Count(Operation[int]):
 
 
 @request
-class Delete(Change[int]):
-    """Delete records by id, all records of documents, or all that match; return how many were deleted."""
+class CountValues(Operation["FieldFacets"], results="saeindex.collection.field_facets"):
+    """Return how many records, or of those that match, have each value of a field, and its numbers' sizes.
 
-    name = "delete"
+    NotFoundError if no record has the field.
+    """
+
+    name = "facets"
+
+    field: str = Field(description="a field, such as 'metadata.brand'")
+    where: Condition | None = Field(default=None, description=WHERE)
+    _: KW_ONLY
+    query_filter: NativeFilter | None = Field(default=None, description=FILTER)
+    limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="the number of values")
+    bins: Whole = Field(default=10, ge=0, le=1_000, description="the number of bins of numbers and dates")
+
+    def run(self, state: IndexState) -> FieldFacets:
+        """Count."""
+        from saeindex.collection.field_facets import FieldColumns
+
+        path = path_of(self.field)
+        path = path if path[0] in {METADATA, *NAMES} else (METADATA, *path)
+        columns, condition = state.derived(FieldColumns), condition_of(state, self.where, self.query_filter)
+        found = columns.facets(field_at(path), path, condition, self.limit, self.bins)
+        if not found.present and not columns.has(path):
+            near = searcher_of(state).planner.checks.near_field(self.field)
+            do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
+            raise NotFoundError(f"the field {self.field!r:.80}", "no record has a value of it", do)
+        return found
+
+
+@request
+class _ChangeRecords:
+    """What changes records by id, all records of documents, or all that match."""
 
     ids: Ids | None = Field(default=None, max_length=MAX_LIMIT, description=IDS)
     _: KW_ONLY
@@ -135,17 +192,12 @@ class Delete(Change[int]):
     where: Condition | None = Field(default=None, description=WHERE)
     query_filter: NativeFilter | None = Field(default=None, description=FILTER)
 
-    def change(self, current: CurrentState) -> int:
-        """Delete."""
-        check_choice(self.ids, self.documents, self.where is not None or self.query_filter is not None)
-        store = current.store
-        with current.write() as write, store.turns.writing(), current.reading() as state:
-            found = self._found(state)
-            if found:
-                with write.points():
-                    delete_records(store, found)
-            write.end(len(found))
-        return len(found)
+    name: ClassVar[str]
+    may_be_all: ClassVar[bool] = False
+
+    def _check_choice(self) -> None:
+        has_condition = self.where is not None or self.query_filter is not None
+        check_choice(self.ids, self.documents, has_condition, self.name)
 
     def _found(self, state: IndexState) -> set[str]:
         store = state.store
@@ -161,7 +213,7 @@ class Delete(Change[int]):
         return found
 
     def _condition(self, state: IndexState) -> Filter:
-        """Return the condition of the records to delete; InvalidInputError where it must be a mistake.
+        """Return the condition of the records to change; InvalidInputError where it must be a mistake.
 
         ``metadata.yaer != 2015`` is true of every record, and a filter without conditions, too. What is found
         for a phrase that is no concept has to be right more often than wrong, also where it is denied.
@@ -171,20 +223,93 @@ class Delete(Change[int]):
             if not state.store.count(planner.compile(Exists(field=field))):
                 near = planner.checks.near_field(field)
                 do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
-                raise InvalidInputError("delete", f"no record has {field}", do)
+                raise InvalidInputError(self.name, f"no record has {field}", do)
         condition = planner.condition(self.where, self.query_filter)
         for phrase, level, found in () if self.where is None else planner.read_for(self.where):
-            asked, records = f"delete by {phrase!r:.80}, which is no concept", found.at(level)
+            asked, records = f"{self.name} by {phrase!r:.80}, which is no concept", found.at(level)
             do = "Search for it, and delete by id what is right, or use the name of a concept."
             if not records:
                 raise InvalidInputError(asked, "no record that speaks of it", do)
             if (right := found.precision(level)) < PRESENT:
                 of_all = f"{counted(len(records), 'record')}, of which {right:.0%} are expected to be right"
                 raise InvalidInputError(asked, of_all, do)
-        if condition is None or not restricts(condition):
+        if condition is None or not (self.may_be_all or restricts(condition)):
             everything = "a filter without a condition, which every record matches"
-            raise InvalidInputError("delete", everything, "Give ids or a condition.")
+            raise InvalidInputError(self.name, everything, "Give ids or a condition.")
         return condition
+
+
+@request
+class Delete(_ChangeRecords, Change[int]):
+    """Delete records by id, all records of documents, or all that match; return how many were deleted."""
+
+    name = "delete"
+
+    def change(self, current: CurrentState) -> int:
+        """Delete."""
+        self._check_choice()
+        store = current.store
+        with current.write() as write, store.turns.writing(), current.reading() as state:
+            found = self._found(state)
+            if found:
+                with write.points():
+                    delete_records(store, found)
+            write.end(len(found))
+        return len(found)
+
+
+@request
+class Update(_ChangeRecords, Change[int]):
+    """Set and remove fields of the metadata of records; return how many were changed. Nothing is encoded.
+
+    Records are selected by id, as all of documents, or as all that match (``query_filter={}`` for every
+    one); or ``each`` has the fields of each id. Fields that were set so stay when the records are indexed
+    again, where their source does not have them. Readers may see some of the records changed and others not.
+    """
+
+    name = "update"
+    may_be_all = True
+
+    set: JsonObject = Field(default_factory=dict, description="fields of the metadata, and their values")
+    remove: Texts = Field(default=(), description="fields of the metadata that are removed")
+    each: Mapping[str, JsonObject] = Field(
+        default_factory=dict, max_length=MAX_LIMIT, description="fields of the metadata by the id of a record"
+    )
+
+    def change(self, current: CurrentState) -> int:
+        """Check, and change."""
+        changes = {one: self._checked(fields) for one, fields in self.each.items()}
+        own = self._checked(self.set) | dict.fromkeys(self.remove)
+        if self.each and not own:
+            if any((self.ids, self.documents, self.where, self.query_filter)):
+                raise InvalidInputError("update", "fields of each id, and a selection", "Give one of them.")
+        elif not own or self.each:
+            raise InvalidInputError("update", "no field to change", "Give set, remove, or each.")
+        else:
+            self._check_choice()
+            with current.reading() as state:
+                changes = dict.fromkeys(self._found(state), own)
+        return updated(current, changes)
+
+    @staticmethod
+    def _checked(fields: JsonObject) -> dict[str, Any]:
+        if any(not one.strip() or "[" in one for one in fields):
+            raise InvalidInputError("update", "a field with an empty name, or a bracket in it", "Rename it.")
+        return json_metadata(fields)
+
+
+def updated(current: CurrentState, changes: Mapping[str, JsonObject]) -> int:
+    """Set fields of the metadata of records, by id, and remove those that are None; count these records."""
+    names = {name for fields in changes.values() for name, value in fields.items() if value is not None}
+    if names - set(current.state.manifest.updated):  # first: else an interrupted update would be taken back
+        current.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
+    count, wanted = 0, [(point_id(one), fields) for one, fields in changes.items()]
+    with current.write() as write:
+        for start in range(0, len(wanted), UPDATED_AT_ONCE):
+            with write.points(is_of_texts=False) as store:
+                count += len(store.set_payload(dict(wanted[start : start + UPDATED_AT_ONCE]), METADATA))
+        write.end()
+    return count
 
 
 @request

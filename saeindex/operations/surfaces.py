@@ -12,7 +12,16 @@ from saeindex.operations.associations import ClusterAlong, Companions, Correlate
 from saeindex.operations.differences import CountBaseline, Describe, DiffGroups, DriftOver, Monitor
 from saeindex.operations.evaluation import Evaluate
 from saeindex.operations.operation import AsyncPerforms, Method, Operation, Performs, QueryMethod
-from saeindex.operations.records import Count, Delete, Get, MetadataFields, Scroll
+from saeindex.operations.records import (
+    Count,
+    CountValues,
+    Delete,
+    Get,
+    MetadataFields,
+    Sample,
+    Scroll,
+    Update,
+)
 from saeindex.operations.search import Compare, Exclusions, Facets, FindContext, PlanQuery, Search, SearchMany
 
 if TYPE_CHECKING:
@@ -33,9 +42,12 @@ class IndexMethods:
     compare = QueryMethod(Compare)
     get = Method(Get)
     scroll = Method(Scroll)
+    sample = Method(Sample)
     count = Method(Count)
+    update = Method(Update)
     delete = Method(Delete)
     metadata_fields = Method(MetadataFields)
+    facets = Method(CountValues)
     diff = Method(DiffGroups)
     describe = Method(Describe)
     correlate = Method(Correlate)
@@ -145,6 +157,10 @@ class Surface(IndexMethods, Performs):
     def profiles(self) -> Profiles:
         """The saved steering profiles."""
         return Profiles(self)
+
+    def __iter__(self) -> Iterator[StoredRecord]:
+        """Yield all records, read page by page; those that are written meanwhile may be missed."""
+        return every(self, limit=1_000)
 
 
 def every(index: Surface, **asked: Any) -> Iterator[StoredRecord]:

@@ -24,6 +24,8 @@ from saeindex.language.to_text import quoted, to_text
 from saeindex.report.numbers import counted
 from saeindex.search.by_field import Curve, Order, boosts, unread_date
 from saeindex.search.grouping import check_field
+from saeindex.search.query import ALL_PARTS
+from saeindex.search.retrieval import Place
 from saeindex.stores.filters import inside
 
 if TYPE_CHECKING:
@@ -45,11 +47,20 @@ def check_query(query: Query) -> None:
         raise InvalidInputError("search by property", "an empty description", "Describe the property.")
     if query.grouping is not None:
         check_field(query.grouping.field)
+    if query.after is not None:
+        Place.read(query.after)
+        if query.offset or query.diversity or query.grouping is not None:
+            found = "offset, diversity or group_by beside it"
+            raise InvalidInputError("after", found, "Leave one of them out.")
+    for part in query.include:
+        if part not in ALL_PARTS and not part.startswith(IN_METADATA):
+            do = f"Use {', '.join(ALL_PARTS)}, or fields such as {IN_METADATA}year."
+            raise InvalidInputError(f"include {part!r:.80}", "no part of a hit", do)
     _check_combination(query)
 
 
 def _check_combination(query: Query) -> None:
-    ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
+    ranked = query.is_near or query.property is not None or query.feedback is not None
     ranks = ranked or bool(query.like)
     selects = query.where is not None or query.query_filter is not None or query.order_by is not None
     if not ranks and not selects:

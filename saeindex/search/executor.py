@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
-from saeindex.language.evaluate import matched_clauses
-from saeindex.language.fields import METADATA, RECORD_ID
-from saeindex.protocols import Point, PointId, SearchRequest, SparseVector, Vector
+from saeindex.language.evaluate import found_at, matched_clauses
+from saeindex.language.fields import METADATA, RECORD_ID, path_of
+from saeindex.protocols import Include, Point, PointId, SearchRequest, SparseVector, Vector
 from saeindex.schema import check_kind
 from saeindex.search.by_field import Boosted
 from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
-from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Rescored, Scoring
+from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Place, Rescored, Scoring
 from saeindex.stores.tracing import Deadline, noted
 
 if TYPE_CHECKING:
     from saeindex.collection.state import IndexState
     from saeindex.features.evidence import Mention
     from saeindex.search.prepared import Prepared
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, JsonObject
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The evidence of a record, and the sentences that speak of what is asked.
@@ -38,9 +40,12 @@ Unsteered: TypeAlias = Callable[[Ranked], SteeringEffect]
 # The payload of a hit; only the clauses of an explanation need more.
 SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA, *PROVING)
 # The features of a hit, at most.
-SHOWN_FEATURES = 10
+SHOWN_FEATURES = 5
+NOTHING: Said = [], []
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
+# The records that may have come before a page since the one before it, until more are looked at.
+MOVED = 64
 
 
 class Executor:
@@ -62,13 +67,19 @@ class Executor:
             before = self._unsteered(plan, deadline)
             said = self._said([point for _, members in selected for _, point in members], plan)
             groups = [
-                (value, [self._hit(one, said[one[1].id], plan, scoring, before) for one in members])
+                (value, [self._hit(one, said, plan, scoring, before) for one in members])
                 for value, members in selected
             ]
         timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
         hits = [hit for _, members in groups for hit in members]
         named = [Group(value, tuple(members)) for value, members in groups if value is not None]
-        return Hits(tuple(hits), plan.plan, timings, tuple(named))
+        last = [one for _, members in selected for one in members][-1:]
+        is_full = len(hits) == plan.query.limit and not (plan.query.diversity or plan.query.group_by)
+        following = None
+        if is_full:
+            (rank, point), counted = last[0], () if plan.words is None else plan.words.counted
+            following = str(Place(rank, point.score or 0.0, point.id, counted))
+        return Hits(tuple(hits), plan.plan, timings, tuple(named), following)
 
     def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
@@ -118,7 +129,7 @@ class Executor:
                     f"record {record_id!r}", "the index has no record with this id", "Check the id."
                 )
             hit = replace(found[0], score=scoring.explain(found[0]).total)
-            hits.append(self._hit((0, hit), self._said([hit], plan)[hit.id], plan, scoring, None))
+            hits.append(self._hit((0, hit), self._said([hit], plan), plan, scoring, None))
         return hits
 
     def points(self, plan: Prepared, deadline: Deadline) -> list[Point]:
@@ -149,7 +160,11 @@ class Executor:
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
         vectors = scoring.explained if query.explain else (SAE,)
+        if "vectors" in query.include:
+            vectors = tuple(dict.fromkeys((*vectors, DENSE)))
         payload = True if query.explain else SHOWN
+        if query.after is not None:
+            return [(None, self._after(query, scoring, payload, vectors))]
         if not query.diversity and query.group_by is None:
             points = scoring.best(query.limit, query.offset, payload, vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]
@@ -173,12 +188,29 @@ class Executor:
             for value, members in selected
         ]
 
+    def _after(
+        self, query: Query, scoring: Scoring, payload: Include, vectors: Sequence[str]
+    ) -> list[Ranked]:
+        """Return the page after the last hit of another; what was added since repeats no hit."""
+        place, depth = Place.read(str(query.after)), 0
+        rest: list[Ranked] = []
+        while len(rest) < query.limit:
+            depth = 2 * depth or place.rank + query.limit + MOVED
+            first = ranked(scoring, depth)
+            rest = place.following(first, query.order_by is not None)
+            if len(first) < depth:  # the whole ranking: in a list, the last record of a page may be gone
+                rest = rest or (first[place.rank - 1 :] if query.order_by is not None else [])
+                break
+        wanted = {point.id: (rank, point.score) for rank, point in rest[: query.limit]}
+        found = self._store.get([*wanted], payload, list(vectors))
+        return [(wanted[one.id][0], replace(one, score=wanted[one.id][1])) for one in found]
+
     def _unsteered(self, plan: Prepared, deadline: Deadline) -> Unsteered | None:
         """Return what compares a hit with the ranking without steering, if the hits report its effect."""
         if not plan.reports_steering:
             return None
         free = replace(plan.query, score_threshold=None)
-        before = self.scoring(replace(plan, query=free), self._encode(free.text), deadline)
+        before = self.scoring(replace(plan, query=free), free.encoded(self._encode), deadline)
         places = {point.id: (rank, float(point.score or 0.0)) for rank, point in ranked(before, RANKED)}
 
         def effect(steered: Ranked) -> SteeringEffect:
@@ -190,7 +222,9 @@ class Executor:
 
     def _said(self, points: Sequence[Point], plan: Prepared) -> dict[PointId, Said]:
         """Return the evidence of points that hits show; the names in their sentences are found together."""
-        said = {}
+        said: dict[PointId, Said] = {}
+        if not {"features", "evidence"} & {*plan.query.include}:
+            return said
         every = plan.about.mentions([point.payload for point in points])
         for point, mentions in zip(points, every, strict=True):
             said[point.id] = mentions, plan.about.spoken(point.payload, mentions)
@@ -201,24 +235,30 @@ class Executor:
     def _hit(
         self,
         ranked: Ranked,
-        said: Said,
+        of_points: Mapping[PointId, Said],
         plan: Prepared,
         scoring: Scoring,
         before: Unsteered | None,
     ) -> Hit:
         _, point = ranked
-        mentions, sentences = said
+        mentions, sentences = of_points.get(point.id, NOTHING)
+        query, has = plan.query, {*plan.query.include}
         spoken = [one for one in mentions if one.p >= PRESENT]
         return Hit(
             id=point.payload["record_id"],
             score=float(point.score or 0.0),
-            text=point.payload["text"],
-            metadata=point.payload["metadata"],
-            features=shown_features(point, self._space, spoken, SHOWN_FEATURES, plan.query.unnamed),
-            explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
+            text=point.payload["text"] if "text" in has else "",
+            metadata=_included(point.payload["metadata"], query.include),
+            features=shown_features(point, self._space, spoken, SHOWN_FEATURES, query.unnamed)
+            if "features" in has
+            else (),
+            explanation=self._explanation(point, plan, scoring) if query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before(ranked),
-            evidence=plan.about.proofs(point.payload, self._space, plan.scans, sentences),
+            evidence=plan.about.proofs(point.payload, self._space, plan.scans, sentences)
+            if "evidence" in has
+            else (),
+            vector=tuple(np.asarray(point.vectors[DENSE]).tolist()) if "vectors" in has else None,
         )
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
@@ -229,6 +269,17 @@ class Executor:
             return explanation
         found = matched_clauses(plan.where, point.payload, plan.features_of, plan.query.level)
         return replace(explanation, clauses=tuple(found))
+
+
+def _included(metadata: JsonObject, include: Sequence[str]) -> JsonObject:
+    """Return what hits have of metadata: all, or some fields."""
+    if METADATA in include:
+        return metadata
+    found: dict[str, Any] = {}
+    for path in (path_of(one)[1:] for one in include if one.startswith(f"{METADATA}.")):
+        if (value := found_at(metadata, path)) is not None:
+            found[path[0] if len(path) == 1 else ".".join(path)] = value
+    return found
 
 
 def ranked(scoring: Scoring, count: int, keys: Sequence[str] = ()) -> list[Ranked]:

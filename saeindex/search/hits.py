@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, overload
 
 from typing_extensions import TypedDict
 
@@ -47,7 +47,8 @@ class Hit(Result, Described):
     """A scored record; ``document`` is the longer text that it is a piece of, if it is one.
 
     ``evidence`` has the concepts of the query that the record speaks of, each with its sentence: those of the
-    filter and of steers first, the surest of each first.
+    filter and of steers first, the surest of each first. What the query does not ``include`` is empty; the
+    ``vector`` (d,) of the text is there if it does.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Hit(Result, Described):
     document: str | None = None
     steered: SteeringEffect | None = None
     evidence: tuple[Proof, ...] = ()
+    vector: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"
@@ -89,6 +91,7 @@ class HitsJson(TypedDict):
     feedback: Feedback | None
     hits: list[Hit]
     groups: list[GroupJson]
+    next: NotRequired[str | None]
     timings_ms: dict[str, float]
 
 
@@ -97,19 +100,27 @@ class Hits(Sequence[Hit], Described):
     """The hits of one query, best first, with the plan and the time of each stage in milliseconds.
 
     If the query has ``group_by``, the hits are in the order of their groups, and ``groups`` has each group.
-    A slice of hits is hits. They are plain data: what is kept of them keeps nothing of the index.
+    A slice of hits is hits. They are plain data: what is kept of them keeps nothing of the index. ``next``
+    goes on after the last of them (``search(…, after=hits.next)``), whatever was added before it since;
+    None if there are no more.
     """
 
     hits: tuple[Hit, ...]
     plan: Plan
     timings_ms: Mapping[str, float]
     groups: tuple[Group, ...] = ()
+    next: str | None = None
     json_kind: ClassVar = HitsJson
 
     @property
     def drift(self) -> float:
         """The drift 1 - cos(q, q') of the query by steering (0 without steering)."""
         return self.plan.drift
+
+    @property
+    def total(self) -> int | None:
+        """How many records match the conditions; None with conditions that were not counted (``total``)."""
+        return self.plan.matching
 
     @property
     def revision(self) -> str:
@@ -135,6 +146,7 @@ class Hits(Sequence[Hit], Described):
             "groups": [
                 {"value": group.value, "hits": [hit.id for hit in group.hits]} for group in self.groups
             ],
+            "next": self.next,
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
         }
 
@@ -147,7 +159,8 @@ class Hits(Sequence[Hit], Described):
         waiting, groups = iter(hits), []
         for one in given["groups"]:  # the hits are in the order of their groups
             groups.append(Group(one["value"], tuple(islice(waiting, len(one["hits"])))))
-        return cls(hits, Plan.from_json(given["plan"]), dict(given["timings_ms"]), tuple(groups))
+        timings = dict(given["timings_ms"])
+        return cls(hits, Plan.from_json(given["plan"]), timings, tuple(groups), given.get("next"))
 
     def to_pandas(self) -> DataFrame:
         """Return a pandas DataFrame: id, score, text, document, the names of the concepts, and the metadata.

@@ -332,7 +332,7 @@ def choose(
     ``is_indexed`` is whether all metadata fields of the filter have a payload index. ``near`` returns the
     share of matches among the sampled points nearest to the query, or None if it is not known.
     """
-    is_plain = query.using == DENSE and bool(query.text.strip()) and not has_rescorer
+    is_plain = query.using == DENSE and query.is_near and not has_rescorer
     after: Choice[float | None] = Choice(None, "no filter")
     if query.where is not None or query.native is not None:
         after = Choice(None, "the engine filters as it searches")
@@ -372,7 +372,7 @@ def _pool(query: Query, has_rescorer: bool, has_words: bool) -> Choice[int | Non
     same = "the same for every page, so that pages agree"
     if has_rescorer:
         return Choice(POOL, f"scored by the second pass; {same}")
-    if query.using in (FUSED, SENTENCES) and query.text.strip():
+    if query.using in (FUSED, SENTENCES) and query.is_near:
         return Choice(WITH_WORDS if has_words else POOL, f"then more, for further pages; {same}")
     if query.diversity:
         return Choice(DIVERSITY_POOL, f"reordered; {same}")

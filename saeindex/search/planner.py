@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeindex.collection.field_facets import FieldColumns
 from saeindex.collection.records import ids_that_say
 from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import Feedback
@@ -24,6 +25,7 @@ from saeindex.language.ast import (
     Condition,
     Expression,
     FeatureTerm,
+    Holds,
     Phrase,
     Says,
     TextTerm,
@@ -35,7 +37,7 @@ from saeindex.language.fields import METADATA, NAMES, path_of
 from saeindex.language.literal import is_plain
 from saeindex.language.to_filter import FeaturesOf, FoundRecords, compile_where, level_of, target_of
 from saeindex.language.to_text import to_text
-from saeindex.protocols import PointId, SearchRequest, SparseVector, VectorStore
+from saeindex.protocols import PointId, SearchRequest, SparseVector
 from saeindex.search.by_field import Order
 from saeindex.search.checks import FilterChecks, check_query
 from saeindex.search.grouping import WHOLE
@@ -43,6 +45,7 @@ from saeindex.search.plan import SAMPLED, Estimate, choose, estimated
 from saeindex.search.prepared import AskedConcepts, Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query, Steering
+from saeindex.search.retrieval import Place
 from saeindex.search.words import Absent, AskedWords, absent_words, asked_words
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
@@ -70,18 +73,28 @@ KEPT, KEPT_ESTIMATES, KEPT_ORDERS = 64, 512, 8
 LEFT_OUT, ON_IT = 0.75, 0.45
 
 
+class _OfTexts:
+    """What plans keep while no text changes: what concepts are, what texts say, and properties."""
+
+    def __init__(self, state: IndexState) -> None:
+        self.scorers: Memo[Scorer] = Memo(KEPT)
+        self.said: Memo[SaidBy] = Memo(KEPT)
+        self.resolver = Resolver(state)
+
+
 class Planner:
     """Makes plans for one state of an index."""
+
+    reads_metadata = True
 
     def __init__(self, state: IndexState) -> None:
         """Plan for the records of a state."""
         self.state = state
-        self._scorers: Memo[Scorer] = Memo(KEPT)
         self._estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
         self._absent: Memo[Any] = Memo(KEPT)
-        self._said: Memo[SaidBy] = Memo(KEPT)
         self._orders: Memo[list[PointId]] = Memo(KEPT_ORDERS)
-        self.resolver = Resolver(state)
+        known = state.derived(_OfTexts)
+        self._scorers, self._said, self.resolver = known.scorers, known.said, known.resolver
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
     @property
@@ -140,16 +153,17 @@ class Planner:
         query_filter = self._compiled(where, query.native, features_of, query.level)
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
-        moved = vector if query.text.strip() or asked is None else asked
+        moved = vector if query.is_near or asked is None else asked
         steers = self._steers(query, moved)
         steered = self._steered(moved, steers, query)
-        is_text = bool(query.text.strip())
+        is_text = query.is_near
         # With examples only, the text is the description of the property, and steering moves it.
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
         total, estimate = self.state.total, self._estimate(query_filter)
-        warnings = (*self.checks.warn(where, query.native), *self._of_filter(query, where, estimate))
+        warnings = [*self.checks.warn(where, query.native)]
+        warnings += self._of_filter(query, where, query_filter, estimate)
         store = self.state.store
         words = self._words(query, steers) if rescorer is None else None
         begun = [one for one in _said(where) if one.endswith("*")]
@@ -249,15 +263,21 @@ class Planner:
         ids = partial(self.state.derived, _sampled_ids)
         return self._estimates.get(key, lambda: estimated(self.state.store, query_filter, ids(), total))
 
-    def _of_filter(self, query: Query, where: Expression | None, estimate: Estimate) -> Iterator[str]:
+    def _of_filter(
+        self, query: Query, where: Expression | None, query_filter: Filter | None, estimate: Estimate
+    ) -> Iterator[str]:
         """Yield warnings on what a query selects and groups by."""
-        if self.state.total and estimate.points < 0.5:
-            yield "no point matches" if estimate.is_certain else "no point seems to match the filter"
+        is_rare = self.state.total and estimate.points < 0.5
+        if is_rare and (estimate.is_certain or not self._is_any(query_filter)):
+            yield "no point matches"
             yield from self._emptying(where, query)
         yield from self.checks.kept_by_denials(where, query.level)
         if query.grouping is not None and query.grouping.field not in (*WHOLE, *NAMES):
             yield from self.checks.of_groups(query.grouping.field)
         yield from self.checks.of_values(query)
+
+    def _is_any(self, query_filter: Filter | None) -> bool:
+        return bool(self.state.store.scroll(query_filter, 1, with_payload=False).points)
 
     def _emptying(self, where: Expression | None, query: Query) -> Iterator[str]:
         """Yield what no record fulfils: parts of a condition, or all of it where a value is near."""
@@ -266,7 +286,7 @@ class Planner:
             near = self.checks.near_value(part)
             if part is where and not near:
                 continue
-            if not self.state.store.count(self._compiled(part, None, features_of, query.level)):
+            if not self._is_any(self._compiled(part, None, features_of, query.level)):
                 yield f"no record fulfils {to_text(part)}{near}"
 
     def _near(self, query_filter: Filter | None, vector: FloatArray) -> float | None:
@@ -290,7 +310,7 @@ class Planner:
         features_of: FeaturesOf,
         level: LevelName | None,
     ) -> Filter | None:
-        return compile_where(where, features_of, level, native, partial(_points_that, self.state.store))
+        return compile_where(where, features_of, level, native, partial(_points_that, self.state))
 
     def read_for(self, where: str | Expression | JsonObject) -> Iterator[tuple[str, LevelName, Scan]]:
         """Yield the phrases of a condition that are no concepts, their levels, and what was read for them."""
@@ -366,8 +386,12 @@ class Planner:
         """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
         asked = None if description is None else self.state.encode(description)
-        if query.text.strip():
-            return self.state.encode(query.text), asked
+        if query.is_near:
+            found, wanted = query.encoded(self.state.encode), self.state.space.sae.dimension
+            if len(found) != wanted or not found.any():
+                given = "zero" if len(found) == wanted else f"{len(found):,} numbers, not {wanted:,}"
+                raise InvalidInputError("vector", given, "Give one of the encoder of the index.")
+            return found, asked
         return np.zeros(self.state.space.sae.dimension, np.float32), asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
@@ -397,7 +421,8 @@ class Planner:
             return None
         left = [one.direction for one in steers if one.strength < 0]
         named = (match.label for direction in left for match in direction.features)
-        return asked_words(self.state, query.text, (*(one.target for one in left), *named))
+        known = () if query.after is None else Place.read(query.after).counted
+        return asked_words(self.state, query.text, (*(one.target for one in left), *named), known)
 
     def _ordered(self, query: Query, query_filter: Filter | None) -> Callable[[], list[PointId]] | None:
         """Return what finds the ids of all matches in the order that is asked for; they are kept."""
@@ -467,7 +492,7 @@ def feedback_of(query: Query) -> Feedback | None:
     With examples and no property, the text is the description.
     """
     if query.feedback is not None:
-        return query.feedback if isinstance(query.feedback, Feedback) else Feedback.read(query.feedback)
+        return query.judged
     if query.property is None and not query.like and not query.unlike:
         return None
     described = query.described if query.described is not None else query.text.strip() or None
@@ -487,8 +512,10 @@ def _parsed(where: str | Expression | JsonObject) -> Expression:
     return parse_where(where)
 
 
-def _points_that(store: VectorStore, condition: Condition) -> list[PointId]:
-    """Return the ids of all points that fulfil a condition on a field that engines cannot address."""
+def _points_that(state: IndexState, condition: Condition) -> list[PointId]:
+    """Return the ids of all points that fulfil a condition that engines cannot look for exactly."""
     path, holds = path_of(condition.field), predicate(condition)
-    found = pages(store, None, PAGE, [METADATA])
+    if isinstance(condition, Holds):
+        return state.derived(FieldColumns).ids_that(path, holds)
+    found = pages(state.store, None, PAGE, [METADATA])
     return [p.id for page in found for p in page.points if holds(found_at(p.payload, path))]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Proof
 
 SHOWN_PARTS, SHOWN_NAMES = 6, 3
+# The concepts of a hit, at most, that only its query's text or property is about.
+SHOWN_PROOFS = 3
 
 
 class AskedConcepts(NamedTuple):
@@ -50,8 +52,9 @@ class AskedConcepts(NamedTuple):
 
     def spoken(self, payload: Mapping[str, Any], said: Iterable[Mention]) -> list[Spoken]:
         """Return the sentences of a record that speak of what the query is about, of its :meth:`mentions`."""
-        about = (one for one in said if one.p >= self.least.get(one.feature, math.inf))
-        return spoken_in(payload, about)
+        about = [one for one in said if one.p >= self.least.get(one.feature, math.inf)]
+        asked, rest = ([one for one in about if (one.feature in self.asked) is of] for of in (True, False))
+        return [*spoken_in(payload, asked), *spoken_in(payload, rest)[:SHOWN_PROOFS]]
 
     def proofs(
         self, payload: Mapping[str, Any], space: Space, scans: Iterable[Scan], spoken: Sequence[Spoken]
@@ -109,6 +112,7 @@ class Prepared:
     def asked(self) -> str:
         """The ranking part of the query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
         text = [f"for {self.query.text!r}"] if self.query.text.strip() else []
+        text += ["for a vector"] if self.query.vector is not None and not text else []
         if self.rescorer is not None:
             text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
         return " ".join(text)
@@ -116,7 +120,7 @@ class Prepared:
     @property
     def reports_steering(self) -> bool:
         """Whether hits say what their ranks are without steering."""
-        has_effect = self.drift > 0 and self.rescorer is None and bool(self.query.text.strip())
+        has_effect = self.drift > 0 and self.rescorer is None and self.query.is_near
         return self.query.explain and has_effect
 
     @cached_property

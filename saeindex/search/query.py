@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 
+import numpy as np
 from pydantic import (
     BeforeValidator,
     Field,
@@ -28,6 +29,7 @@ from saeindex.schema import (
     Flag,
     Ids,
     Number,
+    Numbers,
     OrFirst,
     Texts,
     Whole,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.language.ast import Expression
+    from saeindex.types import FloatArray
 
     Condition: TypeAlias = str | Expression | JsonObject
     NativeFilter: TypeAlias = Filter | JsonObject
@@ -172,6 +175,11 @@ else:
     BoostOption = Annotated[Boost, OrFirst(ANY_TEXT)]
 
 
+# What a hit has beside its id and its score, unless something else is asked for; and what it may have.
+PARTS = ("text", "metadata", "features", "evidence")
+ALL_PARTS = (*PARTS, "vectors")
+
+
 @request
 class QueryOptions:
     """What a query may have beside its text."""
@@ -187,6 +195,9 @@ class QueryOptions:
     )
     property: PropertyOption | None = Field(
         default=None, description="a property of the texts to rank by: 'sounds defensive'"
+    )
+    vector: Numbers | None = Field(
+        default=None, description="a vector of the encoder of the index, in place of that of the text"
     )
     against: Texts = Field(default=(), description="other values of the same field, to contrast with")
     like: Ids = Field(default=(), description="ids of records that have the property")
@@ -231,8 +242,18 @@ class QueryOptions:
     offset: Whole = Field(
         default=0, ge=0, le=MAX_LIMIT, description="the hits, or groups, to leave out first"
     )
+    after: str | None = Field(
+        default=None, description="what came with the hits before (next), to go on after the last of them"
+    )
     score_threshold: Number | None = Field(default=None, description="the least score of a hit")
+    include: Texts = Field(
+        default=PARTS,
+        description="what hits have: text, metadata (or metadata.year), features, evidence, vectors",
+    )
     explain: Flag = Field(default=False, description="whether each score is explained")
+    total: Flag = Field(
+        default=False, description="whether the records that match the conditions are counted"
+    )
     unnamed: Flag = Field(
         default=False, description="whether features without a name are shown, by the words of their texts"
     )
@@ -252,13 +273,24 @@ class QueryOptions:
         return None if self.where is None else cast(Where, self.where).condition
 
     @builtins.property
+    def judged(self) -> Feedback | None:
+        """The feedback of an earlier search; None without any."""
+        found = self.feedback
+        return found if found is None or isinstance(found, Feedback) else Feedback.read(found)
+
+    @builtins.property
     def native(self) -> Filter | None:
-        """What the options select beside ``where``, as one native filter; None if they select all."""
-        if not self.exclude:
+        """What the options select beside ``where``, as one native filter; None if they select all.
+
+        Records that hits are to be like are no hits.
+        """
+        judged = self.judged
+        left_out = list(dict.fromkeys((*self.exclude, *(self.like if judged is None else judged.like))))
+        if not left_out:
             return cast("Filter | None", self.query_filter)
         from qdrant_client.models import FieldCondition, Filter, MatchAny
 
-        own = FieldCondition(key=RECORD_ID, match=MatchAny(any=list(self.exclude)))
+        own = FieldCondition(key=RECORD_ID, match=MatchAny(any=left_out))
         must: Any = None if self.query_filter is None else [self.query_filter]
         return Filter(must=must, must_not=[own])
 
@@ -320,6 +352,18 @@ class Query(QueryOptions):
     text: str = Field(default="", description="the text to search for")
 
     @builtins.property
+    def is_near(self) -> bool:
+        """Whether it asks for what is near to a text, or to a vector."""
+        return bool(self.text.strip()) or self.vector is not None
+
+    def encoded(self, encode: Callable[[str], FloatArray]) -> FloatArray:
+        """Return the vector (d,) that is asked for: the one given, or that of the text."""
+        if self.vector is None:
+            return encode(self.text)
+        found = np.array(self.vector, np.float32)
+        return found / np.float32(np.linalg.norm(found) or 1)
+
+    @builtins.property
     def read(self) -> Self:
         """The query, of whose text quotes, minus and star are conditions if ``syntax`` says so.
 
@@ -350,7 +394,7 @@ class Query(QueryOptions):
     @builtins.property
     def ranks(self) -> bool:
         """Whether it ranks records, rather than only filtering them."""
-        named = self.text.strip() or self.property or self.like or self.unlike
+        named = self.is_near or self.property or self.like or self.unlike
         return bool(named) or self.feedback is not None
 
 

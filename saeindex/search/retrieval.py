@@ -16,12 +16,13 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from saeindex.config import DENSE, SAE, SENTENCES, WORDS
+from saeindex.errors import InvalidInputError
 from saeindex.protocols import Include, Point, PointId, SearchRequest, Vector, VectorStore
 from saeindex.search.explain import Explainer, Explanation
-from saeindex.stores.point_checks import id_order, to_id
+from saeindex.stores.point_checks import canonical_id, id_order, to_id
 from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
@@ -67,6 +68,43 @@ class Scoring(ABC):
     @abstractmethod
     def explain(self, point: Point) -> Explanation:
         """Return the parts of a point's score; the point has both vectors, and may be outside the ranking."""
+
+
+class Place(NamedTuple):
+    """The place of a point in a ranking: its rank from 1, its score, and its id.
+
+    The scores of words depend on what was ``counted`` when they were ranked.
+    """
+
+    rank: int
+    score: float
+    id: PointId
+    counted: tuple[float, ...] = ()
+
+    @classmethod
+    def read(cls, given: str) -> Place:
+        """Return the place that a text is of; InvalidInputError if it is of none."""
+        rank, score, own, counted = (*given.split(":", 3), "", "", "")[:4]
+        try:
+            numbers = tuple(max(0.0, float(one)) for one in counted.split(",") if one)
+            return cls(
+                int(rank[:9]), float(score), canonical_id(int(own) if own.isdecimal() else own), numbers
+            )
+        except (ValueError, InvalidInputError):
+            do = "Give what came as next with the hits before."
+            raise InvalidInputError(f"after={given!r:.80}", "no place in a ranking", do) from None
+
+    def __str__(self) -> str:
+        counted = ",".join(f"{one:.15g}" for one in self.counted)
+        return f"{self.rank}:{self.score!r}:{self.id}{counted and f':{counted}'}"
+
+    def following(self, ranking: Sequence[tuple[int, Point]], is_listed: bool) -> list[tuple[int, Point]]:
+        """Return what comes after it: by score and id, or in a list after its point, if that is there."""
+        if is_listed:
+            ids = [point.id for _, point in ranking]
+            return [*ranking[ids.index(self.id) + 1 :]] if self.id in ids else []
+        own = -self.score, id_order(self.id)
+        return [(rank, one) for rank, one in ranking if (-(one.score or 0.0), id_order(one.id)) > own]
 
 
 def in_order(scores: Mapping[PointId, float], least: float | None) -> list[tuple[PointId, float]]:

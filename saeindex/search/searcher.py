@@ -31,6 +31,8 @@ NEAREST_LABELS = 20
 class Searcher:
     """Search, comparison and concepts over one state of an index."""
 
+    reads_metadata = True
+
     def __init__(self, state: IndexState) -> None:
         """Search the records of a state."""
         self._store, self._space, self._vectors = state.store, state.space, state.encode
@@ -47,6 +49,8 @@ class Searcher:
         if prepared is None:
             with deadline.stage("planning"):
                 prepared = self.prepare(query)
+        if query.total:
+            prepared = replace(prepared, matching=self._store.count(prepared.query_filter))
         planned = time.perf_counter()
         hits = self.executor.run(prepared, deadline)
         ended = time.perf_counter()
@@ -72,7 +76,7 @@ class Searcher:
         prepared: list[Prepared] = []
         for start in range(0, len(queries), KEPT):
             chunk = queries[start : start + KEPT]
-            self._vectors.warm([one.text for one in chunk if one.text.strip()])
+            self._vectors.warm([one.text for one in chunk if one.text.strip() and one.vector is None])
             for place, one in enumerate(chunk, start + 1):
                 with query(place):
                     prepared.append(self.prepare(one))

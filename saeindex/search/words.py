@@ -64,7 +64,8 @@ class AskedWords:
     """The words of a query as they are written, by their hashes, and their rarity in ``total`` records.
 
     Those that are ``gone`` are not searched for: a steer leads away from what they name. The texts are in
-    ``language``.
+    ``language``. ``counted`` are the numbers of all records and of those with each word, by which further
+    pages of a search are ranked, too.
     """
 
     names: Mapping[int, str]
@@ -72,6 +73,7 @@ class AskedWords:
     total: int
     language: str
     gone: frozenset[int] = frozenset()
+    counted: tuple[float, ...] = ()
 
     @cached_property
     def rarity(self) -> Mapping[int, float]:
@@ -124,18 +126,27 @@ class AskedWords:
         return sorted(found, key=lambda part: -part.value)
 
 
-def asked_words(state: IndexState, text: str, away: Iterable[str] = ()) -> AskedWords:
-    """Return the words of a query that some record has, without those of texts that it is moved away from."""
+def asked_words(
+    state: IndexState, text: str, away: Iterable[str] = (), known: Sequence[float] = ()
+) -> AskedWords:
+    """Return the words of a query that some record has, without those of texts that it is moved away from.
+
+    ``known`` is what was counted for a page before this one.
+    """
     language, total = state.manifest.words, state.total
     names = dict(islice(words_in(text, language).items(), MOST_ASKED))
     gone = words_in(" ".join(away), language)
-    counts = {index: state.derived(_Counts).of(index) for index in sorted(names)}
+    if len(known) == len(names) + 1:
+        total, counts = int(known[0]), dict(zip(sorted(names), known[1:], strict=True))
+    else:
+        counts = {index: state.derived(_Counts).of(index) for index in sorted(names)}
     return AskedWords(
         names,
         {index: _rarity(n, total) for index, n in counts.items() if n},
         total,
         language,
         frozenset(gone),
+        (total, *counts.values()),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -112,21 +113,25 @@ class BaseStore(Engine, VectorStore):
             self.changes.note([point.id for point in checked])
             self._run("upsert", lambda: self._upsert(checked))
 
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+    def set_payload(self, payloads: Mapping[PointId, JsonObject], within: str | None = None) -> set[PointId]:
         """Replace some keys of payloads, by the points' ids, or remove those that are None; others stay.
+
+        The keys are those of the object ``within`` the payload, if that is named. Return the ids of the
+        points that are there.
 
         Raises:
             InvalidPointError: for a payload that must not be stored; nothing was written.
             StorageError: the engine failed; a part may be written, and writing all again is safe.
         """
         self._check_open("set_payload")
-        made = [Point(point_id, {}, payload) for point_id, payload in payloads.items()]
-        checked = check_points(made, self._layout)
+        made = (Point(own, {}, one if within is None else {within: one}) for own, one in payloads.items())
+        checked = check_points([*made], self._layout)
         there = {point.id for point in self.retrieve([point.id for point in checked], Fetch())}
         found = [point for point in checked if point.id in there]  # engines differ in what they say of others
         if found:
             self.changes.note([point.id for point in found])
-            self._run("set_payload", lambda: self._set_payload(found))
+            self._run("set_payload", lambda: self._set_payload(found, within))
+        return there
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
@@ -186,6 +191,16 @@ class BaseStore(Engine, VectorStore):
         check_filter(query_filter)
         ids = None if among is None else tuple(map(canonical_id, among))
         return self._run("count", lambda: self._count(query_filter, ids))
+
+    def index_payload(self, key: str, kind: PayloadKind | None) -> None:
+        """Make an index of a payload field, in place of the one it has, or remove that (None)."""
+        self._check_open("index_payload")
+        former = dict(self._layout.payload_indexes)
+        others = {name: one for name, one in former.items() if name != key}
+        layout = check_layout(replace(self._layout, payload_indexes=others | ({key: kind} if kind else {})))
+        if kind != former.get(key):
+            self._run("index_payload", lambda: self._index_payload(layout, key, kind))
+            self._layout = layout
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

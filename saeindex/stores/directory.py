@@ -221,7 +221,8 @@ class DirectoryLock:
             raise IndexLockedError(
                 f"opening {str(directory)!r}",
                 f"{whose} has it open",
-                "Close it there (`close()`, or open it in a `with` block), or ask the server that owns it.",
+                "Close it there (`close()`, or a `with` block). If it is `saeindex serve`, ask that by "
+                "saeindex.Client, also for a backup.",
             )
         self._file.truncate(0)
         self._file.write(str(owner or os.getpid()))

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ from saeindex.errors import (
     StorageError,
 )
 from saeindex.files import with_checksum
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId
 from saeindex.stores.base import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.directory import (
     RESTORE,
@@ -39,7 +40,7 @@ from saeindex.stores.directory import (
 )
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch, oversampling
 from saeindex.stores.filters import to_edge
-from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
+from saeindex.stores.point_checks import CheckedPoint, of_same_payload, to_id, to_point
 from saeindex.types import JsonObject, runs
 
 if TYPE_CHECKING:
@@ -190,13 +191,13 @@ class EdgeStore(EmbeddedStore):
             self._shard.update(edge.UpdateOperation.upsert_points(rows))
             self._wrote(len(chunk))
 
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
+    def _set_payload(self, points: Sequence[CheckedPoint], within: str | None) -> None:
         import qdrant_edge as edge
 
         require_space(self._directory.root, sum(point.size for point in points))
         for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
-            for point in chunk:
-                self._shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+            for ids, payload in of_same_payload(chunk, within):
+                self._shard.update(edge.UpdateOperation.set_payload(ids, payload, within))
             self._wrote(len(chunk))
 
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None:
@@ -289,6 +290,23 @@ class EdgeStore(EmbeddedStore):
         if self._total is None:
             self._total = _counted(self._shard)
         return self._total
+
+    def _index_payload(self, layout: Layout, key: str, kind: PayloadKind | None) -> None:
+        import qdrant_edge as edge
+
+        # After a kill the layout names no index that the engine lacks.
+        if key in self._layout.payload_indexes:
+            others = {name: one for name, one in layout.payload_indexes.items() if name != key}
+            write_json(
+                self._directory.layout,
+                with_checksum(layout_to_json(replace(layout, payload_indexes=others))),
+            )
+            self._shard.update(edge.UpdateOperation.delete_field_index(key))
+        if kind is not None:
+            self._shard.update(edge.UpdateOperation.create_field_index(key, _index_of(edge, kind)))
+        self._shard.flush()
+        write_json(self._directory.layout, with_checksum(layout_to_json(layout)))
+        self._layout = layout
 
     def _facet(
         self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import Include, Layout, OrderBy, Page, Point, PointId, Turns
+from saeindex.protocols import Include, Layout, OrderBy, Page, PayloadKind, Point, PointId, Turns
 from saeindex.stores.point_checks import CheckedPoint, PlainVector
 from saeindex.stores.tracing import noted
 from saeindex.stores.waiting import NoTurns
@@ -139,7 +139,7 @@ class Engine(ABC):
     def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
 
     @abstractmethod
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
+    def _set_payload(self, points: Sequence[CheckedPoint], within: str | None) -> None: ...
 
     @abstractmethod
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...
@@ -163,6 +163,9 @@ class Engine(ABC):
     def _scroll_ordered(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]: ...
+
+    @abstractmethod
+    def _index_payload(self, layout: Layout, key: str, kind: PayloadKind | None) -> None: ...
 
     @abstractmethod
     def _count(self, query_filter: Filter | None, among: Sequence[PointId] | None = None) -> int: ...

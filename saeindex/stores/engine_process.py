@@ -43,7 +43,7 @@ _REASONS = {
 PRIMITIVES = {
     "_upsert": "upsert", "_set_payload": "set_payload", "_delete": "delete", "_retrieve": "get",
     "_nearest": "search", "_nearest_ids": "search", "_scroll": "scroll", "_scroll_ordered": "scroll",
-    "_count": "count", "_facet": "facet",
+    "_count": "count", "_facet": "facet", "_index_payload": "index_payload",
 }  # fmt: skip
 METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "close")
 

@@ -120,6 +120,7 @@ class IsolatedStore(EmbeddedStore):
     _nearest_ids = _forwarded("_nearest_ids")
     _scroll = _forwarded("_scroll")
     _scroll_ordered = _forwarded("_scroll_ordered")
+    _index_payload = _forwarded("_index_payload")
     _count = _forwarded("_count")
 
     def _facet(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -49,6 +49,17 @@ class CheckedPoint(Point):
     vectors: dict[str, PlainVector]  # type: ignore[assignment]
     payload: dict[str, Any]
     size: int = 0
+
+
+def of_same_payload(points: Sequence[CheckedPoint], within: str | None) -> Iterable[tuple[list[Any], Any]]:
+    """Return ids and payloads of points; those of equal objects ``within`` their payloads are together."""
+    if within is None:
+        return (([point.id], point.payload) for point in points)
+    found: dict[str, tuple[list[Any], Any]] = {}
+    for point in points:
+        one = point.payload[within]
+        found.setdefault(json.dumps(one, sort_keys=True), ([], one))[0].append(point.id)
+    return found.values()
 
 
 class _BadRowError(ValueError):

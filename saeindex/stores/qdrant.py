@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from saeindex.errors import NotFoundError
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
-from saeindex.stores.base import BaseStore, check_layout, closed_error
+from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId
+from saeindex.stores.base import BaseStore, check_layout, closed_error, layout_to_json
 from saeindex.stores.engine import BEAM, Fetch, NearestSearch, oversampling
 from saeindex.stores.filters import bounded
-from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
+from saeindex.stores.point_checks import CheckedPoint, of_same_payload, to_id, to_point
 from saeindex.stores.server_collection import (
+    LAYOUT_KEY,
     MANIFEST_KEY,
     create_collection,
     is_local,
     read_layout,
     read_metadata,
+    schema_of,
     translated,
 )
 from saeindex.stores.waiting import OwnTurns
@@ -145,6 +147,10 @@ class QdrantStore(BaseStore):
             lambda: self._client.update_collection(self._collection, metadata=metadata),
         )
 
+    def drop(self) -> None:
+        """Delete the collection."""
+        self._run("drop", lambda: self._client.delete_collection(self._collection))
+
     def flush(self) -> None:
         """Do nothing: writes have waited for the server, which flushes its log itself."""
         self._check_open("flush")
@@ -174,15 +180,15 @@ class QdrantStore(BaseStore):
                 rows.append(models.PointStruct(id=point.id, vector=vectors, payload=point.payload))
             self._client.upsert(self._collection, points=rows, wait=True)
 
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
+    def _set_payload(self, points: Sequence[CheckedPoint], within: str | None) -> None:
         from qdrant_client import models
 
         for chunk in runs(points, attrgetter("size"), CHUNK_BYTES, CHUNK_POINTS):
             changes = [
                 models.SetPayloadOperation(
-                    set_payload=models.SetPayload(payload=point.payload, points=[point.id])
+                    set_payload=models.SetPayload(payload=payload, points=ids, key=within)
                 )
-                for point in chunk
+                for ids, payload in of_same_payload(chunk, within)
             ]
             self._client.batch_update_points(self._collection, changes, wait=True)
 
@@ -260,6 +266,15 @@ class QdrantStore(BaseStore):
         counted = _conjunction((query_filter,) if query_filter else (), among)
         found = self._client.count(self._collection, counted, exact=True)
         return int(found.count)
+
+    def _index_payload(self, layout: Layout, key: str, kind: PayloadKind | None) -> None:
+        if not is_local(self._client):  # a local collection has no payload indexes
+            if key in self._layout.payload_indexes:
+                self._client.delete_payload_index(self._collection, key, wait=True)
+            if kind is not None:
+                self._client.create_payload_index(self._collection, key, schema_of(kind), wait=True)
+        metadata = {LAYOUT_KEY: layout_to_json(layout)}
+        self._client.update_collection(self._collection, metadata=metadata)
 
     def _facet(
         self, key: str, value_type: type, query_filter: models.Filter | None, limit: int, exact: bool

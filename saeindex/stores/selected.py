@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Include,
         OrderBy,
         Page,
+        PayloadKind,
         Point,
         PointId,
         SearchRequest,
@@ -86,6 +87,10 @@ class SelectedStore:
         """Return the exact number of matching points, of those ``among`` if ids are given."""
         return self._whole.count(self._and(query_filter), among)
 
+    def index_payload(self, key: str, kind: PayloadKind | None) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("an index")
+
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
     ) -> list[tuple[str | int | bool, int]]:
@@ -104,7 +109,7 @@ class SelectedStore:
         """Raise InvalidInputError."""
         raise _refused("a write")
 
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> NoReturn:
+    def set_payload(self, payloads: Mapping[PointId, JsonObject], within: str | None = None) -> NoReturn:
         """Raise InvalidInputError."""
         raise _refused("a write")
 

@@ -41,7 +41,7 @@ def create_collection(client: QdrantClient, name: str, layout: Layout, options: 
     # A local collection has no payload indexes, and the client warns about each.
     if not is_local(client):
         for key, kind in layout.payload_indexes.items():
-            client.create_payload_index(name, key, _schema(kind), wait=True)
+            client.create_payload_index(name, key, schema_of(kind), wait=True)
     client.update_collection(name, metadata={STATE_KEY: "complete"})
 
 
@@ -135,7 +135,8 @@ def _dense(name: str, vectors: Any) -> tuple[dict[str, int], dict[str, int]]:
     return found
 
 
-def _schema(kind: PayloadKind) -> Any:
+def schema_of(kind: PayloadKind) -> Any:
+    """Return what the client makes an index of."""
     from qdrant_client import models
 
     if kind == "text":

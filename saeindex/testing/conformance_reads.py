@@ -339,3 +339,5 @@ def _assert_same_selection(
     found, expected = (store.scroll(wanted, limit=100), reference.scroll(wanted, limit=100))
     assert [point.id for point in found.points] == [point.id for point in expected.points], said
     assert store.count(wanted) == len(expected.points), said
+    some = [point.id for point in expected.points[::2]]
+    assert store.count(wanted, [*some, 999_999]) == len(some), said

@@ -72,16 +72,38 @@ class WriteConformance:
         store.upsert([first, Point(same, {}, {"tag": "a"})])
         store.set_payload({1: {"tag": "b"}, same.upper(): {"year": 7}, 99: {"tag": "c"}})
         store.set_payload({})
+        inner = {"m": 1, "k": {"z": 2}, "a.b": 3}
+        assert store.set_payload({1: inner, same: inner, 99: inner}, "own") == {1, same}
+        store.set_payload({1: {"m": None, "k": {"y": 4}}, same: {"a.b": 5}}, within="own")
         store = reopen(store)
         one, other = store.get([1, same, 99], with_vectors=True)
-        assert (one.payload, list(one.vectors)) == ({"tag": "b", "year": 1990}, ["dense"])
-        assert other.payload == {"tag": "a", "year": 7}
+        changed = {"tag": "b", "year": 1990, "own": {"k": {"y": 4}, "a.b": 3}}
+        assert (one.payload, list(one.vectors)) == (changed, ["dense"])
+        assert other.payload == {"tag": "a", "year": 7, "own": {**inner, "a.b": 5}}
         assert dict(store.facet("tag")) == {"a": 1, "b": 1}
 
     def test_the_last_of_an_id_in_a_batch_wins(self, make_store: MakeStore) -> None:
         store, same = make_store(LAYOUT), str(sample_id(1))
         store.upsert([Point(same, {}, {"tag": "a"}), Point(same.upper(), {}, {"tag": "b"})])
         assert [(p.id, p.payload) for p in store.get([same])] == [(same, {"tag": "b"})]
+
+    def test_payload_indexes_come_and_go(self, make_store: MakeStore, reopen: Reopen) -> None:
+        store = make_store(LAYOUT)
+        store.upsert([Point(n, {}, {"size": n % 3}) for n in range(9)])
+        with pytest.raises(InvalidInputError, match="no index"):
+            store.facet("size")
+        store.index_payload("size", "integer")
+        store = reopen(store)
+        store.upsert([Point(9, {}, {"size": 0})])
+        assert store.facet("size") == [(0, 4), (1, 3), (2, 3)]
+        store.index_payload("size", "keyword")
+        assert (store.layout.payload_indexes["size"], store.facet("size")) == ("keyword", [])
+        store.index_payload("size", None)
+        store.index_payload("size", None)
+        store = reopen(store)
+        assert store.layout == LAYOUT
+        with pytest.raises(InvalidInputError):
+            store.index_payload("size", "number")  # type: ignore[arg-type]
 
     def test_get_returns_the_parts_asked_for(self, make_store: MakeStore) -> None:
         store = make_store(LAYOUT)

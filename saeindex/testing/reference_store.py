@@ -23,6 +23,7 @@ from saeindex.protocols import (
     Layout,
     OrderBy,
     Page,
+    PayloadKind,
     Point,
     PointId,
     SearchRequest,
@@ -63,15 +64,21 @@ class ReferenceStore:
             kept = {name: vector for name, vector in vectors.items() if vector is not None}
             self._points[point.id] = Point(point.id, kept, dict(point.payload))
 
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace some keys of the payloads of points that exist."""
-        for point_id in payloads.keys() & self._points.keys():
+    def set_payload(self, payloads: Mapping[PointId, JsonObject], within: str | None = None) -> set[PointId]:
+        """Replace some keys of the payloads of points that exist, and return their ids."""
+        there = payloads.keys() & self._points.keys()
+        for point_id in there:
             point = self._points[point_id]
-            payload = {**point.payload, **payloads[point_id]}
+            former = point.payload if within is None else point.payload.get(within, {})
+            changed = {**former, **payloads[point_id]}
             kept = {
-                key: value for key, value in payload.items() if payloads[point_id].get(key, 0) is not None
+                key: value
+                for key, value in changed.items()
+                if value is not None or key not in payloads[point_id]
             }
-            self._points[point_id] = replace(point, payload=kept)
+            payload = kept if within is None else {**point.payload, within: kept}
+            self._points[point_id] = replace(point, payload=payload)
+        return there
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter."""
@@ -110,6 +117,11 @@ class ReferenceStore:
     def count(self, query_filter: Filter | None = None, among: Sequence[PointId] | None = None) -> int:
         """Return the number of matching points, of those ``among`` if ids are given."""
         return sum(among is None or point.id in among for point in self._matching(query_filter))
+
+    def index_payload(self, key: str, kind: PayloadKind | None) -> None:
+        """Change the layout alone."""
+        others = {name: one for name, one in self.layout.payload_indexes.items() if name != key}
+        self.layout = replace(self.layout, payload_indexes=others | ({key: kind} if kind else {}))
 
     def facet(
         self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False

@@ -130,12 +130,19 @@ class AuthorisedIndex:
         """Return what a function finds in the index, computed on a thread."""
         return await self.access.service.run(lambda: self.hosted.call(self.access.key.condition, function))
 
-    async def change(self, action: str, function: Callable[[FeatureIndex], R], **counts: Any) -> R:
-        """Run a function that writes, alone, after it was noted in the audit log: who writes leaves a trace.
+    async def change(
+        self, action: str, function: Callable[[FeatureIndex], R], is_alone: bool = True, **counts: Any
+    ) -> R:
+        """Run a function that writes, after it was noted in the audit log: who writes leaves a trace.
 
-        MismatchError while records are being added: what comes first would not be known after a crash.
+        MismatchError while records are being added, if it is to be alone: what comes first would not be known
+        after a crash.
         """
         self.access.need("write")
+
+        def beside() -> R:
+            self.note(action, **counts)
+            return self.hosted.call(None, function)
 
         def alone() -> R:
             jobs = self.access.service.jobs
@@ -143,10 +150,9 @@ class AuthorisedIndex:
                 do = "Wait until it is done, or cancel it."
                 raise MismatchError(f"{action} in {self.name!r}", f"job {busy.id} adds records", do)
             with self.hosted.writing:
-                self.note(action, **counts)
-                return self.hosted.call(None, function)
+                return beside()
 
-        return await self.access.service.run(alone)
+        return await self.access.service.run(alone if is_alone else beside)
 
     def note(self, action: str, **counts: Any) -> None:
         """Write a line of the audit log, which waits for the disk: not on the event loop."""

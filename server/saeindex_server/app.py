@@ -18,7 +18,14 @@ from saeindex.operations.surfaces import OPERATIONS
 from saeindex_server.limits import Middleware
 from saeindex_server.problems import Problem, add_handlers
 from saeindex_server.routes import embeddings, jobs, operations, records, server
-from saeindex_server.schemas import EXAMPLES, EmbeddingsBody, RecordsBody, VectorStoreBody, schema_name
+from saeindex_server.schemas import (
+    EXAMPLES,
+    CreateBody,
+    EmbeddingsBody,
+    RecordsBody,
+    VectorStoreBody,
+    schema_name,
+)
 from saeindex_server.service import Service
 
 if TYPE_CHECKING:
@@ -103,7 +110,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    models = (Problem, EmbeddingsBody, RecordsBody, VectorStoreBody)
+    models = (Problem, CreateBody, EmbeddingsBody, RecordsBody, VectorStoreBody)
     added = {model.__name__: model.model_json_schema(ref_template=REFERENCE) for model in models}
     for kind in OPERATIONS.values():
         added[schema_name(kind)] = json_schema(kind, REFERENCE)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError, StorageError
+from saeindex.config import DEFAULT_SPACE
+from saeindex.errors import (
+    EngineDiedError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    SaeIndexError,
+    StorageError,
+)
 from saeindex.index import FeatureIndex
+from saeindex.indexing.create_open import drop_index, indexes_in
 from saeindex_server.logs import log, log_failure
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 SUFFIX = ".idx"
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,79}", re.ASCII)
 # Parts of an index that are kept open: one for each filter of a key.
 PARTS = 32
 # Seconds for which a part is used after the revision that it was made for was replaced: what its features
@@ -207,11 +218,18 @@ class Hosts:
     """All indexes of a server, by name."""
 
     def __init__(
-        self, places: list[str], url: str | None, encoder_of: Callable[[FeatureSpace], TextEncoder]
+        self,
+        places: list[str],
+        url: str | None,
+        encoder_of: Callable[[FeatureSpace], TextEncoder],
+        folder: Path | None = None,
     ) -> None:
-        """``places`` are directories, or collections on the server at ``url``."""
+        """``places`` are directories, or collections on the server at ``url``; new ones are in ``folder``."""
         self._hosted: dict[str, HostedIndex] = {}
-        for place in places:
+        self._url, self._encoder_of, self._folder = url, encoder_of, folder
+        self._changing = threading.Lock()
+        inside = [] if folder is None or not folder.is_dir() else [one.name for one in indexes_in(folder)]
+        for place in dict.fromkeys([*places, *inside]):
             one = HostedIndex(place, url, encoder_of)
             if one.name in self._hosted:
                 do = "Rename one of the folders: requests name an index by its folder."
@@ -219,7 +237,40 @@ class Hosts:
             self._hosted[one.name] = one
 
     def __iter__(self) -> Iterator[HostedIndex]:
-        return iter(self._hosted.values())
+        return iter(list(self._hosted.values()))
+
+    def create(self, name: str, options: Mapping[str, Any]) -> HostedIndex:
+        """Make an empty index of a name that no other has, and serve it."""
+        asked = f"create {name!r:.80}"
+        if not NAME.fullmatch(name) or name.endswith(SUFFIX):
+            raise InvalidInputError(asked, "not a name", "Use up to 80 letters, digits, dots, - and _.")
+        space = str(options.get("space", DEFAULT_SPACE))
+        if not NAME.fullmatch(space) or Path(space).exists():
+            raise InvalidInputError(f"space={space!r:.80}", "not a name", "Name a space of the package.")
+        place = name if self._folder is None else str(self._folder / f"{name}{SUFFIX}")
+        if self._folder is None and self._url is None:
+            do = "Start the server with --folder: new indexes are made there."
+            raise MismatchError(asked, "the server has no folder for it", do)
+        with self._changing:
+            if name in self._hosted:
+                raise MismatchError(asked, "an index has this name", "Choose another, or delete it first.")
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            FeatureIndex.create(place, url=self._url, **options).close()
+            self._hosted[name] = one = HostedIndex(place, self._url, self._encoder_of)
+        return one
+
+    def drop(self, name: str) -> None:
+        """Delete an index with all its records, if it is in the folder of new ones, or on a server."""
+        with self._changing:
+            one = self.get(name)
+            if self._url is None and (one.folder is None or one.folder.parent != self._folder):
+                do = "Stop the server, and delete its folder."
+                raise MismatchError(f"delete {name!r:.80}", "it is not in the folder of new indexes", do)
+            with one.writing:
+                del self._hosted[one.name]
+                one.close()
+                drop_index(one.place, url=self._url)
 
     def get(self, name: str) -> HostedIndex:
         """Return an index by its name, or by the name of its folder; NotFoundError if there is none."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, to_thread
 
-from saeindex.errors import InvalidInputError, NotFoundError, RejectedError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, RejectedError
 from saeindex.files import sync
 from saeindex.indexing.pipeline import IndexingReport, IndexingStopped
 from saeindex.indexing.rejects import rejects_in
@@ -178,7 +178,7 @@ class Ingestion:
             self._jobs.stopped(job.id)
         elif is_full:
             self._rest(job, FULL_REST, ROOM)
-        elif self._is_open and isinstance(failure, InvalidInputError | NotFoundError):
+        elif self._is_open and isinstance(failure, InvalidInputError | MismatchError | NotFoundError):
             self._jobs.finish(job.id, "failed", error=failure)
         elif times < ATTEMPTS:
             self._failures[job.id] = times, max(furthest, self._read)
@@ -217,6 +217,11 @@ class Ingestion:
                 batch_size=BATCH,
                 allow_rejects=bool(job.asked.get("allow_rejects")),
                 leave_out=job.asked.get("leave_out") or (),
+                replace=bool(job.asked.get("replace")),
+                source=job.asked.get("source"),
+                prune=bool(job.asked.get("prune")),
+                max_prune=job.asked.get("max_prune"),
+                dry_run=bool(job.asked.get("dry_run")),
             )
         return _told(job, report)
 

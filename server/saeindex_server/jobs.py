@@ -183,9 +183,14 @@ class Jobs:
 
     def adding(self, index: str) -> Job | None:
         """Return the first job that waits or runs to add records to an index."""
+        return self.open_job(index, "records")
+
+    def open_job(self, index: str, kind: str | None = None) -> Job | None:
+        """Return the first job of an index that waits or runs."""
         row = self._database.row(
-            "SELECT * FROM jobs WHERE kind = 'records' AND index_name = ? AND state IN ('queued', 'running')"
-            " ORDER BY number LIMIT 1",
+            "SELECT * FROM jobs WHERE (?1 IS NULL OR kind = ?1) AND index_name = ?2"
+            " AND state IN ('queued', 'running') ORDER BY number LIMIT 1",
+            kind,
             index,
         )
         return None if row is None else self._read(row)

@@ -134,6 +134,15 @@ class KeyStore:
         self.are_on = self.are_on or self.count() > 0
         return self.are_on
 
+    def unbind(self, index: str) -> None:
+        """Let no key that is bound to an index of this name reach a new one: its name is another then."""
+        gone = f"{index} (until {_now()})"
+        for key in self.all():
+            if index in key.indexes:
+                names = json.dumps(sorted({*key.indexes - {index}, gone}))
+                with self._database.transaction() as statements:
+                    statements.execute("UPDATE keys SET indexes = ? WHERE id = ?", (names, key.id))
+
     def revoke(self, identity: str) -> Key:
         """End a key now; NotFoundError if there is none of that id."""
         with self._database.transaction() as statements:

@@ -180,12 +180,27 @@ class RecordBody(Body):
     metadata: JsonDict = {}
     fields: dict[str, str] = {}
     document: str | None = Field(None, description="the longer text that it is a piece of")
+    vector: list[float] | None = Field(
+        None, max_length=65_536, description="that of the text, by the encoder of the index"
+    )
 
 
 class RecordsBody(Body):
     """Records to index."""
 
     records: list[RecordBody] = Field(min_length=1, max_length=100_000)
+
+
+class CreateBody(Body):
+    """An index to make: what it keeps, as ``FeatureIndex.create`` takes it."""
+
+    name: str = Field(description="up to 80 letters, digits, dots, - and _")
+    space: str | None = Field(None, description="the name of a feature space of the package")
+    fields: list[str] = Field([], max_length=32, description="further texts of a record")
+    sentences: Literal["stored", "codes", "off"] | None = None
+    words: str | None = Field(None, description="the language of its words, or off")
+    payload_indexes: dict[str, str] = Field({}, max_length=100, description="kinds of indexes, by field")
+    quantization: Literal["int8"] | None = None
 
 
 class EmbeddingsBody(BaseModel, extra="ignore"):
@@ -221,9 +236,12 @@ EXAMPLES: dict[str, JsonDict] = {
     "compare": {"text": "galaxies", "a": "doc-1", "b": "doc-2"},
     "get": {"ids": ["doc-1", "doc-2"]},
     "scroll": {"where": MUSIC, "limit": 20},
+    "sample": {"size": 20, "where": MUSIC},
     "count": {"where": MUSIC},
+    "update": {"ids": ["doc-1"], "set": {"status": "read"}, "remove": ["due"]},
     "delete": {"ids": ["doc-1"]},
     "metadata_fields": {},
+    "facets": {"field": "metadata.year", "where": MUSIC},
     "diff": {"a": "metadata.year < 2010", "b": "metadata.year >= 2010"},
     "describe": {"records": MUSIC},
     "correlate": {"min_support": 5, "limit": 20},
@@ -252,5 +270,6 @@ EXAMPLES: dict[str, JsonDict] = {
     "profiles/delete": {"profile": "mine"},
     "EmbeddingsBody": {"input": ["a text", "another"], "model": "papers"},
     "VectorStoreBody": {"query": "galaxies", "max_num_results": 5},
+    "CreateBody": {"name": "papers", "payload_indexes": {"metadata.year": "integer-range"}},
     "RecordsBody": {"records": [{"id": "a1", "text": "Galaxies rotate.", "metadata": {"year": 2021}}]},
 }

@@ -6,15 +6,16 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from saeindex.errors import IndexLockedError, InvalidInputError, StorageError
+from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, StorageError
+from saeindex.index import FeatureIndex
 from saeindex.stores.directory import DirectoryLock
 from saeindex_server.analysis_process import AnalysisThread
 from saeindex_server.database import Database
@@ -43,8 +44,8 @@ class Service:
 
     def __init__(self, settings: ServerSettings, places: list[str], url: str | None = None) -> None:
         """``places`` are directories of indexes, or collections on the Qdrant server at ``url``."""
-        if not places:
-            raise InvalidInputError("serve", "no index", "Name one or more.")
+        if not places and settings.folder is None:
+            raise InvalidInputError("serve", "no index", "Name one or more, or give --folder.")
         self.settings = settings
         self.database = Database(settings.state)
         self.keys = KeyStore(self.database)
@@ -53,7 +54,7 @@ class Service:
         self.bodies = Bodies(settings)
         self._encoders: dict[str, SharedEncoder] = {}
         self._opening = threading.Lock()
-        self.hosts = Hosts(places, url, self._encoder_of)
+        self.hosts = Hosts(places, url, self._encoder_of, settings.folder)
         self.jobs = Jobs(self.database, settings)
         self.ingestion = Ingestion(self.jobs, self.hosts)
         self.analysis = AnalysisThread(
@@ -78,6 +79,8 @@ class Service:
         self._own_state()
         for hosted in self.hosts:
             hosted.whole().encoder.encode_query(["warm"])
+            if self.settings.warm:
+                hosted.call(None, FeatureIndex.warm)
         self.jobs.requeue()
         self.ingestion.start()
         self.analysis.start()
@@ -110,6 +113,21 @@ class Service:
         except OSError as error:
             asked, do = f"the server's state in {str(self.settings.state)!r}", "Make room on its disk."
             raise StorageError(asked, error.strerror or str(error), do) from error
+
+    def create(self, name: str, options: Mapping[str, Any]) -> None:
+        """Make an empty index; no key that is bound to its name gets it."""
+        self.keys.unbind(name)
+        self.hosts.create(name, options)
+
+    def drop(self, name: str) -> None:
+        """Delete an index with all its records; MismatchError while a job of it waits or runs."""
+        one = self.hosts.get(name).name
+        if (busy := self.jobs.open_job(one)) is not None:
+            do = "Wait until it is done, or cancel it."
+            raise MismatchError(f"delete {one!r}", f"job {busy.id} is not done", do)
+        self.keys.unbind(one)
+        self.hosts.drop(one)
+        self.jobs.indexes.pop(one, None)
 
     @property
     def waits_for(self) -> str | None:

@@ -40,6 +40,10 @@ class ServerSettings(BaseSettings):
     state: Path = Field(
         default=Path("saeindex-server"), description="the folder of keys, jobs and what waits to be indexed"
     )
+    folder: Path | None = Field(
+        default=None, description="a folder whose indexes are served, and where requests make new ones"
+    )
+    warm: bool = Field(default=False, description="load what first searches read before the server is ready")
     hosts: Several = Field(
         default=(),
         description="names (a,b) by which it is called, beside those of loopback; empty for any, with keys",

@@ -20,6 +20,7 @@ def metadata(number: int) -> dict[str, Any]:
     found: dict[str, Any] = {"year": number, "my group": "ab"[number % 2], "empty": [], "none": None}
     if number % 4 == 0:
         found |= {"tags": ["a", 1], "nested": {"deep": {"er": True}, "empty": {}}}
+        found |= {"parts": [{"size": 3, "by": {"name": "Ann"}}, {"size": 5, "marks": ["x"]}]}
     return found | {"mixed": number if number % 2 else str(number)}
 
 
@@ -40,6 +41,10 @@ EXPECTED = {
     "metadata.mixed": (("numbers", "text"), COUNT),
     "metadata.tags": (("lists of numbers", "lists of text"), COUNT // 4),
     "metadata.nested.deep.er": (("true or false",), COUNT // 4),
+    "metadata.parts": (("lists of objects",), COUNT // 4),
+    "metadata.parts[].size": (("lists of numbers",), COUNT // 4),
+    "metadata.parts[].by.name": (("lists of text",), COUNT // 4),
+    "metadata.parts[].marks": (("lists of text",), COUNT // 4),
 }
 
 

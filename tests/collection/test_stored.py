@@ -108,7 +108,7 @@ def test_a_record_is_read_with_the_parts_that_are_asked_for(index: FeatureIndex)
     (whole,), (read,), (bare,) = (index.get(["long#0"], include=parts) for parts in (PARTS, PARTS[:1], ()))
     assert (read.text, read.concepts, read.dense, read.sae) == (whole.text, whole.concepts, None, None)
     assert (bare.text, bare.concepts, bare.dense, bare.sae) == (whole.text, (), None, None)
-    with pytest.raises(InvalidInputError, match="concepts and vectors"):
+    with pytest.raises(InvalidInputError, match="concepts, vectors, known"):
         index.get(["long#0"], include="dense")  # type: ignore[arg-type]
 
 
@@ -293,3 +293,17 @@ def test_a_point_of_another_program_is_a_typed_error_that_says_what_lists_it(
     client.delete("papers", [7])
     index.refresh()
     assert len(index.search("copper", limit=50)) == 9
+
+
+def test_a_sample_is_random_of_what_matches_and_again_the_same(index: FeatureIndex) -> None:
+    ids = [one.id for one in index.sample(50, seed=1)]
+    assert len(ids) == len(set(ids)) == 50 and ids != sorted(ids)
+    assert ids == [one.id for one in index.sample(50, seed=1)]
+    means = [np.mean([one.metadata["number"] for one in index.sample(50, seed=seed)]) for seed in range(40)]
+    assert len(set(means)) > 20 and abs(np.mean(means) - COUNT / 2) < 30
+    few = index.sample(50, "metadata.number BETWEEN 10 AND 19", seed=3, include=["concepts"])
+    assert {one.metadata["number"] for one in few} == set(range(10, 20)) and few[0].concepts is not None
+
+
+def test_an_index_is_iterated(index: FeatureIndex) -> None:
+    assert sorted(one.id for one in index) == sorted(one.id for one in index.scroll(limit=10_000)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,26 @@ def test_indexes_of_one_space_share_it_also_where_its_files_were_changed_since(
     described = json.loads(own.read_text())
     own.write_text(json.dumps({key: described[key] for key in described.keys() - {"files", "checksum"}}))
     assert opened("f.idx", FeatureSpace.load(tmp_path / "space")).labels == read.labels
+
+
+def test_indexes_beside_each_other_share_the_files_of_their_space(
+    fitted_space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
+) -> None:
+    read = FeatureSpace.load(fitted_space.save(tmp_path / "made" / "space"))
+    (tmp_path / "all").mkdir()
+
+    def files_of(name: str, space: FeatureSpace) -> dict[str, int]:
+        FeatureIndex.create(tmp_path / "all" / name, space, encoder=encoder).close()
+        return {one.name: one.stat().st_ino for one in (tmp_path / "all" / name / "space").iterdir()}
+
+    first, other = files_of("a.idx", read), files_of("b.idx", read.with_labels({1: "x"}, encoder))
+    assert files_of("c.idx", read) == first and not {*first.values()} & {*other.values()}
+    shutil.rmtree(tmp_path / "all" / "a.idx")
+    (tmp_path / "all" / "c.idx").rename(tmp_path / "d.idx")
+    with FeatureIndex.open(tmp_path / "d.idx", encoder=encoder) as index:
+        assert index.space.fingerprint == read.fingerprint
+    shutil.rmtree(tmp_path / "made")
+    assert {*files_of("e.idx", read).values()} & {*first.values()} == set()
 
 
 def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient, models
 
-from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import NotFoundError
 from saeindex.indexing.create_open import indexes_in, indexes_on
 from tests.cli.test_cli import call, called
@@ -99,14 +98,14 @@ def test_an_index_that_is_being_written_says_that_its_numbers_are_old(
         assert (a.records, a.is_counted) == (0, True)
 
 
-def test_an_interrupted_run_is_counted(folder: Path, session_encoder: RecordingEncoder) -> None:
-    def interrupted() -> Iterator[Record]:
-        yield from sample_records(100)
-        raise KeyboardInterrupt
+def interrupted(_: int) -> None:
+    raise KeyboardInterrupt
 
+
+def test_an_interrupted_run_is_counted(folder: Path, session_encoder: RecordingEncoder) -> None:
     with FeatureIndex.open(folder / "a.idx", encoder=session_encoder) as index:
         with pytest.raises(KeyboardInterrupt):
-            index.upsert(interrupted(), batch_size=20)
+            index.upsert(sample_records(100), batch_size=20, progress=interrupted)
         written = index.count()
     assert written > 5
     assert indexes_in(folder)[0].records == written
@@ -118,15 +117,11 @@ def test_the_precision_of_vectors_is_kept_by_what_stopped_and_by_copies(
     class Halved(RecordingEncoder):
         dtype = "torch.bfloat16"
 
-    def interrupted() -> Iterator[Record]:
-        yield from sample_records(60)
-        raise KeyboardInterrupt
-
     with FeatureIndex.create(tmp_path / "a.idx", space, encoder=Halved(session_encoder)) as index:
         index.upsert([])
         assert index.info()["precisions"] == []
         with pytest.raises(KeyboardInterrupt):
-            index.upsert(interrupted(), batch_size=20, learn_terms=False)
+            index.upsert(sample_records(60), batch_size=20, learn_terms=False, progress=interrupted)
         assert index.info()["precisions"] == ["bf16"]
         index.copy(tmp_path / "b.idx")
     with FeatureIndex.open(tmp_path / "b.idx") as copied:

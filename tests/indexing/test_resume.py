@@ -31,7 +31,7 @@ from tests.interrupted import (
 from tests.samples import contents, sample_records, write_records
 
 KILLS, RECORDS = 10, 600
-BAD_LINES = ['{"id": "bad-1"}', "not json at all", '{"id": "doc-3", "text": "a second one of that id"}']
+BAD_LINES = ['{"id": "bad-1"}', "not json at all"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,6 @@ def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
     assert [line["position"] for line in rejects] == [
         f"notes.jsonl:{RECORDS + 1}",
         f"notes.jsonl:{RECORDS + 2}",
-        f"record {RECORDS + 3}",
     ]
 
 

@@ -19,6 +19,7 @@ from saeindex.language.ast import (
     Expression,
     FamilyTerm,
     FeatureTerm,
+    Holds,
     Not,
     OneOf,
     Or,
@@ -34,7 +35,10 @@ names = st.one_of(
         '"{}"'.format
     ),
 )
-fields = st.lists(names, min_size=1, max_size=3).map(lambda path: ".".join(["metadata", *path]))
+in_lists = st.tuples(names, st.sampled_from(["", "", "[]"])).map("".join)
+fields = st.tuples(st.lists(in_lists, max_size=2), names).map(
+    lambda path: ".".join(["metadata", *path[0], path[1]])
+)
 days = st.dates(dt.date(2, 1, 1), dt.date(9998, 12, 31)).map(lambda day: f"{day.year:04}-{day:%m-%d}")
 zones = st.sampled_from(["", "Z", "z", "+00:00", "-11:30", "+05:45"])
 times = st.sampled_from(["T00:00", "T23:59:59", " 12:30:01", "t08:00:00.5", "T08:00:00.123456"])
@@ -68,6 +72,7 @@ conditions: st.SearchStrategy[Expression] = st.one_of(
     st.builds(between, fields, st.lists(numbers, min_size=2, max_size=2).map(sorted)),
     st.builds(between, fields, st.lists(dates, min_size=2, max_size=2).map(by_start)),
     st.builds(Exists, field=fields),
+    st.builds(Holds, field=fields, op=st.sampled_from(["contains", "starts with"]), text=words),
 )
 
 

@@ -42,6 +42,11 @@ def described(number: int, record: Record) -> Record:
         metadata |= {"year": record.metadata["year"], "categories": [["a", "b"], ["b"], []][number % 3]}
     if date is not None:
         metadata["published"] = date[0]
+    sizes = [[1, 2], [2], [], None, [3, 1]][number % 5]
+    if sizes is not None:
+        by = ("Ann", "bob", None)
+        parts = [{"size": size, "by": by[(number + size) % 3], "in": [{"n": size}]} for size in sizes]
+        metadata["parts"] = [*parts, 5] if number % 2 else parts
     return Record(record.id, record.text, metadata)
 
 
@@ -95,6 +100,36 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def parts_of(metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in metadata.get("parts", []) if isinstance(one, dict)]
+
+
+def sizes_of(metadata: dict[str, Any]) -> list[int]:
+    return [one["size"] for one in parts_of(metadata)]
+
+
+@pytest.mark.parametrize(
+    ("where", "holds"),
+    [
+        ('metadata.corpus CONTAINS "USI"', lambda m: "usi" in m["corpus"]),
+        ('metadata.corpus NOT CONTAINS "usi"', lambda m: "usi" not in m["corpus"]),
+        ('metadata.corpus STARTS WITH "Mu"', lambda m: m["corpus"].startswith("mu")),
+        ('NOT metadata.corpus STARTS WITH "mu"', lambda m: not m["corpus"].startswith("mu")),
+        ('metadata.categories CONTAINS "B"', lambda m: "b" in m.get("categories", [])),
+        ('metadata.parts[].by CONTAINS "NN"', lambda m: any(one["by"] == "Ann" for one in parts_of(m))),
+        ('metadata.year CONTAINS "19"', lambda m: False),
+    ],
+)
+def test_parts_of_texts_are_looked_for(
+    index: FeatureIndex, where: str, holds: Callable[[dict[str, Any]], bool]
+) -> None:
+    found = {one.id for one in index.scroll(where, limit=COUNT + 1)[0]}
+    assert found == ids_where(holds)
+    payloads = {record.id: {"metadata": dict(record.metadata)} for record in RECORDS}
+    parsed = parse_where(where)
+    assert found == {one for one, payload in payloads.items() if matches(parsed, payload, lambda _: [])}
+
+
 @pytest.mark.parametrize(
     ("where", "holds"),
     [
@@ -135,6 +170,24 @@ def listed(value: Any) -> list[Any]:
             lambda m: any((type(v), v) in ((str, "1"), (int, 2), (bool, False)) for v in listed(m["mixed"])),
         ),
         ("EXISTS(metadata.mixed)", lambda m: m["mixed"] is not None),
+        ("metadata.parts[].size = 2", lambda m: 2 in sizes_of(m)),
+        ("metadata.parts[].size != 2", lambda m: 2 not in sizes_of(m)),
+        ("metadata.parts[].in[].n > 2", lambda m: any(size > 2 for size in sizes_of(m))),
+        ("metadata.parts[].size BETWEEN 3 AND 9", lambda m: 3 in sizes_of(m)),
+        ('metadata.parts[].by IN ("Ann", "x")', lambda m: any(one["by"] == "Ann" for one in parts_of(m))),
+        ("EXISTS(metadata.parts[].by)", lambda m: any(one["by"] for one in parts_of(m))),
+        (
+            'NESTED(metadata.parts[].size = 1 AND metadata.parts[].by = "Ann")',
+            lambda m: any((one["size"], one["by"]) == (1, "Ann") for one in parts_of(m)),
+        ),
+        (
+            'NESTED(metadata.parts[].size = 1 AND NOT metadata.parts[].by = "Ann")',
+            lambda m: any(one["size"] == 1 and one["by"] != "Ann" for one in parts_of(m)),
+        ),
+        (
+            "NOT NESTED(metadata.parts[].size = 1 OR metadata.parts[].size > 2)",
+            lambda m: not {1, 3} & set(sizes_of(m)),
+        ),
     ],
 )
 def test_a_condition_on_metadata_selects_the_expected_records(

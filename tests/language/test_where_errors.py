@@ -97,7 +97,7 @@ def test_a_near_miss_is_answered_with_a_suggestion(text: str, column: int, sugge
         ("AT LEAST 1 OF (#1", 18, ")"),
         ("metadata.x IN 3", 15, "expected ("),
         ('metadata.x IN ("a"', 19, ") or ,"),
-        ("metadata.x", 11, "a comparison, BETWEEN, IN or NOT"),
+        ("metadata.x", 11, "a comparison, STARTS WITH, BETWEEN, CONTAINS, IN or NOT"),
         ("metadata.x BETWEEN 1", 21, "expected AND"),
         ("metadata.year >= ", 18, "a number, a date"),
         ("strong(strong(#1))", 8, 'a "quoted phrase", #id or family(…)'),

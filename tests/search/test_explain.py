@@ -90,7 +90,7 @@ def test_what_a_record_speaks_of_comes_first_the_surest_before_others(
         present = present_in(papers_codes[hit.id])
         assert hit.features == tuple(spoken)
         assert {one.id for one in spoken} <= present & named
-        assert len(spoken) == min(10, len(present & named))
+        assert len(spoken) == min(5, len(present & named))
         shares = [one.evidence or 0.0 for one in spoken]
         assert shares == sorted(shares, reverse=True) and min(shares, default=1.0) >= 0.5
         for one in spoken:  # to the level that its evidence reaches
@@ -118,7 +118,7 @@ def test_without_sentences_typical_concepts_come_first_the_loudest_before_others
     hits = papers.search(QUERIES[2])
     for hit, (record,) in ((hit, papers.get([hit.id])) for hit in hits):
         strongest = sorted(record.concepts, key=place)
-        assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
+        assert [active.id for active in hit.features] == [one.id for one in strongest[:5]]
         assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [
             papers.space.labels[active.id].text for active in hit.features

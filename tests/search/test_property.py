@@ -160,6 +160,15 @@ def test_thresholds_groups_and_comparisons_work_on_property_scores(papers: Featu
     assert total == pytest.approx(comparison.score_a - comparison.score_b, abs=1e-5)
 
 
+def test_examples_are_no_hits_and_matches_are_counted(papers: FeatureIndex) -> None:
+    hits = papers.search(like=["doc-3", "doc-5"], unlike=["doc-4"], limit=240, total=True)
+    assert not {"doc-3", "doc-5"} & {hit.id for hit in hits}
+    assert hits.total == len(papers) - 2
+    some = papers.search("a complaint", where="metadata.year > 2000", limit=3, total=True)
+    assert some.total == papers.count("metadata.year > 2000") > 3
+    assert papers.search("a complaint", where="metadata.year > 2000", limit=3).total is None
+
+
 def test_unknown_examples_are_named(papers: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match=r"^like: no record 'doc-999'"):
         papers.search(property="sad", like=["doc-3", "doc-999"])

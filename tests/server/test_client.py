@@ -36,7 +36,8 @@ from tests.server.conftest import on_a_port, served
 MUSIC, SECONDS = 'metadata.topic = "music"', 60.0
 # What is only where the index is: its parts, and what opens, copies or closes it.
 LOCAL_ONLY = {
-    "close", "copy", "create", "encoder", "is_closed", "open", "part", "refresh", "space", "state",
+    "close", "copy", "create", "create_payload_index", "delete_payload_index", "encoder", "is_closed", "open",
+    "part", "refresh", "space", "state", "warm",
 }  # fmt: skip
 
 

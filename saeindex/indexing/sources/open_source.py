@@ -294,6 +294,8 @@ class _Rows:
     @property
     def left_out(self) -> list[str]:
         own = [f"column {name}: bytes that are no text" for name in self.bytes_in]
+        vectors = () if self._chosen is None else self._chosen.vectors
+        own += [f"column {name}: vectors; columns={{'vector': '{name}'}} uses them" for name in vectors]
         return [*self.left_out_before(), *own]
 
     def checked(self) -> _Rows:
@@ -357,7 +359,8 @@ class _Rows:
 
 def _checked_record(record: Record, position: str) -> Record | Rejected:
     try:
-        return checked_record(record.id, record.text, record.metadata, record.fields, record.document)
+        texts = record.id, record.text, record.metadata, record.fields, record.document
+        return checked_record(*texts, record.vector, record.known)
     except InvalidRecordError as error:
         return Rejected(position, error.found, record.id if isinstance(record.id, str) else None)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +19,10 @@ import numpy as np
 from saeindex.errors import InvalidRecordError, kind_of
 from saeindex.language.speech import readable
 from saeindex.types import Record, whole
+
+if TYPE_CHECKING:
+    from saeindex.indexing.known import Known
+    from saeindex.types import FloatArray
 
 MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 10 * 2**20
@@ -48,6 +52,8 @@ def checked_record(
     metadata: Mapping[str, Any],
     fields: Mapping[str, Any] | None = None,
     document: Any = None,
+    vector: Any = None,
+    known: Known | None = None,
 ) -> Record:
     """Return a record with validated parts, its metadata as plain JSON values."""
     for part, value in (("metadata", metadata), ("fields", fields or {})):
@@ -59,6 +65,8 @@ def checked_record(
         json_metadata(metadata),
         checked_fields(fields or {}),
         None if document is None else checked_id(document, "document"),
+        None if vector is None else checked_vector(vector),
+        known,
     )
 
 
@@ -78,6 +86,19 @@ def checked_id(value: Any, part: str = "id") -> str:
     if len(record_id) > MAX_ID_CHARACTERS:
         raise _refused(part, f"the {part} has {len(record_id)} characters, above {MAX_ID_CHARACTERS}")
     return _without_surrogates(record_id, part)
+
+
+def checked_vector(value: Any) -> FloatArray:
+    """Return a list or array of numbers as a unit vector (d,)."""
+    try:
+        found = np.asarray(value, np.float32)
+    except (ValueError, TypeError):
+        raise _refused("vector", f"the vector is {_kind(value)}, not a list of numbers") from None
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise _refused("vector", "the vector is not a list of finite numbers")
+    if not (length := float(np.linalg.norm(found))):
+        raise _refused("vector", "the vector is zero")
+    return found / np.float32(length)
 
 
 def checked_text(value: Any, part: str = "text") -> str:

@@ -13,6 +13,7 @@ from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptErro
 from saeindex.index import FeatureIndex
 from saeindex.operations.concepts import Card, Find
 from saeindex.operations.operation import Change, Operation
+from saeindex.operations.records import Update
 from saeindex.operations.surfaces import OPERATIONS
 from saeindex.schema import from_json
 from saeindex.search.hits import Hits
@@ -80,10 +81,12 @@ async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Respon
 
 
 async def changed(index: AuthorisedIndex, operation: Operation[Any]) -> Response:
-    """Answer with the result of an operation that changes an index; one at a time."""
-    found = await index.change(
-        operation.name, lambda opened: operation.result_json(opened.perform(operation))
-    )
+    """Answer with the result of an operation that changes an index; one at a time, but beside an upload."""
+
+    def done(opened: FeatureIndex) -> dict[str, Any]:
+        return operation.result_json(opened.perform(operation))
+
+    found = await index.change(operation.name, done, not isinstance(operation, Update))
     return reply(found)
 
 
@@ -156,3 +159,9 @@ def _add(kind: type[Operation[Any]]) -> None:
 
 for each in OPERATIONS.values():
     _add(each)
+router.add_api_route(
+    "/records", performing(Update), methods=["PATCH"], name="change records", summary="Update records",
+    description="Set and remove fields of metadata: `POST …/update` as others name it.", tags=["records"],
+    responses={**problems(409, 415), **schemas.result_of(Update)},
+    openapi_extra=schemas.body_named(schemas.schema_name(Update)),
+)  # fmt: skip

@@ -186,7 +186,7 @@ class UploadPage:
         ui.label("Done" if job.state == "done" else f"It is {job.state}").classes("heading")
         if job.error is not None:
             ui.label(shortened(str(error_of(job.error)), 400)).classes("text")
-        kinds = [name for name in ("indexed", "unchanged", "rejected") if report.get(name)]
+        kinds = [name for name in ("indexed", "updated", "unchanged", "rejected") if report.get(name)]
         counts = ", ".join(f"{report[name]:,} {name}" for name in kinds)
         ui.label(counts or "No record was new.").classes("text")
         if report.get("rejected"):

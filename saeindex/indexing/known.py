@@ -1,0 +1,107 @@
+"""What an index has of its records, for another one that need not compute it: vectors and evidence."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.config import DENSE, EVIDENCE, SENTENCES, SOURCE, suffixed
+from saeindex.features.evidence import Mention
+from saeindex.indexing.points import CONTENT_HASH, Given, mentions_of
+from saeindex.protocols import EncoderIdentity, Point, VectorStore
+
+if TYPE_CHECKING:
+    from saeindex.features.space import Space
+    from saeindex.types import FloatArray, JsonObject
+
+MENTION = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Vectors by name and evidence by text field; they hold for an encoder, an evidence and texts.
+
+    These three are digests. ``source`` is the name of what gave the record, if it has one.
+    """
+
+    encoder: str
+    evidence: str
+    content: str
+    vectors: Mapping[str, FloatArray]
+    mentions: Mapping[str, Sequence[Mention]]
+    source: str | None = None
+
+    @classmethod
+    def of(cls, point: Point, space: Space, fields: Sequence[str]) -> Known:
+        """Take what a point has."""
+        evidence, bases = space.evidence, (DENSE, SENTENCES)
+        names = [suffixed(base, name) for base in bases for name in ("", *fields)]
+        terms: frozenset[int] = frozenset() if evidence is None else evidence.own_terms
+        mentions = {
+            name: [one for one in mentions_of(point.payload, name) if one.feature not in terms]
+            for name in ("", *fields)
+        }
+        return cls(
+            digest_of(space.encoder),
+            "" if evidence is None or EVIDENCE not in point.payload else evidence.digest,
+            point.payload[CONTENT_HASH],
+            {name: np.asarray(point.vectors[name], np.float32) for name in names if name in point.vectors},
+            mentions,
+            point.payload.get(SOURCE),
+        )
+
+    def given(self, space: Space, field: str) -> Given:
+        """Return what holds in a space, of a text field; nothing for another encoder."""
+        if digest_of(space.encoder) != self.encoder:
+            return Given()
+        is_same = space.evidence is not None and space.evidence.digest == self.evidence
+        dense, sentences = (self.vectors.get(suffixed(base, field)) for base in (DENSE, SENTENCES))
+        return Given(dense, sentences, self.mentions.get(field) if is_same else None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, vectors as little-endian float32 in base64."""
+        vectors = {
+            name: [*one.shape, base64.b64encode(one.astype("<f4").tobytes()).decode()]
+            for name, one in self.vectors.items()
+        }
+        mentions = {
+            name: [number for one in own for number in (one.feature, round(100 * one.p), one.sentence)]
+            for name, own in self.mentions.items()
+        }
+        own = {"encoder": self.encoder, "evidence": self.evidence, "content": self.content}
+        return {**own, "vectors": vectors, "mentions": mentions, "source": self.source}
+
+    @classmethod
+    def from_json(cls, given: JsonObject) -> Known:
+        """Return what :meth:`to_json` wrote; ValueError, TypeError or KeyError for anything else."""
+        vectors = {}
+        for name, (*shape, text) in given["vectors"].items():
+            flat = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+            vectors[name] = flat.reshape(shape)
+            if len(shape) not in {1, 2} or not np.isfinite(flat).all():
+                raise ValueError("not a vector")
+        mentions = {}
+        for name, numbers in given["mentions"].items():
+            rows = np.array(numbers, np.int64).reshape(-1, MENTION).tolist()
+            if any(feature < 0 or not 0 <= p <= 100 or sentence < 0 for feature, p, sentence in rows):
+                raise ValueError("no evidence")
+            mentions[name] = [Mention(feature, p / 100, sentence) for feature, p, sentence in rows]
+        encoder, evidence, content = (str(given[name]) for name in ("encoder", "evidence", "content"))
+        source = given.get("source")
+        return cls(encoder, evidence, content, vectors, mentions, None if source is None else str(source))
+
+
+def digest_of(encoder: EncoderIdentity) -> str:
+    """Return a digest of what the vectors of texts depend on."""
+    return hashlib.sha256(json.dumps(encoder.signature(), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def vectors_kept(store: VectorStore) -> list[str]:
+    """Return the names of the vectors that :meth:`Known.of` takes."""
+    return [*store.layout.dense, *store.layout.multi]

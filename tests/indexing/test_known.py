@@ -1,0 +1,250 @@
+"""Vectors that exist already: own ones, those of an export, and those of another index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from saeindex import Columns, FeatureIndex, FeatureSpace, Record
+from saeindex.config import LEVEL_STRIDE
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.indexing.points import mentions_of
+from tests.cli.test_cli import call
+from tests.samples import RecordingEncoder, all_points, dense, sample_records
+
+RECORDS = sample_records(90)
+KEPT = ("spans", "content_hash", "text", "metadata")
+
+
+@pytest.fixture
+def own(encoder: RecordingEncoder) -> RecordingEncoder:
+    """An encoder of which each request counts."""
+    return RecordingEncoder(encoder)
+
+
+@pytest.fixture(scope="module")
+def source(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> Iterator[FeatureIndex]:
+    path = tmp_path_factory.mktemp("known") / "source.idx"
+    with FeatureIndex.create(path, space, encoder=session_encoder) as made:
+        made.upsert(RECORDS)
+        assert made.info()["terms"]
+        yield made
+
+
+@pytest.fixture
+def empty(tmp_path: Path, space: FeatureSpace, own: RecordingEncoder) -> Iterator[FeatureIndex]:
+    with FeatureIndex.create(tmp_path / "new.idx", space, encoder=own) as made:
+        yield made
+
+
+def told(index: FeatureIndex) -> dict[str, dict[str, Any]]:
+    """Return what points tell, without terms, which each index has of its own."""
+    first = index.state.space.without_terms().n_features
+    found = {}
+    for point in all_points(index):
+        kept = {name: point.payload.get(name) for name in KEPT}
+        kept["concepts"] = [code for code in point.payload["concepts"] if code // LEVEL_STRIDE < first]
+        kept["mentions"] = [one for one in mentions_of(point.payload) if one.feature < first]
+        found[point.payload["record_id"]] = kept | {"dense": dense(point).tobytes()}
+    return found
+
+
+def rows(index: FeatureIndex, records: list[Record] = RECORDS, noise: float = 0.0) -> list[dict[str, Any]]:
+    vectors = index.encoder.encode_document([one.text for one in records])
+    vectors = vectors + noise * np.roll(vectors, 1, axis=1)
+    return [
+        {"id": one.id, "text": one.text, "topic": one.metadata["topic"], "embedding": vector.tolist()}
+        for one, vector in zip(records, vectors, strict=True)
+    ]
+
+
+def test_own_vectors_are_used_and_a_sample_is_compared(
+    source: FeatureIndex, tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=own, sentences="off") as index:
+        given = rows(source)
+        report = index.upsert(given, columns={"vector": "embedding"}, learn_terms=False)
+        assert report.indexed == 90 and len(own.requested) == 8 and not report.left_out
+        assert {*own.requested} <= {one.text for one in RECORDS}
+        assert index.get(["doc-3"])[0].metadata == {"topic": RECORDS[3].metadata["topic"]}
+        here, there = told(index), told(source)
+        for one in here:
+            ours, theirs = (np.frombuffer(own[one]["dense"], np.float32) for own in (here, there))
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert index.upsert(given, columns={"vector": "embedding"}).unchanged == 90
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "frame", "records"])
+def test_own_vectors_of_every_kind_of_source(
+    form: str, source: FeatureIndex, empty: FeatureIndex, own: RecordingEncoder, tmp_path: Path
+) -> None:
+    given: Any = rows(source, RECORDS[:12])
+    columns: Any = {"vector": "embedding"}
+    if form == "jsonl":
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(one) + "\n" for one in given))
+        given = path
+    elif form == "parquet":
+        given = tmp_path / "rows.parquet"
+        pd.DataFrame(rows(source, RECORDS[:12])).to_parquet(given)
+    elif form == "frame":
+        given = pd.DataFrame(given).assign(embedding=[np.array(one["embedding"]) for one in given])
+    else:
+        given, columns = (
+            iter([Record(one["id"], one["text"], vector=one["embedding"]) for one in given]),
+            None,
+        )
+    assert empty.upsert(given, columns=columns, learn_terms=False).indexed == 12
+    texts = {one.text for one in RECORDS[:12]}
+    assert sum(text in texts for text in own.requested) == 8  # and the sentences of others
+    assert told(empty)["doc-3"]["concepts"] == told(source)["doc-3"]["concepts"]
+
+
+def test_columns_of_vectors_are_left_out_and_said(source: FeatureIndex, empty: FeatureIndex) -> None:
+    report = empty.upsert(rows(source, RECORDS[:5]), learn_terms=False)
+    assert report.indexed == 5
+    assert report.left_out == ("column embedding: vectors; columns={'vector': 'embedding'} uses them",)
+    assert empty.get(["doc-0"])[0].metadata.keys() == {"topic"}
+    short = [{"id": "s", "text": "A series.", "values": [0.5] * 20}]
+    empty.upsert(short)
+    assert empty.get(["s"])[0].metadata == {"values": [0.5] * 20}
+
+
+def test_vectors_of_another_encoder_are_refused(source: FeatureIndex, empty: FeatureIndex) -> None:
+    with pytest.raises(MismatchError, match=r"the vector of record 'doc-\d+': its cosine .* is 0\.\d\d"):
+        empty.upsert(rows(source, noise=0.5), columns={"vector": "embedding"})
+    assert empty.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("vector", "says"),
+    [
+        ([1.0] * 3, "its vector has 3 dimensions, not 384"),
+        ([0.0] * 384, "the vector is zero"),
+        ([float("nan")] * 384, "not a list of finite numbers"),
+        ([[1.0] * 384], "not a list of finite numbers"),
+        ("[1, 2]", "not a list of numbers"),
+    ],
+)
+def test_what_is_no_vector_of_the_index_is_rejected(vector: Any, says: str, empty: FeatureIndex) -> None:
+    report = empty.upsert(
+        [{"id": "a", "text": "Rain fell.", "v": vector}], columns={"vector": "v"}, allow_rejects=True
+    )
+    assert says in report.reasons[0] and empty.count() == 0
+
+
+def test_a_text_that_is_split_has_no_vector(source: FeatureIndex, empty: FeatureIndex) -> None:
+    report = empty.upsert(
+        rows(source, RECORDS[:3]), columns={"vector": "embedding"}, split=20, allow_rejects=True
+    )
+    assert report.rejected == 3 and "whole text, which is split" in report.reasons[0]
+
+
+def test_ids_that_are_made_do_not_depend_on_vectors(source: FeatureIndex, empty: FeatureIndex) -> None:
+    given = [{"text": one["text"], "embedding": one["embedding"]} for one in rows(source, RECORDS[:3])]
+    empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False)
+    assert empty.upsert([{"text": one["text"]} for one in given]).unchanged == 3
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_export_of_all_is_imported_without_encoding(
+    ending: str, source: FeatureIndex, empty: FeatureIndex, own: RecordingEncoder, tmp_path: Path
+) -> None:
+    path = tmp_path / f"all.{ending}"
+    assert source.export(path, include="all") == 90
+    assert empty.upsert(path, learn_terms=False).indexed == 90
+    assert not own.requested
+    assert told(empty) == told(source)
+    assert source.upsert(path).unchanged == 90
+    assert empty.get(["doc-5"])[0].metadata == RECORDS[5].metadata
+    empty.concepts.learn()
+    assert empty.info()["terms"] == source.info()["terms"]
+
+
+def test_what_does_not_hold_of_an_export_is_encoded(
+    source: FeatureIndex, empty: FeatureIndex, own: RecordingEncoder, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.jsonl"
+    source.export(path, include="all")
+    changed = [json.loads(line) for line in path.read_text().splitlines()[:4]]
+    changed[0]["text"] += " And more."
+    changed[1]["known"]["encoder"] = "another"
+    changed[2]["known"]["vectors"]["dense"] = [384, "????"]
+    report = empty.upsert(changed, allow_rejects=True, learn_terms=False)
+    assert (report.indexed, report.rejected) == (3, 1) and "damaged" in report.reasons[0]
+    assert changed[0]["text"] in own.requested and changed[1]["text"] in own.requested
+    assert changed[3]["text"] not in own.requested
+    assert "known" not in empty.get([changed[3]["id"]])[0].metadata
+
+
+@pytest.mark.parametrize("merge", ["replace", "keep"])
+def test_two_indexes_are_merged(
+    merge: Any, source: FeatureIndex, empty: FeatureIndex, own: RecordingEncoder
+) -> None:
+    theirs = [
+        Record("doc-1", "It is cold in Norway.", {"n": 1}),
+        Record("own", "It is hot in Chad.", {"n": 2}),
+    ]
+    empty.upsert(theirs, source="notes")
+    own.requested.clear()
+    path = empty.name
+    empty.close()
+    report = source.copy(path, merge=merge, encoder=own)
+    assert not {one.text for one in RECORDS} & {*own.requested}
+    with FeatureIndex.open(path, encoder=own) as merged:
+        assert merged.count() == 91 and report.records == (90 if merge == "replace" else 89)
+        assert merged.get(["doc-1"])[0].text == (RECORDS[1].text if merge == "replace" else theirs[0].text)
+        here, there = told(merged), told(source)
+        assert {one: here[one] for one in there if one != "doc-1"} == {
+            one: there[one] for one in there if one != "doc-1"
+        }
+        assert merged.info()["terms"]
+
+
+def test_a_merge_needs_an_index_and_no_settings(source: FeatureIndex, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="settings of a new index"):
+        source.copy(tmp_path / "b.idx", merge="keep", words="off")
+    with pytest.raises(InvalidInputError, match="no such way"):
+        source.copy(tmp_path / "b.idx", merge="theirs")  # type: ignore[arg-type]
+
+
+def test_a_merge_on_the_command_line(source: FeatureIndex, empty: FeatureIndex, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.idx", empty.name
+    source.copy(first)
+    empty.close()
+    said = call("copy", str(first), str(second), "--merge", "keep")
+    assert said.returncode == 0 and "90 records" in said.stdout
+    path = tmp_path / "x.jsonl"
+    assert call("export", str(first), "--to", str(path), "--with", "all").returncode == 0
+    assert json.loads(path.read_text().splitlines()[0])["known"]
+
+
+def test_a_search_by_vector_is_that_of_its_text(source: FeatureIndex) -> None:
+    text = "a distant quasar"
+    vector = source.encoder.encode_query([text])[0]
+    by_text, by_vector = source.search(text, using="dense"), source.search(vector=vector, using="dense")
+    assert [one.id for one in by_vector] == [one.id for one in by_text]
+    assert "for a vector" in str(by_vector.plan)
+    assert source.search(vector=(3 * vector).tolist(), using="sentences", steer="+music", explain=True)[
+        0
+    ].steered
+    assert source.search(vector=vector)[0].id == source.search(text, using="sentences")[0].id
+    assert source.search(text, vector=vector)[0].id == source.search(text)[0].id
+    assert source.search_many([text], vector=vector, using="sae")[0][0].score > 0
+    for wrong, says in ((vector[:3], "3 numbers, not 384"), (0 * vector, "zero")):
+        with pytest.raises(InvalidInputError, match=says):
+            source.search(vector=wrong)
+
+
+def test_columns_name_a_vector() -> None:
+    assert Columns(vector="v").vector == "v"
+    with pytest.raises(InvalidInputError):
+        Columns(vector=3)  # type: ignore[arg-type]
