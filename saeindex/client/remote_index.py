@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from saeindex.client.connection import Connection, named
 from saeindex.client.jobs import Job, Jobs
@@ -179,13 +179,14 @@ class RemoteIndex(Surface):
         where: str | None = None,
         *,
         query_filter: Filter | JsonObject | None = None,
-        include: Sequence[RecordPart] = (),
+        include: Sequence[RecordPart] | Literal["all"] = (),
     ) -> int:
         """Write the records, or those that match, to a file; see :meth:`FeatureIndex.export`."""
-        from saeindex.collection.stored import export_records
+        from saeindex.collection.stored import checked_parts, export_records
 
-        matching = every(self, where=where, query_filter=query_filter, limit=EXPORTED, include=include)
-        return export_records(matching, path, include)
+        parts = checked_parts(include)
+        matching = every(self, where=where, query_filter=query_filter, limit=EXPORTED, include=parts)
+        return export_records(matching, path, parts)
 
     def backup(self, path: str | Path) -> Path:
         """Write a backup of the index to a file (``.tar.gz``), which appears when it is complete.
