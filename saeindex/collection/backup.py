@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 import time
 import zlib
@@ -87,7 +88,7 @@ def restore_index(file: str | Path, path: str | Path) -> int:
         DamageError: it is no backup, or not as it was written.
         MismatchError: there is an index at ``path``.
     """
-    source, target = Path(file), Path(path)
+    source, target = (Path(os.path.expanduser(one)) for one in (file, path))  # noqa: PTH111
     IndexDirectory(target).check_free_for_index()
     asked = f"restore {str(source)!r}"
     if not source.is_file():

@@ -56,13 +56,25 @@ class Known:
             point.payload.get(SOURCE),
         )
 
-    def given(self, space: Space, field: str) -> Given:
-        """Return what holds in a space, of a text field; nothing for another encoder."""
+    def given(self, space: Space, field: str, count: int) -> Given:
+        """Return what holds in a space, of a text field with so many sentences."""
         if digest_of(space.encoder) != self.encoder:
             return Given()
-        is_same = space.evidence is not None and space.evidence.digest == self.evidence
-        dense, sentences = (self.vectors.get(suffixed(base, field)) for base in (DENSE, SENTENCES))
-        return Given(dense, sentences, self.mentions.get(field) if is_same else None)
+        width = space.encoder.dimension
+        whole, single = (suffixed(base, field) for base in (DENSE, SENTENCES))
+        dense, sentences = self.vectors.get(whole), self.vectors.get(single)
+        dense = dense if dense is not None and dense.shape == (width,) else None
+        sentences = sentences if sentences is not None and sentences.shape == (count, width) else None
+        return Given(dense, sentences, self._mentions_in(space, field, count))
+
+    def _mentions_in(self, space: Space, field: str, count: int) -> Sequence[Mention] | None:
+        """Return the evidence of a text field, None where it may be another in a space."""
+        evidence, own = space.evidence, self.mentions.get(field)
+        if evidence is None or evidence.digest != self.evidence or own is None:
+            return None
+        features = np.array([one.feature for one in own], np.int32)
+        is_known = bool(evidence.is_named(features).all() and (np.diff(features) > 0).all())
+        return own if is_known and all(one.sentence < count for one in own) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, vectors as little-endian float32 in base64."""

@@ -169,8 +169,10 @@ class PreparedRecord:
         """Yield what is known of each of its :meth:`texts`."""
         known = self.record.known
         is_same = known is not None and known.content == self.content_hash
-        for name in ("", *(name for name in fields if name in self.record.fields)):
-            own = known.given(space, name) if known is not None and is_same else Given()
+        names = ("", *(name for name in fields if name in self.record.fields))
+        for place, name in enumerate(names):
+            count = len(self.spans[place]) if self.spans else 0
+            own = known.given(space, name, count) if known is not None and is_same else Given()
             vector = None if name else self.record.vector
             yield own if vector is None else own._replace(dense=vector)
 

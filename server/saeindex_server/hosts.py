@@ -239,8 +239,8 @@ class Hosts:
     def __iter__(self) -> Iterator[HostedIndex]:
         return iter(list(self._hosted.values()))
 
-    def create(self, name: str, options: Mapping[str, Any]) -> HostedIndex:
-        """Make an empty index of a name that no other has, and serve it."""
+    def create(self, name: str, options: Mapping[str, Any], made: Callable[[], None]) -> HostedIndex:
+        """Make an empty index of a name that no other has, and serve it; ``made`` is called in between."""
         asked = f"create {name!r:.80}"
         if not NAME.fullmatch(name) or name.endswith(SUFFIX):
             raise InvalidInputError(asked, "not a name", "Use up to 80 letters, digits, dots, - and _.")
@@ -257,6 +257,7 @@ class Hosts:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
             FeatureIndex.create(place, url=self._url, **options).close()
+            made()
             self._hosted[name] = one = HostedIndex(place, self._url, self._encoder_of)
         return one
 

@@ -116,8 +116,7 @@ class Service:
 
     def create(self, name: str, options: Mapping[str, Any]) -> None:
         """Make an empty index; no key that is bound to its name gets it."""
-        self.keys.unbind(name)
-        self.hosts.create(name, options)
+        self.hosts.create(name, options, lambda: self.keys.unbind(name))
 
     def drop(self, name: str) -> None:
         """Delete an index with all its records; MismatchError while a job of it waits or runs."""
@@ -125,8 +124,8 @@ class Service:
         if (busy := self.jobs.open_job(one)) is not None:
             do = "Wait until it is done, or cancel it."
             raise MismatchError(f"delete {one!r}", f"job {busy.id} is not done", do)
-        self.keys.unbind(one)
         self.hosts.drop(one)
+        self.keys.unbind(one)
         self.jobs.indexes.pop(one, None)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,10 +179,15 @@ def test_what_does_not_hold_of_an_export_is_encoded(
     changed[0]["text"] += " And more."
     changed[1]["known"]["encoder"] = "another"
     changed[2]["known"]["vectors"]["dense"] = [384, "????"]
-    report = empty.upsert(changed, allow_rejects=True, learn_terms=False)
-    assert (report.indexed, report.rejected) == (3, 1) and "damaged" in report.reasons[0]
+    short = {**changed[3], "id": "short"}
+    three = [3, base64.b64encode(np.ones(3, "<f4").tobytes()).decode()]
+    mentions = {"": [10**9, 90, 0, 5, 90, 99]}
+    short["known"] = {**short["known"], "vectors": {"dense": three}, "mentions": mentions}
+    report = empty.upsert([*changed, short], allow_rejects=True, learn_terms=False)
+    assert (report.indexed, report.rejected) == (4, 1) and "damaged" in report.reasons[0]
+    there, own_text = told(empty), {"dense": None, "content_hash": None}
+    assert {**there["short"], **own_text} == {**there[changed[3]["id"]], **own_text}
     assert changed[0]["text"] in own.requested and changed[1]["text"] in own.requested
-    assert changed[3]["text"] not in own.requested
     assert "known" not in empty.get([changed[3]["id"]])[0].metadata
 
 

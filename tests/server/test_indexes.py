@@ -132,6 +132,8 @@ def test_a_key_of_a_name_never_reaches_a_new_index_of_it(client: TestClient) -> 
     bound = key_of(client, "admin", indexes=["notes"])
     assert client.get("/v1/indexes/notes", headers=own).status_code == 200
     assert client.get("/v1/indexes/notes", headers=early).status_code == 404
+    assert client.post("/v1/indexes", json={"name": "notes"}, headers=admin).status_code == 409
+    assert client.get("/v1/indexes/notes", headers=own).status_code == 200  # it stays bound
     assert client.post("/v1/indexes", json={"name": "b"}, headers=bound).status_code == 403
     assert client.delete("/v1/indexes/notes", headers=own).status_code == 403
     assert client.get("/v1/indexes/notes/backup", headers=own).status_code == 403
