@@ -138,15 +138,11 @@ class RemoteIndex(Surface):
         fields = tuple(self.info()["fields"])
         picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         unread: list[dict[str, Any]] = []
-        params: dict[str, Any] = {"text_field": "text", "id_field": "id"}
-        params |= {} if split is None else {"split": split}
-        params |= {"allow_rejects": "true"} if allow_rejects else {}
-        params |= {"leave_out": list(leave_out)} if leave_out else {}
-        params |= {"replace": "true"} if replace else {}
-        params |= {} if source is None else {"source": source}
-        params |= {"prune": "true"} if prune else {}
-        params |= {} if max_prune is None else {"max_prune": max_prune}
-        params |= {"dry_run": "true"} if dry_run else {}
+        params: dict[str, Any] = {  # None is not sent
+            "text_field": "text", "id_field": "id", "split": split, "allow_rejects": allow_rejects or None,
+            "leave_out": list(leave_out) or None, "replace": replace or None, "source": source,
+            "prune": prune or None, "max_prune": max_prune, "dry_run": dry_run or None,
+        }  # fmt: skip
         with TemporaryFile() as file:
             opened = open_source(records, columns=picked)
             for one in opened:

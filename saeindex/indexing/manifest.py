@@ -200,9 +200,7 @@ class Manifest(Strict):
             'Give a mapping: {"metadata.year": "integer-range"}.',
         )  # fmt: skip
         for field, kind in (payload_indexes or {}).items():
-            if kind not in (kinds := get_args(PayloadKind)):
-                found = f"no kind {kind!r}"
-                raise InvalidInputError(f"payload index of {field!r}", found, f"Use {', '.join(kinds)}.")
+            _check_kind(field, kind)
         if quantization not in (None, *(forms := get_args(Quantization))):
             found, do = "no such form", f"Use {' or '.join(map(repr, forms))}, or None."
             raise InvalidInputError(f"quantization={quantization!r:.80}", found, do)
@@ -372,10 +370,15 @@ def payload_key(field: str, kind: object) -> str:
     if not key.startswith(f"{METADATA}."):
         found, do = "it is no field of the metadata", "Name one: metadata.year."
         raise InvalidInputError(f"an index on {field!r:.80}", found, do)
-    if kind not in (None, *(kinds := get_args(PayloadKind))):
+    if kind is not None:
+        _check_kind(field, kind)
+    return key
+
+
+def _check_kind(field: str, kind: object) -> None:
+    if kind not in (kinds := get_args(PayloadKind)):
         found = f"no kind {kind!r:.80}"
         raise InvalidInputError(f"payload index of {field!r:.80}", found, f"Use {', '.join(kinds)}.")
-    return key
 
 
 def _key(field: str) -> str:
