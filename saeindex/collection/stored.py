@@ -218,6 +218,8 @@ class StoredRecords:
 class StoredRows:
     """The records of a state as a source, with what is known of them."""
 
+    has_unique_ids = True
+
     def __init__(self, name: str, state: IndexState, without: VectorStore | None = None) -> None:
         """Read all, or all ``without`` those that another store has."""
         self.name, self._store, self._space = name, state.store, state.space

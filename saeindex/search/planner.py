@@ -74,11 +74,12 @@ LEFT_OUT, ON_IT = 0.75, 0.45
 
 
 class _OfTexts:
-    """What plans keep while no text changes: what concepts are, what texts say, and properties."""
+    """What plans keep while no text changes: what concepts are, what texts say, how many do, properties."""
 
     def __init__(self, state: IndexState) -> None:
         self.scorers: Memo[Scorer] = Memo(KEPT)
         self.said: Memo[SaidBy] = Memo(KEPT)
+        self.estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
         self.resolver = Resolver(state)
 
 
@@ -95,6 +96,7 @@ class Planner:
         self._orders: Memo[list[PointId]] = Memo(KEPT_ORDERS)
         known = state.derived(_OfTexts)
         self._scorers, self._said, self.resolver = known.scorers, known.said, known.resolver
+        self._of_texts = known.estimates
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
     @property
@@ -261,7 +263,8 @@ class Planner:
             return Estimate(total, total, total, "no filter")
         key = query_filter.model_dump_json(exclude_none=True)
         ids = partial(self.state.derived, _sampled_ids)
-        return self._estimates.get(key, lambda: estimated(self.state.store, query_filter, ids(), total))
+        known = self._estimates if METADATA in key else self._of_texts
+        return known.get(key, lambda: estimated(self.state.store, query_filter, ids(), total))
 
     def _of_filter(
         self, query: Query, where: Expression | None, query_filter: Filter | None, estimate: Estimate

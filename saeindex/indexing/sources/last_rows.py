@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class LastRows:
     """The rows of a source, with their positions from 1, and the last position of each id.
 
-    The source is read twice; what can be read only once is kept meanwhile, in a private temporary database.
+    The source is read twice, or once if no two of its ids are equal; what can be read only once is kept
+    meanwhile, in a private temporary database.
     """
 
     def __init__(self, source: RecordSource, fields: Collection[str]) -> None:
@@ -39,7 +40,8 @@ class LastRows:
         known = set(fields)
         last = "INSERT INTO last VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position"
         try:
-            for position, entry in enumerate(source, 1):
+            is_unique = getattr(source, "has_unique_ids", False)
+            for position, entry in enumerate(() if is_unique else source, 1):
                 if isinstance(entry, Record) and entry.fields.keys() <= known:
                     self._database.execute(last, (short_id(entry.id), position))
                 elif entry.id is not None:
