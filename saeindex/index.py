@@ -538,7 +538,13 @@ class FeatureIndex(Surface):
         return self._is_closed
 
     def close(self) -> None:
-        """Flush and close the store."""
+        """Flush and close the store, which first makes files of 2,000 and more records that were written."""
+        if self._opened is not None and not self._is_closed:
+            with suppress(SaeIndexError):  # a full disk, or another thread has closed it: nothing is lost
+                self._opened.settle()
+        self._shut()
+
+    def _shut(self) -> None:
         self._is_closed = True
         if self._opened is not None:
             self._opened.store.close()
@@ -550,7 +556,7 @@ class FeatureIndex(Surface):
         is_locked = self._opened is not None and self._opened.folder is not None
         if is_locked and not self._is_closed and not sys.is_finalizing():
             with suppress(SaeIndexError):
-                self.close()
+                self._shut()
 
     def __enter__(self) -> Self:
         return self
@@ -558,7 +564,10 @@ class FeatureIndex(Surface):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            self._shut()
 
 
 def index_of(name: str, parts: IndexParts) -> FeatureIndex:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 # Queries that are encoded together: importing PyTorch for them takes the time of a hundred in numpy.
 MANY_TEXTS = 32
-# Points in a write after which, and at the end of which, an engine in this process makes files of them.
-MANY_UNSETTLED, SETTLED = 100_000, 20_000
+# Points in a write after which, at the end of which, and at closing, an engine in this process makes files of
+# them: it answers nothing meanwhile.
+MANY_UNSETTLED, SETTLED, LEFT = 100_000, 20_000, 2_000
 # What every record has; points that other programs write may lack it.
 PARTS = (RECORD_ID, TEXT, METADATA, CONCEPTS, DENSE, SAE)
 
@@ -58,7 +59,7 @@ class CurrentState:
         self.folder = parts.folder
         self._encode = QueryVectors(partial(_encoded, encoder))
         self._replacing, self._adding = threading.RLock(), threading.RLock()
-        self._open_writes = 0
+        self._open_writes, self._settled = 0, 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
         self.state = self._made(parts.manifest)
 
@@ -114,6 +115,17 @@ class CurrentState:
             with self.store.turns.writing():  # another process was interrupted: everything is there now
                 self._open_writes += 1
                 self.ended(0)
+
+    def settle(self, many: int = LEFT, begun: int = 0) -> None:
+        """Let an engine in this process make files of what was written since it had ``begun``, if it is much.
+
+        Else it makes the indexes of them anew in memory at each opening.
+        """
+        if isinstance(self.store, EmbeddedStore):
+            with self.store.turns.writing():
+                if self.store.written - max(begun, self._settled) >= many:
+                    self.store.optimize()
+                    self._settled = self.store.written
 
     def learn_terms(self) -> None:
         """Learn now the terms of the index's records, which have them when this returns.
@@ -340,7 +352,7 @@ class Write:
     def __init__(self, current: CurrentState, encodes: bool) -> None:
         """Nothing is written before the first :meth:`points`."""
         self._current, self._encodes = current, encodes
-        self.has_begun, self._settled = False, 0
+        self.has_begun, self._begun = False, 0
 
     @contextmanager
     def points(self, is_of_texts: bool = True) -> Iterator[VectorStore]:
@@ -350,19 +362,12 @@ class Write:
             if not self.has_begun:
                 self._current.begin(self._encodes)
                 self.has_begun = True
-                self._settled = store.written if isinstance(store, EmbeddedStore) else 0
+                self._begun = store.written if isinstance(store, EmbeddedStore) else 0
             try:
                 yield store
             finally:
                 self._current.moved(is_of_texts)
-            self._settle(MANY_UNSETTLED)
-
-    def _settle(self, many: int) -> None:
-        """Let an engine in this process make files of what this operation wrote, if it is so much."""
-        store = self._current.store
-        if isinstance(store, EmbeddedStore) and store.written - self._settled >= many:
-            store.optimize()
-            self._settled = store.written
+            self._current.settle(MANY_UNSETTLED, self._begun)
 
     def end(self, written: int = 0) -> None:
         """Count; a second call does nothing."""
@@ -370,5 +375,5 @@ class Write:
             self.has_begun = False
             with self._current.store.turns.writing():
                 if written:  # else it failed
-                    self._settle(SETTLED)
+                    self._current.settle(SETTLED, self._begun)
                 self._current.ended(written)

@@ -80,7 +80,7 @@ from saeindex.language.speech import masked, readable
 from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
 from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
-from saeindex.stores.directory import check_outside
+from saeindex.stores.directory import EmbeddedStore, check_outside
 from saeindex.types import Record, runs
 
 if TYPE_CHECKING:
@@ -274,7 +274,8 @@ def _filled(converter: PointConverter, parts: IndexParts, target: CopyTarget) ->
             records += len(sound)
             skipped += unfit
             bar.update(len(page.points))
-    store.flush()
+    if isinstance(store, EmbeddedStore):
+        store.optimize()  # and flush
     if (store.count(), _digest_of(store, parts.manifest.fields)) != (records, digest):
         found, do = "what is stored in the copy is not what was read", "Delete the copy, and copy it again."
         raise StorageError(f"copy {name} to {target.place.given}", found, do)

@@ -56,7 +56,7 @@ CHUNK_BYTES = 16 * 1024 * 1024
 # made anew in memory at each opening (100,000 records with sentences: 9 s and 550 MB, then .3 s and 50 MB).
 # They have no HNSW: its filtered searches lose results silently, and building it blocks for minutes.
 # Fewer segments than so many are not merged, which would write all points again.
-INDEXING_THRESHOLD_KB, SEGMENTS = 20_000, 64
+INDEXING_THRESHOLD_KB, SEGMENTS = 2_000, 64
 # Points from which on a facet of all goes by points.
 MANY_POINTS = 20_000
 

@@ -51,3 +51,26 @@ def test_a_large_write_is_made_files_and_small_ones_are_not(
         assert index.count() == 159
         assert index.get([records[0].id])[0].text == "Copper wire."
         assert not index.count('"dark matter" AND NOT "dark matter"')
+
+
+def test_what_was_written_bit_by_bit_is_made_files_at_closing(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current.CurrentState.settle, "__defaults__", (50, 0))
+    monkeypatch.setattr(edge, "INDEXING_THRESHOLD_KB", 1)
+    records, made = sample_records(60), []
+    optimize = edge.EdgeStore.optimize
+    monkeypatch.setattr(edge.EdgeStore, "optimize", lambda self: made.append(self) or optimize(self))
+    with FeatureIndex.create(tmp_path / "bits.idx", space, encoder=encoder) as index:
+        for start in range(0, 60, 20):
+            index.upsert(records[start : start + 20], learn_terms=False)
+        before = stored(index)
+        assert not made
+    assert len(made) == 1
+    with pytest.raises(RuntimeError), FeatureIndex.open(tmp_path / "bits.idx", encoder=encoder) as index:
+        assert stored(index) == before
+        index.upsert([Record(one.id, f"{one.text} Again.") for one in records], learn_terms=False)
+        raise RuntimeError  # who interrupts does not wait
+    with FeatureIndex.open(tmp_path / "bits.idx", encoder=encoder) as index:
+        assert index.count() == 60
+    assert len(made) == 1
