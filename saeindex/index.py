@@ -37,8 +37,10 @@ from saeindex.indexing.create_open import (
     part_of,
 )
 from saeindex.indexing.manifest import Manifest, index_description, index_info, payload_key
+from saeindex.indexing.points import not_whole
 from saeindex.indexing.split import check_split
 from saeindex.indexing.terms import is_to_learn
+from saeindex.language.fields import METADATA
 from saeindex.language.to_text import quoted
 from saeindex.operations.analysis import Analysis, Reading
 from saeindex.operations.operation import Change, Operation
@@ -46,6 +48,7 @@ from saeindex.operations.records import condition_of, stored_of
 from saeindex.operations.surfaces import Surface
 from saeindex.report.result import AnalysisResult
 from saeindex.schema import check_kind
+from saeindex.stores.base import pages
 from saeindex.stores.directory import check_outside
 from saeindex.stores.point_checks import check_count
 from saeindex.stores.waiting import reading_all
@@ -408,12 +411,13 @@ class FeatureIndex(Surface):
             with self.open(path, client=client, url=url, encoder=encoder) as other:
                 there = other.state.store if merge == "keep" else None
                 with self._current.reading() as state:
-                    rows = StoredRows(self.name, state, there)
+                    rows, names = StoredRows(self.name, state, there), state.manifest.updated
+                    other._current.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
                     report = other.upsert(rows, progress=progress, allow_rejects=True)
-                    names = [one.name for one in state.manifest.edits.given.values()]
+                    lost = [one.name for one in state.manifest.edits.given.values()]
                 return CopyReport(
                     self.name, str(path), other.space.name, report.read - report.rejected,
-                    lost_names=tuple(names), lost_profiles=tuple(state.manifest.profiles),
+                    lost_names=tuple(lost), lost_profiles=tuple(state.manifest.profiles),
                     skipped=tuple(report.reasons),
                 )  # fmt: skip
         with self._current.reading() as state:
@@ -468,6 +472,8 @@ class FeatureIndex(Surface):
         """Make an index of a field of the metadata: filters are faster, and engines count its values.
 
         ``index.create_payload_index("metadata.year", "integer-range")``; records have it when this returns.
+        InvalidInputError where a field has 2.5 or 3.0 and the kind is "integer-range": conditions would not
+        find it. Such records are rejected from then on.
         """
         self._index_payload(field, kind)
 
@@ -478,6 +484,15 @@ class FeatureIndex(Surface):
     def _index_payload(self, field: str, kind: PayloadKind | None) -> None:
         key, current = payload_key(field, kind), self._current
         with current.store.turns.writing():
+            if kind == "integer-range":
+                found = (
+                    not_whole(point.payload[METADATA], {key: kind})
+                    for page in pages(current.store, None, with_payload=[METADATA])
+                    for point in page.points
+                )
+                if other := next(filter(None, found), None):
+                    do = "Make one of another kind: 'float' for conditions such as > 2."
+                    raise InvalidInputError(f"an index on {field!r:.80} as {kind}", other, do)
             current.store.index_payload(key, kind)
             known = dict(current.store.layout.payload_indexes)
             current.change(lambda _: {"payload_indexes": known})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
-# Queries that are encoded together: importing PyTorch for them takes the time of a hundred in numpy.
-MANY_TEXTS = 32
+# Queries that are encoded together, and where PyTorch is not imported yet: that takes the time of hundreds.
+MANY_TEXTS, FIRST_TEXTS = 32, 256
 # Points in a write after which, at the end of which, and at closing, an engine in this process makes files of
 # them: it answers nothing meanwhile.
 MANY_UNSETTLED, SETTLED, LEFT = 100_000, 20_000, 2_000
@@ -342,7 +343,8 @@ class CurrentState:
 
 def _encoded(encoder: Callable[[], TextEncoder], texts: Sequence[str]) -> FloatArray:
     """Return the vectors of queries (n, d), of many by what is faster, up to rounding, if there is it."""
-    in_rows = getattr(encoder(), "encode_query_in_rows", None) if len(texts) >= MANY_TEXTS else None
+    many = MANY_TEXTS if "torch" in sys.modules else FIRST_TEXTS
+    in_rows = getattr(encoder(), "encode_query_in_rows", None) if len(texts) >= many else None
     return encoder().encode_query(texts) if in_rows is None else in_rows(texts)
 
 

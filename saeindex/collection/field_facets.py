@@ -29,6 +29,8 @@ PAGE = 5_000
 CONDITIONS = 16
 # The periods by which dates are counted, the finest first, in numpy's names.
 PERIODS = ("h", "D", "M", "Y")
+# The most bins of numbers and periods of dates, unless other numbers are asked for.
+NUMBERS, DATES = 10, 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class FieldColumns:
         self._matching: dict[str, Ints] = {}
 
     def facets(
-        self, field: str, path: tuple[str, ...], condition: Filter | None, limit: int, bins: int
+        self, field: str, path: tuple[str, ...], condition: Filter | None, limit: int, bins: int | None
     ) -> FieldFacets:
         """Return what the records that match have at the path of a field."""
         with self._lock:
@@ -182,7 +184,7 @@ def _kind(value: Any) -> int:
     return 2 if isinstance(value, str) else 1 if isinstance(value, bool) else 0
 
 
-def _measured(column: _Column, codes: Ints, bins: int) -> dict[str, Any]:
+def _measured(column: _Column, codes: Ints, bins: int | None) -> dict[str, Any]:
     """Return the size of numbers, or of dates if all are dates; nothing of other values."""
     sizes = column.sizes[codes]
     kept = np.ones(len(sizes), bool) if column.is_of_dates else ~np.isnan(sizes)
@@ -191,8 +193,9 @@ def _measured(column: _Column, codes: Ints, bins: int) -> dict[str, Any]:
         return {}
     ends = [column.values[codes[one]] for one in (np.argmin(sizes), np.argmax(sizes))]
     found: dict[str, Any] = {"minimum": ends[0], "maximum": ends[1]}
-    if bins:
-        found["bins"] = _periods(sizes, bins) if column.is_of_dates else _bins(sizes, bins)
+    if bins != 0:
+        usual, counted = (DATES, _periods) if column.is_of_dates else (NUMBERS, _bins)
+        found["bins"] = counted(sizes, usual if bins is None else bins)
     if not column.is_of_dates:
         found |= {"sum": (total := math.fsum(sizes)), "mean": total / len(sizes)}
     return found

@@ -225,6 +225,7 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
     own = {
         "copying": Copying(source=name, digest=digest),
         "leave_out": known.leave_out,
+        "updated": known.updated,
         "precisions": tuple(precisions),
     }
     manifest = Manifest.describe(new, indexes, known.fields, sentences, form, words).model_copy(update=own)

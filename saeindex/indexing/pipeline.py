@@ -36,6 +36,7 @@ from saeindex.indexing.points import (
     build_points,
     content_hash,
     count_in,
+    not_whole,
     of_documents,
     of_source,
     point_id,
@@ -362,6 +363,8 @@ class Pipeline:
         """Return why the index cannot have a record, "" if it can."""
         if unknown := sorted(record.fields.keys() - self.fields):
             return no_field(unknown[0])
+        if reason := not_whole(record.metadata, self.store.layout.payload_indexes):
+            return reason
         if record.vector is None:
             return ""
         if self.split is not None and record.document is None:

@@ -37,7 +37,8 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.evidence import LEAST, Mention, TextMentions, level_codes
 from saeindex.features.labels import HIDDEN, telling_order
 from saeindex.indexing.sentences import Sentences, Spans, spans_from
-from saeindex.language.fields import METADATA
+from saeindex.language.evaluate import found_at
+from saeindex.language.fields import METADATA, path_of
 from saeindex.language.literal import is_unspaced
 from saeindex.language.speech import as_recurring, masked, readable
 from saeindex.protocols import Point, SparseVector, Vector
@@ -417,3 +418,16 @@ def shown_features(
         Activation(one, labels[one].text, active.get(one, 0.0), labels[one].is_weak, said.get(one))
         for one in shown[:most]
     )
+
+
+def not_whole(metadata: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
+    """Return which value the payload index of a field would leave out: 2.5, of whole numbers; "" for none.
+
+    ``kinds`` are the payload indexes by field.
+    """
+    for field, kind in kinds.items():
+        value = found_at({METADATA: metadata}, path_of(field)) if kind == "integer-range" else None
+        for one in value if isinstance(value, list) else (value,):
+            if isinstance(one, float):
+                return f"{field} is {one}, and its payload index is of whole numbers"
+    return ""

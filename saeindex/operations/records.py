@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
@@ -22,7 +22,7 @@ from saeindex.collection.records import (
 )
 from saeindex.config import MAX_LIMIT
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.points import PRESENT, point_id
+from saeindex.indexing.points import PRESENT, not_whole, point_id
 from saeindex.indexing.sources.values import json_metadata
 from saeindex.language.ast import Exists
 from saeindex.language.fields import METADATA, NAMES, field_at, path_of
@@ -165,7 +165,9 @@ class CountValues(Operation["FieldFacets"], results="saeindex.collection.field_f
     _: KW_ONLY
     query_filter: NativeFilter | None = Field(default=None, description=FILTER)
     limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="the number of values")
-    bins: Whole = Field(default=10, ge=0, le=1_000, description="the number of bins of numbers and dates")
+    bins: Whole | None = Field(
+        default=None, ge=0, le=1_000, description="the most bins of numbers (10) or periods of dates (31)"
+    )
 
     def run(self, state: IndexState) -> FieldFacets:
         """Count."""
@@ -235,7 +237,8 @@ class _ChangeRecords:
                 raise InvalidInputError(asked, of_all, do)
         if condition is None or not (self.may_be_all or restricts(condition)):
             everything = "a filter without a condition, which every record matches"
-            raise InvalidInputError(self.name, everything, "Give ids or a condition.")
+            do = "Give ids or a condition; drop_index deletes an index as a whole."
+            raise InvalidInputError(self.name, everything, do)
         return condition
 
 
@@ -279,6 +282,7 @@ class Update(_ChangeRecords, Change[int]):
     def change(self, current: CurrentState) -> int:
         """Check, and change."""
         changes = {one: self._checked(fields) for one, fields in self.each.items()}
+        self._check_names(self.remove)
         own = self._checked(self.set) | dict.fromkeys(self.remove)
         if self.each and not own:
             if any((self.ids, self.documents, self.where, self.query_filter)):
@@ -291,16 +295,26 @@ class Update(_ChangeRecords, Change[int]):
                 changes = dict.fromkeys(self._found(state), own)
         return updated(current, changes)
 
+    def _checked(self, fields: JsonObject) -> dict[str, Any]:
+        self._check_names(fields)
+        return json_metadata(fields)
+
     @staticmethod
-    def _checked(fields: JsonObject) -> dict[str, Any]:
+    def _check_names(fields: Iterable[str]) -> None:
         if any(not one.strip() or "[" in one for one in fields):
             raise InvalidInputError("update", "a field with an empty name, or a bracket in it", "Rename it.")
-        return json_metadata(fields)
+        if begun := next((one for one in fields if one.startswith(f"{METADATA}.")), None):
+            do = f"Name it {begun.removeprefix(f'{METADATA}.')!r:.80}."
+            raise InvalidInputError("update", f"a field {begun!r:.80} of the metadata, within them", do)
 
 
 def updated(current: CurrentState, changes: Mapping[str, JsonObject]) -> int:
     """Set fields of the metadata of records, by id, and remove those that are None; count these records."""
-    names = {name for fields in changes.values() for name, value in fields.items() if value is not None}
+    kinds, names = current.store.layout.payload_indexes, set[str]()
+    for fields in {id(one): one for one in changes.values()}.values():
+        names |= {name for name, value in fields.items() if value is not None}
+        if other := not_whole(fields, kinds):
+            raise InvalidInputError("update", other, "Set a whole number, or delete the payload index.")
     if names - set(current.state.manifest.updated):  # first: else an interrupted update would be taken back
         current.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
     count, wanted = 0, [(point_id(one), fields) for one, fields in changes.items()]

@@ -145,6 +145,22 @@ class FilterChecks:
             tell(one, FilterWarning)
         return once
 
+    def unheld(self, where: Expression | None) -> Iterator[str]:
+        """Yield which texts of a condition no record has in the field, with the nearest that some have."""
+        nodes = [] if where is None else [node for node, _ in walk(where)]
+        for node in nodes:
+            if isinstance(node, OneOf) or (isinstance(node, Compare) and node.op in ("=", "!=")):
+                for value in node.values if isinstance(node, OneOf) else (node.value,):
+                    if isinstance(value, str) and node.field not in NAMES:
+                        is_so = Compare(field=node.field, op="=", value=value)
+                        said = self._absent.get((node.field, value), partial(self._unheld, is_so))
+                        yield from filter(None, [said])
+
+    def _unheld(self, is_so: Compare) -> str:
+        page = self._state.store.scroll(self._compiled(is_so), 1, with_payload=False)
+        near = "" if page.points else self.near_value(is_so)
+        return f"no record has {to_text(is_so)}{near}" if near else ""
+
     def of_groups(self, field: str) -> tuple[str, ...]:
         """Return a warning if no record has the field to group by."""
         forms = {field_at(path) for path in (path_of(field), as_one_name(field))}

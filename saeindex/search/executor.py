@@ -46,6 +46,8 @@ NOTHING: Said = [], []
 RANKED = 1_000
 # The records that may have come before a page since the one before it, until more are looked at.
 MOVED = 64
+# And after so many, a record that no longer ranks is not looked for any further.
+FAR = 8_192
 
 
 class Executor:
@@ -193,14 +195,17 @@ class Executor:
     ) -> list[Ranked]:
         """Return the page after the last hit of another; what was added since repeats no hit."""
         place, depth = Place.read(str(query.after)), 0
-        rest: list[Ranked] = []
-        while len(rest) < query.limit:
+        is_there, is_whole = bool(self._store.get([place.id], False)), False
+        rest: list[Ranked] | None = None
+        while not is_whole and len(rest or ()) < query.limit:
             depth = 2 * depth or place.rank + query.limit + MOVED
             first = ranked(scoring, depth)
-            rest = place.following(first, query.order_by is not None)
-            if len(first) < depth:  # the whole ranking: in a list, the last record of a page may be gone
-                rest = rest or (first[place.rank - 1 :] if query.order_by is not None else [])
-                break
+            is_whole = len(first) < depth
+            rest = place.after(first) if is_there else None
+            is_gone = not is_there or is_whole or depth > place.rank + FAR
+            if rest is None and is_gone:
+                rest = place.below(first, query.order_by is not None)
+        rest = rest or []
         wanted = {point.id: (rank, point.score) for rank, point in rest[: query.limit]}
         found = self._store.get([*wanted], payload, list(vectors))
         return [(wanted[one.id][0], replace(one, score=wanted[one.id][1])) for one in found]

@@ -16,7 +16,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
 from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, WORDS
 from saeindex.devices import one_blas_thread
-from saeindex.errors import InvalidInputError, UnknownConceptError, copy_command
+from saeindex.errors import FilterWarning, InvalidInputError, UnknownConceptError, copy_command, tell
 from saeindex.features.evidence import level_codes
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import (
@@ -274,6 +274,8 @@ class Planner:
         if is_rare and (estimate.is_certain or not self._is_any(query_filter)):
             yield "no point matches"
             yield from self._emptying(where, query)
+        else:
+            yield from self.checks.unheld(where)
         yield from self.checks.kept_by_denials(where, query.level)
         if query.grouping is not None and query.grouping.field not in (*WHOLE, *NAMES):
             yield from self.checks.of_groups(query.grouping.field)
@@ -336,6 +338,8 @@ class Planner:
         """Return a where text AND query_filter as one native filter."""
         expression, native = None if where is None else _parsed(where), as_filter(query_filter)
         self.checks.warn(expression, native)
+        for one in self.checks.unheld(expression):
+            tell(one, FilterWarning)
         return self.compile(expression, native)
 
     def is_spoken(self, text: str, condition: str) -> bool:

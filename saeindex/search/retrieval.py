@@ -98,11 +98,15 @@ class Place(NamedTuple):
         counted = ",".join(f"{one:.15g}" for one in self.counted)
         return f"{self.rank}:{self.score!r}:{self.id}{counted and f':{counted}'}"
 
-    def following(self, ranking: Sequence[tuple[int, Point]], is_listed: bool) -> list[tuple[int, Point]]:
-        """Return what comes after it: by score and id, or in a list after its point, if that is there."""
+    def after(self, ranking: Sequence[tuple[int, Point]]) -> list[tuple[int, Point]] | None:
+        """Return what comes after its point in a ranking; None if that is not there."""
+        at = next((at for at, (_, point) in enumerate(ranking, 1) if point.id == self.id), None)
+        return None if at is None else [*ranking[at:]]
+
+    def below(self, ranking: Sequence[tuple[int, Point]], is_listed: bool) -> list[tuple[int, Point]]:
+        """Return what would come after its point, which is gone: by rank in a list, else by score and id."""
         if is_listed:
-            ids = [point.id for _, point in ranking]
-            return [*ranking[ids.index(self.id) + 1 :]] if self.id in ids else []
+            return [*ranking[self.rank - 1 :]]
         own = -self.score, id_order(self.id)
         return [(rank, one) for rank, one in ranking if (-(one.score or 0.0), id_order(one.id)) > own]
 

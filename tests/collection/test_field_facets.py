@@ -80,6 +80,7 @@ def test_counts_and_sizes_are_those_of_pandas(index: FeatureIndex, field: str, w
 def test_dates_are_counted_by_the_finest_period_that_fits(index: FeatureIndex) -> None:
     of_years = index.facets("day", bins=2)
     assert [(one.low, one.high) for one in of_years.bins] == [("2015", "2017"), ("2018", "2020")]
+    assert [one.low for one in index.facets("day").bins] == [str(year) for year in range(2015, 2020)]
     of_months = index.facets("day", bins=60).bins
     assert of_months[0].low == of_months[0].high == "2015-01" and len(of_months) == 60
     assert sum(one.count for one in of_months) == 300 and not index.facets("day", bins=0).bins

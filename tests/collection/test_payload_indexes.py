@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from qdrant_client import QdrantClient
 
-from saeindex import FeatureIndex, FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.copy import copy_index
 from tests.samples import RandomEncoder, RecordingEncoder, sample_records
@@ -42,6 +42,24 @@ def test_an_index_of_a_field_changes_no_answer(index: FeatureIndex) -> None:
     index.delete_payload_index("metadata.topic")
     assert "metadata.topic" not in index.info()["payload_indexes"]
     index.delete_payload_index("metadata.topic")
+
+
+def test_an_index_of_whole_numbers_is_of_nothing_else(index: FeatureIndex) -> None:
+    index.update(["doc-1"], set={"price": 2.5})
+    index.update(["doc-2"], set={"price": 3})
+    found = index.count("metadata.price > 1"), index.count("NOT metadata.price > 1")
+    with pytest.raises(InvalidInputError, match=r"metadata.price is 2.5, .* of whole numbers"):
+        index.create_payload_index("metadata.price", "integer-range")
+    assert (index.count("metadata.price > 1"), index.count("NOT metadata.price > 1")) == found
+    index.create_payload_index("metadata.price", "float")
+    assert (index.count("metadata.price > 1"), index.count("NOT metadata.price > 1")) == found
+    index.create_payload_index("metadata.year", "integer-range")
+    with pytest.raises(InvalidInputError, match=r"metadata.year is 2001.5"):
+        index.update(["doc-1"], set={"year": 2001.5})
+    new = [Record("half", "A text.", {"year": 1.5}), Record("listed", "A text.", {"year": [1, 2.5]})]
+    report = index.upsert([*new, Record("whole", "A text.", {"year": 1})], allow_rejects=True)
+    assert (report.indexed, report.rejected) == (1, 2)
+    assert "metadata.year is 1.5" in report.reasons[0]
 
 
 def test_it_is_there_after_reopening_and_in_copies(tmp_path: Path, space: FeatureSpace) -> None:

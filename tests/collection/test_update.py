@@ -56,6 +56,30 @@ def test_fields_are_set_and_removed_and_nothing_is_encoded(index: FeatureIndex) 
     assert index.upsert(RECORDS).updated == 4  # kind and n of r1 and r2, n of r3 and r4 are the source's
 
 
+def test_what_an_update_set_stays_in_copies_and_merges(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=encoder) as made:
+        made.upsert(RECORDS[:3])
+        made.update(["r1"], set={"status": "read"})
+        made.copy(tmp_path / "copy.idx", encoder=encoder)
+        with FeatureIndex.create(tmp_path / "merged.idx", space, encoder=encoder) as other:
+            other.upsert([Record("own", "Another text.")])
+        made.copy(tmp_path / "merged.idx", encoder=encoder, merge="keep")
+    for name in ("copy.idx", "merged.idx"):
+        with FeatureIndex.open(tmp_path / name, encoder=encoder) as again:
+            again.upsert(RECORDS[:3])
+            assert metadata(again)["r1"] == {"n": 1, "kind": "old", "status": "read"}
+
+
+@pytest.mark.parametrize("given", [{"set": {"metadata.n": 9}}, {"remove": ["metadata.n"]}])
+def test_a_field_within_the_metadata_is_named_without_them(index: FeatureIndex, given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="Name it 'n'"):
+        index.update(["r1"], **given)
+    with pytest.raises(InvalidInputError, match="Name it 'n'"):
+        index.update(each={"r1": {"metadata.n": 9}})
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -69,6 +69,19 @@ def test_a_field_that_some_record_has_is_not(papers: FeatureIndex, where: str) -
         papers.search("songs", exclude=["a"])
 
 
+@pytest.mark.parametrize("surface", ["count", "scroll", "facets"])
+@pytest.mark.parametrize(
+    "where", ['metadata.topic = "Astronomy"', 'metadata.topic != "Astronomy"', 'metadata.topic IN ("Astronomy", "music")']
+)
+def test_a_value_that_no_record_has_is_told_if_one_is_near(
+    papers: FeatureIndex, where: str, surface: str
+) -> None:
+    asked = ("metadata.topic", where) if surface == "facets" else (where,)
+    with pytest.warns(FilterWarning, match='no record has metadata.topic = "Astronomy"; did you mean "astronomy"?'):
+        getattr(papers, surface)(*asked)
+    assert any("did you mean" in one for one in papers.search("songs", where=where).plan.warnings)
+
+
 def test_a_field_of_one_late_record_is_known(tmp_path: Any, encoder: RecordingEncoder) -> None:
     with FeatureIndex(tmp_path / "i", encoder=encoder) as index:
         index.upsert([*sample_records(30), Record("last", "One more.", {"rare": {"deep": True}})])

@@ -10,6 +10,7 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
+from saeindex.search import by_field, plan
 from saeindex.search.hits import Hits
 from tests.samples import RecordingEncoder, sample_records
 
@@ -49,6 +50,20 @@ def test_pages_are_those_of_one_long_page(way: str, index: FeatureIndex) -> None
     found = [hit for page in pages(index, WAYS[way]) for hit in page]
     assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in whole]
     assert Hits.from_json(index.search(**WAYS[way], limit=3).to_json()).next
+
+
+@pytest.mark.parametrize("way", ["fused", "boosted", "ordered"])
+def test_pages_go_on_where_scores_are_not_in_order_and_end_with_the_last(
+    way: str, index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "WITH_WORDS", 16)  # what a fused search ranks first, and then the rest
+    monkeypatch.setattr(by_field, "POOL", 16)
+    asked = {**WAYS[way], "steer": "+music:1"} if way == "fused" else WAYS[way]
+    whole = [hit.id for hit in index.search(**asked, limit=80)]
+    assert len(whole) == 80
+    for limit in (7, 10):  # with 10, the last page is full
+        found = [[hit.id for hit in page] for page in pages(index, asked, limit)]
+        assert [one for page in found for one in page] == whole
 
 
 @pytest.mark.parametrize("way", ["fused", "dense", "filtered", "listed", "ordered", "boosted"])
