@@ -26,6 +26,7 @@ from benchmarks.outcome import Figure, Outcome, at_most
 from benchmarks.suites.latency import elapsed_ms
 from benchmarks.suites.scale import anonymous, apart, population
 from saeindex import FeatureIndex, Record, restore_index
+from saeindex.config import LEVEL_STRIDE
 from saeindex.indexing.points import point_id
 from saeindex.operations.records import UPDATED_AT_ONCE
 from saeindex.stores.base import pages
@@ -44,6 +45,10 @@ class Counting(CachedEncoder):
     def encode_document(self, texts: Sequence[str]) -> Any:
         """Count, and return unit vectors (n, d)."""
         self.texts += len(texts)
+        return super().encode_document(texts)
+
+    def encode_query(self, texts: Sequence[str]) -> Any:
+        """Return unit vectors (n, d): names of terms are no texts of records."""
         return super().encode_document(texts)
 
 
@@ -219,11 +224,19 @@ def moves(index: FeatureIndex, folder: Path, encoder: Counting) -> dict[str, Fig
 
 
 def told(index: FeatureIndex) -> dict[str, tuple[str, str]]:
-    """Return what the records of an index have of their texts: levels of concepts, evidence, and vectors."""
-    store, found = index.state.store, {}
+    """Return what the records of an index have of their texts: levels of concepts, evidence, and vectors.
+
+    Without what is of the collection's terms, which come last.
+    """
+    store, space, found = index.state.store, index.state.space.without_terms(), {}
     for page in pages(store, None, 500, ["record_id", "concepts", "evidence", "text"], ["dense"]):
         for one in page.points:
             vector = np.asarray(one.vectors["dense"]).tobytes().hex()
+            codes = one.payload["concepts"]
+            own = [code for code in codes if code < space.n_features * LEVEL_STRIDE]
+            terms = len({code // LEVEL_STRIDE for code in codes if code not in own})
+            percents = one.payload["evidence"].split()
+            one.payload |= {"concepts": own, "evidence": percents[: len(percents) - terms]}
             found[one.payload["record_id"]] = (json.dumps(one.payload, sort_keys=True), vector)
     return found
 
