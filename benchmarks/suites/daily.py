@@ -236,8 +236,8 @@ def told(index: FeatureIndex) -> dict[str, tuple[str, str]]:
             own = [code for code in codes if code < space.n_features * LEVEL_STRIDE]
             terms = len({code // LEVEL_STRIDE for code in codes if code not in own})
             percents = one.payload["evidence"].split()
-            one.payload |= {"concepts": own, "evidence": percents[: len(percents) - terms]}
-            found[one.payload["record_id"]] = (json.dumps(one.payload, sort_keys=True), vector)
+            payload = {**one.payload, "concepts": own, "evidence": percents[: len(percents) - terms]}
+            found[payload["record_id"]] = (json.dumps(payload, sort_keys=True), vector)
     return found
 
 
