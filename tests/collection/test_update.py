@@ -73,7 +73,7 @@ def test_what_an_update_set_stays_in_copies_and_merges(
 
 
 @pytest.mark.parametrize("given", [{"set": {"metadata.n": 9}}, {"remove": ["metadata.n"]}])
-def test_a_field_within_the_metadata_is_named_without_them(index: FeatureIndex, given: dict[str, Any]) -> None:
+def test_a_field_of_the_metadata_is_named_without_them(index: FeatureIndex, given: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="Name it 'n'"):
         index.update(["r1"], **given)
     with pytest.raises(InvalidInputError, match="Name it 'n'"):
