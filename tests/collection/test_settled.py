@@ -58,9 +58,14 @@ def test_what_was_written_bit_by_bit_is_made_files_at_closing(
 ) -> None:
     monkeypatch.setattr(current.CurrentState.settle, "__defaults__", (50, 0))
     monkeypatch.setattr(edge, "INDEXING_THRESHOLD_KB", 1)
-    records, made = sample_records(60), []
+    records, made = sample_records(60), list[edge.EdgeStore]()
     optimize = edge.EdgeStore.optimize
-    monkeypatch.setattr(edge.EdgeStore, "optimize", lambda self: made.append(self) or optimize(self))
+
+    def counted(store: edge.EdgeStore) -> bool:
+        made.append(store)
+        return optimize(store)
+
+    monkeypatch.setattr(edge.EdgeStore, "optimize", counted)
     with FeatureIndex.create(tmp_path / "bits.idx", space, encoder=encoder) as index:
         for start in range(0, 60, 20):
             index.upsert(records[start : start + 20], learn_terms=False)
