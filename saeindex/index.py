@@ -411,8 +411,8 @@ class FeatureIndex(Surface):
             with self.open(path, client=client, url=url, encoder=encoder) as other:
                 there = other.state.store if merge == "keep" else None
                 with self._current.reading() as state:
-                    rows, names = StoredRows(self.name, state, there), state.manifest.updated
-                    other._current.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
+                    rows = StoredRows(self.name, state, there)
+                    other._current.keep_updated(state.manifest.updated)
                     report = other.upsert(rows, progress=progress, allow_rejects=True)
                     lost = [one.name for one in state.manifest.edits.given.values()]
                 return CopyReport(

@@ -101,6 +101,11 @@ class CurrentState:
             kept = self._kept()
             self._store(kept.changed(**fields(kept)))
 
+    def keep_updated(self, names: Collection[str]) -> None:
+        """Note durably which fields of the metadata updates have set."""
+        if {*names} - {*self.state.manifest.updated}:
+            self.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
+
     @contextmanager
     def write(self, encodes: bool = False) -> Iterator[Write]:
         """Yield one writing operation, which may have several writes of points, of new vectors or not."""

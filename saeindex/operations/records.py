@@ -315,8 +315,7 @@ def updated(current: CurrentState, changes: Mapping[str, JsonObject]) -> int:
         names |= {name for name, value in fields.items() if value is not None}
         if other := not_whole(fields, kinds):
             raise InvalidInputError("update", other, "Set a whole number, or delete the payload index.")
-    if names - set(current.state.manifest.updated):  # first: else an interrupted update would be taken back
-        current.change(lambda kept: {"updated": tuple(sorted({*kept.updated, *names}))})
+    current.keep_updated(names)  # first: else an interrupted update would be taken back
     count, wanted = 0, [(point_id(one), fields) for one, fields in changes.items()]
     with current.write() as write:
         for start in range(0, len(wanted), UPDATED_AT_ONCE):
