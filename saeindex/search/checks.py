@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from saeindex.collection.records import metadata_fields
@@ -108,6 +108,8 @@ def fields_by_option(query: Query) -> dict[str, str]:
 
 # Records whose values are looked at where the first is of another kind, and for a value that is near.
 LOOKED_AT, SEARCHED = 256, 4_096
+# The values of a condition, the first ones, of which it is asked whether some record has them.
+ASKED_FOR = 16
 # The minimum similarity (difflib) of a suggested field name or value, whose length is limited.
 NEAR, LONGEST = 0.6, 80
 IN_METADATA = f"{METADATA}."
@@ -147,14 +149,10 @@ class FilterChecks:
 
     def unheld(self, where: Expression | None) -> Iterator[str]:
         """Yield which texts of a condition no record has in the field, with the nearest that some have."""
-        nodes = [] if where is None else [node for node, _ in walk(where)]
-        for node in nodes:
-            if isinstance(node, OneOf) or (isinstance(node, Compare) and node.op in ("=", "!=")):
-                for value in node.values if isinstance(node, OneOf) else (node.value,):
-                    if isinstance(value, str) and node.field not in NAMES:
-                        is_so = Compare(field=node.field, op="=", value=value)
-                        said = self._absent.get((node.field, value), partial(self._unheld, is_so))
-                        yield from filter(None, [said])
+        for is_so in islice(_equalities(where), ASKED_FOR):
+            known = is_so.field, is_so.value
+            if said := self._absent.get(known, partial(self._unheld, is_so)):
+                yield said
 
     def _unheld(self, is_so: Compare) -> str:
         page = self._state.store.scroll(self._compiled(is_so), 1, with_payload=False)
@@ -256,6 +254,17 @@ class FilterChecks:
 
         found: list[Any] = self._absent.get((node.field, count), read)
         return found
+
+
+def _equalities(where: Expression | None) -> Iterator[Compare]:
+    """Yield the texts that a condition compares fields with, each as field = text."""
+    for node, _ in () if where is None else walk(where):
+        if not isinstance(node, OneOf | Compare) or node.field in NAMES:
+            continue
+        if isinstance(node, OneOf) or node.op in ("=", "!="):
+            for value in node.values if isinstance(node, OneOf) else (node.value,):
+                if isinstance(value, str):
+                    yield Compare(field=node.field, op="=", value=value)
 
 
 def _folded(text: str) -> str:
