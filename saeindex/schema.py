@@ -173,9 +173,17 @@ def _is_name(part: str) -> bool:
     )
 
 
+# Options of other programs, and what they are here.
+MEANT = {
+    "filter": "where",
+    "filters": "where",
+    **dict.fromkeys(("k", "n", "n_results", "size", "top_k"), "limit"),
+}
+
+
 def unknown_option(name: str, known: Sequence[str], asked: str) -> InvalidInputError:
     """Return the error of an option that there is not, with the nearest that there is."""
-    near = get_close_matches(name, known, 1)
+    near = [one for one in (MEANT.get(name),) if one in known] or get_close_matches(name, known, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     return InvalidInputError(asked, f"no option {name!r}", f"{hint}Use {', '.join(sorted(known))}.")
 

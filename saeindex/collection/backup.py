@@ -55,6 +55,8 @@ class Backup(Result):
 def back_up(current: CurrentState, given: str | Path) -> Backup:
     """Write all files of an index to one file, which appears when it is complete."""
     target, folder = writable(given), current.folder
+    if not target.name.endswith((".tar.gz", ".tgz")):
+        raise InvalidInputError(f"a backup at {str(target)!r:.200}", "no .tar.gz", "Name it NAME.tar.gz.")
     if folder is None:
         do = "Use the snapshots of Qdrant."
         raise InvalidInputError(f"a backup of {current.store.name}", "it is a collection on a server", do)

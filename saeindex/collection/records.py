@@ -104,11 +104,6 @@ def existing_ids(store: VectorStore, ids: Iterable[str]) -> set[str]:
     return {point.payload["record_id"] for point in found}
 
 
-def delete_records(store: VectorStore, ids: Iterable[str]) -> None:
-    """Delete records by id."""
-    store.delete([point_id(one) for one in ids])
-
-
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
     """Counts of an index's concepts in one text field, made by the engine.

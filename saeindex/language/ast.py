@@ -43,7 +43,10 @@ _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
 # A date that goes with the clock, and the seconds of its units.
-_MOVING = re.compile(r"(now|today)(?:\s*([+-])\s*(\d{1,5})\s*(min|h|d|w))?", re.ASCII | re.IGNORECASE)
+_MOVING = re.compile(
+    r"(now|today)(?:\(\))?(?:\s*([+-])\s*(\d{1,5})\s*(min(?:ute)?s?|h(?:ours?)?|d(?:ays?)?|w(?:eeks?)?))?",
+    re.ASCII | re.IGNORECASE,
+)
 UNITS = {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 # Dates that engines accept in payloads: more forms than in queries, but fewer than Python accepts.
 _STORED_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d.*)?", re.ASCII)
@@ -59,7 +62,8 @@ def canonical_date(date: str) -> str:
     A moment without a zone is UTC, as on a Qdrant server. "now - 12h" and "today - 30d" stay as they are.
     """
     if moving := _MOVING.fullmatch(date.strip()):
-        since, sign, number, unit = (part and part.lower() for part in moving.groups())
+        since, sign, number, word = (part and part.lower() for part in moving.groups())
+        unit = word and next(one for one in UNITS if word.startswith(one))
         if since == "today" and unit in ("min", "h"):
             raise ValueError(f"today goes by days and weeks: write now {sign} {number}{unit}")
         return f"{since} {sign} {int(number)}{unit}" if number else since

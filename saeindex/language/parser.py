@@ -347,7 +347,8 @@ FOREIGN = {
     "xor": "Write (a OR b) AND NOT (a AND b).",
     "null": "Use NOT EXISTS(metadata.name).",
     "none": "Use NOT EXISTS(metadata.name).",
-    "is": "Did you mean =?",
+    "is": "Use EXISTS(metadata.name), or =.",
+    "within": "Give conditions on places as query_filter: geo_radius, geo_bounding_box.",
     "like": 'Write CONTAINS "…" or STARTS WITH "…"; says("…") is for words of the text.',
 }
 _NEAR = 0.6

@@ -40,10 +40,12 @@ _INLINE = frozenset(
     {"a", "b", "code", "em", "font", "i", "label", "small", "span", "strong", "sub", "sup", "u"}
 )
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?:[\w-]+:.*\r?\n|[ \t-].*\r?\n|\r?\n)+?---[ \t]*(?:\r?\n|\Z)")
-# The delimiter of signatures (RFC 3676, 4.3), with at most so many lines below it; and what devices write.
+# The delimiter of signatures (RFC 3676, 4.3), with at most so many lines below it; and what devices write:
+# "Sent from the city to find a murderer, he …" is speech.
 _SIGNATURE = re.compile(r"(?<=\n)-- ?\r?\n(?:.*(?:\r?\n|\Z)){0,12}\Z")
 _SENT_FROM = re.compile(
-    r"^[ \t]*(?:sent (?:from|via) (?:my|the|yahoo|proton|mail)\b|get outlook for\b).*$", re.I | re.M
+    r"^[ \t]*(?:sent (?:from|via) (?:my|the (?:all new|(?-i:[A-Z])\w+)|yahoo|proton|mail)|get outlook for)\b.*$",
+    re.I | re.M,
 )
 # Answers that say nothing, without the punctuation around them and in lower case.
 NO_ANSWERS = frozenset("""

@@ -14,10 +14,8 @@ from saeindex.collection.records import (
     check_choice,
     check_not_documents,
     check_not_records,
-    delete_records,
     existing_ids,
     metadata_fields,
-    record_ids,
     records_of,
 )
 from saeindex.config import MAX_LIMIT
@@ -31,6 +29,7 @@ from saeindex.operations.search import searcher_of
 from saeindex.report.numbers import counted
 from saeindex.schema import Ids, Texts, Whole, request
 from saeindex.search.query import Condition, NativeFilter
+from saeindex.stores.base import PAGE, pages
 from saeindex.stores.filters import restricts
 from saeindex.types import JsonObject
 
@@ -41,9 +40,10 @@ if TYPE_CHECKING:
     from saeindex.collection.field_facets import FieldFacets
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
+    from saeindex.protocols import PointId
 
-# Records that are updated while searches wait.
-UPDATED_AT_ONCE = 500
+# Records that are updated while searches wait, and on a server, where they do not.
+UPDATED_AT_ONCE, UPDATED_ON_SERVER = 100, 1_000
 IDS, DOCUMENTS = "ids of records", "documents, each with all its records"
 WHERE = "a condition on concepts and metadata, such as 'metadata.year >= 2015'"
 FILTER = "a filter in the JSON of Qdrant"
@@ -201,17 +201,17 @@ class _ChangeRecords:
         has_condition = self.where is not None or self.query_filter is not None
         check_choice(self.ids, self.documents, has_condition, self.name)
 
-    def _found(self, state: IndexState) -> set[str]:
+    def _found(self, state: IndexState) -> list[PointId]:
         store = state.store
         if self.ids is not None:
-            found = existing_ids(store, self.ids)
-            check_not_documents(store, [one for one in self.ids if one not in found], OR_DOCUMENT)
-        elif self.documents is not None:
-            found = record_ids(store, records_of(self.documents))
-            if not found:
-                check_not_records(store, self.documents)
-        else:
-            found = record_ids(store, self._condition(state))
+            there = existing_ids(store, self.ids)
+            check_not_documents(store, [one for one in self.ids if one not in there], OR_DOCUMENT)
+            return [*map(point_id, there)]
+        of_documents = None if self.documents is None else records_of(self.documents)
+        condition = self._condition(state) if of_documents is None else of_documents
+        found = [point.id for page in pages(store, condition, PAGE, False) for point in page.points]
+        if self.documents is not None and not found:
+            check_not_records(store, self.documents)
         return found
 
     def _condition(self, state: IndexState) -> Filter:
@@ -256,7 +256,7 @@ class Delete(_ChangeRecords, Change[int]):
             found = self._found(state)
             if found:
                 with write.points():
-                    delete_records(store, found)
+                    store.delete(found)
             write.end(len(found))
         return len(found)
 
@@ -281,7 +281,9 @@ class Update(_ChangeRecords, Change[int]):
 
     def change(self, current: CurrentState) -> int:
         """Check, and change."""
-        changes = {one: self._checked(fields) for one, fields in self.each.items()}
+        changes: dict[PointId, JsonObject] = {
+            point_id(one): self._checked(fields) for one, fields in self.each.items()
+        }
         self._check_names(self.remove)
         own = self._checked(self.set) | dict.fromkeys(self.remove)
         if self.each and not own:
@@ -308,19 +310,20 @@ class Update(_ChangeRecords, Change[int]):
             raise InvalidInputError("update", f"a field {begun!r:.80} of the metadata, within them", do)
 
 
-def updated(current: CurrentState, changes: Mapping[str, JsonObject]) -> int:
-    """Set fields of the metadata of records, by id, and remove those that are None; count these records."""
+def updated(current: CurrentState, changes: Mapping[PointId, JsonObject]) -> int:
+    """Set fields of the metadata of points, and remove those that are None; count these points."""
     kinds, names = current.store.layout.payload_indexes, set[str]()
     for fields in {id(one): one for one in changes.values()}.values():
         names |= {name for name, value in fields.items() if value is not None}
         if other := not_whole(fields, kinds):
             raise InvalidInputError("update", other, "Set a whole number, or delete the payload index.")
     current.keep_updated(names)  # first: else an interrupted update would be taken back
-    count, wanted = 0, [(point_id(one), fields) for one, fields in changes.items()]
+    count, wanted = 0, [*changes.items()]
+    at_once = UPDATED_AT_ONCE if current.store.stale_after is None else UPDATED_ON_SERVER
     with current.write() as write:
-        for start in range(0, len(wanted), UPDATED_AT_ONCE):
+        for start in range(0, len(wanted), at_once):
             with write.points(is_of_texts=False) as store:
-                count += len(store.set_payload(dict(wanted[start : start + UPDATED_AT_ONCE]), METADATA))
+                count += len(store.set_payload(dict(wanted[start : start + at_once]), METADATA))
         write.end()
     return count
 

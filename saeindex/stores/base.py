@@ -124,8 +124,10 @@ class BaseStore(Engine, VectorStore):
             StorageError: the engine failed; a part may be written, and writing all again is safe.
         """
         self._check_open("set_payload")
-        made = (Point(own, {}, one if within is None else {within: one}) for own, one in payloads.items())
-        checked = check_points([*made], self._layout)
+        whole = {id(one): one if within is None else {within: one} for one in payloads.values()}
+        checked = check_points(
+            [Point(own, {}, whole[id(one)]) for own, one in payloads.items()], self._layout
+        )
         there = {point.id for point in self.retrieve([point.id for point in checked], Fetch())}
         found = [point for point in checked if point.id in there]  # engines differ in what they say of others
         if found:

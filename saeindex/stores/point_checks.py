@@ -56,9 +56,12 @@ def of_same_payload(points: Sequence[CheckedPoint], within: str | None) -> Itera
     if within is None:
         return (([point.id], point.payload) for point in points)
     found: dict[str, tuple[list[Any], Any]] = {}
+    written: dict[int, str] = {}
     for point in points:
         one = point.payload[within]
-        found.setdefault(json.dumps(one, sort_keys=True), ([], one))[0].append(point.id)
+        if id(one) not in written:
+            written[id(one)] = json.dumps(one, sort_keys=True)
+        found.setdefault(written[id(one)], ([], one))[0].append(point.id)
     return found.values()
 
 
@@ -110,7 +113,11 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
         return done
     ids = [_checked_id(point) for point in points]
     vectors: list[dict[str, PlainVector]] = [{} for _ in points]
-    sizes = [_checked_payload(point) for point in points]
+    of_payloads: dict[int, int] = {}  # one that several points have is checked once
+    for point in points:
+        if id(point.payload) not in of_payloads:
+            of_payloads[id(point.payload)] = _checked_payload(point)
+    sizes = [of_payloads[id(point.payload)] for point in points]
     known = set(layout.names)
     for point in points:
         if not point.vectors.keys() <= known:

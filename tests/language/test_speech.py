@@ -59,6 +59,7 @@ def test_markup_and_signatures_are_not_read_and_places_stay_those_of_the_text() 
         "I <3 it",
         "--\nno",
         "--- a\nb",
+        "It is a good film.\n\nSent from the city to find a murderer, he wakes up in a small town.",
         "",
     ],
 )

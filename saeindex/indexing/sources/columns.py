@@ -254,7 +254,8 @@ def choose_columns(
     if columns.text is None and text in {None, "title"}:
         _check_not_nested(source, rows, text)
     if text is None and present:
-        raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
+        wanted, update = f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", "update(each={id: fields})"
+        raise _no_such_column(source, wanted, present, f" Of stored records, {update} sets metadata alone.")
     named = [columns.text, columns.id or None, columns.vector]
     named += (columns.metadata or ()) if has_fixed_columns else ()
     for column in columns.named_fields.values():
@@ -417,13 +418,15 @@ def _set_path(target: dict[str, Any], path: str, value: Any) -> None:
     target[last] = value
 
 
-def _no_such_column(source: str, wanted: str, present: list[str]) -> NotFoundError:
+def _no_such_column(source: str, wanted: str, present: list[str], or_else: str = "") -> NotFoundError:
     listed = ", ".join(map(str, present[:20])) + (", …" if len(present) > 20 else "")
     named = (
         'Name one of these, or a field inside one ("message.text"): columns={"text": …, "id": …, "metadata": '
         "[…]}, or --text-field, --id-field and --metadata-fields."
     )
-    return NotFoundError(f"{wanted} in {source}", f"there is none; its columns are: {listed}", named)
+    return NotFoundError(
+        f"{wanted} in {source}", f"there is none; its columns are: {listed}", named + or_else
+    )
 
 
 # Columns of these names are ids, also where a row lacks one or two have the same: such rows are rejected.
