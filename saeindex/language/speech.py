@@ -44,7 +44,8 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?:[\w-]+:.*\r?\n|[ \t-].*\r?\n|\r?
 # "Sent from the city to find a murderer, he …" is speech.
 _SIGNATURE = re.compile(r"(?<=\n)-- ?\r?\n(?:.*(?:\r?\n|\Z)){0,12}\Z")
 _SENT_FROM = re.compile(
-    r"^[ \t]*(?:sent (?:from|via) (?:my|the (?:all new|(?-i:[A-Z])\w+)|yahoo|proton|mail)|get outlook for)\b.*$",
+    r"^[ \t]*(?:sent (?:from|via) (?:my|the (?:all new|(?-i:[A-Z])\w+)|yahoo|proton|mail)"
+    r"|get outlook for)\b.*$",
     re.I | re.M,
 )
 # Answers that say nothing, without the punctuation around them and in lower case.
