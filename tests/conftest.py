@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shutil import disk_usage, rmtree
@@ -114,12 +114,14 @@ def texts_encoded_once(request: pytest.FixtureRequest) -> Iterator[None]:
     kind = sentence_transformers.SentenceTransformerEncoder
     encode = kind._encode
 
-    def encode_once(self: SentenceTransformerEncoder, texts: list[str], **given: bool) -> FloatArray:
-        model = str(self.identity.signature()), str(self.dtype), str(given)
+    def encode_once(
+        self: SentenceTransformerEncoder, prompt: str, texts: Sequence[str], **given: bool
+    ) -> FloatArray:
+        model = str(self.identity.signature()), str(self.dtype), prompt, str(given)
         known = ENCODED.setdefault(model, {})
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        known.update(zip(fresh, encode(self, fresh, **given), strict=True))
-        return np.stack([known[text] for text in texts]) if texts else encode(self, texts, **given)
+        known.update(zip(fresh, encode(self, prompt, fresh, **given), strict=True))
+        return np.stack([known[text] for text in texts]) if texts else encode(self, prompt, texts, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         if request.path.parent.name != "encoders":

@@ -25,6 +25,7 @@ class EncoderKeywords(TypedDict, total=False):
     precision: str
     device: str
     revision: str
+    trust_remote_code: bool
     base_url: str
     api_key: str
     dimensions: int

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,6 +18,7 @@ from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
 from saeindex.encoders.bert import CONFIG_FILE, BertConfig, BertInNumpy, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
+from saeindex.files import cache_folder
 from saeindex.protocols import EncoderIdentity
 from saeindex.schema import check_texts
 
@@ -40,14 +42,27 @@ KEPT_WORDS = 200_000
 # White space as BERT's tokenizer has it, which removes control characters.
 SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
+# The most texts of a batch of the library, and the tokens of what has no limit.
+LIBRARY_BATCH, NO_LIMIT = 32, 32_768
+# Names of prompts in a model's configuration, and the prompts of families of models that were published
+# without, by a part of their names: of queries, and of documents.
+QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
+FAMILIES = {
+    r"\be5-(small|base|large)\b": ("query: ", "passage: "),
+    r"\bbge-(small|base|large)-en\b": ("Represent this sentence for searching relevant passages: ", ""),
+    r"\bmxbai-embed\b": ("Represent this sentence for searching relevant passages: ", ""),
+    r"\bnomic-embed-text\b": ("search_query: ", "search_document: "),
+}
 
 
 class SentenceTransformerEncoder:
-    """Any sentence-transformers model by name or path; unit vectors, in the order of the texts.
+    """Any dense sentence-transformers model by name or folder; unit vectors, in the order of the texts.
 
     Texts are sorted by length and batched by padded tokens. ``precision="auto"`` is the faster of bf16 and
     fp32 on this hardware. Longer texts are truncated to ``max_length`` tokens; it is part of the identity,
-    because a third of a text's features change between 128 and 256.
+    because a third of a text's features change between 128 and 256; so are prompts, and ``dimensions``, the
+    first numbers of a vector that are kept, for a model that was trained so. ``trust_remote_code`` runs code
+    that comes with a model.
 
     BERT models with mean or CLS pooling are computed in this package: queries in numpy, documents in torch,
     which is imported with the first documents. Every other model is run by sentence-transformers.
@@ -64,26 +79,34 @@ class SentenceTransformerEncoder:
         document_prompt: str | None = None,
         batch_tokens: int | None = None,
         revision: str | None = None,
+        dimensions: int | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
-        """Load the model; the default prompts are those that the model was published with."""
+        """Load the model; the default prompts are those that it was published with, or its family's."""
         folder, name = find_model(str(model), revision)
         if precision not in PRECISIONS:
             raise no_such_precision(precision)
         self._batch_tokens = batch_tokens
-        published = read_config(folder / "config_sentence_transformers.json").get("prompts", {})
-        self._query_prompt = published.get("query", "") if query_prompt is None else query_prompt
-        self._document_prompt = published.get("document", "") if document_prompt is None else document_prompt
+        usual = prompts_of(folder, name)
+        self._query_prompt = usual[0] if query_prompt is None else query_prompt
+        self._document_prompt = usual[1] if document_prompt is None else document_prompt
         digest = model_hash(folder)
-        key = (folder, digest, precision, device, max_length)
+        key = (folder, digest, precision, device, max_length, trust_remote_code)
         if (backend := _IN_USE.get(key)) is None:
-            backend = _IN_USE[key] = _load_backend(folder, precision, device, max_length)
+            backend = _load_backend(folder, precision, device, max_length, trust_remote_code)
+            _IN_USE[key] = backend
         self._backend = backend
+        if dimensions is not None and not 1 <= dimensions <= backend.dimension:
+            found, do = f"the model gives {backend.dimension:,}", f"Use 1 to {backend.dimension}."
+            raise InvalidInputError(f"dimensions={dimensions}", found, do)
+        if Path(model) == folder:
+            remember(digest, folder)
         # All that determines the vectors: weights by content hash, pooling, maximum length and prompts.
         self.identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
             revision=digest,
-            dimension=self._backend.dimension,
+            dimension=dimensions or self._backend.dimension,
             max_length=self._backend.max_length,
             pooling=self._backend.pooling,
             normalized=True,
@@ -103,7 +126,7 @@ class SentenceTransformerEncoder:
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed."""
-        return self._encode(_with_prompt(self._document_prompt, texts))
+        return self._encode(self._document_prompt, texts)
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for query texts.
@@ -113,25 +136,26 @@ class SentenceTransformerEncoder:
         computed in this package, on a CPU and not explicitly in bf16. Otherwise a batch has only texts that
         are padded to the same length.
         """
-        prompted, backend = _with_prompt(self._query_prompt, texts), self._backend
-        if isinstance(backend, _BertBackend) and backend.has_numpy and len(prompted) <= NUMPY_QUERIES:
-            return self._checked(backend.embed_each(backend.tokenize(prompted)), "float32 in numpy")
-        return self._encode(prompted, of_one_length=True)
+        backend = self._backend
+        if isinstance(backend, _BertBackend) and backend.has_numpy and len(texts) <= NUMPY_QUERIES:
+            tokens = backend.tokenize(_with_prompt(self._query_prompt, texts))
+            return self._checked(backend.embed_each(tokens), "float32 in numpy")
+        return self._encode(self._query_prompt, texts, of_one_length=True)
 
     def encode_query_in_rows(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, up to rounding, in torch: much faster for several at once.
 
         For programs that serve many callers. A text's vector does not depend on the other texts, bit for bit.
         """
-        return self._in_rows(_with_prompt(self._query_prompt, texts))
+        return self._in_rows(self._query_prompt, texts)
 
     def encode_document_in_rows(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_document` does, up to rounding; see :meth:`encode_query_in_rows`."""
-        return self._in_rows(_with_prompt(self._document_prompt, texts))
+        return self._in_rows(self._document_prompt, texts)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
-        return self._encode(_with_prompt(self._query_prompt, texts))
+        return self._encode(self._query_prompt, texts)
 
     @cached_property
     def max_tokens(self) -> int:
@@ -150,14 +174,14 @@ class SentenceTransformerEncoder:
             return len(backend.token_spans(text))
         return sum(map(backend.pieces_of, SPACE.split(text)))
 
-    def _in_rows(self, texts: list[str]) -> FloatArray:
+    def _in_rows(self, prompt: str, texts: Sequence[str]) -> FloatArray:
         backend = self._backend
         if not isinstance(backend, _BertBackend):  # another library computes the model
-            return self._encode(texts, of_one_length=True)
+            return self._encode(prompt, texts, of_one_length=True)
         import torch
 
-        rows = backend.tokenize(texts)
-        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
+        rows = backend.tokenize(_with_prompt(prompt, texts))
+        vectors = np.empty((len(texts), backend.dimension), np.float32)
         lengths = [padded_length(ids, ROW_STEP) for ids in rows]
         for _, run in groupby(sorted(range(len(texts)), key=lengths.__getitem__), key=lengths.__getitem__):
             same = list(run)
@@ -168,16 +192,19 @@ class SentenceTransformerEncoder:
                     vectors[places] = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
         return self._checked(vectors, f"rows on {backend.device}")
 
-    def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
+    def _encode(self, prompt: str, texts: Sequence[str], of_one_length: bool = False) -> FloatArray:
+        backend, prompted = self._backend, _with_prompt(prompt, texts)
+        vectors = np.empty((len(texts), backend.dimension), np.float32)
+        if not texts:
+            return vectors[:, : self.identity.dimension]
+        if isinstance(backend, _LibraryBackend):
+            own = backend.encode(texts, prompt, 1 if of_one_length else LIBRARY_BATCH)
+            return self._checked(own, f"{backend.dtype} on {backend.device}")
         import torch
 
-        vectors = np.empty((len(texts), self.identity.dimension), np.float32)
-        if not texts:
-            return vectors
-        backend = self._backend
         on_gpu = backend.device.startswith("cuda")
         budget = self._batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
-        token_ids = backend.tokenize(texts)
+        token_ids = backend.tokenize(prompted)
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]), reverse=True)
         with torch.inference_mode():
             for rows in _batches(order, token_ids, budget, of_one_length):
@@ -189,7 +216,10 @@ class SentenceTransformerEncoder:
         if not np.isfinite(vectors).all():
             found, do = f"vectors with NaN or infinity, computed in {computed}", "Try precision='fp32'."
             raise EncoderError(f"encode {len(vectors)} texts with {self.identity.model}", found, do)
-        return vectors
+        if vectors.shape[1] == (kept := self.identity.dimension):
+            return vectors
+        first = vectors[:, :kept]
+        return first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), np.float32(1e-12))
 
 
 def _with_prompt(prompt: str, texts: Sequence[str]) -> list[str]:
@@ -341,37 +371,45 @@ class _BertBackend:
 class _LibraryBackend:
     """The forward pass of sentence-transformers, for every other architecture."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype, device: str, max_length: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dtype: torch.dtype,
+        device: str,
+        max_length: int | None,
+        trust_remote_code: bool = False,
+    ) -> None:
         from sentence_transformers import SentenceTransformer
 
         self.device, self.dtype = device, dtype
         self._model = SentenceTransformer(
-            str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True
-        )
+            str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
+        self._tokenizer: Any = self._model.tokenizer
         if max_length is not None:
-            self._model.max_seq_length = _checked_length(max_length, self._model.tokenizer.model_max_length)
-        self.max_length = int(self._model.max_seq_length or 512)
+            longest = getattr(self._tokenizer, "model_max_length", NO_LIMIT)
+            self._model.max_seq_length = _checked_length(max_length, longest)
+        self.max_length = int(min(self._model.max_seq_length or 512, NO_LIMIT))
         # The name until sentence-transformers 5; not every supported version has the new name.
         count = getattr(self._model, "get_embedding_dimension", None)
         self.dimension = int((count or self._model.get_sentence_embedding_dimension)() or 0)
         self.pooling = ",".join(type(module).__name__ for module in self._model)
-        self.n_special = int(self._model.tokenizer.num_special_tokens_to_add())
+        specials = getattr(self._tokenizer, "num_special_tokens_to_add", None)
+        self.n_special = int(specials(False)) if specials else 0
 
-    def tokenize(self, texts: list[str]) -> list[list[int]]:
-        encoded = self._model.tokenizer(texts, truncation=True, max_length=self.max_length)
-        return list(encoded["input_ids"])
+    def encode(self, texts: Sequence[str], prompt: str, batch: int) -> FloatArray:
+        """Return unit vectors (n, d) float32; the library knows whether the prompt is pooled."""
+        found = self._model.encode(
+            list(texts), prompt=prompt, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(found, np.float32)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        encoded = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if not callable(self._tokenizer):  # of the library tokenizers, as static models have it
+            return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return list(encoded["offset_mapping"])
-
-    def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
-        import torch
-
-        padded = self._model.tokenizer.pad({"input_ids": token_ids}, return_tensors="pt")
-        features = {name: tensor.to(self._model.device) for name, tensor in padded.items()}
-        vectors: torch.Tensor = self._model(features)["sentence_embedding"]
-        return vectors.to(torch.float32)
 
 
 # The models that are in use: encoders of one model and the same options share its weights.
@@ -379,13 +417,17 @@ _IN_USE: WeakValueDictionary[tuple[object, ...], _BertBackend | _LibraryBackend]
 
 
 def _load_backend(
-    folder: Path, precision: str, device: str, max_length: int | None
+    folder: Path, precision: str, device: str, max_length: int | None, trust_remote_code: bool
 ) -> _BertBackend | _LibraryBackend:
+    if any("sparse" in module["type"].lower() for module in read_config(folder / "modules.json")):
+        do = "Give a model of dense vectors; words are ranked by BM25 beside it."
+        raise EncoderError(f"encoder {folder.name!r}", "it gives sparse vectors alone", do)
     pooling = _simple_pooling(folder)
     if pooling and BertConfig.is_supported(folder):
         return _BertBackend(folder, precision, device, max_length, pooling)
     chosen = choose_device(device)
-    return _LibraryBackend(folder, choose_dtype(precision, chosen), chosen, max_length)
+    dtype = choose_dtype(precision, chosen)
+    return _LibraryBackend(folder, dtype, chosen, max_length, trust_remote_code)
 
 
 def _simple_pooling(folder: Path) -> str | None:
@@ -416,7 +458,7 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
             raise MissingDependencyError(f"the bundled encoder {DEFAULT_ENCODER}", found, do) from error
         return Path(get_model_path()), f"sentence-transformers/{DEFAULT_ENCODER}"
     if (Path(model) / "modules.json").is_file():
-        return Path(model), str(Path(model).resolve())
+        return Path(model), Path(model).resolve().name
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -428,11 +470,41 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
         raise EncoderError(f"encoder {model!r}", found, do) from error
 
 
+def prompts_of(folder: Path, name: str) -> tuple[str, str]:
+    """Return the prompts of queries and documents that a model was published with, or its family's."""
+    published = read_config(folder / "config_sentence_transformers.json").get("prompts", {})
+    given = [next((published[one] for one in names if published.get(one)), "")
+             for names in (QUERY_PROMPTS, DOCUMENT_PROMPTS)]  # fmt: skip
+    families = (prompts for part, prompts in FAMILIES.items() if re.search(part, name, re.IGNORECASE))
+    return (given[0], given[1]) if any(given) else next(families, ("", ""))
+
+
+def remember(digest: str, folder: Path) -> None:
+    """Note where a model of one's own is: an index of it has its name alone."""
+    place = cache_folder() / "models" / digest.removeprefix("sha256:")
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(str(folder.resolve()), "utf-8")
+
+
+def place_of(identity: EncoderIdentity) -> str:
+    """Return the folder where a model of one's own was, if there is one, else its name."""
+    with suppress(OSError, ValueError):
+        place = cache_folder() / "models" / identity.revision.removeprefix("sha256:")
+        folder = Path(place.read_text("utf-8"))
+        return str(folder) if (folder / "modules.json").is_file() else identity.model
+    return identity.model
+
+
 def model_hash(folder: Path) -> str:
-    """Return a hash of weights and tokenizer, which makes a copy under another name the same encoder."""
+    """Return a hash of weights and tokenizer, which makes a copy under another name the same encoder.
+
+    Where weights are there as safetensors, those in other forms beside them are not read, nor hashed.
+    """
     digest = hashlib.sha256()
     names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
-    named = sorted(path for name in names[:2] for path in folder.rglob(name))
+    safe, other = (sorted(folder.rglob(name)) for name in names[:2])
+    named = sorted([*safe, *(one for one in other if not any(one.parent == path.parent for path in safe))])
     for path in (*(named or sorted(folder.rglob("*"))), *(folder / name for name in names[2:])):
         if path.is_file():
             with path.open("rb") as file:

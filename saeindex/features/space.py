@@ -183,10 +183,14 @@ class Space:
 
     def open_encoder(self, **options: Unpack[EncoderKeywords]) -> TextEncoder:
         """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
-        wanted = self.encoder
-        prefix = "openai:" if wanted.kind == "openai" else ""
+        wanted, is_service = self.encoder, self.encoder.kind == "openai"
         own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
-        encoder = open_encoder(prefix + wanted.model, **{**own, **options})
+        if not is_service:
+            from saeindex.encoders.sentence_transformers import place_of
+
+            own["dimensions"] = wanted.dimension
+        name = f"openai:{wanted.model}" if is_service else place_of(wanted)
+        encoder = open_encoder(name, **{**own, **options})
         self.check_encoder(encoder)
         return encoder
 

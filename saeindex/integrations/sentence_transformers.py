@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules.module import Module
 
 from saeindex.config import DEFAULT_SPACE
-from saeindex.encoders.sentence_transformers import find_model
+from saeindex.encoders.sentence_transformers import find_model, place_of
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.features import FeatureSpace
 
@@ -86,7 +86,8 @@ class SaeSparseEncoder(SparseEncoder):  # type: ignore[misc]
         if own.kind != "sentence-transformers":
             do = "Use a space that was fitted on a model of sentence-transformers."
             raise InvalidInputError(f"the encoder of space {read.name!r}", f"it is of {own.kind}", do)
-        before = SentenceTransformer(str(find_model(own.model, None)[0]), device=device)
+        folder, _ = find_model(place_of(own), None)
+        before = SentenceTransformer(str(folder), device=device, truncate_dim=own.dimension)
         before.max_seq_length = own.max_length
         prompts = {"query": own.query_prompt, "document": own.document_prompt}
         return cls(modules=[*before, SaeModule(read)], device=device, prompts=prompts)

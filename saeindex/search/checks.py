@@ -82,6 +82,8 @@ def _check_combination(query: Query) -> None:
             raise InvalidInputError(f"{option}={field!r:.80}", "not a field of the records", do)
     if query.boosted is not None:
         Curve.read(str(query.boosted.half))
+    if query.rerank is not None:
+        _check_rerank(query)
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
         do = "Give the property to contrast with them."
@@ -98,6 +100,15 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
         )
+
+
+def _check_rerank(query: Query) -> None:
+    if not (query.text.strip() or query.described):
+        do = "Give the text that it is to read with each hit."
+        raise InvalidInputError("rerank", "neither a text nor a property", do)
+    if (wanted := query.offset + query.limit) > query.rerank_limit:
+        found = f"rerank_limit={query.rerank_limit:,}, and {wanted:,} hits asked for, with those before"
+        raise InvalidInputError("rerank", found, f"Give rerank_limit={wanted}, or ask for fewer.")
 
 
 def fields_by_option(query: Query) -> dict[str, str]:

@@ -23,6 +23,7 @@ from saeindex.search.explain import Explainer, Explanation, with_names
 from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_keys, grouped
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
+from saeindex.search.rerank import Reranked
 from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Place, Rescored, Scoring
 from saeindex.stores.tracing import Deadline, noted
 
@@ -85,10 +86,11 @@ class Executor:
 
     def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
-        boost, least = plan.query.boosted, plan.query.score_threshold
-        if boost is None:
-            return self._scoring(plan, vector, deadline, least)
-        return Boosted(self._store, self._scoring(plan, vector, deadline, None), boost, least)
+        query, boost = plan.query, plan.query.boosted
+        least = None if query.rerank is not None else query.score_threshold
+        found = self._scoring(plan, vector, deadline, least if boost is None else None)
+        found = found if boost is None else Boosted(self._store, found, boost, least)
+        return found if query.rerank is None else Reranked(self._store, found, query)
 
     def _scoring(
         self, plan: Prepared, vector: FloatArray, deadline: Deadline, least: float | None
@@ -257,16 +259,21 @@ class Executor:
             features=shown_features(point, self._space, spoken, SHOWN_FEATURES, query.unnamed)
             if "features" in has
             else (),
-            explanation=self._explanation(point, plan, scoring) if query.explain else None,
+            explanation=self._explanation(point, plan, scoring),
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before(ranked),
             evidence=plan.about.proofs(point.payload, self._space, plan.scans, sentences)
             if "evidence" in has
             else (),
             vector=tuple(np.asarray(point.vectors[DENSE]).tolist()) if "vectors" in has else None,
+            retrieved=scoring.retrieved(point, partial(self._explanation, point, plan))
+            if isinstance(scoring, Reranked)
+            else None,
         )
 
-    def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
+    def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation | None:
+        if not plan.query.explain:
+            return None
         explanation = scoring.explain(point)
         if not plan.query.unnamed:
             explanation = with_names(explanation, self._space, point)

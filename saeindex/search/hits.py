@@ -19,6 +19,7 @@ from saeindex.schema import Result
 from saeindex.search.explain import Comparison, Difference, Explanation
 from saeindex.search.plan import Plan
 from saeindex.search.query import Query
+from saeindex.search.rerank import Retrieved
 from saeindex.types import Activation, JsonObject, Part, PartKind, Proof, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Hit(Result, Described):
 
     ``evidence`` has the concepts of the query that the record speaks of, each with its sentence: those of the
     filter and of steers first, the surest of each first. What the query does not ``include`` is empty; the
-    ``vector`` (d,) of the text is there if it does.
+    ``vector`` (d,) of the text is there if it does. The score of a query with ``rerank`` is the reranker's,
+    and ``retrieved`` has the one before.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Hit(Result, Described):
     steered: SteeringEffect | None = None
     evidence: tuple[Proof, ...] = ()
     vector: tuple[float, ...] | None = None
+    retrieved: Retrieved | None = None
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"
@@ -260,9 +263,11 @@ def _of_hit(hit: Hit) -> Iterator[Section]:
         yield listing("Concepts", hit.features, {"Concept": _shown, "Activation": "activation"})
     if hit.explanation is not None:
         yield _parts(hit.explanation)
+    if hit.retrieved is not None and hit.retrieved.explanation is not None:
+        yield _parts(hit.retrieved.explanation, f"Why rank {hit.retrieved.rank:,} before it was reranked")
 
 
-def _parts(explanation: Explanation) -> Section:
+def _parts(explanation: Explanation, title: str = "Why this score") -> Section:
     """Return the parts of a score, the largest first."""
     parts = sorted(explanation.parts, key=lambda part: -abs(part.value))
     rows = [(shown_label(part.label, part.is_weak), part.value) for part in parts[:SHOWN_PARTS]]
@@ -270,13 +275,15 @@ def _parts(explanation: Explanation) -> Section:
         rows.append((f"{len(rest)} more", sum(part.value for part in rest)))
     rows.append(("Score", explanation.total))
     columns = {"Part of the score": lambda row: row[0], "Value": lambda row: number(row[1], 4)}
-    return listing("Why this score", rows, columns)
+    return listing(title, rows, columns)
 
 
 def _listing(hits: Sequence[Hit], name: str, is_steered: bool) -> Section:
     columns: dict[str, Any] = {"Score": lambda hit: number(hit.score, 3)}
     if is_steered and any(hit.steered for hit in hits):
         columns["Rank before steering"] = lambda hit: _rank_before(hit.steered)
+    if any(hit.retrieved for hit in hits):
+        columns["Rank before"] = lambda hit: Number(f"{hit.retrieved.rank:,}" if hit.retrieved else "")
     columns |= {
         "Text": lambda hit: one_line(hit.text, TEXT_CHARS),
         "Concepts": lambda hit: " · ".join(_shown(one) for one in hit.features[:SHOWN_CONCEPTS]),

@@ -13,6 +13,7 @@ from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Choices, Estimate, Plan, PlannedSteer, Step, headline
+from saeindex.search.rerank import name_of
 from saeindex.search.retrieval import POOL, SENTENCE, postfilter_depth
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class Prepared:
     @property
     def reports_steering(self) -> bool:
         """Whether hits say what their ranks are without steering."""
-        has_effect = self.drift > 0 and self.rescorer is None and self.query.is_near
+        is_first = self.rescorer is None and self.query.rerank is None
+        has_effect = self.drift > 0 and is_first and self.query.is_near
         return self.query.explain and has_effect
 
     @cached_property
@@ -218,6 +220,9 @@ def _reordering(plan: Prepared) -> Iterator[Step]:
     if (boost := query.boosted) is not None:
         what = f"Boost by {boost.field}: up to {boost.weight:g} beside 1 of the score, half at {boost.half}"
         yield Step("rescore", what, f"the first {POOL:,}, then more, for further pages")
+    if query.rerank is not None:
+        what = f"Rerank the first {query.rerank_limit:,} by {name_of(query.rerank)}"
+        yield Step("rescore", what, "it reads the query with each text")
     if query.diversity:
         what = f"Diversify by concepts, {query.diversity:g}"
         yield Step("diversify", what, "the first 500, the same for every page")
@@ -243,6 +248,7 @@ def _page_size(plan: Prepared) -> float | None:
     reached = plan.estimate.points
     if len(_sources(plan)) > 1 and plan.rescorer is not None:
         reached = min(reached, plan.choices.pool.value or reached)
+    reached = min(reached, plan.query.depth)
     return min(float(plan.query.limit), max(0.0, reached - plan.query.offset))
 
 
@@ -261,7 +267,7 @@ def _requests_of(plan: Prepared) -> tuple[str, ...]:
         return (*listed, *_completing(plan))
     sources = _sources(plan)
     if len(sources) == 1 and after is not None:
-        depth = postfilter_depth(query.limit + query.offset, after)
+        depth = postfilter_depth(query.depth, after)
         asked = [f"search {sources[0]} unfiltered, {depth:,}", f"search {sources[0]} among these, filtered"]
     else:
         wider = ", wider if groups lack hits" if is_grouped else ""
@@ -280,4 +286,4 @@ def _completing(plan: Prepared) -> tuple[str, ...]:
     query = plan.query
     if query.diversity:
         return "get the codes of the first 500", "get the page"
-    return ("get the page",) if query.group_by is not None else ()
+    return ("get the page",) if query.group_by is not None or query.rerank is not None else ()

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     Condition: TypeAlias = str | Expression | JsonObject
     NativeFilter: TypeAlias = Filter | JsonObject
+    RerankOption: TypeAlias = Any
     Half: TypeAlias = str | float
     Steers: TypeAlias = str | Steer | Sequence[Steer | str]
 else:
@@ -69,6 +70,16 @@ else:
         from saeindex.stores.filters import as_filter
 
         return as_filter(given)
+
+    def _reranker(given: Any) -> Any:
+        from saeindex.search.rerank import checked
+
+        return checked(given)
+
+    def _named(reranker: Any) -> str:
+        from saeindex.search.rerank import name_of
+
+        return name_of(reranker)
 
     def _half(given: Any) -> Any:
         return f"{given:.15g}" if isinstance(given, int | float) and not isinstance(given, bool) else given
@@ -88,6 +99,9 @@ else:
     Condition = Annotated[Any, PlainValidator(_expression), _WRITTEN, _EITHER]
     NativeFilter = Annotated[Any, PlainValidator(_filter), _WRITTEN, WithJsonSchema(ANY_OBJECT)]
     Half = Annotated[str, BeforeValidator(_half)]
+    RerankOption = Annotated[
+        Any, PlainValidator(_reranker), PlainSerializer(_named), WithJsonSchema({"type": "string"})
+    ]
     Steers = Annotated[tuple[Steer, ...], BeforeValidator(_steers)]
 
 
@@ -233,6 +247,14 @@ class QueryOptions:
     boost: BoostOption | None = Field(
         default=None, description="a number or a date by which scores rise: metadata.views or metadata.date"
     )
+    rerank: RerankOption | None = Field(
+        default=None,
+        description="a CrossEncoder (its name or folder), or a function of a query and texts, that scores "
+        "the first hits again",
+    )
+    rerank_limit: Whole = Field(
+        default=50, ge=1, le=1_000, description="the hits that it scores; others are left out"
+    )
     order_by: str | None = Field(
         default=None,
         description="without anything that ranks, the field by which records are listed: metadata.date desc",
@@ -323,6 +345,11 @@ class QueryOptions:
     def is_interpembed(self) -> bool:
         """Whether the property is inferred as in the InterpEmbed paper."""
         return self.property is not None and cast(Property, self.property).method == "interpembed"
+
+    @builtins.property
+    def depth(self) -> int:
+        """How many points the first ranking gives: the page and those before it, or what is reranked."""
+        return self.offset + self.limit if self.rerank is None else self.rerank_limit
 
     @builtins.property
     def boosted(self) -> Boost | None:

@@ -31,6 +31,7 @@ from saeindex.indexing.manifest import Manifest
 from saeindex.operations.surfaces import OPERATIONS
 from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.schema import check_texts, from_json
+from saeindex.search.rerank import offer
 from saeindex.stores.engine_process import RelayedEngine, limit_memory, packed, receive, send
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.waiting import reading_all
@@ -58,9 +59,12 @@ class AnalysisStopped(SaeIndexError):
 class AnalysisProcess:
     """Runs one analysis at a time in a child process, which is started when it is first needed."""
 
-    def __init__(self, memory: int = 0) -> None:
-        """``memory`` limits the bytes that the process may allocate; 0 for no limit."""
-        self._memory = memory
+    def __init__(self, memory: int = 0, rerankers: Sequence[str] = ()) -> None:
+        """``memory`` limits the bytes that the process may allocate; 0 for no limit.
+
+        The models of ``rerankers`` are the only ones that queries may name.
+        """
+        self._arguments = str(memory), *rerankers
         self._process: subprocess.Popen[bytes] | None = None
         self._running = threading.Lock()
 
@@ -140,7 +144,7 @@ class AnalysisProcess:
         if self._process is None or self._process.poll() is not None:
             folders = [str(Path(__file__).parents[1]), str(Path(errors.__file__).parents[1])]
             self._process = subprocess.Popen(  # noqa: S603 - this Python with a fixed program
-                [sys.executable, "-P", "-c", _PROGRAM, *folders, str(self._memory)],
+                [sys.executable, "-P", "-c", _PROGRAM, *folders, *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
@@ -204,6 +208,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not get between the messages
     start_logging()
     limit_memory(int(sys.argv[3]))
+    offer(sys.argv[4:])
     with suppress(EOFError, BrokenPipeError):
         _Analyst(sys.stdin.buffer, answers).serve()
 
@@ -330,10 +335,10 @@ class _RelayedEncoder:
 class AnalysisThread:
     """Takes analyses of the queue, and keeps what they find as files."""
 
-    def __init__(self, jobs: Jobs, hosts: Hosts, memory: int, seconds: float) -> None:
-        """``memory`` and ``seconds`` limit each analysis."""
+    def __init__(self, jobs: Jobs, hosts: Hosts, process: AnalysisProcess, seconds: float) -> None:
+        """``seconds`` limit each analysis."""
         self._jobs, self._hosts, self._seconds = jobs, hosts, seconds
-        self._process = AnalysisProcess(memory)
+        self._process = process
         self._thread = threading.Thread(target=self._run, name="saeindex-analysis", daemon=True)
 
     def start(self) -> None:

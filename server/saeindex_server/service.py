@@ -16,8 +16,9 @@ from anyio import CapacityLimiter, to_thread
 
 from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, StorageError
 from saeindex.index import FeatureIndex
+from saeindex.search.rerank import offer
 from saeindex.stores.directory import DirectoryLock
-from saeindex_server.analysis_process import AnalysisThread
+from saeindex_server.analysis_process import AnalysisProcess, AnalysisThread
 from saeindex_server.database import Database
 from saeindex_server.hosts import Hosts
 from saeindex_server.ingestion import ROOM, Ingestion
@@ -57,9 +58,8 @@ class Service:
         self.hosts = Hosts(places, url, self._encoder_of, settings.folder)
         self.jobs = Jobs(self.database, settings)
         self.ingestion = Ingestion(self.jobs, self.hosts)
-        self.analysis = AnalysisThread(
-            self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
-        )
+        process = AnalysisProcess(settings.analysis_memory, settings.rerankers)
+        self.analysis = AnalysisThread(self.jobs, self.hosts, process, settings.analysis_timeout)
         self._running, self._threads = CapacityLimiter(settings.max_running), CapacityLimiter(math.inf)
         # Requests that are computed, or wait for a thread. Others take none: their bodies arrive, they
         # follow a job, or they read or write a row of the database.
@@ -77,6 +77,7 @@ class Service:
         # Its modules import each other: of two first requests, one would see a part of them.
         import_module("qdrant_client.models")
         self._own_state()
+        offer(self.settings.rerankers)
         for hosted in self.hosts:
             hosted.whole().encoder.encode_query(["warm"])
             if self.settings.warm:
@@ -92,6 +93,7 @@ class Service:
         if self._is_stopped:
             return
         self.is_ready, self._is_stopped = False, True
+        offer(None)
         self.jobs.close()
         self.analysis.stop(self.settings.shutdown)
         self.ingestion.join(self.settings.shutdown)

@@ -51,6 +51,10 @@ class ServerSettings(BaseSettings):
     cors_origins: Several = Field(
         default=(), description="origins, separated by commas, whose pages may call it; none by default"
     )
+    rerankers: Several = Field(
+        default=(),
+        description="models (a,b) that requests may rerank with: CrossEncoders, by name or folder; no others",
+    )
     workbench: bool = Field(
         default=True, description="show the workbench to browsers, at /ui, if the extra ui is installed"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,8 +28,10 @@ from saeindex.encoders.sentence_transformers import (
     _BertBackend,
     _LibraryBackend,
     find_model,
+    prompts_of,
 )
 from saeindex.errors import EncoderError, InvalidInputError, MismatchError
+from saeindex.files import CACHE_VARIABLE
 from saeindex.types import SparseCode
 from tests.samples import RandomEncoder, sample_records
 
@@ -188,6 +193,76 @@ def test_prompts_are_put_before_the_texts(fp32_encoder: SentenceTransformerEncod
     assert (prompted.identity.query_prompt, prompted.identity.document_prompt) == ("query: ", "passage: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "published", "wanted"),
+    [
+        ("intfloat/multilingual-e5-small", {}, ("query: ", "passage: ")),
+        ("bge-small-en-v1.5", {}, ("Represent this sentence for searching relevant passages: ", "")),
+        ("bge-m3", {}, ("", "")),
+        ("my-e5-small", {"query": "ask: "}, ("ask: ", "")),
+        ("other", {"query": "q: ", "passage": "p: "}, ("q: ", "p: ")),
+        ("other", {"query": "", "document": ""}, ("", "")),
+    ],
+)
+def test_prompts_are_those_that_a_model_has_or_those_of_its_family(
+    tmp_path: Path, name: str, published: dict[str, str], wanted: tuple[str, str]
+) -> None:
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps({"prompts": published}))
+    assert prompts_of(tmp_path, name) == wanted
+
+
+def test_the_first_numbers_of_vectors_are_an_encoder_of_its_own(vectors: np.ndarray) -> None:
+    shorter = SentenceTransformerEncoder(precision="fp32", device="cpu", dimensions=64)
+    assert shorter.identity.dimension == 64
+    first = vectors[:, :64] / np.linalg.norm(vectors[:, :64], axis=1, keepdims=True)
+    for encode in (shorter.encode_document, shorter.encode_query, shorter.encode_query_in_rows):
+        np.testing.assert_allclose(encode(TEXTS), first, atol=2 * FP32_TOLERANCE)
+    assert shorter.encode_document([]).shape == (0, 64)
+    with pytest.raises(InvalidInputError, match="the model gives 384"):
+        SentenceTransformerEncoder(dimensions=512, device="cpu")
+
+
+def test_a_copy_of_a_model_has_its_folder_s_name_and_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: FeatureSpace
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    folder = tmp_path / "our-model"
+    shutil.copytree(find_model("minilm", None)[0], folder)
+    (folder / "pytorch_model.bin").write_bytes(b"the same weights in another form")
+    opened = open_encoder(str(folder))
+    assert opened.identity == replace(space.encoder, model="our-model")
+    own = replace(space, encoder=opened.identity)
+    assert own.open_encoder().identity == opened.identity
+    shutil.rmtree(folder)
+    with pytest.raises(EncoderError, match="our-model"):
+        own.open_encoder()
+
+
+def test_a_static_model_is_run_by_the_library(tmp_path: Path) -> None:
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "war": 1, "peace": 2}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights)]).save(str(tmp_path / "static"))
+    encoder = SentenceTransformerEncoder(tmp_path / "static", device="cpu", precision="fp32")
+    found = encoder.encode_document(["war peace", "war"])
+    both = weights[[1, 2]].mean(0)
+    np.testing.assert_allclose(found[0], both / np.linalg.norm(both), atol=FP32_TOLERANCE)
+    assert encoder.token_spans("war peace") == [(0, 3), (4, 9)]
+    assert encoder.max_tokens > 1_000
+    assert encoder.identity.pooling == "StaticEmbedding"
+
+
+def test_a_model_of_sparse_vectors_is_refused(tmp_path: Path) -> None:
+    kind = "sentence_transformers.sparse_encoder.models.SpladePooling"
+    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": kind}]))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(EncoderError, match="sparse vectors alone"):
+        SentenceTransformerEncoder(tmp_path)
+
+
 def test_the_fallback_to_the_library_agrees(
     vectors: np.ndarray, fp32_encoder: SentenceTransformerEncoder
 ) -> None:
@@ -201,8 +276,9 @@ def test_the_fallback_to_the_library_agrees(
     assert (backend.dimension, backend.max_length) == (384, fp32_encoder.identity.max_length)
     for text in TEXTS[:3]:
         assert list(fallback.token_spans(text)) == list(fp32_encoder.token_spans(text))
-    shorter = _LibraryBackend(folder, torch.float32, "cpu", 16)
-    assert max(map(len, shorter.tokenize(TEXTS))) == 16
+    fallback._backend = _LibraryBackend(folder, torch.float32, "cpu", 16)
+    shorter = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=16)
+    np.testing.assert_allclose(fallback.encode_query(TEXTS), shorter.encode_query(TEXTS), atol=FP32_TOLERANCE)
 
 
 def test_a_model_with_our_forward_pass_is_not_loaded_by_the_library(
