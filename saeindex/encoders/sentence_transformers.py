@@ -219,7 +219,8 @@ class SentenceTransformerEncoder:
         if vectors.shape[1] == (kept := self.identity.dimension):
             return vectors
         first = vectors[:, :kept]
-        return first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), np.float32(1e-12))
+        lengths = np.linalg.norm(first, axis=1, keepdims=True)
+        return np.asarray(first / np.maximum(lengths, 1e-12), np.float32)
 
 
 def _with_prompt(prompt: str, texts: Sequence[str]) -> list[str]:

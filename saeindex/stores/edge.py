@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 # Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
-FLUSH_EVERY = 5_000
+FLUSH_EVERY = 1_000
 # Points of a chunk: it holds the GIL for about 40 ms, and is far smaller than the log's segments of 32 MB.
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -65,7 +65,7 @@ class EdgeStore(EmbeddedStore):
     """A collection in a directory that one process owns; use :meth:`create` or :meth:`open`.
 
     Searches are exact scans (10 ms for 100,000 vectors of 384 dimensions). An acknowledged write survives
-    ``kill -9``; :meth:`flush`, which also runs every 5,000 points and at close, makes it survive a power cut.
+    ``kill -9``; :meth:`flush`, which also runs every 1,000 points and at close, makes it survive a power cut.
     Payload floats are exact to 1 unit in the last place.
 
     Every call holds Python's GIL until the engine is done: threads may share a store, but are not faster, and

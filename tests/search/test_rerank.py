@@ -64,10 +64,9 @@ def test_the_first_hits_are_ranked_anew_and_keep_how_they_were_found(index: Feat
         assert hit.retrieved is not None
         assert hit.retrieved.explanation is not None
         assert hit.explanation is not None
-        assert (hit.retrieved.rank, hit.retrieved.score) == (
-            found[hit.id][0],
-            pytest.approx(found[hit.id][1]),
-        )
+        rank, score = found[hit.id]
+        assert hit.retrieved.rank == rank
+        assert hit.retrieved.score == pytest.approx(score)
         assert hit.retrieved.explanation.total == pytest.approx(hit.retrieved.score, abs=1e-5)
         assert [(one.kind, one.label) for one in hit.explanation.parts] == [("reranker", "by_length")]
         assert hit.explanation.total == hit.score
@@ -158,11 +157,13 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "a", "rainy", "day"]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    kind(
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(folder)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = BertConfig(vocab_size=len(words), num_labels=1, max_position_embeddings=512, **sizes)
+    make: Any = BertConfig
+    config = make(vocab_size=len(words), num_labels=1, max_position_embeddings=512, **sizes)
     BertForSequenceClassification(config).save_pretrained(folder)
     assert CrossEncoder(str(folder)).predict([("a", "day")]).shape == (1,)
     return folder
