@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
-from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, DEFAULT_WORDS, TEXT, SentenceStorage
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_WORDS, TEXT, SentenceStorage
 from saeindex.errors import (
     InvalidInputError,
     MismatchError,
@@ -26,6 +26,7 @@ from saeindex.errors import (
     kind_of,
 )
 from saeindex.features import FeatureSpace
+from saeindex.features.space_io import space_for
 from saeindex.files import writable
 from saeindex.indexing.create_open import (
     IndexParts,
@@ -124,7 +125,7 @@ class FeatureIndex(Surface):
         except NotFoundError:
             if is_there(place):
                 raise  # something that it needs is not
-            self._planned = given_space(DEFAULT_SPACE if space is None else space)
+            self._planned = given_space(space_for(encoder) if space is None else space)
             self._encoder = _EncoderOf(self._planned, encoder)
             if encoder is not None:
                 self._planned.check_encoder(encoder)
@@ -213,7 +214,7 @@ class FeatureIndex(Surface):
     def create(  # noqa: PLR0913  (all but the path have defaults)
         cls,
         path: str | Path,
-        space: FeatureSpace | str | Path = DEFAULT_SPACE,
+        space: FeatureSpace | str | Path | None = None,
         *,
         client: QdrantClient | None = None,
         url: str | None = None,
@@ -232,6 +233,7 @@ class FeatureIndex(Surface):
     ) -> Self:
         """Create an empty index: a directory, or a Qdrant collection if ``client`` or ``url`` is given.
 
+        Without a ``space`` it is over the default one, or the latest that was made for the ``encoder``.
         ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
         (``("prompt",)`` beside a response): each has its own vectors and concepts. ``sentences`` says what is
@@ -244,7 +246,7 @@ class FeatureIndex(Surface):
         explained at :meth:`open`. If an earlier creation was interrupted, it is completed. If the index
         exists, MismatchError is raised.
         """
-        read = given_space(space)
+        read = given_space(space_for(encoder) if space is None else space)
         manifest = Manifest.describe(read, payload_indexes, fields, sentences, quantization, words)
         if encoder is not None:
             read.check_encoder(encoder)

@@ -5,6 +5,8 @@ Filters are ``qdrant_client.models.Filter`` on every store: users know them, and
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -54,6 +56,11 @@ class EncoderIdentity:
         if self.revision.startswith("sha256:"):
             del fields["model"]
         return fields
+
+    @property
+    def digest(self) -> str:
+        """A digest of what the vectors of texts depend on."""
+        return hashlib.sha256(json.dumps(self.signature(), sort_keys=True).encode()).hexdigest()[:32]
 
     def differences(self, other: EncoderIdentity) -> dict[str, tuple[Any, Any]]:
         """Return, by name, the fields in which two encoders differ: (this one's value, ``other``'s value)."""

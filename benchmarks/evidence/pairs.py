@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from saeindex.language.speech import sentence_spans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,11 +27,14 @@ EXAMPLES = "oewn_examples"
 
 @dataclass(frozen=True, slots=True)
 class ReadPair:
-    """A sentence by corpus, record and number, the name of a concept, and a reader's ``answer``."""
+    """A sentence by corpus, record and place, the name of a concept, and a reader's ``answer``.
+
+    The ``place`` is where it begins and ends in the record's text; of an example of a synset its number.
+    """
 
     corpus: str
     record: str
-    sentence: int
+    place: tuple[int, int]
     concept: str
     answer: int
 
@@ -51,8 +53,10 @@ def read_pairs(file: str) -> list[ReadPair]:
     """Return the pairs of ``fit``, of ``choose``, or of ``records``: what is stored of those of `choose`."""
     lines = (READING / f"{file}.jsonl").read_text("utf-8").splitlines()
     return [
-        ReadPair(corpus, record, sentence, concept, answer)
-        for corpus, record, sentence, answers in map(json.loads, lines)
+        ReadPair(
+            corpus, record, (place, 0) if isinstance(place, int) else (place[0], place[1]), concept, answer
+        )
+        for corpus, record, place, answers in map(json.loads, lines)
         for concept, answer in answers.items()
     ]
 
@@ -61,25 +65,35 @@ def located(pairs: Sequence[ReadPair], part: str, names: Sequence[str]) -> Read:
     """Return pairs with the texts of their sentences; those of concepts that are gone are left out."""
     number = {name: place for place, name in enumerate(names)}
     pairs = [pair for pair in pairs if pair.concept in number]
-    place: dict[tuple[str, str, int], int] = {}
-    rows = [place.setdefault((one.corpus, one.record, one.sentence), len(place)) for one in pairs]
+    place: dict[tuple[str, str, tuple[int, int]], int] = {}
+    rows = [place.setdefault((one.corpus, one.record, one.place), len(place)) for one in pairs]
     return Read(
-        [sentences_of(corpus, part)[record][sentence] for corpus, record, sentence in place],
+        [sentence_at(part, *one) for one in place],
         np.array(rows),
         np.array([number[pair.concept] for pair in pairs]),
         np.array([pair.answer for pair in pairs]),
     )
 
 
-@cache
-def sentences_of(corpus: str, part: str) -> dict[str, list[str]]:
-    """Return the sentences of each record of a corpus."""
+def sentence_at(part: str, corpus: str, record: str, place: tuple[int, int]) -> str:
+    """Return a sentence that was read."""
     if corpus == EXAMPLES:
-        return {one.id: list(one.metadata["examples"] or ()) for one in data.read("oewn", part)}
-    texts = (
-        reviews(part) if corpus == "product_reviews" else ((r.id, r.text) for r in data.read(corpus, part))
-    )
-    return {record: [text[start:end] for start, end in sentence_spans(text)] for record, text in texts}
+        return str(examples(part)[record][place[0]])
+    return texts_of(corpus, part)[record][slice(*place)]
+
+
+@cache
+def examples(part: str) -> dict[str, list[str]]:
+    """Return the examples of each synset."""
+    return {one.id: list(one.metadata["examples"] or ()) for one in data.read("oewn", part)}
+
+
+@cache
+def texts_of(corpus: str, part: str) -> dict[str, str]:
+    """Return the text of each record of a corpus."""
+    if corpus == "product_reviews":
+        return dict(reviews(part))
+    return {one.id: one.text for one in data.read(corpus, part)}
 
 
 def reviews(part: str) -> Iterator[tuple[str, str]]:

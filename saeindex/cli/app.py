@@ -44,9 +44,9 @@ COMMANDS = {
     "mcp": "mcp.mcp",
     "demo": "demo.demo",
 }
-GROUPS = {"profiles": "profiles", "names": "features", "sae": "sae", "keys": "serve"}
+GROUPS = {"profiles": "profiles", "names": "features", "sae": "sae", "space": "space", "keys": "serve"}
 # Commands that keep finished work when they are stopped.
-RESUMED = ("index", "sae", "copy", "demo")
+RESUMED = ("index", "sae", "space", "copy", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 

@@ -52,6 +52,11 @@ FAMILIES = {
     r"\bbge-(small|base|large)-en\b": ("Represent this sentence for searching relevant passages: ", ""),
     r"\bmxbai-embed\b": ("Represent this sentence for searching relevant passages: ", ""),
     r"\bnomic-embed-text\b": ("search_query: ", "search_document: "),
+    r"\bembeddinggemma\b": ("task: search result | query: ", "title: none | text: "),
+    r"\bqwen3-embedding\b": (
+        "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
+        "",
+    ),
 }
 
 

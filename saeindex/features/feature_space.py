@@ -117,6 +117,32 @@ class FeatureSpace(Space):
         return carry_manual_labels(labels_from, space, sample(x, fitting.MAPPED_TEXTS, config.seed))
 
     @classmethod
+    def make(
+        cls,
+        encoder: TextEncoder,
+        texts: Sequence[str | Record] = (),
+        *,
+        config: TrainingConfig | None = None,
+        name: str = "made",
+        checkpoint: Path | None = None,
+        progress: Callable[[TrainingStatus], None] | None = None,
+    ) -> Self:
+        """Make a space with the named concepts of the default space for another encoder.
+
+        It has their names, definitions and words; directions, evidence and an autoencoder are the encoder's,
+        made of texts that come with the package, and of ``texts``: some thousands, such as those of an index,
+        make the autoencoder better at them. Embeddings are cached, and with a ``checkpoint`` file a killed
+        training can be resumed. ``report["made"]`` has the AUROC of its evidence on judged pairs that it was
+        not fitted on, beside that of the default space.
+        """
+        from saeindex.features.making import Material, made_space
+
+        return made_space(
+            cls.annotate, cls.load(DEFAULT_SPACE), encoder, Material.of(texts), config, name, checkpoint,
+            progress=progress,
+        )  # fmt: skip
+
+    @classmethod
     def dense(cls, encoder: TextEncoder) -> Self:
         """Return a space without concepts: an index over it ranks by the vectors of ``encoder`` alone.
 

@@ -17,14 +17,14 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import numpy as np
 
 from saeindex import files
-from saeindex.config import SPACE_FORMAT
+from saeindex.config import DEFAULT_SPACE, SPACE_FORMAT
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
-from saeindex.protocols import EncoderIdentity
+from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.schema import check_kind
 
@@ -174,6 +174,33 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
         found = "its files do not fit together (sizes or fingerprint differ)"
         raise MismatchError(asked, found, "Restore the directory from its source, or fit the space again.")
     return space
+
+
+def place_for(encoder: EncoderIdentity, texts: str) -> Path:
+    """Return where in the cache a space that is made for an encoder is to be; ``texts`` tells its texts."""
+    return files.cache_folder() / "spaces" / f"{encoder.digest}-{texts}"
+
+
+def space_for(encoder: TextEncoder | None) -> str | Path:
+    """Return the default space, or for another encoder the latest that was made for it.
+
+    MismatchError if none was.
+    """
+    if encoder is None or not hasattr(encoder, "identity"):
+        return DEFAULT_SPACE
+    identity = encoder.identity
+    default = json.loads((find_space(DEFAULT_SPACE) / "space.json").read_text())["encoder"]
+    if EncoderIdentity(**default).digest == identity.digest:
+        return DEFAULT_SPACE
+    there = [one.parent for one in (files.cache_folder() / "spaces").glob(f"{identity.digest}-*/space.json")]
+    if there:
+        return max(there, key=lambda one: one.stat().st_mtime)
+    asked, found = f"an index with encoder {identity.model!r:.80}", "no space was made for it"
+    do = (
+        "Make one, which takes minutes: `saeindex space make`, or FeatureSpace.make(encoder). Without "
+        "concepts, space=FeatureSpace.dense(encoder) searches by vectors and words, and filters by fields."
+    )
+    raise MismatchError(asked, found, do)
 
 
 def find_space(name_or_path: str | Path) -> Path:

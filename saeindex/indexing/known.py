@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ import numpy as np
 from saeindex.config import DENSE, EVIDENCE, SENTENCES, SOURCE, suffixed
 from saeindex.features.evidence import Mention
 from saeindex.indexing.points import CONTENT_HASH, Given, mentions_of
-from saeindex.protocols import EncoderIdentity, Point, VectorStore
+from saeindex.protocols import Point, VectorStore
 
 if TYPE_CHECKING:
     from saeindex.features.space import Space
@@ -48,7 +46,7 @@ class Known:
             for name in ("", *fields)
         }
         return cls(
-            digest_of(space.encoder),
+            space.encoder.digest,
             "" if evidence is None or EVIDENCE not in point.payload else evidence.digest,
             point.payload[CONTENT_HASH],
             {name: np.asarray(point.vectors[name], np.float32) for name in names if name in point.vectors},
@@ -58,7 +56,7 @@ class Known:
 
     def given(self, space: Space, field: str, count: int) -> Given:
         """Return what holds in a space, of a text field with so many sentences."""
-        if digest_of(space.encoder) != self.encoder:
+        if space.encoder.digest != self.encoder:
             return Given()
         width = space.encoder.dimension
         whole, single = (suffixed(base, field) for base in (DENSE, SENTENCES))
@@ -107,11 +105,6 @@ class Known:
         encoder, evidence, content = (str(given[name]) for name in ("encoder", "evidence", "content"))
         source = given.get("source")
         return cls(encoder, evidence, content, vectors, mentions, None if source is None else str(source))
-
-
-def digest_of(encoder: EncoderIdentity) -> str:
-    """Return a digest of what the vectors of texts depend on."""
-    return hashlib.sha256(json.dumps(encoder.signature(), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def vectors_kept(store: VectorStore) -> list[str]:

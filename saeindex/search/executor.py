@@ -90,7 +90,10 @@ class Executor:
         least = None if query.rerank is not None else query.score_threshold
         found = self._scoring(plan, vector, deadline, least if boost is None else None)
         found = found if boost is None else Boosted(self._store, found, boost, least)
-        return found if query.rerank is None else Reranked(self._store, found, query)
+        if query.rerank is None:
+            return found
+        text, least = query.text.strip() or str(query.described), query.score_threshold
+        return Reranked(self._store, found, query.rerank, text, query.depth, least)
 
     def _scoring(
         self, plan: Prepared, vector: FloatArray, deadline: Deadline, least: float | None

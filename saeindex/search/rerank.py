@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from saeindex.protocols import Point, PointId, VectorStore
 from saeindex.search.explain import Explanation
 from saeindex.search.retrieval import Scoring
 from saeindex.types import Part
-
-if TYPE_CHECKING:
-    from saeindex.search.query import Query
 
 Reranker: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 # Models that are kept loaded.
@@ -109,10 +106,12 @@ def _loaded(place: str) -> Reranker:
 class Reranked(Scoring):
     """The first of another ranking, ranked anew by a reranker; others are not ranked."""
 
-    def __init__(self, store: VectorStore, inner: Scoring, query: Query) -> None:
-        """Bind a ranking without a threshold, and a query with ``rerank``."""
-        self._store, self.inner, self._query = store, inner, query
-        self._name, self._score = name_of(query.rerank), opened(query.rerank)
+    def __init__(
+        self, store: VectorStore, inner: Scoring, reranker: Any, text: str, depth: int, least: float | None
+    ) -> None:
+        """Bind a ranking, what reads ``text`` with its first ``depth``, and the least of its scores."""
+        self._store, self.inner, self._text, self._depth, self._least = store, inner, text, depth, least
+        self._name, self._score = name_of(reranker), opened(reranker)
         self.explained = inner.explained
 
     def retrieved(self, point: Point, explain: Callable[[Scoring], Explanation | None]) -> Retrieved | None:
@@ -132,18 +131,16 @@ class Reranked(Scoring):
     @cached_property
     def _found(self) -> tuple[list[tuple[PointId, float]], dict[PointId, tuple[int, float]]]:
         """The points with their scores, best first, equal ones as they were; and how each was found."""
-        points = self.inner.best(self._query.rerank_limit, payload=[TEXT])
+        points = self.inner.best(self._depth, payload=[TEXT])
         before = {one.id: (rank, one.score or 0.0) for rank, one in enumerate(points, 1)}
         scored = zip(before, self._scores([one.payload[TEXT] for one in points]), strict=True)
-        least = self._query.score_threshold
-        kept = [one for one in scored if least is None or one[1] >= least]
+        kept = [one for one in scored if self._least is None or one[1] >= self._least]
         return sorted(kept, key=lambda one: -one[1]), before
 
     def _scores(self, texts: Sequence[str]) -> list[float]:
         if not texts:
             return []
-        query = self._query.text.strip() or str(self._query.described)
-        found = np.asarray(self._score(query, [readable(one) for one in texts]))
+        found = np.asarray(self._score(self._text, [readable(one) for one in texts]))
         if found.shape != (len(texts),) or found.dtype.kind not in "fiu":
             what = f"{found.dtype} of shape {found.shape} for {len(texts)} texts"
             raise MismatchError(f"the reranker {self._name!r:.80}", what, "Let it return a number for each.")

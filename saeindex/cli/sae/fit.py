@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,8 +124,8 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
             do = "Name the encoder of these embeddings with --encoder."
             raise InvalidInputError(f"embeddings of dimension {x.shape[1]}", found, do)
         config = config_of(len(x))
-        with _training(config) as bar:
-            sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
+        with training_bar(config) as follow:
+            sae, report = train_and_measure(x, config, progress=follow, **extras)
         vectors = sample(x, ANNOTATED_TEXTS, seed)
         space = FeatureSpace.unlabelled(sae, identity, name=name, report=report, vectors=vectors)
     else:
@@ -139,27 +140,27 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         texts, groups = draw_views(records, tuple(views.split(",")), seed)
         config = config_of(len(texts))
         x = embed(texts, opened)
-        with _training(config) as bar:
+        with training_bar(config) as follow:
             space = FeatureSpace.fit(
                 texts, groups=groups, encoder=opened, embeddings=x, config=config, name=name,
-                progress=_follow(bar), concepts=[] if free else wanted or None, labels_from=earlier, **extras,
+                progress=follow, concepts=[] if free else wanted or None, labels_from=earlier, **extras,
             )  # fmt: skip
     space.save(into)
     _report(space, into, as_json)
 
 
-def _training(config: Any) -> Any:
-    return followed("training", "steps", config.steps + config.refined_steps)
+@contextmanager
+def training_bar(config: TrainingConfig) -> Iterator[Callable[[TrainingStatus], None]]:
+    """Yield what shows the progress of a training."""
 
-
-def _follow(bar: Any) -> Any:
     def follow(status: TrainingStatus) -> None:
         held_out = "" if status.held_out is None else f"{status.held_out:.3f}"
         seen = {"nmse": f"{status.error:.3f}", "held_out": held_out, "dead": f"{status.dead_share:.1%}"}
         bar.set_postfix(seen, refresh=False)
         bar.update(status.step - bar.n)
 
-    return follow
+    with followed("training", "steps", config.steps + config.refined_steps) as bar:
+        yield follow
 
 
 def _numbers(listed: str) -> list[int]:

@@ -1,0 +1,79 @@
+"""``saeindex space``: make a feature space with the named concepts for an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saeindex.cli.corpus import Limit, TextField, check_target, followed, read_records
+from saeindex.cli.output import Json, print_json, say
+from saeindex.cli.sae.fit import training_bar
+from saeindex.types import visible
+
+app = typer.Typer(help="Make a feature space with the named concepts for an encoder.", no_args_is_help=True)
+
+
+@app.callback()
+def space() -> None:
+    """Make a feature space with the named concepts for an encoder."""
+
+
+@app.command()
+def make(
+    encoder: Annotated[
+        str, typer.Argument(help="A sentence-transformers model, by name or folder, or openai:MODEL.")
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or folders of texts like yours, beside those of the package. Repeatable."),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="The directory of the space. Default: in the cache, where it is found."),
+    ] = None,
+    text_field: TextField = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Make a space: directions, evidence and an autoencoder for the concepts that come with the package.
+
+    Embeddings are cached. An interrupted command continues from its checkpoint when it is run again.
+    """
+    from saeindex.config import DEFAULT_SPACE
+    from saeindex.encoders import open_encoder
+    from saeindex.features import FeatureSpace
+    from saeindex.features.making import Material, made_space, training_of
+    from saeindex.features.space_io import place_for
+
+    if into is not None:
+        check_target(into, is_space=True)
+    opened = open_encoder(encoder)
+    material = Material.of(read_records(texts or [], text_field, limit))
+    target = place_for(opened.identity, material.digest) if into is None else into
+    target.parent.mkdir(parents=True, exist_ok=True)
+    cost, config = material.cost(opened), training_of(material)
+    if not as_json:
+        minutes = f"about {cost.seconds / 60:.0f} minutes" if cost.seconds >= 60 else "about a minute"
+        say(
+            f"{cost.texts:,} texts of {cost.tokens:,} tokens to encode, which takes {minutes} unless they "
+            f"are cached, and {config.steps:,} steps of training."
+        )
+    checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
+    with followed("encoding", "docs", cost.texts) as encoding, training_bar(config) as follow:
+        made = made_space(
+            FeatureSpace.annotate, FeatureSpace.load(DEFAULT_SPACE), opened, material, config, target.name,
+            checkpoint, encoding.update, follow,
+        )  # fmt: skip
+    made.save(target)
+    found = made.report["made"]
+    if as_json:
+        print_json({"space": str(target), "fingerprint": made.fingerprint, **found})
+        return
+    judged, error = found["judged"], made.report["held_out"]["nmse"]
+    say(f"{visible(str(target))}: {made.n_features:,} features, held out NMSE {error:.3f}.")
+    say("AUROC of named concepts on sentences that readers judged, and it was not fitted on:")
+    for name, title in (("all", "all"), ("said", "a word says it"), ("meant", "no word says it")):
+        say(f"  {title:16} {judged['this'][name]:.3f}   default space {judged['default'][name]:.3f}")
+    say(f"Use it: `saeindex index … --space {visible(str(target))}`, or FeatureIndex(path, space=…).")
