@@ -15,6 +15,7 @@ import numpy as np
 
 from saeindex.features.dictionary import Judged, dictionary
 from saeindex.features.evidence import Evidence, LogOdds, measured
+from saeindex.protocols import PhraseEncoder
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def directions_of(labels: Sequence[FeatureLabel], encoder: TextEncoder) -> Float
     """
     defined = encoder.encode_document([f"{label.text}: {label.description}" for label in labels])
     words = [[label.text, *own] for label, own in zip(labels, dictionary().words, strict=True)]
-    vectors = encoder.encode_query([word for own in words for word in own])
+    encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
+    vectors = encode([word for own in words for word in own])
     starts = np.cumsum([0, *map(len, words[:-1])])
     said = np.add.reduceat(vectors, starts) / np.array([[len(own)] for own in words], np.float32)
     parts = [unit_rows(each - each.mean(0)) for each in (defined, said)]
