@@ -37,9 +37,10 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
         shutil.copy(ROOT / name, source)
     run("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source), cwd=tmp_path)
     (wheel,) = wheels.glob("saeindex-*.whl")
-    assert wheel.stat().st_size < 24_000_000  # two spaces, of 6 and 14 MB
+    assert wheel.stat().st_size < 24_000_000
     run("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
     assert (site / "saeindex" / "report" / "templates" / "page.html.j2").is_file()
+    assert (site / "saeindex" / "spaces" / "dictionary.json.xz").is_file()
     program = "from saeindex.cli import main; main()"
     printed = run("-c", program, "demo", "--json", cwd=elsewhere, PYTHONPATH=str(site))
     shown = json.loads(printed)
