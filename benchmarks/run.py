@@ -39,6 +39,7 @@ SUITES = (
     "words",
     "exclusions",
     "daily",
+    "encoders",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -84,7 +84,7 @@ def run(quick: bool) -> Outcome:
         corpus = Corpus(index, records, {one.id: i for i, one in enumerate(records)}, vectors, encoder)
         figures: dict[str, Figure] = {}
         tables: dict[str, Any] = {}
-        questions, exclusions = _questions(records), exclusion_cases(records)
+        questions, exclusions = questions_of(records), exclusion_cases(records)
         if quick:
             questions = [questions[i] for i in rng.permutation(len(questions))[:QUICK]]
             exclusions = [exclusions[i] for i in rng.permutation(len(exclusions))[:QUICK]]
@@ -95,7 +95,8 @@ def run(quick: bool) -> Outcome:
     return Outcome("rag", quick, SEED, figures, tables)
 
 
-def _questions(records: Sequence[Record]) -> list[Case]:
+def questions_of(records: Sequence[Record]) -> list[Case]:
+    """Return each question with the rows of all texts that answer it."""
     found: dict[str, list[int]] = defaultdict(list)
     for row, record in enumerate(records):
         found[record.metadata["question"]].append(row)
