@@ -38,7 +38,7 @@ CORPORA = (
     "clinc150", "goemotions", "scicite", "medquad", "us_speeches", "product_reviews", "subjectivity",
     "masc_registers",
 )  # fmt: skip
-RECORDS, RETRIEVED, QUESTIONS, SEED = 300, 1_000, 300, 0
+RECORDS, RETRIEVED, QUESTIONS, SEED = 300, 1_000, 100, 0
 QUICK = TrainingConfig(n_features=512, k=16, steps=100, k_named=8, refined_phase=0.0)
 # What may be lost beside the packaged space, and the minutes of making one beyond embedding.
 MOST_LOST, MINUTES = 0.03, 30

@@ -148,6 +148,7 @@ def made_space(
     judged = {"this": told_apart(fitted, encoder), "default": told_apart(known, default.open_encoder())}
     counts = {"texts": len(texts), "own": len(material.own), "expressed": len(expressed)}
     space.report["made"] = {**counts, "judged": judged}
+    space.report["attribution"] = default.report.get("attribution", [])
     return named_by(space, fitted, labels, {int(rows[one]): one for one in expressed}, encoder)
 
 
