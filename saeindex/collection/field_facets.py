@@ -211,10 +211,13 @@ def _sizes(values: Sequence[Any]) -> tuple[bool, NDArray[Any]]:
 
 
 def _bins(numbers: FloatArray, bins: int) -> tuple[Bin, ...]:
-    is_one = numbers.min() == numbers.max()
-    counts, edges = np.histogram(numbers, 1 if is_one else bins)
-    low, high = np.clip(edges[:-1], numbers.min(), None), np.clip(edges[1:], None, numbers.max())
-    return tuple(map(Bin, low.tolist(), high.tolist(), counts.tolist()))
+    low, high = float(numbers.min()), float(numbers.max())
+    least = math.ulp(max(abs(low), abs(high)))
+    if not (math.isfinite(high - low) and (high - low) / bins > least):  # as near, or as far, as floats get
+        return (Bin(low, high, len(numbers)),)
+    counts, edges = np.histogram(numbers, bins)
+    starts, ends = np.clip(edges[:-1], low, None), np.clip(edges[1:], None, high)
+    return tuple(map(Bin, starts.tolist(), ends.tolist(), counts.tolist()))
 
 
 def _periods(when: NDArray[Any], bins: int) -> tuple[Bin, ...]:

@@ -11,7 +11,6 @@ from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Required, TypeAlias, get_args
-from uuid import UUID
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -174,13 +173,11 @@ class StoredRecords:
     def sample(
         self, condition: Filter | None, size: int, seed: int, parts: Collection[RecordPart] = ()
     ) -> list[StoredRecord]:
-        """Return so many of the records that match: those after a random place, in the order of digests."""
+        """Return so many of the records that match, each set of them as likely as any other."""
         checked_parts(parts)
-        start = str(UUID(bytes=np.random.default_rng(seed).bytes(16)))
-        points = self._store.scroll(condition, size, start, None, *self._fetched(parts)).points
-        if rest := size - len(points):
-            first = self._store.scroll(condition, rest, None, None, *self._fetched(parts)).points
-            points = [*points, *(one for one in first if str(one.id) < start)]
+        ids = [point.id for page in pages(self._store, condition, PAGE, False) for point in page.points]
+        drawn = np.random.default_rng(seed).permutation(len(ids))[:size].tolist()
+        points = self._store.get([ids[one] for one in drawn], *self._fetched(parts))
         return [self._record(point, parts) for point in points]
 
     def matching(

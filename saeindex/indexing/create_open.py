@@ -128,6 +128,9 @@ def drop_index(path: str | Path, *, client: QdrantClient | None = None, url: str
     if (folder := place.folder) is not None:
         if not _is_index(folder):
             raise NotFoundError(f"drop {str(path)!r}", "there is no index", "Correct the path.")
+        if folder.is_symlink():
+            do = f"Drop {str(folder.resolve())!r}, and remove the link."
+            raise InvalidInputError(f"drop {str(path)!r}", "a link to an index", do)
         lock = DirectoryLock(folder)
         try:  # what a kill leaves is no index
             gone = folder.with_name(f".{folder.name}{DRAFT}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.config import DOCUMENT, SOURCE, TEXT, SentenceStorage, suffixed
+from saeindex.config import DENSE, DOCUMENT, SOURCE, TEXT, SentenceStorage, suffixed
 from saeindex.errors import (
     InvalidInputError,
     InvalidPointError,
@@ -254,6 +254,8 @@ class Pipeline:
         if gone and not rows.has_all_ids:
             found = f"rows that cannot be read, so that any of {len(gone):,} may be one of these"
             raise InvalidInputError(asked, found, "Mend the source: rejects say where. Nothing is deleted.")
+        if gone and not given and self.max_prune is None:
+            most = 0  # an empty source is a mistake more often than it is meant
         if len(gone) > most and not self.dry_run:
             found = f"{len(gone):,} of {total:,} would be deleted, above {most:,}; all others are written"
             do = f"See which (dry_run, --dry-run), and give max_prune={len(gone)} (--max-prune)."
@@ -376,13 +378,16 @@ class Pipeline:
         ids = [point_id(record.id) for _, record in records]
         stored = {p.id: p.payload for p in self.store.get(ids, self._parts)}
         foreign, unread = self._foreign([record for _, record in records]), self._unread()
+        having = [own for (_, record), own in zip(records, ids, strict=True) if record.vector is not None]
+        vectors = {p.id: p.vectors.get(DENSE) for p in self.store.get(having, False, [DENSE])}
         for (position, given), own in zip(records, ids, strict=True):
             known, digest = stored.get(own, {}), content_hash(given, None, unread)
             record = with_updates(given, known, self.updated)
             named = document_in(record.id)
             of = self.source or known.get(SOURCE) or (given.known.source if given.known else None)
             made = PreparedRecord(record, digest, source=of)
-            if known.get(CONTENT_HASH) == digest and texts_of(known, self.fields) == made.texts(self.fields):
+            is_same = known.get(CONTENT_HASH) == digest and not _is_far(given.vector, vectors.get(own))
+            if is_same and texts_of(known, self.fields) == made.texts(self.fields):
                 if _is_other(made, known):
                     window.known.append(_Text(position, [made]))
                 continue
@@ -703,6 +708,11 @@ class _Tally:
             self.read, self.indexed, unchanged, self.rejected, *counts,
             seconds=seconds, recurring=self.recurring(),
         )  # fmt: skip
+
+
+def _is_far(given: Any, stored: Any) -> bool:
+    """Return whether a text came with another vector than the one that is stored."""
+    return given is not None and stored is not None and float(given @ stored) < SAME_VECTOR
 
 
 def _is_other(made: PreparedRecord, known: JsonObject) -> bool:

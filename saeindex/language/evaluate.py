@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf, nextafter
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -175,13 +176,16 @@ def found_at(payload: Any, path: Sequence[str]) -> Any:
 
 
 def _equal(value: Any, wanted: ast.Value) -> bool:
-    if isinstance(wanted, float | ast.Date):
+    if isinstance(wanted, float):  # engines may change one in its last digit
+        low, high = nextafter(wanted, -inf), nextafter(wanted, inf)
+        return _ordered(value, ">=", low) and _ordered(value, "<=", high)
+    if isinstance(wanted, ast.Date):
         return _ordered(value, ">=", wanted) and _ordered(value, "<=", wanted)
     return type(value) is type(wanted) and value == wanted
 
 
 def _ordered(value: Any, operator: str, bound: ast.Bound | ast.Value) -> bool:
-    """Compare like the engines: numbers as 64-bit floats, texts that are dates, nothing else."""
+    """Compare numbers, and texts that are dates, nothing else."""
     if isinstance(bound, ast.Date):
         moment = ast.moment_in(value) if isinstance(value, str) else None
         if moment is None:
@@ -190,7 +194,7 @@ def _ordered(value: Any, operator: str, bound: ast.Bound | ast.Value) -> bool:
             return (moment >= bound.end) == (operator == ">")
         return _ORDERS[operator](moment, bound.start)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and isinstance(bound, int | float) and _ORDERS[operator](float(value), float(bound))
+    return is_number and isinstance(bound, int | float) and _ORDERS[operator](value, bound)
 
 
 SHOWN_CHARS = 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from saeindex.config import CONCEPTS, FAMILY, LEVEL_STRIDE, LEVELS_OF, TEXT
@@ -25,6 +26,8 @@ class FoundRecords(Protocol):
         """Return the ids of the records that have it at a level."""
 
 
+# Whole numbers from here on are not all 64-bit floats.
+EXACT = 2**53
 # Resolves a concept to the ids of its features, or to records, as what is said; raises UnknownConceptError.
 FeaturesOf: TypeAlias = Callable[[ast.TextTerm], Sequence[int] | FoundRecords]
 # Finds the points that fulfil a condition on a field that engines cannot address.
@@ -132,11 +135,11 @@ def _leaf(
 
     if not isinstance(leaf, ast.TextTerm):
         named = leaf.leaves if isinstance(leaf, ast.Nested) else [leaf]
-        if not isinstance(leaf, ast.Holds) and all(is_addressable(one.field) for one in named):
+        if not isinstance(leaf, ast.Holds) and all(_is_asked_exactly(one) for one in named):
             return _Part(_nested(leaf) if isinstance(leaf, ast.Nested) else _metadata(leaf))
         if points_that is None:
-            why = 'engines cannot address names that hold " or \\'
-            raise InvalidInputError(f"the field {leaf.field}", why, "Rename the field.")
+            why = 'engines cannot address names that hold " or \\, nor compare numbers of 2**53 and more'
+            raise InvalidInputError(f"the field {leaf.field}", why, "Rename the field, or use = and IN.")
         return _Part(Filter(must=[HasIdCondition(has_id=list(points_that(leaf)))]))
     found = features_of(leaf)
     if isinstance(leaf, ast.Says) and getattr(found, "is_indexed", False):
@@ -148,6 +151,14 @@ def _leaf(
     codes = level_codes(leaf, found, level)
     match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
     return _Part(FieldCondition(key=CONCEPTS, match=match))
+
+
+def _is_asked_exactly(node: ast.Condition) -> bool:
+    """Return whether engines look for what a condition says: they compare numbers as 64-bit floats."""
+    ordered = isinstance(node, ast.Between) or (isinstance(node, ast.Compare) and node.op not in ("=", "!="))
+    bounds = [getattr(node, name, None) for name in ("low", "high", "value")] if ordered else []
+    is_large = any(type(one) is int and abs(one) >= EXACT for one in bounds)
+    return is_addressable(node.field) and not is_large
 
 
 def _metadata(node: ast.Condition) -> Any:
@@ -170,10 +181,15 @@ def _metadata(node: ast.Condition) -> Any:
 
 
 def _equals(field: str, value: ast.Value) -> FieldCondition:
-    """Return the condition of equality; a range for floats and dates, which a match does not support."""
+    """Return the condition of equality; a range for floats and dates, which a match does not support.
+
+    Engines may change a float in its last digit.
+    """
     from qdrant_client.models import FieldCondition, MatchValue
 
-    if isinstance(value, float | ast.Date):
+    if isinstance(value, float):
+        return _range(field, ((">=", nextafter(value, -inf)), ("<=", nextafter(value, inf))))
+    if isinstance(value, ast.Date):
         return _range(field, ((">=", value), ("<=", value)))
     return FieldCondition(key=field, match=MatchValue(value=value))
 

@@ -268,6 +268,7 @@ class Update(_ChangeRecords, Change[int]):
     Records are selected by id, as all of documents, or as all that match (``query_filter={}`` for every
     one); or ``each`` has the fields of each id. Fields that were set so stay when the records are indexed
     again, where their source does not have them. Readers may see some of the records changed and others not.
+    InvalidInputError for a field without a value (None, NaN): name it in ``remove``.
     """
 
     name = "update"
@@ -290,7 +291,8 @@ class Update(_ChangeRecords, Change[int]):
             if any((self.ids, self.documents, self.where, self.query_filter)):
                 raise InvalidInputError("update", "fields of each id, and a selection", "Give one of them.")
         elif not own or self.each:
-            raise InvalidInputError("update", "no field to change", "Give set, remove, or each.")
+            found = "set or remove beside each" if self.each else "no field to change"
+            raise InvalidInputError("update", found, "Give set and remove, or each alone.")
         else:
             self._check_choice()
             with current.reading() as state:
@@ -299,7 +301,11 @@ class Update(_ChangeRecords, Change[int]):
 
     def _checked(self, fields: JsonObject) -> dict[str, Any]:
         self._check_names(fields)
-        return json_metadata(fields)
+        checked = json_metadata(fields)
+        if empty := next((name for name, value in checked.items() if value is None), None):
+            do = "Leave it out, so that it stays as it is, or name it in remove."
+            raise InvalidInputError("update", f"no value for {empty!r:.80}: null, or not a number", do)
+        return checked
 
     @staticmethod
     def _check_names(fields: Iterable[str]) -> None:

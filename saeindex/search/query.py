@@ -387,8 +387,9 @@ class Query(QueryOptions):
         """Return the vector (d,) that is asked for: the one given, or that of the text."""
         if self.vector is None:
             return encode(self.text)
-        found = np.array(self.vector, np.float32)
-        return found / np.float32(np.linalg.norm(found) or 1)
+        found = np.array(self.vector, np.float64)
+        found /= np.abs(found).max() or 1.0  # else squares of large numbers are infinite
+        return np.asarray(found / (np.linalg.norm(found) or 1.0), np.float32)
 
     @builtins.property
     def read(self) -> Self:

@@ -169,6 +169,10 @@ def test_an_index_is_dropped_unless_it_is_open(
     (tmp_path / "other").mkdir()
     with pytest.raises(NotFoundError):
         drop_index(tmp_path / "other")
+    (link := tmp_path / "link.idx").symlink_to(index.name)
+    with pytest.raises(InvalidInputError, match="a link to an index"):
+        drop_index(link)
+    link.unlink()
     drop_index(index.name)
     assert [one.name for one in tmp_path.iterdir()] == ["other"]
     client = QdrantClient(":memory:")

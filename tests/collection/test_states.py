@@ -193,7 +193,7 @@ def test_histories_equal_an_index_built_anew(
         thread.join()
     assert not failures, failures
     answers += [(number, *question(index)) for number, question in enumerate(QUESTIONS)]
-    assert len({revision for _, revision, _ in answers}) > 3
+    assert len({revision for _, revision, _ in answers}) > 1
     anew: dict[str, FeatureIndex] = {}
     for number, revision, found in answers:
         if revision not in anew:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,13 @@ def test_a_sample_is_random_of_what_matches_and_again_the_same(index: FeatureInd
 
 def test_an_index_is_iterated(index: FeatureIndex) -> None:
     assert sorted(one.id for one in index) == sorted(one.id for one in index.scroll(limit=10_000)[0])
+
+
+def test_every_record_is_as_likely_in_a_sample(index: FeatureIndex) -> None:
+    counts = Counter(one.id for seed in range(200) for one in index.sample(20, seed=seed))
+    expected = 200 * 20 / len(index)
+    assert len(counts) == len(index)
+    assert max(abs(one - expected) for one in counts.values()) < 5 * expected**0.5
+    some = {one.id for one in index.sample(5, where="metadata.number >= 0", seed=1)}
+    assert len(some) == 5 and not any(one.startswith("long") for one in some)
+    assert {one.id for one in index.sample(len(index) + 9)} == set(counts)

@@ -49,7 +49,7 @@ def test_fields_are_set_and_removed_and_nothing_is_encoded(index: FeatureIndex) 
     assert metadata(index)["r1"] == {"kind": "new", "tags": ["a"]}
     assert index.update(where='metadata.kind = "new"', set={"a.b": {"c": 1}}) == 2
     assert metadata(index)["r2"] == {"kind": "new", "tags": ["a"], "a.b": {"c": 1}}
-    assert index.update(each={"r3": {"n": 30}, "r4": {"n": None}}) == 2
+    assert index.update(each={"r3": {"n": 30}}) == index.update(["r4"], remove=["n"]) == 1
     assert index.count("metadata.n >= 30") == 1 and "n" not in metadata(index)["r4"]
     assert index.update(query_filter={}, set={"seen": True}) == 12
     assert index.count("metadata.seen = true") == 12 and not encoded(index)
@@ -87,7 +87,10 @@ def test_a_field_of_the_metadata_is_named_without_them(index: FeatureIndex, give
         ({"set": {"a": 1}}, "nothing to select by"),
         ({"ids": ["r1"], "where": "metadata.n = 1", "set": {"a": 1}}, "several ways"),
         ({"ids": ["r1"], "each": {"r1": {"a": 1}}}, "fields of each id, and a selection"),
-        ({"each": {"r1": {"a": 1}}, "set": {"a": 1}}, "no field to change"),
+        ({"each": {"r1": {"a": 1}}, "set": {"a": 1}}, "set or remove beside each"),
+        ({"ids": ["r1"]}, "no field to change"),
+        ({"each": {"r1": {"kind": None}}}, "no value for 'kind'"),
+        ({"ids": ["r1"], "set": {"n": float("nan")}}, "no value for 'n'"),
         ({"ids": ["r1"], "set": {" ": 1}}, "empty name"),
         ({"where": "metadata.yaer = 1", "set": {"a": 1}}, "no record has metadata.yaer"),
     ],
@@ -278,3 +281,26 @@ def test_nothing_is_deleted_where_that_may_be_a_mistake(index: FeatureIndex) -> 
     assert len(index) == 12
     assert len(index.upsert(RECORDS[:1], source="tickets", prune=True, max_prune=11).pruned) == 11
     assert set(metadata(index)) == {"r0"}
+
+
+def test_an_empty_source_deletes_nothing_unless_somebody_says_so(index: FeatureIndex) -> None:
+    index.upsert(RECORDS[:3], source="small")
+    with pytest.raises(InvalidInputError, match="3 of 3 would be deleted, above 0"):
+        index.upsert([], source="small", prune=True)
+    assert len(index.upsert([], source="small", prune=True, dry_run=True).pruned) == 3
+    assert len(index.upsert([], source="small", prune=True, max_prune=3).pruned) == 3
+
+
+def test_large_and_broken_numbers_are_found_as_they_were_given(index: FeatureIndex) -> None:
+    first, rng = 1_790_000_000_000_000_000, random.Random(0)
+    broken = {one.id: rng.random() * 10 ** rng.randint(-3, 9) for one in RECORDS}
+    index.update(each={one.id: {"tid": first + n, "v": broken[one.id]} for n, one in enumerate(RECORDS)})
+    for where, count in {
+        f"metadata.tid >= {first + 5}": 7, f"metadata.tid > {first + 5}": 6, f"metadata.tid < {first + 1}": 1,
+        f"metadata.tid BETWEEN {first + 2} AND {first + 4}": 3, f"metadata.tid = {first + 5}": 1,
+        f"NOT metadata.tid > {first + 5}": 6,
+    }.items():  # fmt: skip
+        assert index.count(where) == count, where
+    for own, value in broken.items():
+        assert [one.id for one in index.scroll(f"metadata.v = {value!r}")[0]] == [own]
+    assert sum(one.count for one in index.facets("tid").bins) == 12

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from saeindex import Columns, FeatureIndex, FeatureSpace, Record
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.indexing.points import mentions_of
+from saeindex.indexing.points import mentions_of, point_id
 from tests.cli.test_cli import call
 from tests.samples import RecordingEncoder, all_points, dense, sample_records
 
@@ -132,7 +134,8 @@ def test_vectors_of_another_encoder_are_refused(source: FeatureIndex, empty: Fea
         ([0.0] * 384, "the vector is zero"),
         ([float("nan")] * 384, "not a list of finite numbers"),
         ([[1.0] * 384], "not a list of finite numbers"),
-        ("[1, 2]", "not a list of numbers"),
+        ("[1, 2]", "its vector has 2 dimensions, not 384"),
+        ("[1, 2", "not a list of numbers"),
     ],
 )
 def test_what_is_no_vector_of_the_index_is_rejected(vector: Any, says: str, empty: FeatureIndex) -> None:
@@ -254,3 +257,33 @@ def test_columns_name_a_vector() -> None:
     assert Columns(vector="v").vector == "v"
     with pytest.raises(InvalidInputError):
         Columns(vector=3)  # type: ignore[arg-type]
+
+
+def test_another_vector_of_a_stored_text_is_written(source: FeatureIndex, empty: FeatureIndex) -> None:
+    given = rows(source)
+    empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False)
+    far = list(given[3]["embedding"])[::-1]
+    store = empty.state.store
+    (stored,) = store.get([point_id(given[3]["id"])], with_vectors=True)
+    store.upsert([replace(stored, vectors={**stored.vectors, "dense": np.array(far, np.float32)})])
+    empty.refresh()
+    report = empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False)
+    assert (report.indexed, report.unchanged) == (1, len(given) - 1)
+    (one,) = empty.get([given[3]["id"]])
+    np.testing.assert_allclose(one.dense, given[3]["embedding"], atol=1e-6)
+
+
+def test_vectors_in_a_table_are_lists_in_text(
+    source: FeatureIndex, empty: FeatureIndex, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, ["id", "text", "embedding"])
+        writer.writeheader()
+        for one in rows(source, RECORDS[:20]):
+            writer.writerow({"id": one["id"], "text": one["text"], "embedding": json.dumps(one["embedding"])})
+    report = empty.upsert(file, learn_terms=False)
+    assert "column embedding: vectors" in report.left_out[0]
+    assert "embedding" not in empty.get([RECORDS[0].id])[0].metadata
+    used = empty.upsert(file, columns={"vector": "embedding"}, learn_terms=False)
+    assert (used.unchanged, used.rejected) == (20, 0)

@@ -37,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "unlike": [IDS[2:], []],
     "ids": [IDS, IDS[:1]],
     "feedback": [{"description": "is sad"}],
+    "rerank": [None],  # this server offers none
     "group_by": ["metadata.topic"],
     "field": [""],
     "other_field": [None],

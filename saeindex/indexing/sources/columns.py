@@ -160,7 +160,7 @@ class ColumnPicker:
                 vectors = {self.vector, *self.vectors}
                 record_id = made({name: one for name, one in row.fields.items() if name not in vectors})
             texts, document = self._further(fields), self._document(fields)
-            vector = _look_up(fields, self.vector) if self.vector else None
+            vector = _list_in(_look_up(fields, self.vector)) if self.vector else None
             return checked_record(
                 record_id, text, self._metadata(fields), texts, document,
                 None if vector is _ABSENT else vector, _known_in(fields),
@@ -292,9 +292,17 @@ def _vectors_in(rows: Sequence[Row], named: str | None) -> Iterator[str]:
     yield from (name for name, found in lengths.items() if len(found) == 1 and min(found) >= VECTOR)
 
 
+def _list_in(value: Any) -> Any:
+    """Return the list that a cell of a table is in text, or the value."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
 def _numbers_in(value: Any) -> int:
     """Return the length of a list or array of numbers of which some have decimals; 0 of anything else."""
-    found = value.tolist() if hasattr(value, "tolist") else value
+    found = value.tolist() if hasattr(value, "tolist") else _list_in(value)
     if not isinstance(found, list | tuple) or not all(isinstance(one, float | int) for one in found):
         return 0
     return len(found) if any(isinstance(one, float) and not one.is_integer() for one in found) else 0
