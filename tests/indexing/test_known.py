@@ -270,6 +270,7 @@ def test_another_vector_of_a_stored_text_is_written(source: FeatureIndex, empty:
     report = empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False)
     assert (report.indexed, report.unchanged) == (1, len(given) - 1)
     (one,) = empty.get([given[3]["id"]])
+    assert one.dense is not None
     np.testing.assert_allclose(one.dense, given[3]["embedding"], atol=1e-6)
 
 
