@@ -31,7 +31,8 @@ from saeindex.indexing.points import (
     stored_record,
 )
 from saeindex.indexing.sources.tables import json_cell
-from saeindex.indexing.split import document_in
+from saeindex.indexing.split import document_in, piece_id, piece_number
+from saeindex.language.fields import RECORD_ID
 from saeindex.protocols import Include, Point, SparseVector
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import canonical_id
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import VectorStore
+    from saeindex.protocols import PointId, VectorStore
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.
@@ -218,7 +219,7 @@ class StoredRows:
     has_unique_ids = True
 
     def __init__(self, name: str, state: IndexState, without: VectorStore | None = None) -> None:
-        """Read all, or all ``without`` those that another store has."""
+        """Read all, or all ``without`` the texts that another store has, whole or in pieces."""
         self.name, self._store, self._space = name, state.store, state.space
         self._fields, self._without = state.manifest.fields, without
 
@@ -229,18 +230,30 @@ class StoredRows:
 
     def __iter__(self) -> Iterator[Record]:
         for page in pages(self._store, None, PAGE, True, vectors_kept(self._store)):
-            ids = [] if self._without is None else [point.id for point in page.points]
-            there = set() if self._without is None else {one.id for one in self._without.get(ids, False)}
+            texts = {point.id: _text_of(point.payload) for point in page.points}
+            asked = [*texts, *(own for one in dict.fromkeys(texts.values()) for own in _first_ids(one))]
+            there = set() if self._without is None else {one.id for one in self._without.get(asked, False)}
             for point in page.points:
-                if point.id not in there:
+                if there.isdisjoint(_first_ids(texts[point.id])) and point.id not in there:
                     record = stored_record(point.payload, self._fields)
                     yield replace(record, known=Known.of(point, self._space, self._fields))
 
 
+def _text_of(payload: JsonObject) -> str:
+    """Return the id of a text, of whose pieces a record may be one."""
+    own: str = payload[RECORD_ID]
+    named = document_in(own)
+    return own if named is None or named != payload.get(DOCUMENT) else named
+
+
+def _first_ids(text: str) -> tuple[PointId, PointId]:
+    """Return the ids that a text has as a record, and in pieces."""
+    return point_id(text), point_id(piece_id(text, 0))
+
+
 def _piece_order(record_id: str) -> tuple[int, str]:
     """Return the sort key of a record of a document: pieces by number, others before them by id."""
-    number = record_id.rpartition("#")[2]
-    return (int(number) if document_in(record_id) is not None else -1), record_id
+    return (piece_number(record_id) if document_in(record_id) is not None else -1), record_id
 
 
 def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise
@@ -57,7 +57,7 @@ from saeindex.indexing.sentences import (
 from saeindex.indexing.sources.last_rows import LastRows
 from saeindex.indexing.sources.open_source import left_out_of
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
-from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
+from saeindex.indexing.split import document_in, is_cut, piece_id, piece_number, split_record
 from saeindex.indexing.terms import MIN_RECORDS, SAMPLED
 from saeindex.indexing.words import words_of
 from saeindex.language.fields import METADATA, RECORD_ID
@@ -173,11 +173,15 @@ class _Text:
 
 @dataclass(slots=True)
 class _Window:
-    """The texts of a window to encode, those that differ in metadata alone, and its rejects and counts."""
+    """The texts of a window to encode, those that differ in metadata alone, and its rejects and counts.
+
+    ``pieces`` are those of documents of another index: the document, and the number of each.
+    """
 
     texts: list[_Text] = field(default_factory=list)
     known: list[_Text] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    pieces: list[tuple[str, int]] = field(default_factory=list)
     read: int = 0
     superseded: int = 0
 
@@ -309,7 +313,22 @@ class Pipeline:
                 raise stopped
         finally:
             stopped = None
+        if not self.dry_run:
+            self._delete_beyond(written.pieces)
         return report
+
+    def _delete_beyond(self, pieces: Mapping[str, Collection[int]]) -> None:
+        """Delete what is left of documents that another index had in fewer pieces, and gave whole."""
+        whole = {name: len(own) for name, own in pieces.items() if {*own} == {*range(len(own))}}
+        for names in runs([*whole], lambda _: 1, PRUNED_AT_ONCE):
+            with self.writing(True):
+                of_pieces = ((one.id, one.payload) for one in self._of_documents(names))
+                self.store.delete([
+                    own
+                    for own, payload in of_pieces
+                    if document_in(payload[RECORD_ID]) == payload[DOCUMENT]
+                    and piece_number(payload[RECORD_ID]) >= whole[payload[DOCUMENT]]
+                ])  # fmt: skip
 
     def _learned(self, windows: queue.Queue[_Arrival], stop: threading.Event) -> Iterator[_Arrival]:
         """Yield what comes until a stop, after the terms of the first windows are learned."""
@@ -384,6 +403,8 @@ class Pipeline:
             known, digest = stored.get(own, {}), content_hash(given, None, unread)
             record = with_updates(given, known, self.updated)
             named = document_in(record.id)
+            if given.known is not None and named is not None and named == record.document:
+                window.pieces.append((named, piece_number(record.id)))
             of = self.source or known.get(SOURCE) or (given.known.source if given.known else None)
             made = PreparedRecord(record, digest, source=of)
             is_same = known.get(CONTENT_HASH) == digest and not _is_far(given.vector, vectors.get(own))
@@ -673,6 +694,7 @@ class _Tally:
     updated: int = 0
     superseded: int = 0
     with_ends: int = 0
+    pieces: dict[str, set[int]] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     error: BaseException | None = None
 
@@ -681,6 +703,8 @@ class _Tally:
         self.indexed += len(accepted)
         self.updated += len(window.known)
         self.superseded += window.superseded
+        for document, number in window.pieces:
+            self.pieces.setdefault(document, set()).add(number)
         self.rejected += len(window.rejected) + len(window.texts) - len(accepted)
         self.records += sum(len(text.records) for text in accepted)
         self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)

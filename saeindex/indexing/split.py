@@ -35,6 +35,11 @@ def document_in(record_id: str) -> str | None:
     return found[1] if found else None
 
 
+def piece_number(record_id: str) -> int:
+    """Return the number of a piece, by its id."""
+    return int(record_id.rpartition("#")[2])
+
+
 def is_cut(text: str, encoder: TextEncoder) -> bool:
     """Return whether a text is longer than the encoder reads; a token has a byte at least."""
     if len(text.encode()) <= (most := encoder.max_tokens):

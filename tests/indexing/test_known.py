@@ -288,3 +288,26 @@ def test_vectors_in_a_table_are_lists_in_text(
     assert "embedding" not in empty.get([RECORDS[0].id])[0].metadata
     used = empty.upsert(file, columns={"vector": "embedding"}, learn_terms=False)
     assert (used.unchanged, used.rejected) == (20, 0)
+
+
+@pytest.mark.parametrize("way", ["replace", "keep", "import"])
+def test_a_document_in_other_pieces_is_never_mixed(
+    way: str, tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    long = [" ".join(one.text for one in RECORDS[at : at + 6]) for at in (0, 10)]
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=own) as there:
+        there.upsert([Record("d", long[0]), Record("e", RECORDS[20].text)], split=24, learn_terms=False)
+        before = [one.text for one in there.get(documents=["d"], include=())]
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=own) as other:
+        other.upsert([Record("d", long[1]), Record("f", RECORDS[21].text)], split=60, learn_terms=False)
+        after = [one.text for one in other.get(documents=["d"], include=())]
+        assert len(before) > len(after) > 1
+        if way != "import":
+            other.copy(tmp_path / "a.idx", merge=way, encoder=own)  # type: ignore[arg-type]
+        other.export(tmp_path / "b.jsonl", include="all")
+    with FeatureIndex.open(tmp_path / "a.idx", encoder=own) as there:
+        if way == "import":
+            there.upsert(tmp_path / "b.jsonl", learn_terms=False)
+        found = [one.text for one in there.get(documents=["d"], include=())]
+        assert found == (before if way == "keep" else after)
+        assert len(there) == len(found) + 2
