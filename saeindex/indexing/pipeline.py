@@ -399,9 +399,12 @@ class Pipeline:
         foreign, unread = self._foreign([record for _, record in records]), self._unread()
         having = [own for (_, record), own in zip(records, ids, strict=True) if record.vector is not None]
         vectors = {p.id: p.vectors.get(DENSE) for p in self.store.get(having, False, [DENSE])}
+        split = self._split(
+            [record.id for (_, record), own in zip(records, ids, strict=True) if own not in stored]
+        )
         for (position, given), own in zip(records, ids, strict=True):
             known, digest = stored.get(own, {}), content_hash(given, None, unread)
-            record = with_updates(given, known, self.updated)
+            record = with_updates(given, known or split.get(given.id, {}), self.updated)
             named = document_in(record.id)
             if given.known is not None and named is not None and named == record.document:
                 window.pieces.append((named, piece_number(record.id)))
@@ -420,6 +423,13 @@ class Pipeline:
                 window.texts.append(_Text(position, [self._read_of(made)]))
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
+
+    def _split(self, ids: Sequence[str]) -> dict[str, JsonObject]:
+        """Return the metadata of those texts that are stored in pieces, as the first piece has it."""
+        if not ids or not self.store.facet(DOCUMENT, limit=1, approximate=True):
+            return {}
+        first = self.store.get([point_id(piece_id(one, 0)) for one in ids], [DOCUMENT, METADATA])
+        return {point.payload[DOCUMENT]: point.payload for point in first if DOCUMENT in point.payload}
 
     @property
     def _parts(self) -> list[str]:
@@ -448,8 +458,11 @@ class Pipeline:
         unread = self._unread()
         digests = [content_hash(record, self.split, unread) for _, record in records]
         firsts = [point_id(piece_id(record.id, 0)) for _, record in records]
-        stored = {p.id: p.payload for p in self.store.get(firsts, [DOCUMENT_HASH, METADATA, SOURCE])}
-        known = [stored.get(first, {}) for first in firsts]
+        wholes = [point_id(record.id) for _, record in records]
+        stored = {
+            p.id: p.payload for p in self.store.get([*firsts, *wholes], [DOCUMENT_HASH, METADATA, SOURCE])
+        }
+        known = [stored.get(first) or stored.get(own, {}) for first, own in zip(firsts, wholes, strict=True)]
         marks = [str(one.get(DOCUMENT_HASH)) for one in known]
         complete = self._complete(
             (record.id, mark) for (_, record), digest, mark in zip(records, digests, marks, strict=True)

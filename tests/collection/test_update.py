@@ -304,3 +304,14 @@ def test_large_and_broken_numbers_are_found_as_they_were_given(index: FeatureInd
     for own, value in broken.items():
         assert [one.id for one in index.scroll(f"metadata.v = {value!r}")[0]] == [own]
     assert sum(one.count for one in index.facets("tid").bins) == 12
+
+
+def test_what_an_update_set_stays_when_a_text_is_split_and_made_whole(index: FeatureIndex) -> None:
+    long = Record("long", " ".join(TEXTS), {"n": 1})
+    index.upsert([long])
+    index.update(["long"], set={"status": "read"})
+    index.upsert([Record("long", f"{long.text} More.", {"n": 2})], split=32)
+    pieces = index.get(documents=["long"], include=())
+    assert len(pieces) > 1 and all(one.metadata == {"n": 2, "status": "read"} for one in pieces)
+    index.upsert([long])
+    assert metadata(index)["long"] == {"n": 1, "status": "read"}
