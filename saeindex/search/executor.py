@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.collection.records import check_not_documents
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
-from saeindex.errors import NotFoundError
+from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
 from saeindex.language.evaluate import found_at, matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID, path_of
@@ -81,7 +81,7 @@ class Executor:
         following = None
         if is_full:
             (rank, point), counted = last[0], () if plan.words is None else plan.words.counted
-            following = str(Place(rank, point.score or 0.0, point.id, counted))
+            following = str(Place(rank, point.score or 0.0, point.id, counted, plan.query.digest))
         return Hits(tuple(hits), plan.plan, timings, tuple(named), following)
 
     def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
@@ -200,6 +200,9 @@ class Executor:
     ) -> list[Ranked]:
         """Return the page after the last hit of another; what was added since repeats no hit."""
         place, depth = Place.read(str(query.after)), 0
+        if place.of not in ("", query.digest):
+            do = "Give what came as next with the hits of the same query, filter and order."
+            raise InvalidInputError(f"after={query.after!r:.80}", "the place of another query", do)
         is_there, is_whole = bool(self._store.get([place.id], False)), False
         rest: list[Ranked] | None = None
         while not is_whole and len(rest or ()) < query.limit:

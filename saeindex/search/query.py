@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 from itertools import chain
@@ -37,6 +39,7 @@ from saeindex.schema import (
     check_options,
     dumped,
     request,
+    to_json,
 )
 from saeindex.types import (
     JsonObject,
@@ -192,6 +195,8 @@ else:
 # What a hit has beside its id and its score, unless something else is asked for; and what it may have.
 PARTS = ("text", "metadata", "features", "evidence")
 ALL_PARTS = (*PARTS, "vectors")
+# The options that have no say in a ranking.
+OF_PAGES = ("limit", "offset", "after", "include", "explain", "total", "unnamed", "timeout")
 
 
 @request
@@ -390,6 +395,14 @@ class Query(QueryOptions):
         found = np.array(self.vector, np.float64)
         found /= np.abs(found).max() or 1.0  # else squares of large numbers are infinite
         return np.asarray(found / (np.linalg.norm(found) or 1.0), np.float32)
+
+    @builtins.property
+    def digest(self) -> str:
+        """What tells queries of another ranking from this one: all but its page, and what hits show."""
+        own = to_json(self)
+        for name in OF_PAGES:
+            own.pop(name, None)
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
 
     @builtins.property
     def read(self) -> Self:

@@ -73,22 +73,23 @@ class Scoring(ABC):
 class Place(NamedTuple):
     """The place of a point in a ranking: its rank from 1, its score, and its id.
 
-    The scores of words depend on what was ``counted`` when they were ranked.
+    The scores of words depend on what was ``counted`` when they were ranked; ``of`` tells the query.
     """
 
     rank: int
     score: float
     id: PointId
     counted: tuple[float, ...] = ()
+    of: str = ""
 
     @classmethod
     def read(cls, given: str) -> Place:
         """Return the place that a text is of; InvalidInputError if it is of none."""
-        rank, score, own, counted = (*given.split(":", 3), "", "", "")[:4]
+        rank, score, own, counted, of = (*given.split(":", 4), "", "", "", "")[:5]
         try:
             numbers = tuple(max(0.0, float(one)) for one in counted.split(",") if one)
             return cls(
-                int(rank[:9]), float(score), canonical_id(int(own) if own.isdecimal() else own), numbers
+                int(rank[:9]), float(score), canonical_id(int(own) if own.isdecimal() else own), numbers, of
             )
         except (ValueError, InvalidInputError):
             do = "Give what came as next with the hits before."
@@ -96,7 +97,7 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         counted = ",".join(f"{one:.15g}" for one in self.counted)
-        return f"{self.rank}:{self.score!r}:{self.id}{counted and f':{counted}'}"
+        return f"{self.rank}:{self.score!r}:{self.id}:{counted}:{self.of}"
 
     def after(self, ranking: Sequence[tuple[int, Point]]) -> list[tuple[int, Point]] | None:
         """Return what comes after its point in a ranking; None if that is not there."""
