@@ -101,6 +101,9 @@ def test_pages_by_offset_and_in_groups_are_others(beside: dict[str, Any], index:
 def test_a_place_is_of_one_query(index: FeatureIndex) -> None:
     page = index.search(TEXT, limit=5)
     assert len(index.search(TEXT, limit=9, after=page.next, explain=True, include=["text"])) == 9
-    for other in ({"text": "soup"}, {"text": TEXT, "using": "dense"}, {"text": TEXT, "where": '"music"'}):
+    others: list[dict[str, Any]] = [
+        {"text": "soup"}, {"text": TEXT, "using": "dense"}, {"text": TEXT, "where": '"music"'},
+    ]  # fmt: skip
+    for other in others:
         with pytest.raises(InvalidInputError, match="the place of another query"):
-            index.search(**other, after=page.next)  # type: ignore[arg-type]
+            index.search(**other, after=page.next)
