@@ -44,7 +44,7 @@ def make(
     from saeindex.config import DEFAULT_SPACE
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
-    from saeindex.features.making import Material, made_space, training_of
+    from saeindex.features.encoder_space import Material, made_space, training_of
     from saeindex.features.space_io import place_for
 
     if into is not None:

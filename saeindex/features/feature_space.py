@@ -135,7 +135,7 @@ class FeatureSpace(Space):
         training can be resumed. ``report["made"]`` has the AUROC of its evidence on judged pairs that it was
         not fitted on, beside that of the default space.
         """
-        from saeindex.features.making import Material, made_space
+        from saeindex.features.encoder_space import Material, made_space
 
         return made_space(
             cls.annotate, cls.load(DEFAULT_SPACE), encoder, Material.of(texts), config, name, checkpoint,

@@ -13,10 +13,10 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.encoders import open_encoder
 from saeindex.errors import MismatchError
-from saeindex.features import making
+from saeindex.features import encoder_space
 from saeindex.features.dictionary import USES, definitions, dictionary
+from saeindex.features.encoder_space import Material, told_apart
 from saeindex.features.evidence_fit import directions_of, evidence_for
-from saeindex.features.making import Material, told_apart
 from saeindex.features.space_io import place_for, space_for
 from saeindex.files import CACHE_VARIABLE
 from saeindex.sae.training_config import TrainingConfig
@@ -36,8 +36,8 @@ def other(space: FeatureSpace) -> RandomEncoder:
 def made(other: RandomEncoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureSpace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(making, "definitions", lambda: definitions()[::400])
-        patch.setattr(making, "LABELLED", 100)
+        patch.setattr(encoder_space, "definitions", lambda: definitions()[::400])
+        patch.setattr(encoder_space, "LABELLED", 100)
         yield FeatureSpace.make(other, [one.text for one in sample_records(60)], config=SMALL)
 
 
