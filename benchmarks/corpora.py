@@ -24,7 +24,7 @@ from saeindex.stores.base import pages
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.protocols import EncoderIdentity
+    from saeindex.protocols import EncoderIdentity, TextEncoder
     from saeindex.types import FloatArray
 
 NAMES = tuple(properties()) if data.is_present() else ()
@@ -33,9 +33,9 @@ NAMES = tuple(properties()) if data.is_present() else ()
 class CachedEncoder:
     """The default encoder with a cache: a text is embedded once for all benchmarks."""
 
-    def __init__(self) -> None:
-        """Open the encoder."""
-        self._encoder = open_encoder()
+    def __init__(self, encoder: TextEncoder | None = None) -> None:
+        """Take an encoder, or open the default one."""
+        self._encoder = open_encoder() if encoder is None else encoder
 
     @property
     def identity(self) -> EncoderIdentity:

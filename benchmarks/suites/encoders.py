@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import data, mixture
-from benchmarks.corpora import Corpus, indexed
+from benchmarks.corpora import CachedEncoder, Corpus, indexed
 from benchmarks.data import properties
 from benchmarks.onnx_models import BgeSmall, folder_of, ms_marco_minilm
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
@@ -31,7 +31,7 @@ from saeindex.sae.training_config import TrainingConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.protocols import EncoderIdentity, TextEncoder
+    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
 CORPORA = (
@@ -45,34 +45,12 @@ MOST_LOST, MINUTES = 0.03, 30
 VARIABLE = "SAEINDEX_ENCODERS"
 
 
-class Cached:
-    """An encoder whose documents are embedded once for all benchmarks; its queries have their own prompt."""
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        """Take the encoder."""
-        self.encoder = encoder
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """The identity of the encoder."""
-        return self.encoder.identity
-
-    @property
-    def max_tokens(self) -> int:
-        """The number of tokens of a text that the encoder reads."""
-        return self.encoder.max_tokens
-
-    def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d)."""
-        return mixture.CACHE.embed(texts, self.encoder)
+class Cached(CachedEncoder):
+    """An encoder whose documents are embedded once for all benchmarks, and whose queries have a prompt."""
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d)."""
-        return self.encoder.encode_query(texts)
-
-    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return the encoder's token spans."""
-        return self.encoder.token_spans(text)
+        return self._encoder.encode_query(texts)
 
 
 def encoders() -> Iterator[tuple[str, TextEncoder]]:
@@ -87,7 +65,7 @@ def encoders() -> Iterator[tuple[str, TextEncoder]]:
 def run(quick: bool) -> Outcome:
     """Make and measure; ``quick`` makes a small space for MiniLM, and takes 30 records and 10 questions."""
     outcome, part = Outcome("encoders", quick, SEED), 10 if quick else 1
-    with corpora(FeatureSpace.load(DEFAULT_SPACE), open_encoder(), RECORDS // part) as packaged:
+    with corpora(FeatureSpace.load(DEFAULT_SPACE), CachedEncoder(), RECORDS // part) as packaged:
         table = {"packaged": scores(packaged)}
     for name, encoder in [("minilm", open_encoder())] if quick else encoders():
         cached = Cached(encoder)
@@ -119,12 +97,12 @@ def timed_space(encoder: Cached, config: TrainingConfig | None) -> tuple[Feature
 
 
 @contextmanager
-def corpora(space: FeatureSpace, encoder: TextEncoder, records: int) -> Iterator[list[Corpus]]:
+def corpora(space: FeatureSpace, encoder: CachedEncoder, records: int) -> Iterator[list[Corpus]]:
     """Yield the `test` parts of corpora as indexes over a space."""
     with TemporaryDirectory() as folder:
         found: list[Any] = [
             indexed(
-                Path(folder, f"{name}.idx"), space, encoder, name,  # type: ignore[arg-type]
+                Path(folder, f"{name}.idx"), space, encoder, name,
                 list(data.read(name, "test", records)), properties()[name],
             )
             for name in CORPORA

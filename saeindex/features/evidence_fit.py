@@ -79,8 +79,9 @@ def evidence_for(
 
     ``mean`` (d,) is that of the vectors of texts.
     """
-    judged = dictionary().judged
-    bare = replace(default, directions=directions_of(labels, encoder), mean=mean)
+    words, judged = dictionary().words, dictionary().judged
+    concepts = [(label.text, label.description, own) for label, own in zip(labels, words, strict=True)]
+    bare = replace(default, directions=directions_of(concepts, encoder), mean=mean)
     fit, others = (Design.of(judged[use], bare, encoder) for use in ("fit", "calibrate"))
     near = _fitted(fit.measures, fit.others, fit.is_clear, ~fit.is_said)
     named = _fitted(fit.measures, fit.names, fit.is_clear, fit.is_said)
@@ -98,14 +99,14 @@ def evidence_for(
     return replace(bare, lexicon=lexicon, named=models[1], near=models[0], meant=models[0])
 
 
-def directions_of(labels: Sequence[FeatureLabel], encoder: TextEncoder) -> FloatArray:
+def directions_of(concepts: Sequence[tuple[str, str, Sequence[str]]], encoder: TextEncoder) -> FloatArray:
     """Return what sentences are compared with (c, d): name and definition, and the mean of name and words.
 
     Of `choose` pairs that were read they tell the clear ones as well as directions of an autoencoder that is
     trained from these, and better where no word says it (AUROC .665 for .648).
     """
-    defined = encoder.encode_document([f"{label.text}: {label.description}" for label in labels])
-    words = [[label.text, *own] for label, own in zip(labels, dictionary().words, strict=True)]
+    defined = encoder.encode_document([f"{name}: {description}" for name, description, _ in concepts])
+    words = [[name, *own] for name, _, own in concepts]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode([word for own in words for word in own])
     starts = np.cumsum([0, *map(len, words[:-1])])

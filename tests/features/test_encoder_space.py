@@ -117,7 +117,8 @@ def test_evidence_fitted_on_the_shipped_pairs_is_as_good_as_the_packaged_one(spa
     assert space.evidence is not None
     encoder, known = space.open_encoder(), space.evidence
     labels = [space.labels[feature] for feature in known.features.tolist()]
-    np.testing.assert_allclose(directions_of(labels, encoder), known.directions, atol=0.02)
+    named = [(one.text, one.description, own) for one, own in zip(labels, dictionary().words, strict=True)]
+    np.testing.assert_allclose(directions_of(named, encoder), known.directions, atol=0.02)
     ours = told_apart(evidence_for(known, labels, encoder, known.mean), encoder)
     theirs = told_apart(known, encoder)
     assert all(ours[part] > theirs[part] - 0.01 for part in theirs), json.dumps([ours, theirs])
