@@ -321,14 +321,15 @@ class Pipeline:
         """Delete what is left of documents that another index had in fewer pieces, and gave whole."""
         whole = {name: len(own) for name, own in pieces.items() if {*own} == {*range(len(own))}}
         for names in runs([*whole], lambda _: 1, PRUNED_AT_ONCE):
-            with self.writing(True):
-                of_pieces = ((one.id, one.payload) for one in self._of_documents(names))
-                self.store.delete([
-                    own
-                    for own, payload in of_pieces
-                    if document_in(payload[RECORD_ID]) == payload[DOCUMENT]
-                    and piece_number(payload[RECORD_ID]) >= whole[payload[DOCUMENT]]
-                ])  # fmt: skip
+            beyond = [
+                point.id
+                for point in self._of_documents(names)
+                if document_in(own := point.payload[RECORD_ID]) == (of := point.payload[DOCUMENT])
+                and piece_number(own) >= whole[of]
+            ]
+            if beyond:
+                with self.writing(True):
+                    self.store.delete(beyond)
 
     def _learned(self, windows: queue.Queue[_Arrival], stop: threading.Event) -> Iterator[_Arrival]:
         """Yield what comes until a stop, after the terms of the first windows are learned."""
