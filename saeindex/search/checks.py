@@ -25,6 +25,7 @@ from saeindex.report.numbers import counted
 from saeindex.search.by_field import Curve, Order, boosts, unread_date
 from saeindex.search.grouping import check_field
 from saeindex.search.query import ALL_PARTS
+from saeindex.search.rerank import place_of
 from saeindex.search.retrieval import Place
 from saeindex.stores.filters import inside
 
@@ -103,6 +104,8 @@ def _check_combination(query: Query) -> None:
 
 
 def _check_rerank(query: Query) -> None:
+    if isinstance(query.rerank, str):
+        place_of(query.rerank)
     if not (query.text.strip() or query.described):
         do = "Give the text that it is to read with each hit."
         raise InvalidInputError("rerank", "neither a text nor a property", do)

@@ -64,6 +64,16 @@ def offer(models: Sequence[str] | None) -> None:
     _offered = None if models is None else {name_of(one): one for one in models}
 
 
+def place_of(name: str) -> str:
+    """Return the name or folder of the model that a query names; InvalidInputError if a server has none."""
+    if _offered is None:
+        return name
+    if name not in _offered:
+        do = f"Use {', '.join(_offered)}." if _offered else "Start it with --rerankers."
+        raise InvalidInputError(f"rerank={name!r:.80}", "no reranker that this server has", do)
+    return _offered[name]
+
+
 def opened(given: Any) -> Reranker:
     """Return a reranker as a function; one that is named is loaded once.
 
@@ -71,12 +81,7 @@ def opened(given: Any) -> Reranker:
         InvalidInputError: no model of this name can be loaded, or the server offers none.
     """
     if isinstance(given, str):
-        if _offered is None:
-            return _loaded(given)
-        if given not in _offered:
-            do = f"Use {', '.join(_offered)}." if _offered else "Start it with --rerankers."
-            raise InvalidInputError(f"rerank={given!r:.80}", "no reranker that this server has", do)
-        return _loaded(_offered[given])
+        return _loaded(place_of(given))
     if hasattr(given, "predict"):
         return lambda query, texts: given.predict([(query, text) for text in texts])
     function: Reranker = given

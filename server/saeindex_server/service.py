@@ -95,8 +95,6 @@ class Service:
         if self._is_stopped:
             return
         self.is_ready, self._is_stopped = False, True
-        offer(None)
-        gc.unfreeze()
         self.jobs.close()
         self.analysis.stop(self.settings.shutdown)
         self.ingestion.join(self.settings.shutdown)
@@ -106,6 +104,8 @@ class Service:
         self.database.close()
         if self._owned is not None:
             self._owned.release()
+        gc.unfreeze()
+        offer(None)  # last: until then requests may name no other models
         log("ended")
 
     def _own_state(self) -> None:

@@ -184,6 +184,8 @@ def test_a_cross_encoder_is_named_or_given(index: FeatureIndex, cross_encoder: P
         assert [one.id for one in served] == [one.id for one in named]
         with pytest.raises(InvalidInputError, match=r"no reranker that this server has.*Use tiny-reranker"):
             index.search(TEXT, rerank=str(cross_encoder))
+        with pytest.raises(InvalidInputError, match="no reranker that this server has"):
+            index.plan(TEXT, rerank="/tmp")  # its name would say whether there is such a folder
     finally:
         offer(None)
 
