@@ -25,18 +25,9 @@ UNSAFE = re.compile(
     r"\U000e0000-\U000e007f]"
 )
 PartKind: TypeAlias = Literal[
-    "feature",
-    "unnamed",
-    "residual",
-    "bias",
-    "word",
-    "neighbours",
-    "against",
-    "text",
-    "sentence",
-    "boost",
+    "feature", "unnamed", "residual", "bias", "word", "neighbours", "against", "text", "sentence", "boost",
     "reranker",
-]
+]  # fmt: skip
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused", "sentences", "words"]
 Resolve: TypeAlias = Literal["strict", "best"]

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import data, mixture
+from benchmarks import data
 from benchmarks.corpora import CachedEncoder, Corpus, indexed
 from benchmarks.data import properties
 from benchmarks.onnx_models import BgeSmall, folder_of, ms_marco_minilm
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.ranking import average_precision
 from benchmarks.suites.rag import Case, measured, questions_of
 from saeindex import FeatureIndex, FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
@@ -29,8 +30,6 @@ from saeindex.sae.metrics import fidelity
 from saeindex.sae.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
@@ -69,7 +68,6 @@ def run(quick: bool) -> Outcome:
         table = {"packaged": scores(packaged)}
     for name, encoder in [("minilm", open_encoder())] if quick else encoders():
         cached = Cached(encoder)
-        mixture.CACHE.embed(["warm"], encoder)
         space, minutes = timed_space(cached, QUICK if quick else None)
         outcome.figures[f"{name}_minutes"] = at_most(minutes, MINUTES, "minutes with embedding")
         for kind, auroc in space.report["made"]["judged"]["this"].items():
@@ -122,21 +120,16 @@ def scores(found: Sequence[Corpus]) -> dict[str, float]:
         ours, dense = list[float](), list[float]()
         for query in range(len(one.queries)):
             hits = one.index.search(property=one.text(query), limit=len(places), include=())
-            ours.append(precision([places[hit.id] for hit in hits], one.relevant[query]))
-            near = np.argsort(-(one.x @ one.vectors[query]), kind="stable").tolist()
-            dense.append(precision(near, one.relevant[query]))
+            ranked = np.zeros(len(places))
+            ranked[[places[hit.id] for hit in hits]] = np.arange(len(hits), 0, -1)
+            ours.append(average_precision(ranked, one.relevant[query]))
+            dense.append(average_precision(one.x @ one.vectors[query], one.relevant[query]))
         assert space.calibration.mean is not None
         nmse = fidelity(space.sae, np.asarray(one.x), space.calibration.mean)["nmse"]
         mean_ours, mean_dense = float(np.mean(ours)), float(np.mean(dense))
         every.append((nmse, mean_ours, mean_dense, mean_ours - mean_dense))
     names = ("nmse", "property_map", "dense_map", "property_over_dense")
     return dict(zip(names, np.mean(every, axis=0).tolist(), strict=True))
-
-
-def precision(ranking: Sequence[int], relevant: NDArray[np.bool_]) -> float:
-    """Return the average precision of a ranking of rows."""
-    right = relevant[list(ranking)]
-    return float((np.cumsum(right) / np.arange(1, len(right) + 1))[right].sum() / relevant.sum())
 
 
 def retrieval(name: str, space: FeatureSpace, encoder: TextEncoder, records: int) -> dict[str, Figure]:

@@ -53,15 +53,16 @@ def make(
     material = Material.of(read_records(texts or [], text_field, limit))
     target = place_for(opened.identity, material.digest) if into is None else into
     target.parent.mkdir(parents=True, exist_ok=True)
-    cost, config = material.cost(opened), training_of(material)
+    config = training_of(material)
     if not as_json:
+        cost = material.cost(opened)
         minutes = f"about {cost.seconds / 60:.0f} minutes" if cost.seconds >= 60 else "about a minute"
         say(
             f"{cost.texts:,} texts of {cost.tokens:,} tokens to encode, which takes {minutes} unless they "
             f"are cached, and {config.steps:,} steps of training."
         )
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
-    with followed("encoding", "docs", cost.texts) as encoding, training_bar(config) as follow:
+    with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:
         made = made_space(
             FeatureSpace.annotate, FeatureSpace.load(DEFAULT_SPACE), opened, material, config, target.name,
             checkpoint, encoding.update, follow,

@@ -230,13 +230,16 @@ class StoredRows:
 
     def __iter__(self) -> Iterator[Record]:
         for page in pages(self._store, None, PAGE, True, vectors_kept(self._store)):
-            texts = {point.id: _text_of(point.payload) for point in page.points}
-            asked = [*texts, *(own for one in dict.fromkeys(texts.values()) for own in _first_ids(one))]
-            there = set() if self._without is None else {one.id for one in self._without.get(asked, False)}
-            for point in page.points:
-                if there.isdisjoint(_first_ids(texts[point.id])) and point.id not in there:
-                    record = stored_record(point.payload, self._fields)
-                    yield replace(record, known=Known.of(point, self._space, self._fields))
+            for point in page.points if self._without is None else _absent(page.points, self._without):
+                record = stored_record(point.payload, self._fields)
+                yield replace(record, known=Known.of(point, self._space, self._fields))
+
+
+def _absent(points: Sequence[Point], store: VectorStore) -> Iterator[Point]:
+    """Yield the points of texts that a store has neither whole nor in pieces."""
+    of_texts = {point.id: {point.id, *_first_ids(_text_of(point.payload))} for point in points}
+    there = {one.id for one in store.get([*chain(*of_texts.values())], False)}
+    yield from (point for point in points if there.isdisjoint(of_texts[point.id]))
 
 
 def _text_of(payload: JsonObject) -> str:

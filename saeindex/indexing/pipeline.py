@@ -427,7 +427,7 @@ class Pipeline:
 
     def _split(self, ids: Sequence[str]) -> dict[str, JsonObject]:
         """Return the metadata of those texts that are stored in pieces, as the first piece has it."""
-        if not ids or not self.store.facet(DOCUMENT, limit=1, approximate=True):
+        if not ids or not self._has_documents():
             return {}
         first = self.store.get([point_id(piece_id(one, 0)) for one in ids], [DOCUMENT, METADATA])
         return {point.payload[DOCUMENT]: point.payload for point in first if DOCUMENT in point.payload}
@@ -538,9 +538,11 @@ class Pipeline:
         found = [point.payload for point in self._of_documents(names)]
         return {str(one[DOCUMENT]) for one in found if document_in(one["record_id"]) != one[DOCUMENT]}
 
+    def _has_documents(self) -> bool:
+        return bool(self.store.facet(DOCUMENT, limit=1, approximate=True))
+
     def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
-        has_documents = names and self.store.facet(DOCUMENT, limit=1, approximate=True)
-        if has_documents:  # else the models of filters, 40 MiB, are not imported
+        if names and self._has_documents():  # else the models of filters, 40 MiB, are not imported
             parts = ["record_id", DOCUMENT, DOCUMENT_HASH]
             for page in pages(self.store, of_documents(names), with_payload=parts):
                 yield from page.points
