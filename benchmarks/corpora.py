@@ -18,46 +18,25 @@ from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.collection.sample import Rows
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
+from saeindex.encoders import cache
 from saeindex.operations.search import searcher_of
 from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.protocols import EncoderIdentity, TextEncoder
+    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
 NAMES = tuple(properties()) if data.is_present() else ()
 
 
-class CachedEncoder:
+class CachedEncoder(cache.CachedEncoder):
     """The default encoder with a cache: a text is embedded once for all benchmarks."""
 
     def __init__(self, encoder: TextEncoder | None = None) -> None:
         """Take an encoder, or open the default one."""
-        self._encoder = open_encoder() if encoder is None else encoder
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """The identity of the encoder."""
-        return self._encoder.identity
-
-    @property
-    def max_tokens(self) -> int:
-        """The number of tokens of a text that the encoder reads."""
-        return self._encoder.max_tokens
-
-    def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d)."""
-        return mixture.CACHE.embed(texts, self._encoder)
-
-    def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d); this encoder has no prompts."""
-        return self.encode_document(texts)
-
-    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return the encoder's token spans."""
-        return self._encoder.token_spans(text)
+        super().__init__(open_encoder() if encoder is None else encoder, mixture.CACHE)
 
 
 @dataclass(frozen=True, eq=False)

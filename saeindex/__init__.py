@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.copy import CopyReport, copy_index
+    from saeindex.indexing.copy import CopyReport
     from saeindex.indexing.create_open import drop_index
     from saeindex.indexing.sources.columns import Columns
+    from saeindex.operations.copies import copy_index
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.context import Context, Passage
     from saeindex.search.hits import Hit, Hits
@@ -67,7 +68,7 @@ _HOME = {
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",
-    "copy_index": "saeindex.indexing.copy",
+    "copy_index": "saeindex.operations.copies",
     "drop_index": "saeindex.indexing.create_open",
     "restore_index": "saeindex.collection.backup",
     "open_encoder": "saeindex.encoders",

@@ -403,6 +403,7 @@ class FeatureIndex(Surface):
         """
         from saeindex.collection.stored import StoredRows
         from saeindex.indexing.copy import CopyReport, CopyTarget, copy_parts
+        from saeindex.operations.copies import fitted_again
 
         if merge is not None:
             is_plain = (space, calibrate, sentences, words) == (None, False, None, None)
@@ -425,7 +426,7 @@ class FeatureIndex(Surface):
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
             place = Place(path, client, url)
-            target = CopyTarget(place, space, encoder, calibrate, sentences, words, progress)
+            target = CopyTarget(place, space, encoder, calibrate, sentences, words, progress, fitted_again)
             return copy_parts(self.name, parts, target)
 
     def export(

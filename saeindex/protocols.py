@@ -45,6 +45,7 @@ class EncoderIdentity:
     normalized: bool
     query_prompt: str = ""
     document_prompt: str = ""
+    input_types: str = ""
 
     def signature(self) -> dict[str, Any]:
         """Return the fields that distinguish encoders.
@@ -55,6 +56,8 @@ class EncoderIdentity:
         fields = asdict(self)
         if self.revision.startswith("sha256:"):
             del fields["model"]
+        if not self.input_types:  # which services alone have
+            del fields["input_types"]
         return fields
 
     @property
@@ -64,11 +67,10 @@ class EncoderIdentity:
 
     def differences(self, other: EncoderIdentity) -> dict[str, tuple[Any, Any]]:
         """Return, by name, the fields in which two encoders differ: (this one's value, ``other``'s value)."""
-        ours = self.signature()
         return {
-            name: (value, getattr(other, name))
-            for name, value in ours.items()
-            if value != getattr(other, name)
+            name: (getattr(self, name), getattr(other, name))
+            for name in {**self.signature(), "input_types": self.input_types}
+            if getattr(self, name) != getattr(other, name)
         }
 
 

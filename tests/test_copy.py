@@ -282,7 +282,7 @@ def test_a_copy_with_another_encoder_encodes_the_texts(tmp_path: Path, space: Fe
         report = index.copy(tmp_path / "b.idx", new, encoder=encoder)
         with pytest.raises(MismatchError, match="max_length"):
             index.copy(tmp_path / "c.idx", new, encoder=RandomEncoder(old.encoder))
-    assert (report.lost_names, report.lost_profiles) == ((OWN_NAME,), ("mine",))
+    assert (report.lost_names, report.lost_profiles, report.profiles) == ((OWN_NAME,), (), ("mine",))
     with (
         FeatureIndex.open(tmp_path / "b.idx", encoder=encoder) as copied,
         FeatureIndex.create(tmp_path / "d.idx", new, encoder=encoder) as made,

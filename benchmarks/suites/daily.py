@@ -47,10 +47,6 @@ class Counting(CachedEncoder):
         self.texts += len(texts)
         return super().encode_document(texts)
 
-    def encode_query(self, texts: Sequence[str]) -> Any:
-        """Return unit vectors (n, d): names of terms are no texts of records."""
-        return super().encode_document(texts)
-
 
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` uses 2,000 records, and a tenth of the questions and steps."""

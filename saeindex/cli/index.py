@@ -45,6 +45,10 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     space: Annotated[
         str | None, typer.Option(help=f"Feature space: a name or a directory. Default: {DEFAULT_SPACE}.")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="The encoder of a new index, for which `saeindex space make` made a space."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
     split: Annotated[
         int | None, typer.Option(help="Split texts into records of at most this many tokens; 0 for none.")
@@ -79,6 +83,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     as_json: Json = False,
 ) -> None:
     """Index records. Run it again to resume, or to add new ones: what is stored already is skipped."""
+    from saeindex.encoders import open_encoder
     from saeindex.index import FeatureIndex
     from saeindex.indexing.manifest import truncated_records
     from saeindex.indexing.sources.columns import Columns
@@ -98,7 +103,13 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         taken = columns_of(open_source(what, columns=columns))
         say("\n".join(taken), is_error=True)
         with FeatureIndex(
-            into, space=space, url=url, fields=tuple(fields), sentences=sentences, words=words
+            into,
+            space=space,
+            url=url,
+            fields=tuple(fields),
+            sentences=sentences,
+            words=words,
+            encoder=None if encoder is None else open_encoder(encoder),
         ) as opened:
             before = 0
             with suppress(NotFoundError):  # the upsert creates it

@@ -216,6 +216,9 @@ def copy(
     index: Index,
     to: Annotated[str, typer.Argument(help="A new directory, or a collection with --to-url.")],
     space: Annotated[str | None, typer.Option(help="Another feature space: a name or a directory.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Another encoder, for which `saeindex space make` made a space.")
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure the levels (typical, strong) on these records.")
     ] = False,
@@ -233,11 +236,17 @@ def copy(
 
     Run it again to continue an interrupted copy. The index itself is not changed.
     """
-    from saeindex.indexing.copy import copy_index
+    from saeindex.encoders import open_encoder
+    from saeindex.operations.copies import copy_cost, copy_index
 
     made: dict[str, Any] = {"space": space, "calibrate": calibrate, "sentences": sentences, "words": words}
     made["progress"] = not as_json
+    if encoder is not None:
+        made["encoder"] = open_encoder(encoder)
     if merge is None:
+        if (space or encoder) and not as_json:
+            cost = copy_cost(index, space, source_url=url, encoder=made.get("encoder"), sentences=sentences)
+            say(f"{cost}." if cost.texts else "No text is encoded again.")
         report = copy_index(index, to, source_url=url, url=to_url, **made)
     else:
         with open_index(index, url) as opened:

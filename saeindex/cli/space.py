@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,18 @@ def make(
         Path | None,
         typer.Option(help="The directory of the space. Default: in the cache, where it is found."),
     ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions to keep of the vectors, of a model made for that.")
+    ] = None,
+    query_prompt: Annotated[
+        str | None, typer.Option(help="What stands before queries. Default: the model's.")
+    ] = None,
+    document_prompt: Annotated[
+        str | None, typer.Option(help="What stands before texts. Default: the model's.")
+    ] = None,
+    input_types: Annotated[
+        str | None, typer.Option(help="What a service is told of queries and texts, such as query,passage.")
+    ] = None,
     text_field: TextField = None,
     limit: Limit = None,
     as_json: Json = False,
@@ -43,29 +55,30 @@ def make(
     """
     from saeindex.config import DEFAULT_SPACE
     from saeindex.encoders import open_encoder
+    from saeindex.encoders.cache import CachedEncoder
     from saeindex.features import FeatureSpace
-    from saeindex.features.encoder_space import Material, made_space, training_of
+    from saeindex.features.encoder_space import Material, labels_of, made_space, training_of
     from saeindex.features.space_io import place_for
 
     if into is not None:
         check_target(into, is_space=True)
-    opened = open_encoder(encoder)
+    given = {
+        "dimensions": dimensions, "query_prompt": query_prompt, "document_prompt": document_prompt,
+        "input_types": input_types,
+    }  # fmt: skip
+    options: Any = {name: one for name, one in given.items() if one is not None}
+    opened, default = CachedEncoder(open_encoder(encoder, **options)), FeatureSpace.load(DEFAULT_SPACE)
     material = Material.of(read_records(texts or [], text_field, limit))
     target = place_for(opened.identity, material.digest) if into is None else into
     target.parent.mkdir(parents=True, exist_ok=True)
     config = training_of(material)
     if not as_json:
-        cost = material.cost(opened)
-        minutes = f"about {cost.seconds / 60:.0f} minutes" if cost.seconds >= 60 else "about a minute"
-        say(
-            f"{cost.texts:,} texts of {cost.tokens:,} tokens to encode, which takes {minutes} unless they "
-            f"are cached, and {config.steps:,} steps of training."
-        )
+        say(f"{material.cost(labels_of(default), opened)}; and {config.steps:,} steps of training.")
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
     with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:
         made = made_space(
-            FeatureSpace.annotate, FeatureSpace.load(DEFAULT_SPACE), opened, material, config, target.name,
-            checkpoint, encoding.update, follow,
+            FeatureSpace.annotate, default, opened, material, config, target.name, checkpoint,
+            encoding.update, follow,
         )  # fmt: skip
     made.save(target)
     found = made.report["made"]
@@ -77,4 +90,11 @@ def make(
     say("AUROC of named concepts on sentences that readers judged, and it was not fitted on:")
     for name, title in (("all", "all"), ("said", "a word says it"), ("meant", "no word says it")):
         say(f"  {title:16} {judged['this'][name]:.3f}   default space {judged['default'][name]:.3f}")
+    if again := found.get("ndcg10"):
+        say("nDCG@10 of a sentence of each of your texts that searches the rest of it, by vectors alone:")
+        say(f"  {'all':16} {again['this']:.3f}   default space {again['default']:.3f}")
+    minutes = found["minutes"]
+    say(f"It took {minutes['encoding']:.1f} minutes of encoding, and {minutes['training']:.1f} of the rest.")
+    if opened.billed:
+        say(f"The service counted {opened.billed:,} tokens.")
     say(f"Use it: `saeindex index … --space {visible(str(target))}`, or FeatureIndex(path, space=…).")

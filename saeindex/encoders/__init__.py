@@ -32,6 +32,7 @@ class EncoderKeywords(TypedDict, total=False):
     batch_texts: int
     max_retries: int
     timeout: float
+    input_types: str
     encoding_format: Literal["base64", "float"]
     client: OpenAI
 

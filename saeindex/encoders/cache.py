@@ -1,4 +1,6 @@
-"""A cache of embeddings on disk, with the encoder's identity and the text's hash as keys."""
+"""A cache of embeddings on disk, with the encoder's identity and the text's hash as keys; and an encoder
+that uses it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,11 @@ import json
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +49,9 @@ class EmbeddingCache:
 
         Equal texts get the same vector. ``progress(n)`` is called with the number of texts just done.
         """
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        keys = list(map(_key, texts))
         with closing(self._open(encoder.identity)) as known:
-            first = {key: i for i, key in reversed(list(enumerate(keys)))}
-            is_known = "SELECT 1 FROM vectors WHERE key = ?"
-            missing = sorted(i for key, i in first.items() if not known.execute(is_known, (key,)).fetchone())
+            missing = _missing(keys, known)
             progress(len(keys) - len(missing))
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
@@ -58,6 +61,11 @@ class EmbeddingCache:
                     known.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
                 progress(len(chunk))
             return self._collect(keys, known, encoder.identity.dimension)
+
+    def missing(self, texts: Sequence[str], encoder: TextEncoder) -> list[str]:
+        """Return the different texts that are not cached."""
+        with closing(self._open(encoder.identity)) as known:
+            return [texts[row] for row in _missing(list(map(_key, texts)), known)]
 
     def _open(self, identity: EncoderIdentity) -> sqlite3.Connection:
         signature = json.dumps(identity.signature(), sort_keys=True)
@@ -80,6 +88,82 @@ class EmbeddingCache:
             row = known.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
             found[i] = np.frombuffer(row[0], np.float32)
         return found
+
+
+class CachedEncoder:
+    """A ``TextEncoder`` that encodes each text once, and takes it from a cache then."""
+
+    def __init__(self, encoder: TextEncoder, cache: EmbeddingCache | None = None) -> None:
+        """Keep the vectors of ``encoder`` in ``cache``, by default that of the user."""
+        self._encoder, self._cache = encoder, EmbeddingCache() if cache is None else cache
+        self.identity, self.max_tokens = encoder.identity, encoder.max_tokens
+        self.seconds = 0.0
+        """The time that was spent on vectors until now."""
+
+    @property
+    def billed(self) -> int:
+        """Tokens that a service counted in all requests until now; 0 of a model that runs here."""
+        return getattr(self._encoder, "billed", 0)
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d)."""
+        return self.embed(texts, lambda _: None)
+
+    def embed(self, texts: Sequence[str], progress: Callable[[int], object]) -> FloatArray:
+        """Return unit vectors (n, d) of documents; ``progress`` is told how many more there are."""
+        return self._embedded(texts, self._encoder, progress)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d)."""
+        return self._embedded(texts, self._queries)
+
+    def missing(self, documents: Sequence[str], queries: Sequence[str]) -> list[str]:
+        """Return the different texts that are not cached."""
+        missing = (
+            self._cache.missing(*one) for one in ((documents, self._encoder), (queries, self._queries))
+        )
+        return list(dict.fromkeys(chain.from_iterable(missing)))
+
+    def _embedded(
+        self, texts: Sequence[str], encoder: TextEncoder, progress: Callable[[int], object] = lambda _: None
+    ) -> FloatArray:
+        started = time.perf_counter()
+        try:
+            return self._cache.embed(texts, encoder, progress)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    @property
+    def _queries(self) -> TextEncoder:
+        own = self.identity
+        is_as_documents = own.query_prompt == own.document_prompt and not own.input_types
+        return self._encoder if is_as_documents else _Queries(self._encoder)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return the span of each token."""
+        return self._encoder.token_spans(text)
+
+
+class _Queries(CachedEncoder):
+    """Queries of an encoder, as a cache takes them."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__(encoder)
+        self.identity = replace(encoder.identity, pooling=f"{encoder.identity.pooling}, of queries")
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        return self._encoder.encode_query(texts)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _missing(keys: Sequence[bytes], known: sqlite3.Connection) -> list[int]:
+    """Return the first row of each key that a table lacks."""
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    is_known = "SELECT 1 FROM vectors WHERE key = ?"
+    return sorted(i for key, i in first.items() if not known.execute(is_known, (key,)).fetchone())
 
 
 def _table(file: Path | str) -> sqlite3.Connection:

@@ -52,13 +52,15 @@ class OpenAIEncoder:
         max_retries: int = 6,
         timeout: float = 60.0,
         encoding_format: Literal["base64", "float"] = "base64",
+        input_types: str = "",
         client: OpenAI | None = None,
     ) -> None:
         """Prepare a client; no request is made yet.
 
         ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``dimensions``
-        requests shorter vectors. Texts above ``max_length`` tokens are truncated. A given ``client`` is used
-        with its own address, key, retries and timeout.
+        requests shorter vectors. Texts above ``max_length`` tokens are truncated. ``input_types`` is what
+        the service is told as ``input_type`` of queries and of documents, such as ``"query,passage"``. A
+        given ``client`` is used with its own address, key, retries and timeout.
         """
         limits = {"max_length": max_length, "batch_tokens": batch_tokens, "batch_texts": batch_texts}
         for name, value in limits.items():
@@ -68,6 +70,12 @@ class OpenAIEncoder:
         self._batch_tokens, self._batch_texts = batch_tokens, batch_texts
         self._query_prompt, self._document_prompt = query_prompt, document_prompt
         self._encoding_format = encoding_format
+        self._input_types = [one.strip() for one in input_types.split(",")] if input_types else ["", ""]
+        if len(self._input_types) != 2:
+            do = "Give that of queries and that of documents, such as 'query,passage'."
+            raise InvalidInputError("input_types of an encoder", f"{input_types!r:.80}", do)
+        self.billed = 0
+        """Tokens that the service counted in all requests until now."""
         self._known_dimension = dimensions
         self._client = client or new_client(base_url, api_key, max_retries, timeout)
 
@@ -92,15 +100,16 @@ class OpenAIEncoder:
             normalized=True,
             query_prompt=self._query_prompt,
             document_prompt=self._document_prompt,
+            input_types=",".join(self._input_types) if any(self._input_types) else "",
         )
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
-        return self._encode(texts, self._document_prompt)
+        return self._encode(texts, self._document_prompt, self._input_types[1])
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
-        return self._encode(texts, self._query_prompt)
+        return self._encode(texts, self._query_prompt, self._input_types[0])
 
     @property
     def max_tokens(self) -> int:
@@ -119,7 +128,7 @@ class OpenAIEncoder:
     def _host(self) -> str:
         return urlsplit(str(self._client.base_url)).hostname or ""
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> FloatArray:
+    def _encode(self, texts: Sequence[str], prompt: str, input_type: str) -> FloatArray:
         check_texts(texts)
         if not texts:
             return np.zeros((0, self.identity.dimension), dtype=np.float32)
@@ -128,7 +137,7 @@ class OpenAIEncoder:
                 raise InvalidInputError(f"text {number} to embed", "it is empty", "Leave empty texts out.")
         prompted = (self._truncated(prompt + text) for text in texts)  # each with its number of tokens
         batches = runs(prompted, itemgetter(1), self._batch_tokens, self._batch_texts)
-        return np.concatenate([self._request([text for text, _ in batch]) for batch in batches])
+        return np.concatenate([self._request([text for text, _ in batch], input_type) for batch in batches])
 
     def _truncated(self, text: str) -> tuple[str, int]:
         """Return a text truncated to ``max_length`` tokens, and its number of tokens."""
@@ -138,7 +147,7 @@ class OpenAIEncoder:
             length = estimate_tokens(text)
         return text, length
 
-    def _request(self, batch: list[str]) -> FloatArray:
+    def _request(self, batch: list[str], input_type: str) -> FloatArray:
         from openai import APIError, omit
 
         try:
@@ -148,11 +157,14 @@ class OpenAIEncoder:
                 dimensions=omit if self._dimensions is None else self._dimensions,
                 # The client asks for base64 by default, and then reads it.
                 encoding_format="float" if self._encoding_format == "float" else omit,
+                extra_body={"input_type": input_type} if input_type else None,
             )
         except (APIError, ValueError, AttributeError) as error:  # the last two of an answer that is none
             # Not chained: services quote parts of the key in their messages, and tracebacks would print them.
             raise self._error(len(batch), *failure(error, str(self._client.api_key))) from None
-        return self._checked_vectors(response, len(batch))
+        vectors = self._checked_vectors(response, len(batch))
+        self.billed += getattr(getattr(response, "usage", None), "total_tokens", None) or 0
+        return vectors
 
     def _checked_vectors(self, response: Any, size: int) -> FloatArray:
         items = getattr(response, "data", None)

@@ -9,27 +9,31 @@ judged sentences, and texts of one's own.
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.encoders.cache import EmbeddingCache
+from saeindex.encoders.cost import Cost, cost_of
 from saeindex.features.anchors import Anchors
 from saeindex.features.dictionary import definitions, dictionary
 from saeindex.features.evidence import Evidence
-from saeindex.features.evidence_fit import Design, evidence_for
-from saeindex.features.fitting import draw_views, train_and_measure
+from saeindex.features.evidence_fit import Design, described, evidence_for
+from saeindex.features.fitting import MIN_CHARS, draw_views, train_and_measure
 from saeindex.features.labels import CONCEPT, FeatureLabel
 from saeindex.features.lexicon import Lexicon
 from saeindex.features.taxonomy import DefinedConcept
 from saeindex.features.trust import auroc
+from saeindex.language.speech import sentence_spans
 from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
 if TYPE_CHECKING:
+    from saeindex.encoders.cache import CachedEncoder
     from saeindex.features.space import Space, SpaceT
     from saeindex.protocols import TextEncoder
     from saeindex.sae.train import TrainingStatus
@@ -41,29 +45,22 @@ FEATURES, K, K_NAMED, STEPS, NOISE, REFINE_STEPS = 6_144, 48, 24, 2_500, 0.3, 3
 LABELLED = 20_000
 # The shares of texts in which a concept may be active: those of the default space, within these.
 RAREST, COMMONEST = 0.002, 0.1
-# Texts that are encoded to see how long all take.
-TIMED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What it takes to make a space: ``texts`` to encode, their ``tokens`` as the encoder counts them, and
-    ``seconds`` for that, by a measured batch. Those that are cached are not counted.
-    """
-
-    texts: int
-    tokens: int
-    seconds: float
+# Texts of one's own that a sentence of each searches, at most, and at least.
+PAIRS, MIN_PAIRS = 500, 20
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a space is made of: ``judged`` sentences, ``own`` texts with their documents (m,), definitions."""
+    """What a space is made of: ``judged`` sentences, ``own`` texts with their documents (m,), definitions.
+
+    ``pairs`` are sentences of texts of one's own, and the rest of each of these texts, which it should find.
+    """
 
     judged: tuple[str, ...]
     own: tuple[str, ...]
     owners: Ints
     defined: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, texts: Sequence[str | Record]) -> Material:
@@ -71,7 +68,7 @@ class Material:
         judged = dictionary().judged
         said = [one for use in ("fit", "calibrate") for one in judged[use].sentences]
         views, owners = draw_views(texts, ("whole", "sentence")) if texts else ([], np.zeros(0, np.int64))
-        return cls(tuple(said), tuple(views), owners, tuple(definitions()))
+        return cls(tuple(said), tuple(views), owners, tuple(definitions()), tuple(_pairs(texts)))
 
     @property
     def texts(self) -> list[str]:
@@ -90,17 +87,15 @@ class Material:
         """What tells texts of one's own from others."""
         return hashlib.sha256("\0".join(self.own).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
-    def cost(self, encoder: TextEncoder) -> Cost:
-        """Return what it costs to encode all, by a batch drawn from all over them."""
-        texts = self.texts
-        drawn = texts[:: max(1, len(texts) // TIMED)][:TIMED]
-        encoder.encode_document(drawn[:8])  # it may be loaded first
-        started = time.perf_counter()
-        encoder.encode_document(drawn)
-        seconds = time.perf_counter() - started
-        tokens = sum(len(encoder.token_spans(one)) for one in drawn)
-        scale = len(texts) / len(drawn)
-        return Cost(len(texts), round(scale * tokens), scale * seconds)
+    def cost(self, labels: Sequence[FeatureLabel], encoder: CachedEncoder) -> Cost:
+        """Return what it costs to encode what is not cached, for concepts with these labels."""
+        concepts = [(label.text, *own) for label, own in zip(labels, dictionary().words, strict=True)]
+        defined = [described(label.text, label.description) for label in labels]
+        documents = [*self.texts, *dictionary().judged["held out"].sentences, *defined]
+        asked, rest = zip(*self.pairs, strict=True) if self.pairs else ((), ())
+        return cost_of(
+            encoder.missing([*documents, *rest], [*chain.from_iterable(concepts), *asked]), encoder
+        )
 
 
 def training_of(material: Material) -> TrainingConfig:
@@ -112,7 +107,7 @@ def training_of(material: Material) -> TrainingConfig:
 def made_space(
     annotate: Callable[..., SpaceT],
     default: Space,
-    encoder: TextEncoder,
+    encoder: CachedEncoder,
     material: Material,
     config: TrainingConfig | None = None,
     name: str = "made",
@@ -124,10 +119,10 @@ def made_space(
 
     ``annotate`` is its ``annotate``; ``embedded`` is told how many more texts are encoded.
     """
-    texts, known = material.texts, default.evidence
+    started, before = time.perf_counter(), encoder.seconds
+    texts, known, labels = material.texts, default.evidence, labels_of(default)
     assert known is not None  # noqa: S101 - the default space has evidence
-    labels = [default.labels[feature] for feature in known.features.tolist()]
-    x = EmbeddingCache().embed(texts, encoder, embedded)
+    x = encoder.embed(texts, embedded)
     usual = len(material.judged) + len(material.own)
     fitted = evidence_for(known, labels, encoder, x[:usual].mean(0))
     config = config or training_of(material)
@@ -145,11 +140,49 @@ def made_space(
         sae, texts[shown], x[shown], encoder, name=name, report=report, groups=material.groups[shown],
         concepts=expressed,
     )  # fmt: skip
-    judged = {"this": told_apart(fitted, encoder), "default": told_apart(known, default.open_encoder())}
+    packaged = default.open_encoder()
+    judged = {"this": told_apart(fitted, encoder), "default": told_apart(known, packaged)}
     counts = {"texts": len(texts), "own": len(material.own), "expressed": len(expressed)}
     space.report["made"] = {**counts, "judged": judged}
+    if material.pairs:
+        found = {
+            "this": found_again(material.pairs, encoder),
+            "default": found_again(material.pairs, packaged),
+        }
+        space.report["made"]["ndcg10"] = found
     space.report["attribution"] = default.report.get("attribution", [])
-    return named_by(space, fitted, labels, {int(rows[one]): one for one in expressed}, encoder)
+    made = named_by(space, fitted, labels, {int(rows[one]): one for one in expressed}, encoder)
+    encoding, whole = encoder.seconds - before, time.perf_counter() - started
+    parts = {"encoding": encoding, "training": whole - encoding}
+    made.report["made"]["minutes"] = {name: round(one / 60, 1) for name, one in parts.items()}
+    return made
+
+
+def labels_of(default: Space) -> list[FeatureLabel]:
+    """Return the labels of the concepts of the default space (c), in the order of the dictionary."""
+    assert default.evidence is not None  # noqa: S101 - it has
+    return [default.labels[feature] for feature in default.evidence.features.tolist()]
+
+
+def _pairs(texts: Sequence[str | Record]) -> list[tuple[str, str]]:
+    """Return a sentence of each of some different texts, and the rest of it; none of too few texts."""
+    rng, found = random.Random(0), list[tuple[str, str]]()  # noqa: S311  (no secret)
+    different = list(dict.fromkeys(one if isinstance(one, str) else one.text for one in texts))
+    rng.shuffle(different)
+    for text in different:
+        spans = [(start, end) for start, end in sentence_spans(text) if end - start > MIN_CHARS]
+        if len(spans) > 1 and len(found) < PAIRS:
+            start, end = rng.choice(spans)
+            found.append((text[start:end], f"{text[:start]}{text[end:]}".strip()))
+    return found if len(found) >= MIN_PAIRS else []
+
+
+def found_again(pairs: Sequence[tuple[str, str]], encoder: TextEncoder) -> float:
+    """Return the nDCG@10 of sentences that search, among the rests of all texts, that of their own."""
+    asked, rest = ([*part] for part in zip(*pairs, strict=True))
+    near = encoder.encode_query(asked) @ encoder.encode_document(rest).T
+    rank = (near > near.diagonal()[:, None]).sum(1)
+    return round(float(np.where(rank < 10, 1 / np.log2(rank + 2), 0).mean()), 4)
 
 
 def _anchored(default: Space, known: Evidence, most: int) -> Ints:

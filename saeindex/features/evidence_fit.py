@@ -99,13 +99,18 @@ def evidence_for(
     return replace(bare, lexicon=lexicon, named=models[1], near=models[0], meant=models[0])
 
 
+def described(name: str, description: str) -> str:
+    """Return the text that defines a concept."""
+    return f"{name}: {description}"
+
+
 def directions_of(concepts: Sequence[tuple[str, str, Sequence[str]]], encoder: TextEncoder) -> FloatArray:
     """Return what sentences are compared with (c, d): name and definition, and the mean of name and words.
 
     Of `choose` pairs that were read they tell the clear ones as well as directions of an autoencoder that is
     trained from these, and better where no word says it (AUROC .665 for .648).
     """
-    defined = encoder.encode_document([f"{name}: {description}" for name, description, _ in concepts])
+    defined = encoder.encode_document([described(*one[:2]) for one in concepts])
     words = [[name, *own] for name, _, own in concepts]
     encode = encoder.encode_phrases if isinstance(encoder, PhraseEncoder) else encoder.encode_query
     vectors = encode([word for own in words for word in own])

@@ -133,12 +133,15 @@ class FeatureSpace(Space):
         made of texts that come with the package, and of ``texts``: some thousands, such as those of an index,
         make the autoencoder better at them. Embeddings are cached, and with a ``checkpoint`` file a killed
         training can be resumed. ``report["made"]`` has the AUROC of its evidence on judged pairs that it was
-        not fitted on, beside that of the default space.
+        not fitted on, beside that of the default space; and of 20 texts or more the nDCG@10 of a sentence of
+        each that searches the rest of it, by the vectors of both encoders.
         """
+        from saeindex.encoders.cache import CachedEncoder
         from saeindex.features.encoder_space import Material, made_space
 
+        cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
         return made_space(
-            cls.annotate, cls.load(DEFAULT_SPACE), encoder, Material.of(texts), config, name, checkpoint,
+            cls.annotate, cls.load(DEFAULT_SPACE), cached, Material.of(texts), config, name, checkpoint,
             progress=progress,
         )  # fmt: skip
 

@@ -185,7 +185,9 @@ class Space:
         """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
         wanted, is_service = self.encoder, self.encoder.kind == "openai"
         own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
-        if not is_service:
+        if is_service:
+            own["input_types"] = wanted.input_types
+        else:
             from saeindex.encoders.sentence_transformers import place_of
 
             own["dimensions"] = wanted.dimension

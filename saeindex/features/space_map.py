@@ -55,6 +55,15 @@ def map_spaces(old: Space, new: Space, vectors: FloatArray | None = None) -> Spa
     return SpaceMap({i: j for i, j in pairs if similarity[i, j] >= FLOOR}, similarity)
 
 
+def named_alike(old: Space, new: Space) -> dict[int, int]:
+    """Return the new number of each named concept of the old space that the new one has, of any encoder."""
+    if old.evidence is None or new.evidence is None:
+        return {}
+    place = {new.labels[feature].text: feature for feature in new.evidence.features.tolist()}
+    names = ((feature, old.labels[feature].text) for feature in old.evidence.features.tolist())
+    return {feature: place[name] for feature, name in names if name in place}
+
+
 def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = None) -> SpaceT:
     """Return the new space with the manual labels of the old space, on the corresponding features.
 

@@ -7,7 +7,8 @@ copy is complete its manifest says so: it cannot be opened, and the same copy co
 record is read back and compared.
 
 Names that a person gave and profiles, which refer to features by number, move to the features that
-correspond, and are listed where there is none.
+correspond, and are listed where there is none. Between spaces of two encoders these are the named concepts;
+profiles are fitted again there, on the records that they were fitted on.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
 from saeindex.features.evidence import TextMentions
 from saeindex.features.labels import MANUAL
-from saeindex.features.space_map import carry_manual_labels, map_spaces
+from saeindex.features.space_io import space_for
+from saeindex.features.space_map import carry_manual_labels, map_spaces, named_alike
 from saeindex.features.terms import MAX_TERMS
 from saeindex.indexing.create_open import IndexParts, Place, create_index, given_space, parts_of
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
@@ -84,8 +86,6 @@ from saeindex.stores.directory import EmbeddedStore, check_outside
 from saeindex.types import Record, runs
 
 if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
-
     from saeindex.indexing.sentences import Spans
     from saeindex.types import FloatArray
 
@@ -119,7 +119,7 @@ class CopyReport(Result):
 
 @dataclass(frozen=True, slots=True)
 class CopyTarget:
-    """Where a copy is made, and how; see :func:`copy_index`."""
+    """Where a copy is made, and how; see :func:`saeindex.copy_index`."""
 
     place: Place
     space: FeatureSpace | str | Path | None
@@ -128,47 +128,14 @@ class CopyTarget:
     sentences: SentenceStorage | None
     words: str | None
     progress: bool
+    fitted: Fitted
 
 
-def copy_index(
-    source: str | Path,
-    target: str | Path,
-    space: FeatureSpace | str | Path | None = None,
-    *,
-    source_client: QdrantClient | None = None,
-    source_url: str | None = None,
-    client: QdrantClient | None = None,
-    url: str | None = None,
-    encoder: TextEncoder | None = None,
-    calibrate: bool = False,
-    sentences: SentenceStorage | None = None,
-    words: str | None = None,
-    progress: bool = False,
-) -> CopyReport:
-    """Make a new index of the records of another one, whose manifest may be lost.
-
-    Each is a directory, or a collection if a client or a url is given. ``space`` is another feature space: of
-    the same encoder, codes are made from the stored vectors; of another one (given as ``encoder``, else
-    opened by the space), the texts are encoded again. ``calibrate`` measures the levels (typical, strong) on
-    these records. ``sentences`` and ``words`` say what the copy keeps of them, as in
-    :meth:`FeatureIndex.create`: by default what the source does, or, if that is nothing, what a new index
-    does; what is lacking is encoded.
-    An interrupted copy is continued by the same call. To switch over, rename the directory, or point the
-    collection's alias at the copy.
-
-    Raises:
-        NotFoundError: there is no index at ``source``.
-        MismatchError: there is another index at ``target``.
-        StorageError: the copy is not what was read.
-    """
-    place = Place(source, source_client, source_url)
-    with place.opened() as store:
-        parts, has_manifest = _read(str(source), store, place.folder, space)
-        made = CopyTarget(Place(target, client, url), space, encoder, calibrate, sentences, words, progress)
-        return copy_parts(str(source), parts, made, has_manifest)
+Fitted = Callable[[IndexParts, TextEncoder, Mapping[str, Any]], dict[str, Any]]
+"""Returns profiles that are fitted again in a copy; those that cannot be are left out."""
 
 
-def _read(
+def read_parts(
     name: str, store: VectorStore, folder: Path | None, space: FeatureSpace | str | Path | None
 ) -> tuple[IndexParts, bool]:
     """Return the index in a store, and whether it has its manifest; without one, what its points tell."""
@@ -192,7 +159,7 @@ def _read(
 
 
 def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: bool = True) -> CopyReport:
-    """Copy an open index; see :func:`copy_index`."""
+    """Copy an open index; see :func:`saeindex.copy_index`."""
     known, sentences, words = source.manifest, target.sentences, target.words
     if sentences is None:
         sentences = DEFAULT_SENTENCES if known.sentences == "off" else known.sentences
@@ -201,7 +168,7 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
         words = DEFAULT_WORDS if known.words == "off" else known.words
     if target.place.folder is not None:
         check_outside(source.folder, target.place.folder, "a copy of the index")
-    new = source.space if target.space is None else given_space(target.space)
+    new = space_of_copy(source.space, target.space, target.encoder)
     is_encoded = bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
         found = f"its vectors have {source.store.layout.dense.get(DENSE)} dimensions"
@@ -237,9 +204,19 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
     converter = replace(converter, space=whole)
     parts = _begun(target, new, manifest)
     try:
-        return _settled(converter, parts, _filled(converter, parts, target))
+        return _settled(converter, parts, _filled(converter, parts, target), target.fitted)
     finally:
         parts.store.close()
+
+
+def space_of_copy(
+    own: FeatureSpace, space: FeatureSpace | str | Path | None, encoder: TextEncoder | None
+) -> FeatureSpace:
+    """Return the given space, else the one that was made for another encoder than that of ``own``."""
+    if space is not None:
+        return given_space(space)
+    is_own = encoder is None or not own.encoder.differences(encoder.identity)
+    return own if is_own else given_space(space_for(encoder))
 
 
 def _begun(target: CopyTarget, space: FeatureSpace, manifest: Manifest) -> IndexParts:
@@ -317,11 +294,11 @@ def _digest_of(store: VectorStore, fields: Sequence[str]) -> int:
 # Names, profiles and the end -----------------------------------------------------------------------------
 
 
-def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport) -> CopyReport:
+def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, fitted: Fitted) -> CopyReport:
     """Carry over what refers to features, and complete the copy; return the whole report."""
     source, known = converter.source, converter.source.manifest
     manifest, space, old = parts.manifest, parts.space, source.space
-    kept: Mapping[int, int] = {}
+    kept = dict[int, int]()
     manual, lost_manual = 0, list[str]()
     if not converter.is_encoded and old.sae.digest() == space.sae.digest():
         kept = {feature: feature for feature in range(space.n_features + len(manifest.terms))}
@@ -334,10 +311,24 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport) -
         manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
         if parts.folder is not None:
             space.save(parts.folder / SPACE_FOLDER)
+    else:
+        kept = named_alike(old, space)
+        lost_manual = [one.text for one in old.labels if one.method == MANUAL]
+    update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
+    if manifest.sentences == "stored" and space.evidence is not None:
+        update |= _terms(converter, parts, report.records)
+        if converter.is_encoded:
+            kept |= {old.n_features + one: space.n_features + one for one in range(len(known.terms))}
+    elif converter.is_encoded:
+        lost_manual += [one.name for one in known.terms]
     edits, lost_names = known.edits.moved(kept)
     profiles, lost_edits = _moved_profiles(known, old, kept)
-    if converter.is_encoded:  # no feature corresponds to another
-        profiles, lost_edits = {}, {}
+    if converter.is_encoded:
+        names = {feature: one.name for feature, one in edits.given.items()}
+        own = replace(parts, manifest=manifest.model_copy(update=update))
+        whole = own.manifest.with_own_names(space)
+        edits = edits.changed(whole, names, {}, converter.opened().encode_query)
+        profiles = fitted(own, converter.opened(), profiles) if profiles else {}
     report = replace(
         report,
         names=len(edits.given) + manual,
@@ -346,10 +337,7 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport) -
         lost_profiles=tuple(known.profiles.keys() - profiles.keys()),
         lost_edits=lost_edits,
     )
-    update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
     update |= {"edits": edits, "profiles": profiles}
-    if manifest.sentences == "stored" and space.evidence is not None:
-        update |= _terms(converter, parts, report.records)
     settled = manifest.changed(has_other_points=True, **update)
     parts.store.write_manifest(settled.to_json())
     return report

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.copy import copy_index
+from saeindex.operations.copies import copy_index
 from tests.samples import RandomEncoder, RecordingEncoder, sample_records
 
 RECORDS = sample_records(60)

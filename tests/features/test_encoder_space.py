@@ -19,6 +19,7 @@ from saeindex.features.encoder_space import Material, told_apart
 from saeindex.features.evidence_fit import directions_of, evidence_for
 from saeindex.features.space_io import place_for, space_for
 from saeindex.files import CACHE_VARIABLE
+from saeindex.operations.copies import copy_cost
 from saeindex.sae.training_config import TrainingConfig
 from tests.cli.test_cli import call
 from tests.samples import RandomEncoder, sample_records
@@ -101,6 +102,41 @@ def test_the_next_index_with_the_encoder_finds_it(
     with FeatureIndex.create(tmp_path / "b.idx", encoder=other) as index:
         assert index.space.fingerprint == made.fingerprint
     assert space_for(None) == space_for(open_encoder()) == "minilm-concepts"
+
+
+def test_a_copy_for_it_carries_what_a_person_made(
+    made: FeatureSpace, other: RandomEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    place = place_for(other.identity, "1")
+    place.parent.mkdir(parents=True)
+    made.save(place)
+    texts = ["The war went on for years.", "We ate soup and bread.", "The parcel came a week late."]
+    records = [Record(f"{text[:5]}{row}", f"{text} {row} of them.") for row in range(12) for text in texts]
+    with FeatureIndex.create(tmp_path / "a.idx") as index:
+        index.upsert(records)
+        index.update(where='"war"', set={"is_read": True})
+        war, soup = (index.concepts.find(name)[0].id for name in ("war", "soup"))
+        index.concepts.rename(war, "armed conflict")
+        index.concepts.hide(soup)
+        index.concepts.define("slow delivery", examples=["It arrived a week late."])
+        profile = index.profiles.fit("of mine", like=["The w0"], unlike=["We at0"])
+        index.profiles.edit("of mine", {soup: 0.5})
+        report = index.copy(tmp_path / "b.idx", encoder=other)
+    assert copy_cost(tmp_path / "a.idx").texts == 0
+    cost = copy_cost(tmp_path / "a.idx", encoder=other)
+    assert cost.texts == 3 * len(records)
+    assert (report.lost_names, report.lost_profiles, report.names) == ((), (), 1)
+    with FeatureIndex.open(tmp_path / "b.idx", encoder=other) as copied:
+        assert copied.space.fingerprint == made.fingerprint
+        assert {one.id[:5] for one in copied.search(where='"armed conflict"')} == {"The w"}
+        assert all(one.metadata["is_read"] for one in copied.search(where='"armed conflict"'))
+        assert copied.count('"slow delivery"') > 0
+        assert copied.concepts.find("slow delivery")[0].label == "slow delivery"
+        again = copied.profiles.get("of mine")
+        assert (again.like, again.unlike, len(again.vector)) == (profile.like, profile.unlike, 32)
+        assert [copied.space.labels[one].text for one in again.edits] == ["soup"]
+        assert copied.search("anything", steer='+"profile:of mine"')
 
 
 def test_a_command_refuses_what_it_cannot_make_or_would_overwrite(tmp_path: Path) -> None:
