@@ -349,7 +349,8 @@ class FeatureIndex(Surface):
             pipeline = partial(
                 Pipeline, current.store, lambda: current.state.space, self.encoder, split,
                 writing=write.points, window=batch_size, fields=fields,
-                sentences=kept.sentences, words=kept.words, updated=() if replace else kept.updated,
+                sentences=kept.sentences, words=kept.words,
+                updated=tuple if replace else lambda: current.state.manifest.updated,
                 learn=current.learn_first if learn_terms and is_first else None,
                 source=source, prune=prune, max_prune=max_prune, dry_run=dry_run,
             )  # fmt: skip

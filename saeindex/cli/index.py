@@ -111,6 +111,8 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
             words=words,
             encoder=None if encoder is None else open_encoder(encoder),
         ) as opened:
+            if encoder is not None:
+                say(f"The space is {opened.space.name!r}.", is_error=True)
             before = 0
             with suppress(NotFoundError):  # the upsert creates it
                 before = len(opened)

@@ -260,7 +260,7 @@ def copy(
     for what, lost_ones in (
         ("names without a counterpart", report.lost_names),
         ("profiles that must be fitted again", report.lost_profiles),
-        ("left out: no id, text or vector", report.skipped),
+        ("left out" if merge else "left out: no id, text or vector", report.skipped),
     ):
         if lost_ones:
             say(f"  {what}: {', '.join(map(visible, lost_ones))}")

@@ -75,10 +75,11 @@ def make(
     if not as_json:
         say(f"{material.cost(labels_of(default), opened)}; and {config.steps:,} steps of training.")
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
+    name = None if into is None else into.name
     with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:
         made = made_space(
-            FeatureSpace.annotate, default, opened, material, config, target.name, checkpoint,
-            encoding.update, follow,
+            FeatureSpace.annotate, default, opened, material, config, name, checkpoint, encoding.update,
+            follow,
         )  # fmt: skip
     made.save(target)
     found = made.report["made"]
@@ -97,4 +98,7 @@ def make(
     say(f"It took {minutes['encoding']:.1f} minutes of encoding, and {minutes['training']:.1f} of the rest.")
     if opened.billed:
         say(f"The service counted {opened.billed:,} tokens.")
-    say(f"Use it: `saeindex index … --space {visible(str(target))}`, or FeatureIndex(path, space=…).")
+    place = f"--space {visible(str(target))}" if options or into else f"--encoder {visible(encoder)}"
+    say(
+        f"Use it: `saeindex index … {place}`, and `saeindex copy OLD NEW {place}` for an index that you have."
+    )

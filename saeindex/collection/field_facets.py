@@ -31,6 +31,8 @@ CONDITIONS = 16
 PERIODS = ("h", "D", "M", "Y")
 # The most bins of numbers and periods of dates, unless other numbers are asked for.
 NUMBERS, DATES = 10, 31
+# Numbers of which some thousands may have no sum.
+LARGE = 2.0**960
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,8 @@ class FieldColumns:
 
 def _scalars(value: Any) -> Iterator[str | float | bool]:
     """Yield the values of a field, of a list one by one; objects have fields of their own."""
-    if isinstance(value, list):
-        for one in value:
-            yield from _scalars(one)
-    elif isinstance(value, str | int | float):
-        yield value
+    values = value if isinstance(value, list) else [value]
+    yield from (one for one in values if isinstance(one, str | int | float))
 
 
 def _kind(value: Any) -> int:
@@ -197,7 +196,10 @@ def _measured(column: _Column, codes: Ints, bins: int | None) -> dict[str, Any]:
         usual, counted = (DATES, _periods) if column.is_of_dates else (NUMBERS, _bins)
         found["bins"] = counted(sizes, usual if bins is None else bins)
     if not column.is_of_dates:
-        found |= {"sum": (total := math.fsum(sizes)), "mean": total / len(sizes)}
+        scale = 1.0 if np.abs(sizes).max() < LARGE else 1 / LARGE  # else a sum is too large on the way
+        part = math.fsum(sizes * scale)
+        total = part / scale
+        found |= {"sum": total if math.isfinite(total) else None, "mean": part / len(sizes) / scale}
     return found
 
 

@@ -26,12 +26,13 @@ from saeindex.indexing.points import (
     PROVING,
     code_of,
     mentions_of,
+    of_documents,
     point_id,
     shown_features,
     stored_record,
 )
 from saeindex.indexing.sources.tables import json_cell
-from saeindex.indexing.split import document_in, piece_id, piece_number
+from saeindex.indexing.split import document_in, piece_number
 from saeindex.language.fields import RECORD_ID
 from saeindex.protocols import Include, Point, SparseVector
 from saeindex.stores.base import pages
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.state import IndexState
-    from saeindex.protocols import PointId, VectorStore
+    from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.
@@ -237,9 +238,15 @@ class StoredRows:
 
 def _absent(points: Sequence[Point], store: VectorStore) -> Iterator[Point]:
     """Yield the points of texts that a store has neither whole nor in pieces."""
-    of_texts = {point.id: {point.id, *_first_ids(_text_of(point.payload))} for point in points}
-    there = {one.id for one in store.get([*chain(*of_texts.values())], False)}
-    yield from (point for point in points if there.isdisjoint(of_texts[point.id]))
+    texts = [_text_of(point.payload) for point in points]
+    ids = [*map(point_id, texts), *(point.id for point in points)]
+    there = {one.payload[RECORD_ID] for one in store.get(ids, [RECORD_ID])}
+    if store.facet(DOCUMENT, limit=1, approximate=True):
+        own = pages(store, of_documents({*texts}), with_payload=[RECORD_ID, DOCUMENT])
+        there |= {_text_of(one.payload) for page in own for one in page.points}
+    for point, text in zip(points, texts, strict=True):
+        if there.isdisjoint({text, point.payload[RECORD_ID]}):
+            yield point
 
 
 def _text_of(payload: JsonObject) -> str:
@@ -247,11 +254,6 @@ def _text_of(payload: JsonObject) -> str:
     own: str = payload[RECORD_ID]
     named = document_in(own)
     return own if named is None or named != payload.get(DOCUMENT) else named
-
-
-def _first_ids(text: str) -> tuple[PointId, PointId]:
-    """Return the ids that a text has as a record, and in pieces."""
-    return point_id(text), point_id(piece_id(text, 0))
 
 
 def _piece_order(record_id: str) -> tuple[int, str]:

@@ -110,7 +110,7 @@ def made_space(
     encoder: CachedEncoder,
     material: Material,
     config: TrainingConfig | None = None,
-    name: str = "made",
+    name: str | None = None,
     checkpoint: Path | None = None,
     embedded: Callable[[int], object] = lambda _: None,
     progress: Callable[[TrainingStatus], None] | None = None,
@@ -136,6 +136,7 @@ def made_space(
     )  # fmt: skip
     sae.refine_steps = REFINE_STEPS
     expressed, shown = anchors.expressed(anchors.report(sae)), slice(usual + LABELLED)
+    name = name or f"{encoder.identity.model.rsplit('/')[-1]}-concepts"
     space = annotate(
         sae, texts[shown], x[shown], encoder, name=name, report=report, groups=material.groups[shown],
         concepts=expressed,

@@ -123,7 +123,7 @@ class FeatureSpace(Space):
         texts: Sequence[str | Record] = (),
         *,
         config: TrainingConfig | None = None,
-        name: str = "made",
+        name: str | None = None,
         checkpoint: Path | None = None,
         progress: Callable[[TrainingStatus], None] | None = None,
     ) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 
 from saeindex.config import DENSE, EVIDENCE, SENTENCES, SOURCE, suffixed
 from saeindex.features.evidence import Mention
-from saeindex.indexing.points import CONTENT_HASH, Given, mentions_of
+from saeindex.indexing.points import CONTENT_HASH, DOCUMENT_HASH, Given, mentions_of
 from saeindex.protocols import Point, VectorStore
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ MENTION = 3
 class Known:
     """Vectors by name and evidence by text field; they hold for an encoder, an evidence and texts.
 
-    These three are digests. ``source`` is the name of what gave the record, if it has one.
+    These three are digests. ``source`` is the name of what gave the record, if it has one, ``document`` the
+    mark of the whole text that it is a piece of.
     """
 
     encoder: str
@@ -34,6 +35,7 @@ class Known:
     vectors: Mapping[str, FloatArray]
     mentions: Mapping[str, Sequence[Mention]]
     source: str | None = None
+    document: str | None = None
 
     @classmethod
     def of(cls, point: Point, space: Space, fields: Sequence[str]) -> Known:
@@ -52,6 +54,7 @@ class Known:
             {name: np.asarray(point.vectors[name], np.float32) for name in names if name in point.vectors},
             mentions,
             point.payload.get(SOURCE),
+            point.payload.get(DOCUMENT_HASH),
         )
 
     def given(self, space: Space, field: str, count: int) -> Given:
@@ -85,7 +88,8 @@ class Known:
             for name, own in self.mentions.items()
         }
         own = {"encoder": self.encoder, "evidence": self.evidence, "content": self.content}
-        return {**own, "vectors": vectors, "mentions": mentions, "source": self.source}
+        of = {"source": self.source, "document": self.document}
+        return {**own, "vectors": vectors, "mentions": mentions, **of}
 
     @classmethod
     def from_json(cls, given: JsonObject) -> Known:
@@ -103,8 +107,8 @@ class Known:
                 raise ValueError("no evidence")
             mentions[name] = [Mention(feature, p / 100, sentence) for feature, p, sentence in rows]
         encoder, evidence, content = (str(given[name]) for name in ("encoder", "evidence", "content"))
-        source = given.get("source")
-        return cls(encoder, evidence, content, vectors, mentions, None if source is None else str(source))
+        of = (None if given.get(name) is None else str(given[name]) for name in ("source", "document"))
+        return cls(encoder, evidence, content, vectors, mentions, *of)
 
 
 def vectors_kept(store: VectorStore) -> list[str]:

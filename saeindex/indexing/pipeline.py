@@ -87,6 +87,8 @@ LAST, MIN_RECURRING, RECURRING, COUNTED = 4, 5, 0.05, 200_000
 MOST_REJECTED = 0.1
 # The texts of a window whose own vectors are compared with those of the encoder, and the least cosine.
 COMPARED, SAME_VECTOR = 8, 0.99
+# The cosine of a vector with a stored one, of the same numbers at another precision.
+UNCHANGED_VECTOR = 0.9995
 # The number and the share of a source's texts that are deleted unless more may be, and how many at once.
 MOST_PRUNED, PRUNED_SHARE, PRUNED_AT_ONCE = 10, 0.1, 500
 
@@ -175,13 +177,13 @@ class _Text:
 class _Window:
     """The texts of a window to encode, those that differ in metadata alone, and its rejects and counts.
 
-    ``pieces`` are those of documents of another index: the document, and the number of each.
+    ``pieces`` are those of documents of another index: the document, the number of each, and its mark.
     """
 
     texts: list[_Text] = field(default_factory=list)
     known: list[_Text] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    pieces: list[tuple[str, int]] = field(default_factory=list)
+    pieces: list[tuple[str, int, str | None]] = field(default_factory=list)
     read: int = 0
     superseded: int = 0
 
@@ -204,11 +206,11 @@ class Pipeline:
     ``space`` returns the space as it is now: terms may come while texts are encoded.
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
     within ``writing(is_of_texts)``, which keeps readers away and can raise to stop the run. Fields of
-    metadata that were ``updated`` keep their values where the source has none. ``sentences`` says what is
-    kept of the sentences of texts, ``words`` in which language these are, or "off". ``learn`` is called with
-    the first texts before any is encoded, and the number of their records, if these are enough to learn terms
-    of. Records are of the ``source`` of that name from now on; with ``prune``, those that it does not give
-    any more are deleted: ``max_prune`` texts at most. A ``dry_run`` only counts.
+    metadata that were ``updated`` until then keep their values where the source has none. ``sentences`` says
+    what is kept of the sentences of texts, ``words`` in which language these are, or "off". ``learn`` is
+    called with the first texts before any is encoded, and the number of their records, if these are enough to
+    learn terms of. Records are of the ``source`` of that name from now on; with ``prune``, those that it does
+    not give any more are deleted: ``max_prune`` texts at most. A ``dry_run`` only counts.
     """
 
     store: VectorStore
@@ -222,7 +224,7 @@ class Pipeline:
     fields: tuple[str, ...] = ()
     sentences: SentenceStorage = "off"
     words: str = "off"
-    updated: tuple[str, ...] = ()
+    updated: Callable[[], Collection[str]] = tuple
     learn: Callable[[Sequence[str], int], None] | None = None
     source: str | None = None
     prune: bool = False
@@ -314,22 +316,23 @@ class Pipeline:
         finally:
             stopped = None
         if not self.dry_run:
-            self._delete_beyond(written.pieces)
+            self._delete_others(written.pieces)
         return report
 
-    def _delete_beyond(self, pieces: Mapping[str, Collection[int]]) -> None:
-        """Delete what is left of documents that another index had in fewer pieces, and gave whole."""
-        whole = {name: len(own) for name, own in pieces.items() if {*own} == {*range(len(own))}}
-        for names in runs([*whole], lambda _: 1, PRUNED_AT_ONCE):
-            beyond = [
-                point.id
-                for point in self._of_documents(names)
-                if document_in(own := point.payload[RECORD_ID]) == (of := point.payload[DOCUMENT])
-                and piece_number(own) >= whole[of]
-            ]
-            if beyond:
+    def _delete_others(self, pieces: Mapping[str, Mapping[int, str | None]]) -> None:
+        """Delete what is left of another text of documents that another index gave in pieces."""
+        for names in runs([*pieces], lambda _: 1, PRUNED_AT_ONCE):
+            left = [point_id(name) for name in names]  # the whole text as one record
+            for point in self._of_documents(names):
+                name, own = point.payload[DOCUMENT], document_in(point.payload[RECORD_ID])
+                given = pieces[name]
+                if own == name and piece_number(point.payload[RECORD_ID]) not in given:
+                    mark, marks = point.payload.get(DOCUMENT_HASH), {*given.values()} - {None}
+                    is_of_it = mark in marks if mark and marks else {*given} != {*range(len(given))}
+                    left += [] if is_of_it else [str(point.id)]
+            if there := [one.id for one in self.store.get(left, False)]:
                 with self.writing(True):
-                    self.store.delete(beyond)
+                    self.store.delete(there)
 
     def _learned(self, windows: queue.Queue[_Arrival], stop: threading.Event) -> Iterator[_Arrival]:
         """Yield what comes until a stop, after the terms of the first windows are learned."""
@@ -400,20 +403,17 @@ class Pipeline:
         foreign, unread = self._foreign([record for _, record in records]), self._unread()
         having = [own for (_, record), own in zip(records, ids, strict=True) if record.vector is not None]
         vectors = {p.id: p.vectors.get(DENSE) for p in self.store.get(having, False, [DENSE])}
-        split = self._split(
-            [record.id for (_, record), own in zip(records, ids, strict=True) if own not in stored]
-        )
-        for (position, given), own in zip(records, ids, strict=True):
-            known, digest = stored.get(own, {}), content_hash(given, None, unread)
-            record = with_updates(given, known or split.get(given.id, {}), self.updated)
-            named = document_in(record.id)
-            if given.known is not None and named is not None and named == record.document:
-                window.pieces.append((named, piece_number(record.id)))
-            of = self.source or known.get(SOURCE) or (given.known.source if given.known else None)
-            made = PreparedRecord(record, digest, source=of)
-            is_same = known.get(CONTENT_HASH) == digest and not _is_far(given.vector, vectors.get(own))
+        for (position, record), own in zip(records, ids, strict=True):
+            known, digest = stored.get(own, {}), content_hash(record, None, unread)
+            named, given, mark = document_in(record.id), record.known, None
+            if given is not None and named is not None and named == record.document:
+                mark = given.document if given.content == digest else None
+                window.pieces.append((named, piece_number(record.id), mark))
+            of = self.source or known.get(SOURCE) or (given.source if given else None)
+            made = PreparedRecord(record, digest, mark, source=of)
+            is_same = known.get(CONTENT_HASH) == digest and not _is_far(record.vector, vectors.get(own))
             if is_same and texts_of(known, self.fields) == made.texts(self.fields):
-                if _is_other(made, known):
+                if self._is_other(made, known):
                     window.known.append(_Text(position, [made]))
                 continue
             if record.id in foreign:
@@ -425,12 +425,31 @@ class Pipeline:
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
 
-    def _split(self, ids: Sequence[str]) -> dict[str, JsonObject]:
-        """Return the metadata of those texts that are stored in pieces, as the first piece has it."""
-        if not ids or not self._has_documents():
-            return {}
-        first = self.store.get([point_id(piece_id(one, 0)) for one in ids], [DOCUMENT, METADATA])
-        return {point.payload[DOCUMENT]: point.payload for point in first if DOCUMENT in point.payload}
+    def _is_other(self, made: PreparedRecord, known: JsonObject) -> bool:
+        """Return whether a stored record has other metadata than it is to have, or is of another source."""
+        own = with_updates(made.record, known, self.updated()).metadata
+        return made.source != known.get(SOURCE) or not same_metadata(own, known.get(METADATA) or {})
+
+    def _with_updates(self, records: Sequence[PreparedRecord]) -> dict[PointId, JsonObject]:
+        """Return the metadata of records, with what updates set until now, also of texts that were split."""
+        if not (names := self.updated()):
+            return {point_id(one.record.id): dict(one.record.metadata) for one in records}
+        owners = {
+            one.record.id: one.record.id if one.document_hash is None else str(one.record.document)
+            for one in records
+        }
+        texts = {name: (point_id(piece_id(name, 0)), point_id(name)) for name in owners.values()}
+        wanted = dict.fromkeys([*map(point_id, owners), *chain(*texts.values())])
+        stored = {point.id: point.payload for point in self.store.get([*wanted], [METADATA, TEXT])}
+        found = dict[PointId, JsonObject]()
+        for one in records:
+            own = stored.get(point_id(one.record.id), {})
+            if one.document_hash is not None and own.get(TEXT) != one.record.text:
+                own = {}
+            first, whole = texts[owners[one.record.id]]
+            known = own or stored.get(first) or stored.get(whole) or {}
+            found[point_id(one.record.id)] = with_updates(one.record, known, names).metadata
+        return found
 
     @property
     def _parts(self) -> list[str]:
@@ -476,8 +495,7 @@ class Pipeline:
                 count = len(complete[record.id])
             else:
                 assert self.split is not None  # noqa: S101
-                whole = with_updates(record, first, self.updated)
-                pieces = split_record(whole, self.split, self.encoder)
+                pieces = split_record(record, self.split, self.encoder)
                 count = len(pieces)
             ids = [piece_id(record.id, number) for number in range(count)]
             if taken := next((one for one in ids if rows.owner(one, position) is not None), None):
@@ -509,9 +527,9 @@ class Pipeline:
         """Yield the pieces of a stored document that its record gives other metadata, or another source."""
         for known in pieces:
             own = replace(stored_record(known, self.fields), metadata=record.metadata)
-            own, of = with_updates(own, known, self.updated), self.source or known.get(SOURCE)
+            of = self.source or known.get(SOURCE)
             made = PreparedRecord(own, known[CONTENT_HASH], known[DOCUMENT_HASH], source=of)
-            if _is_other(made, known):
+            if self._is_other(made, known):
                 yield made
 
     def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, list[JsonObject]]:
@@ -623,24 +641,28 @@ class Pipeline:
             made = list(build_points(window.records, coded, self.fields))
             texts, points = self._accepted(texts, made)
         if points:
+            records = [one for text in texts for one in text.records]
             with self.writing(True):
-                self._delete_former([one for text in texts for one in text.records])
-                space = self._write_points(window, coded, points)
+                metadata = self._with_updates(records)
+                self._delete_former(records)
+                space = self._write_points(window, coded, points, metadata)
             # Another process that made a term meanwhile may have looked at the records before these came.
             while self.space() is not space:
                 with self.writing(True):
-                    space = self._write_points(window, coded, points)
+                    space = self._write_points(window, coded, points, self._with_updates(records))
         return texts
 
     def _write_known(self, window: _Window) -> None:
         """Write the metadata of records whose texts are stored, and all of those that are not any more."""
         if not window.known:
             return
-        wanted: dict[PointId, JsonObject] = {
-            point_id(one.record.id): {METADATA: dict(one.record.metadata), **of_source(one)}
-            for text in window.known for one in text.records
-        }  # fmt: skip
+        records = [one for text in window.known for one in text.records]
         with self.writing(False):
+            metadata = self._with_updates(records)
+            wanted: dict[PointId, JsonObject] = {
+                (own := point_id(one.record.id)): {METADATA: metadata[own], **of_source(one)}
+                for one in records
+            }
             there = self.store.set_payload(wanted)
         gone = [
             text for text in window.known if any(point_id(one.record.id) not in there for one in text.records)
@@ -649,8 +671,10 @@ class Pipeline:
             texts = [replace(text, records=[*map(self._read_of, text.records)]) for text in gone]
             self._write_window(*self._encode(_Window(texts)))
 
-    def _write_points(self, window: _Window, coded: Coded, points: Sequence[Point]) -> FeatureSpace:
-        """Write points with the terms that the index has at the moment; return the space with these."""
+    def _write_points(
+        self, window: _Window, coded: Coded, points: Sequence[Point], metadata: Mapping[PointId, JsonObject]
+    ) -> FeatureSpace:
+        """Write points with metadata, and the terms that the index has now; return the space with these."""
         space = self.space()
         if space is not coded.space:  # terms came while the texts were encoded
             coded = Coded.of(
@@ -659,6 +683,7 @@ class Pipeline:
             kept = {point.id for point in points}
             made = build_points(window.records, coded, self.fields)
             points = [point for point in made if point.id in kept]
+        points = [replace(one, payload={**one.payload, METADATA: metadata[one.id]}) for one in points]
         for run in runs(points, vectors_in, PART_VECTORS):
             self.store.upsert(run)
         return space
@@ -687,7 +712,10 @@ class Pipeline:
         complete, and the text is indexed again.
         """
         new = {one.record.id for one in records}
-        split = {str(one.record.document) for one in records if one.document_hash is not None}
+        split = {
+            str(one.record.document) for one in records
+            if one.document_hash is not None and one.record.known is None
+        }  # fmt: skip
         sources = split | {one.record.id for one in records if one.record.document is None}
         former = [point_id(one) for one in split - new]  # the whole text as one record
         for point in self._of_documents(sources):
@@ -710,7 +738,7 @@ class _Tally:
     updated: int = 0
     superseded: int = 0
     with_ends: int = 0
-    pieces: dict[str, set[int]] = field(default_factory=dict)
+    pieces: dict[str, dict[int, str | None]] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     error: BaseException | None = None
 
@@ -719,8 +747,8 @@ class _Tally:
         self.indexed += len(accepted)
         self.updated += len(window.known)
         self.superseded += window.superseded
-        for document, number in window.pieces:
-            self.pieces.setdefault(document, set()).add(number)
+        for document, number, mark in window.pieces:
+            self.pieces.setdefault(document, {})[number] = mark
         self.rejected += len(window.rejected) + len(window.texts) - len(accepted)
         self.records += sum(len(text.records) for text in accepted)
         self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)
@@ -752,13 +780,7 @@ class _Tally:
 
 def _is_far(given: Any, stored: Any) -> bool:
     """Return whether a text came with another vector than the one that is stored."""
-    return given is not None and stored is not None and float(given @ stored) < SAME_VECTOR
-
-
-def _is_other(made: PreparedRecord, known: JsonObject) -> bool:
-    """Return whether a stored record has other metadata than it is to have, or is of another source."""
-    own = made.record.metadata
-    return made.source != known.get(SOURCE) or not same_metadata(own, known.get(METADATA) or {})
+    return given is not None and stored is not None and float(given @ stored) < UNCHANGED_VECTOR
 
 
 def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:

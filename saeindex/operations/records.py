@@ -267,7 +267,8 @@ class Update(_ChangeRecords, Change[int]):
 
     Records are selected by id, as all of documents, or as all that match (``query_filter={}`` for every
     one); or ``each`` has the fields of each id. Fields that were set so stay when the records are indexed
-    again, where their source does not have them. Readers may see some of the records changed and others not.
+    again, where their source does not have them. A name is that of a field, and not a path. Readers may see
+    some of the records changed and others not.
     InvalidInputError for a field without a value (None, NaN): name it in ``remove``.
     """
 
@@ -290,6 +291,9 @@ class Update(_ChangeRecords, Change[int]):
         if self.each and not own:
             if any((self.ids, self.documents, self.where, self.query_filter)):
                 raise InvalidInputError("update", "fields of each id, and a selection", "Give one of them.")
+            there = existing_ids(current.store, [*self.each])
+            absent = [one for one in self.each if one not in there]
+            check_not_documents(current.store, absent, OR_DOCUMENT)
         elif not own or self.each:
             found = "set or remove beside each" if self.each else "no field to change"
             raise InvalidInputError("update", found, "Give set and remove, or each alone.")

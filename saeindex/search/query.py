@@ -216,7 +216,9 @@ class QueryOptions:
         default=None, description="a property of the texts to rank by: 'sounds defensive'"
     )
     vector: Numbers | None = Field(
-        default=None, description="a vector of the encoder of the index, in place of that of the text"
+        default=None,
+        min_length=1,
+        description="a vector of the encoder of the index, in place of that of the text",
     )
     against: Texts = Field(default=(), description="other values of the same field, to contrast with")
     like: Ids = Field(default=(), description="ids of records that have the property")

@@ -95,3 +95,12 @@ def test_what_is_written_is_counted_and_an_unknown_field_is_said(index: FeatureI
     with pytest.raises(NotFoundError, match=r"Did you mean metadata\.brand"):
         index.facets("metadata.brnd")
     assert index.facets("brand", "metadata.price > 1000").values == ()
+
+
+def test_large_numbers_have_a_mean_and_lists_within_lists_no_values(index: FeatureIndex) -> None:
+    index.update(each={"r0": {"size": 1.7e308}, "r1": {"size": 1e308}, "r2": {"size": [[7], 1e308]}})
+    found = index.facets("size")
+    assert (found.maximum, found.sum) == (1.7e308, None)
+    assert found.mean == pytest.approx(1e308 + 0.7e308 / 3)
+    assert [(one.value, one.records) for one in found.values] == [(1e308, 2), (1.7e308, 1)]
+    index.update(["r0", "r1", "r2"], remove=["size"])

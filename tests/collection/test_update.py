@@ -12,7 +12,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.pipeline import Pipeline
 from saeindex.indexing.points import point_id
 from tests.cli.test_cli import call
 from tests.samples import RandomEncoder, RecordingEncoder
@@ -315,3 +316,39 @@ def test_what_an_update_set_stays_when_a_text_is_split_and_made_whole(index: Fea
     assert len(pieces) > 1 and all(one.metadata == {"n": 2, "status": "read"} for one in pieces)
     index.upsert([long])
     assert metadata(index)["long"] == {"n": 1, "status": "read"}
+
+
+def test_an_update_of_one_piece_stays_with_its_text(index: FeatureIndex) -> None:
+    index.upsert([Record("long", " ".join(TEXTS), {"n": 1})], split=32)
+    index.update(["long#1"], set={"status": "read"})
+    index.upsert([Record("long", " ".join([*TEXTS, "Another sentence is at the end."]), {"n": 2})], split=32)
+    found = [one.metadata for one in index.get(documents=["long"], include=())]
+    assert found[:3] == [{"n": 2}, {"n": 2, "status": "read"}, {"n": 2}]
+
+
+@pytest.mark.parametrize("what", ["texts", "metadata", "split"])
+def test_what_is_updated_while_records_are_indexed_stays(
+    index: FeatureIndex, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.update(["r0"], set={"status": "old"})
+    end, split = ("", None) if what == "metadata" else (" It is new." * 9, 24 if what == "split" else None)
+    changed = [Record(one.id, f"{one.text}{end}", {"n": 99}) for one in RECORDS]
+    prepare, done = Pipeline._prepare, list[int]()
+
+    def meanwhile(self: Pipeline, *given: Any) -> Any:
+        window = prepare(self, *given)  # what is stored has been read
+        if not done:
+            done.append(index.update([one.id for one in RECORDS], set={"status": "new", "seen": True}))
+        return window
+
+    monkeypatch.setattr(Pipeline, "_prepare", meanwhile)
+    index.upsert(changed, split=split)
+    assert done == [len(RECORDS)]
+    assert all(one == {"n": 99, "status": "new", "seen": True} for one in metadata(index).values())
+
+
+def test_fields_of_each_id_are_of_records(index: FeatureIndex) -> None:
+    index.upsert([Record("long", " ".join(TEXTS))], split=32)
+    with pytest.raises(NotFoundError, match="it is a document"):
+        index.update(each={"r1": {"a": 1}, "long": {"a": 1}})
+    assert index.update(each={"r1": {"a": 1}, "nobody": {"a": 1}}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,49 @@ def test_a_command_refuses_what_it_cannot_make_or_would_overwrite(tmp_path: Path
     (tmp_path / "full" / "file").write_text("x")
     refused = call("space", "make", "minilm", "--into", "full", cwd=tmp_path)
     assert "it contains other files" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_command_makes_one_and_takes_an_index_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(encoder_space, "definitions", lambda: definitions()[::400])
+    monkeypatch.setattr(encoder_space, "training_of", lambda _: SMALL)
+    texts = tmp_path / "notes.jsonl"
+    records = [
+        Record(one.id, f"{one.text} It was said by number {row}.")
+        for row, one in enumerate(sample_records(40))
+    ]
+    texts.write_text("".join(json.dumps({"id": one.id, "text": one.text}) + "\n" for one in records))
+    command = (
+        "space",
+        "make",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "--dimensions",
+        "64",
+        "--texts",
+        "notes.jsonl",
+    )
+    made = call(*command, "--into", "mine", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    said, table = made.stdout.split("\n", 1)
+    cost = r"\d\d,\d{3} texts of about \d{3},\d{3} tokens to encode, about .* minutes?"
+    assert re.fullmatch(rf"{cost}; and 60 steps of training\.", said)
+    assert re.search(r"no word says it +0\.\d{3}   default space 0\.\d{3}", table)
+    assert re.search(r"searches the rest of it.*\n +all +0\.\d{3}   default space 0\.\d{3}", table)
+    assert "saeindex copy OLD NEW --space mine" in table
+    again = call(*command, "--into", "again", cwd=tmp_path)
+    assert again.stdout.startswith("0 texts")
+    spaces = [FeatureSpace.load(tmp_path / name) for name in ("mine", "again")]
+    assert spaces[0].fingerprint == spaces[1].fingerprint
+    assert spaces[0].encoder.dimension == 64
+    assert call("index", "notes.jsonl", "--into", "a.idx", cwd=tmp_path).returncode == 0
+    copied = call("copy", "a.idx", "b.idx", "--space", "mine", cwd=tmp_path)
+    assert re.match(r"\d+ texts of about \d,\d{3} tokens to encode, about a minute\.", copied.stdout)
+    with FeatureIndex.open(tmp_path / "b.idx") as index:
+        assert len(index) == len(records)
+        assert index.search(records[3].text, limit=1)[0].id == records[3].id
 
 
 @pytest.mark.slow

@@ -311,3 +311,64 @@ def test_a_document_in_other_pieces_is_never_mixed(
         found = [one.text for one in there.get(documents=["d"], include=())]
         assert found == (before if way == "keep" else after)
         assert len(there) == len(found) + 2
+
+
+@pytest.mark.parametrize("way", ["replace", "keep", "import"])
+@pytest.mark.parametrize("there", ["whole", "without the first piece"])
+def test_a_document_replaces_what_is_there_of_it_or_is_left_out(
+    way: str, there: str, tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    record = Record("d", " ".join(one.text for one in RECORDS[:6]), {"of": "source"})
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=own) as target:
+        if there == "whole":
+            target.upsert([Record("d", RECORDS[9].text)], learn_terms=False)
+        else:
+            target.upsert(
+                [Record("d", " ".join(one.text for one in RECORDS[9:16]))], split=24, learn_terms=False
+            )
+            target.delete(["d#0"])
+        before = {one.id: one.text for one in target.scroll(limit=99)[0]}
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=own) as other:
+        other.upsert([record], split=24, learn_terms=False)
+        after = {one.id: one.text for one in other.scroll(limit=99)[0]}
+        if way != "import":
+            other.copy(tmp_path / "a.idx", merge=way, encoder=own)  # type: ignore[arg-type]
+        other.export(tmp_path / "b.jsonl", include="all")
+    with FeatureIndex.open(tmp_path / "a.idx", encoder=own) as target:
+        if way == "import":
+            target.upsert(tmp_path / "b.jsonl", learn_terms=False)
+        assert {one.id: one.text for one in target.scroll(limit=99)[0]} == (
+            before if way == "keep" else after
+        )
+        if way != "keep":  # it is known as a whole text
+            again = target.upsert([record], split=24, learn_terms=False, source="notes", prune=True)
+            assert (again.indexed, again.updated + again.unchanged, len(again.pruned)) == (0, 1, 0)
+
+
+def test_part_of_a_document_does_not_mix_with_another_text_of_it(
+    tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    texts = [" ".join(one.text for one in RECORDS[at : at + 6]) for at in (0, 10)]
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=own) as other:
+        other.upsert([Record("d", texts[0])], split=24, learn_terms=False)
+        other.delete(["d#1"])
+        part = {one.id: one.text for one in other.scroll(limit=99)[0]}
+        other.export(tmp_path / "b.jsonl", include="all")
+    for name, text, found in (("a", texts[1], part), ("c", texts[0], None)):
+        with FeatureIndex.create(tmp_path / f"{name}.idx", space, encoder=own) as target:
+            target.upsert([Record("d", text)], split=24, learn_terms=False)
+            before = {one.id: one.text for one in target.scroll(limit=99)[0]}
+            target.upsert(tmp_path / "b.jsonl", learn_terms=False)
+            assert {one.id: one.text for one in target.scroll(limit=99)[0]} == (found or before)
+
+
+@pytest.mark.parametrize("scale", [1e38, 1e-30, 3.0])
+def test_vectors_of_any_length_are_directions(
+    scale: float, source: FeatureIndex, empty: FeatureIndex
+) -> None:
+    given = [
+        {**one, "embedding": (np.array(one["embedding"], float) * scale).tolist()} for one in rows(source)[:9]
+    ]
+    assert empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False).indexed == 9
+    with pytest.raises(InvalidInputError, match="vector"):
+        empty.search(vector=[])

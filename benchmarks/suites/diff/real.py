@@ -63,7 +63,7 @@ def _classes(name: str) -> list[dict[str, Any]]:
         if min(has[compared].sum(), has[held_out].sum()) < MIN_RECORDS or has.mean() > 0.9:
             continue
         groups = pair(compared[has[compared]], compared[~has[compared]])
-        found = _top(snapshot, groups)
+        found = top_of(snapshot, groups)
         rows.append(
             {"corpus": name, "value": str(query["value"]), "kind": query["kind"], "findings": len(found)}
             | _held_out_aurocs(snapshot, found[:TOP], held_out, has[held_out])
@@ -72,7 +72,7 @@ def _classes(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _top(snapshot: Snapshot, groups: Groups) -> list[int]:
+def top_of(snapshot: Snapshot, groups: Groups) -> list[int]:
     """Return the features that are findings for the first group, in the order in which they are shown.
 
     But for the related ones of a row, which count as rows of their own.

@@ -51,14 +51,14 @@ class Judged:
         return float((self.p[own] >= least).mean())
 
 
-def _answers(judge: str) -> dict[int, int]:
+def answers_of(judge: str) -> dict[int, int]:
     """Return what a reader answered, by the place of the question in the key."""
     return {int(i): a for i, a in json.loads((FOLDER / f"answers-{judge}.json").read_text()).items()}
 
 
 def judged(judge: str = JUDGE) -> Judged:
     """Return the questions that a reader answered."""
-    answers, questions = _answers(judge), read_key()
+    answers, questions = answers_of(judge), read_key()
     return Judged([questions[i] for i in answers], list(answers.values()))
 
 
@@ -168,7 +168,7 @@ def _tables(
 
 def _agreement() -> list[dict[str, Any]]:
     """Return how two readers agree on the pairs that both read."""
-    first, second = _answers(JUDGE), _answers(SECOND)
+    first, second = answers_of(JUDGE), answers_of(SECOND)
     both = sorted(first.keys() & second.keys())
     a, b = (np.array([answers[i] for i in both]) for answers in (first, second))
     expected = sum(float((a == one).mean() * (b == one).mean()) for one in range(3))

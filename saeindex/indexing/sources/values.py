@@ -91,14 +91,15 @@ def checked_id(value: Any, part: str = "id") -> str:
 def checked_vector(value: Any) -> FloatArray:
     """Return a list or array of numbers as a unit vector (d,)."""
     try:
-        found = np.asarray(value, np.float32)
+        found = np.asarray(value, np.float64)
     except (ValueError, TypeError):
         raise _refused("vector", f"the vector is {_kind(value)}, not a list of numbers") from None
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise _refused("vector", "the vector is not a list of finite numbers")
-    if not (length := float(np.linalg.norm(found))):
+    if not (largest := np.abs(found).max()):
         raise _refused("vector", "the vector is zero")
-    return found / np.float32(length)
+    found /= largest  # else squares of large numbers are infinite
+    return np.asarray(found / np.linalg.norm(found), np.float32)
 
 
 def checked_text(value: Any, part: str = "text") -> str:

@@ -24,7 +24,12 @@ from benchmarks.data import properties
 from benchmarks.onnx_models import BgeSmall, folder_of, ms_marco_minilm
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.ranking import average_precision
+from benchmarks.suites.diff.calibration import pair
+from benchmarks.suites.diff.real import TOP, label_names_class, top_of
+from benchmarks.suites.encoders.judged import Spoken, beside, spoken
 from benchmarks.suites.rag import Case, measured, questions_of
+from benchmarks.suites.steering.curves import MIN_RELEVANT, pairs, rotated_vectors, success_share
+from benchmarks.suites.steering.suite import engine
 from saeindex import FeatureIndex, FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.sae.metrics import fidelity
@@ -39,6 +44,10 @@ CORPORA = (
 )  # fmt: skip
 RECORDS, RETRIEVED, QUESTIONS, SEED = 300, 1_000, 100, 0
 QUICK = TrainingConfig(n_features=512, k=16, steps=100, k_named=8, refined_phase=0.0)
+# Records that are steered, and how near to the query they stay.
+STEERED, COSINE = 60, 0.7
+# Figures of which little may be lost.
+KEPT_FIGURES = ("clear", "recall_used", "recall_withheld", "lone_over_dense")
 # What may be lost beside the packaged space, and the minutes of making one beyond embedding.
 MOST_LOST, MINUTES = 0.03, 30
 VARIABLE, KEPT = "SAEINDEX_ENCODERS", Path(".cache/spaces")
@@ -54,32 +63,54 @@ def encoders() -> Iterator[tuple[str, TextEncoder]]:
         yield name, open_encoder(place, **INPUT_TYPES if place.startswith("openai:") else {})
 
 
-def run(quick: bool) -> Outcome:
-    """Make and measure; ``quick`` makes a small space for MiniLM, and takes 30 records and 10 questions."""
-    outcome, part = Outcome("encoders", quick, SEED), 10 if quick else 1
-    with corpora(FeatureSpace.load(DEFAULT_SPACE), CachedEncoder(), RECORDS // part) as packaged:
-        table = {"packaged": scores(packaged)}
-    for name, encoder in [("minilm", open_encoder())] if quick else encoders():
+def spaces() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:
+    """Return the packaged space, and those of the encoders that are here, made where they are not kept."""
+    found = {"packaged": (FeatureSpace.load(DEFAULT_SPACE), CachedEncoder())}
+    for name, encoder in encoders():
         cached = CachedEncoder(encoder)
-        space = FeatureSpace.make(cached, config=QUICK) if quick else kept(name, cached)
-        took = space.report["made"]["minutes"]
-        outcome.figures[f"{name}_minutes_encoding"] = Figure(took["encoding"], "minutes")
-        outcome.figures[f"{name}_minutes_beside_it"] = at_most(took["training"], MINUTES, "minutes")
-        for kind, auroc in space.report["made"]["judged"]["this"].items():
-            lost = auroc - space.report["made"]["judged"]["default"][kind]
-            outcome.figures[f"{name}_judged_{kind}"] = Figure(auroc, "AUROC")
-            outcome.figures[f"{name}_judged_{kind}_beside_packaged"] = at_least(lost, -MOST_LOST, "AUROC")
-        with corpora(space, cached, RECORDS // part) as made:
-            table[name] = scores(made)
-        for figure, value in table[name].items():
+        found[name] = kept(name, cached), cached
+    return found
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` makes a small space for MiniLM, and takes 30 records and 10 questions."""
+    outcome, part = Outcome("encoders", quick, SEED), 10 if quick else 1
+    measured = dict[str, dict[str, Any]]()
+    known: Spoken | None = None
+    for name, (space, encoder) in (_small() if quick else spaces()).items():
+        with corpora(space, encoder, RECORDS // part) as found:
+            own: dict[str, Any] = scores(found)
+        read = spoken(space, encoder)
+        measured[name] = own | read.figures
+        for figure, value in measured[name].items():
             outcome.figures[f"{name}_{figure}"] = Figure(value, figure)
-        lost = table[name]["property_over_dense"] - table["packaged"]["property_over_dense"]
-        outcome.figures[f"{name}_property_beside_packaged"] = at_least(lost, -MOST_LOST, "MAP over dense")
-        outcome.figures.update(retrieval(name, space, cached, RETRIEVED // part))
+        outcome.figures.update(retrieval(name, space, encoder, RETRIEVED // part))
+        if known is None:
+            known = read
+            continue
+        outcome.figures.update((f"{name}_{figure}", value) for figure, value in beside(read, known))
+        for figure in KEPT_FIGURES:
+            lost = measured[name][figure] - measured["packaged"][figure]
+            outcome.figures[f"{name}_{figure}_beside_packaged"] = at_least(lost, -MOST_LOST, figure)
+        made = space.report["made"]
+        outcome.figures[f"{name}_minutes_encoding"] = Figure(made["minutes"]["encoding"], "minutes")
+        outcome.figures[f"{name}_minutes_beside_it"] = at_most(
+            made["minutes"]["training"], MINUTES, "minutes"
+        )
+        for kind, auroc in made["judged"]["this"].items():
+            outcome.figures[f"{name}_held_out_{kind}"] = Figure(auroc, "AUROC")
+            lost = auroc - made["judged"]["default"][kind]
+            outcome.figures[f"{name}_held_out_{kind}_beside_packaged"] = at_least(lost, -MOST_LOST, "AUROC")
     if folder_of("reranker_en") is not None:
         outcome.figures.update(reranking(QUESTIONS // part))
-    outcome.tables["spaces"] = [{"space": name, **own} for name, own in table.items()]
+    outcome.tables["spaces"] = [{"space": name, **own} for name, own in measured.items()]
     return outcome
+
+
+def _small() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:
+    encoder = CachedEncoder()
+    made = FeatureSpace.make(encoder, config=QUICK)
+    return {"packaged": (FeatureSpace.load(DEFAULT_SPACE), encoder), "minilm": (made, encoder)}
 
 
 def kept(name: str, encoder: CachedEncoder) -> FeatureSpace:
@@ -111,23 +142,48 @@ def corpora(space: FeatureSpace, encoder: CachedEncoder, records: int) -> Iterat
 
 
 def scores(found: Sequence[Corpus]) -> dict[str, float]:
-    """Return means over corpora: error, codes of a record, and precision of properties, beside dense."""
+    """Return means over corpora: error, precision of properties, steering, and classes that are named."""
     every: list[tuple[float, ...]] = []
     for one in found:
-        space, places = one.index.space, {record.id: row for row, record in enumerate(one.records)}
-        ours, dense = list[float](), list[float]()
+        places = {record.id: row for row, record in enumerate(one.records)}
+        lone, siblings, dense = list[float](), list[float](), list[float]()
         for query in range(len(one.queries)):
-            hits = one.index.search(property=one.text(query), limit=len(places), include=())
-            ranked = np.zeros(len(places))
-            ranked[[places[hit.id] for hit in hits]] = np.arange(len(hits), 0, -1)
-            ours.append(average_precision(ranked, one.relevant[query]))
+            for precision, against in ((lone, []), (siblings, one.others(query))):
+                hits = one.index.search(
+                    property=one.text(query), against=against, limit=len(places), include=()
+                )
+                ranked = np.zeros(len(places))
+                ranked[[places[hit.id] for hit in hits]] = np.arange(len(hits), 0, -1)
+                precision.append(average_precision(ranked, one.relevant[query]))
             dense.append(average_precision(one.x @ one.vectors[query], one.relevant[query]))
-        assert space.calibration.mean is not None
-        nmse = fidelity(space.sae, np.asarray(one.x), space.calibration.mean)["nmse"]
-        mean_ours, mean_dense = float(np.mean(ours)), float(np.mean(dense))
-        every.append((nmse, mean_ours, mean_dense, mean_ours - mean_dense))
-    names = ("nmse", "property_map", "dense_map", "property_over_dense")
-    return dict(zip(names, np.mean(every, axis=0).tolist(), strict=True))
+        mean = one.index.space.calibration.mean
+        assert mean is not None
+        nmse = fidelity(one.index.space.sae, np.asarray(one.x), mean)["nmse"]
+        means = [float(np.mean(own)) for own in (lone, siblings, dense)]
+        every.append((nmse, *means, means[0] - means[2], steered(one), named(one)))
+    names = ("nmse", "lone_map", "siblings_map", "dense_map", "lone_over_dense", "steering", "class_named")
+    return {name: float(np.nanmean(own)) for name, own in zip(names, zip(*every, strict=True), strict=True)}
+
+
+def steered(one: Corpus) -> float:
+    """Return the share of queries that get more of a concept at a cosine of .7 with themselves."""
+    if not any(MIN_RELEVANT <= own.sum() < len(own) for own in one.relevant):
+        return float("nan")
+    asked = pairs(one, STEERED, True, SEED)
+    q = one.x[[pair.record for pair in asked]].astype(np.float64)
+    return success_share(one, asked, rotated_vectors(q, engine(one, asked), COSINE), True)
+
+
+def named(one: Corpus) -> float:
+    """Return the share of classes that one of five concepts names that records of it have more often."""
+    snapshot, found = one.index.state.snapshot(), list[bool]()
+    place = {record: row for row, record in enumerate(snapshot.ids)}
+    rows = np.array([place[record.id] for record in one.records])
+    for query, has in zip(one.queries, one.relevant, strict=True):
+        if min(has.sum(), (~has).sum()) >= MIN_RELEVANT:
+            top = top_of(snapshot, pair(rows[has], rows[~has]))[:TOP]
+            found.append(any(label_names_class(snapshot, feature, query) for feature in top))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def retrieval(name: str, space: FeatureSpace, encoder: TextEncoder, records: int) -> dict[str, Figure]:
