@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.evidence import Evidence
+    from saeindex.protocols import TextEncoder
 
 READING = Path(__file__).parent / "reading" / "answers.jsonl"
 # Pairs of a corpus that are read of what a space stores, and draws of a bootstrap.
 DRAWN, DRAWS = 130, 1_000
+# The corpus on which two precisions are compared.
+AGREED = "us_speeches"
 
 
 class Pair(NamedTuple):
@@ -62,10 +65,10 @@ class Spoken(NamedTuple):
     is_said: NDArray[np.bool_]
 
 
-def spoken(space: FeatureSpace, encoder: CachedEncoder) -> Spoken:
+def spoken(space: FeatureSpace, encoder: CachedEncoder, count: int) -> Spoken:
     """Measure a space: precision and calibration of what it stores, recall, exclusions, pairs told apart."""
     assert space.evidence is not None
-    records = {corpus: TestRecords.read(corpus, encoder) for corpus in CORPORA}
+    records = {corpus: TestRecords.read(corpus, encoder, count) for corpus in CORPORA}
     figures = of_stored(stored(space, records))
     found = {stratum: found_again(space, records, stratum) for stratum in ("used", "withheld")}
     figures |= {f"recall_{stratum}": share for stratum, share in found.items()}
@@ -105,7 +108,7 @@ def of_stored(pairs: Mapping[Pair, float]) -> dict[str, float]:
     errors = [abs(float(p[own].mean() - (answer[own] == CLEAR).mean())) for own in bins]
     return {
         "read": len(read), "clear": float((answer == CLEAR).mean()),
-        "related": float((answer >= WEAK).mean()), "calibration_error": max(errors),
+        "related": float((answer >= WEAK).mean()), "calibration_error": max(errors, default=0.0),
     }  # fmt: skip
 
 
@@ -162,7 +165,8 @@ def found_again(space: FeatureSpace, records: Mapping[str, TestRecords], stratum
         if one.p >= PRESENT
     }
     for i, one in enumerate(read_key()):
-        if one.stratum == stratum and known.get(i) == CLEAR:
+        is_there = one.record in records[one.corpus].ids
+        if is_there and one.stratum == stratum and known.get(i) == CLEAR:
             found.append((one.corpus, one.record, names[one.feature].text) in there)
     return float(np.mean(found))
 
@@ -177,7 +181,7 @@ def told_apart(
     at = {(corpus, record): (own, i) for corpus, own in records.items() for i, record in enumerate(own.ids)}
     places, rows, concepts, clear = dict[str, int](), list[int](), list[int](), list[bool]()
     for i, answer in known.items():
-        if (one := asked[i]).sentence < 0:
+        if (one := asked[i]).sentence < 0 or (one.corpus, one.record) not in at:
             continue
         own, record = at[one.corpus, one.record]
         sentence = own.sentences[own.ends[record] + one.sentence]
@@ -213,6 +217,21 @@ def beside(this: Spoken, packaged: Spoken) -> Iterator[tuple[str, Figure]]:
             f"auroc_{kind}_beside",
             Figure(difference(np.arange(len(own))), f"AUROC, from {low:.3f} to {high:.3f}"),
         )
+
+
+def agreement(space: FeatureSpace, a: TextEncoder, b: TextEncoder, count: int) -> float:
+    """Return the share of the concepts of records that one encoder finds and the other does, too."""
+    assert space.evidence is not None
+    found = [
+        {
+            (record, one.feature)
+            for record, own in enumerate(TestRecords.read(AGREED, encoder, count).mentions(space.evidence))
+            for one in own
+            if one.p >= PRESENT
+        }
+        for encoder in (a, b)
+    ]
+    return 2 * len(found[0] & found[1]) / (len(found[0]) + len(found[1]))
 
 
 # The quiz -----------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.ranking import average_precision
 from benchmarks.suites.diff.calibration import pair
 from benchmarks.suites.diff.real import TOP, label_names_class, top_of
-from benchmarks.suites.encoders.judged import Spoken, beside, spoken
+from benchmarks.suites.encoders.judged import Spoken, agreement, beside, spoken
+from benchmarks.suites.encoders.languages import languages
 from benchmarks.suites.rag import Case, measured, questions_of
 from benchmarks.suites.steering.curves import MIN_RELEVANT, pairs, rotated_vectors, success_share
 from benchmarks.suites.steering.suite import engine
@@ -51,6 +52,7 @@ KEPT_FIGURES = ("clear", "recall_used", "recall_withheld", "lone_over_dense")
 # What may be lost beside the packaged space, and the minutes of making one beyond embedding.
 MOST_LOST, MINUTES = 0.03, 30
 VARIABLE, KEPT = "SAEINDEX_ENCODERS", Path(".cache/spaces")
+MULTILINGUAL = "e5"
 INPUT_TYPES: Any = {"input_types": "query,passage", "max_length": 512}
 
 
@@ -80,31 +82,47 @@ def run(quick: bool) -> Outcome:
     for name, (space, encoder) in (_small() if quick else spaces()).items():
         with corpora(space, encoder, RECORDS // part) as found:
             own: dict[str, Any] = scores(found)
-        read = spoken(space, encoder)
+        read = spoken(space, encoder, RECORDS // part)
         measured[name] = own | read.figures
         for figure, value in measured[name].items():
             outcome.figures[f"{name}_{figure}"] = Figure(value, figure)
         outcome.figures.update(retrieval(name, space, encoder, RETRIEVED // part))
+        if name in ("packaged", MULTILINGUAL):
+            outcome.tables[f"languages_{name}"] = languages(space, encoder)
         if known is None:
             known = read
             continue
         outcome.figures.update((f"{name}_{figure}", value) for figure, value in beside(read, known))
-        for figure in KEPT_FIGURES:
-            lost = measured[name][figure] - measured["packaged"][figure]
-            outcome.figures[f"{name}_{figure}_beside_packaged"] = at_least(lost, -MOST_LOST, figure)
-        made = space.report["made"]
-        outcome.figures[f"{name}_minutes_encoding"] = Figure(made["minutes"]["encoding"], "minutes")
-        outcome.figures[f"{name}_minutes_beside_it"] = at_most(
-            made["minutes"]["training"], MINUTES, "minutes"
-        )
-        for kind, auroc in made["judged"]["this"].items():
-            outcome.figures[f"{name}_held_out_{kind}"] = Figure(auroc, "AUROC")
-            lost = auroc - made["judged"]["default"][kind]
-            outcome.figures[f"{name}_held_out_{kind}_beside_packaged"] = at_least(lost, -MOST_LOST, "AUROC")
+        outcome.figures.update(beside_packaged(name, measured[name], measured["packaged"]))
+        outcome.figures.update(made(name, space.report["made"]))
+        if name == "minilm":
+            precise, fast = (open_encoder(precision=one) for one in ("fp32", "bf16"))
+            same = agreement(space, precise, fast, RECORDS // part)
+            outcome.figures["precisions_agree"] = at_least(same, 0.97, "of concepts, fp32 and bf16")
     if folder_of("reranker_en") is not None:
         outcome.figures.update(reranking(QUESTIONS // part))
     outcome.tables["spaces"] = [{"space": name, **own} for name, own in measured.items()]
     return outcome
+
+
+def beside_packaged(
+    name: str, own: dict[str, float], packaged: dict[str, float]
+) -> Iterator[tuple[str, Figure]]:
+    """Yield what a space loses beside the packaged one."""
+    for figure in KEPT_FIGURES:
+        lost = own[figure] - packaged[figure]
+        yield f"{name}_{figure}_beside_packaged", at_least(lost, -MOST_LOST, figure)
+
+
+def made(name: str, report: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Yield the minutes that a space took, and what its command says of pairs that ship for this."""
+    took, judged = report["minutes"], report["judged"]
+    yield f"{name}_minutes_encoding", Figure(took["encoding"], "minutes")
+    yield f"{name}_minutes_beside_it", at_most(took["training"], MINUTES, "minutes")
+    for kind, auroc in judged["this"].items():
+        yield f"{name}_held_out_{kind}", Figure(auroc, "AUROC")
+        lost = auroc - judged["default"][kind]
+        yield f"{name}_held_out_{kind}_beside_packaged", at_least(lost, -MOST_LOST, "AUROC")
 
 
 def _small() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:

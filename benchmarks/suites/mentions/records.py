@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from benchmarks.corpora import CachedEncoder
 from benchmarks.evidence.pairs import reviews
 from saeindex.features.evidence import LEAST, Evidence, Mention
 from saeindex.language.speech import sentence_spans
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.lexicon import Lexicon
+    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
 # Corpora that no part of the space was fitted on, and one whose domain was.
@@ -40,7 +40,7 @@ class TestRecords:
     ends: list[int]
 
     @classmethod
-    def read(cls, corpus: str, encoder: CachedEncoder, count: int = RECORDS) -> TestRecords:
+    def read(cls, corpus: str, encoder: TextEncoder, count: int = RECORDS) -> TestRecords:
         """Read records of the `test` part, at random, of at most twelve sentences."""
         found = (
             list(reviews("test"))
