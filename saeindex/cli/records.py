@@ -258,7 +258,7 @@ def copy(
     if not report.has_manifest:
         say("  its manifest is lost, and with it names of features and profiles, if it had any")
     for what, lost_ones in (
-        ("names without a counterpart", report.lost_names),
+        ("names and hidden features without a counterpart", report.lost_names),
         ("profiles that must be fitted again", report.lost_profiles),
         ("left out" if merge else "left out: no id, text or vector", report.skipped),
     ):

@@ -175,7 +175,11 @@ class CurrentState:
         asked, given = f"define the concept {wanted.name!r:.80}", " ".join(wanted.name.split())
         with self.reading() as state:
             own, evidence = state.manifest, state.space.evidence
-            if own.sentences != "stored" or evidence is None:
+            if evidence is None:
+                found = "its space has no evidence of what sentences say: it was fitted, imported or dense"
+                do = "Copy the index to a space that has: the default one, or one of `saeindex space make`."
+                raise InvalidInputError(asked, found, do)
+            if own.sentences != "stored":
                 found = "the index has no vectors of sentences"
                 raise InvalidInputError(
                     asked, found, f"Run {copy_command(self._name)} with --sentences stored."

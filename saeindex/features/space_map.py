@@ -15,7 +15,7 @@ import numpy as np
 
 from saeindex.errors import MismatchError
 from saeindex.features.labelling import refreshed, with_scores
-from saeindex.features.labels import MANUAL
+from saeindex.features.labels import CONCEPT, MANUAL
 from saeindex.features.trust import label_scores
 
 if TYPE_CHECKING:
@@ -57,10 +57,8 @@ def map_spaces(old: Space, new: Space, vectors: FloatArray | None = None) -> Spa
 
 def named_alike(old: Space, new: Space) -> dict[int, int]:
     """Return the new number of each named concept of the old space that the new one has, of any encoder."""
-    if old.evidence is None or new.evidence is None:
-        return {}
-    place = {new.labels[feature].text: feature for feature in new.evidence.features.tolist()}
-    names = ((feature, old.labels[feature].text) for feature in old.evidence.features.tolist())
+    place = {label.text: feature for feature, label in enumerate(new.labels) if label.method == CONCEPT}
+    names = ((f, label.text) for f, label in enumerate(old.labels) if label.method == CONCEPT)
     return {feature: place[name] for feature, name in names if name in place}
 
 

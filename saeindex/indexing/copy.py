@@ -322,6 +322,8 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
     elif converter.is_encoded:
         lost_manual += [one.name for one in known.terms]
     edits, lost_names = known.edits.moved(kept)
+    labels = [*(label.text for label in old.labels), *(one.name for one in known.terms)]
+    lost_names += tuple(labels[f] for f in known.edits.hidden if f not in kept and f not in known.edits.given)
     profiles, lost_edits = _moved_profiles(known, old, kept)
     if converter.is_encoded:
         names = {feature: one.name for feature, one in edits.given.items()}

@@ -177,7 +177,11 @@ def given_space(space: FeatureSpace | str | Path) -> FeatureSpace:
 def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
     """Return the space that an index was built with: its own copy, or by name where it has none."""
     if folder is None:
-        return FeatureSpace.load(manifest.space.name)
+        try:
+            return FeatureSpace.load(manifest.space.name)
+        except NotFoundError as error:
+            do = "Name the folder of the space, or give it: FeatureIndex.open(…, space=…)."
+            raise NotFoundError(error.asked, "it does not come with the package", do) from error
     try:
         return load_space(folder / SPACE_FOLDER, FeatureSpace, is_own=True)
     except (MismatchError, NotFoundError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, JsonObject
 
 MENTION = 3
+# The mark of a document, which ends with the number of its pieces.
+MARK = re.compile(r"[0-9a-f]{1,128}:\d{1,5}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,10 @@ class Known:
             mentions[name] = [Mention(feature, p / 100, sentence) for feature, p, sentence in rows]
         encoder, evidence, content = (str(given[name]) for name in ("encoder", "evidence", "content"))
         of = (None if given.get(name) is None else str(given[name]) for name in ("source", "document"))
-        return cls(encoder, evidence, content, vectors, mentions, *of)
+        source, document = of
+        if document is not None and not MARK.fullmatch(document):
+            raise ValueError("no mark of a document")
+        return cls(encoder, evidence, content, vectors, mentions, source, document)
 
 
 def vectors_kept(store: VectorStore) -> list[str]:

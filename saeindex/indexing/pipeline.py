@@ -403,16 +403,19 @@ class Pipeline:
         foreign, unread = self._foreign([record for _, record in records]), self._unread()
         having = [own for (_, record), own in zip(records, ids, strict=True) if record.vector is not None]
         vectors = {p.id: p.vectors.get(DENSE) for p in self.store.get(having, False, [DENSE])}
+        torn = self._torn([record for _, record in records])
         for (position, record), own in zip(records, ids, strict=True):
             known, digest = stored.get(own, {}), content_hash(record, None, unread)
             named, given, mark = document_in(record.id), record.known, None
             if given is not None and named is not None and named == record.document:
                 mark = given.document if given.content == digest else None
                 window.pieces.append((named, piece_number(record.id), mark))
-            of = self.source or known.get(SOURCE) or (given.source if given else None)
-            made = PreparedRecord(record, digest, mark, source=of)
+            made = PreparedRecord(record, digest, mark)
             is_same = known.get(CONTENT_HASH) == digest and not _is_far(record.vector, vectors.get(own))
-            if is_same and texts_of(known, self.fields) == made.texts(self.fields):
+            is_same = is_same and texts_of(known, self.fields) == made.texts(self.fields)
+            former = None if given is not None and not is_same else known.get(SOURCE)
+            made.source = self.source or (given.source if given else None) or former
+            if is_same:
                 if self._is_other(made, known):
                     window.known.append(_Text(position, [made]))
                 continue
@@ -420,10 +423,23 @@ class Pipeline:
                 reason = f"its id is that of a piece of the document {named!r}"
             elif known and named is not None and named == record.document != known.get(DOCUMENT):
                 reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
+            elif mark is not None and (reason := torn.get(str(named), "")):
+                pass
             else:
                 window.texts.append(_Text(position, [self._read_of(made)]))
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
+
+    def _torn(self, records: Sequence[Record]) -> dict[str, str]:
+        """Return why documents that another index gives in pieces cannot be here as a whole."""
+        counts = {
+            str(one.document): count_in(one.known.document)
+            for one in records
+            if one.known is not None and one.known.document and document_in(one.id) == one.document
+        }
+        return self._taken({
+            name: [piece_id(name, number) for number in range(count)] for name, count in counts.items()
+        })  # fmt: skip
 
     def _is_other(self, made: PreparedRecord, known: JsonObject) -> bool:
         """Return whether a stored record has other metadata than it is to have, or is of another source."""
@@ -431,24 +447,38 @@ class Pipeline:
         return made.source != known.get(SOURCE) or not same_metadata(own, known.get(METADATA) or {})
 
     def _with_updates(self, records: Sequence[PreparedRecord]) -> dict[PointId, JsonObject]:
-        """Return the metadata of records, with what updates set until now, also of texts that were split."""
+        """Return the metadata of records, with what updates of them or of all their document have set."""
         if not (names := self.updated()):
             return {point_id(one.record.id): dict(one.record.metadata) for one in records}
-        owners = {
+        texts = {
             one.record.id: one.record.id if one.document_hash is None else str(one.record.document)
             for one in records
         }
-        texts = {name: (point_id(piece_id(name, 0)), point_id(name)) for name in owners.values()}
-        wanted = dict.fromkeys([*map(point_id, owners), *chain(*texts.values())])
-        stored = {point.id: point.payload for point in self.store.get([*wanted], [METADATA, TEXT])}
+        ids = dict.fromkeys(map(point_id, (*texts, *texts.values())))
+        stored = {point.id: point.payload for point in self.store.get([*ids], [METADATA, TEXT])}
+        known = {
+            one.record.id: own
+            for one in records
+            if (own := stored.get(point_id(one.record.id))) is not None
+            and (one.document_hash is None or own.get(TEXT) == one.record.text)
+        }
+        shared = self._shared({of for one, of in texts.items() if one not in known})
         found = dict[PointId, JsonObject]()
         for one in records:
-            own = stored.get(point_id(one.record.id), {})
-            if one.document_hash is not None and own.get(TEXT) != one.record.text:
-                own = {}
-            first, whole = texts[owners[one.record.id]]
-            known = own or stored.get(first) or stored.get(whole) or {}
-            found[point_id(one.record.id)] = with_updates(one.record, known, names).metadata
+            of = texts[one.record.id]
+            own = known.get(one.record.id) or shared.get(of) or stored.get(point_id(of)) or {}
+            found[point_id(one.record.id)] = with_updates(one.record, own, names).metadata
+        return found
+
+    def _shared(self, documents: Collection[str]) -> dict[str, JsonObject]:
+        """Return the metadata that all stored pieces of each document have."""
+        found = dict[str, JsonObject]()
+        for point in self._of_documents(documents, [METADATA]):
+            own, of = point.payload.get(METADATA) or {}, point.payload[DOCUMENT]
+            if document_in(point.payload[RECORD_ID]) == of:
+                before = found.get(of, {METADATA: own})[METADATA]
+                both = {name: one for name, one in before.items() if name in own and own[name] == one}
+                found[of] = {METADATA: both}
         return found
 
     @property
@@ -512,7 +542,7 @@ class Pipeline:
                 elif len(ids[-1]) > MAX_ID_CHARACTERS:
                     reason = f"an id of its pieces has {len(ids[-1])} characters, above {MAX_ID_CHARACTERS}"
                 else:
-                    reason = self._taken(record.id, ids)
+                    reason = self._taken({record.id: ids}).get(record.id, "")
                 if reason:
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
@@ -559,19 +589,23 @@ class Pipeline:
     def _has_documents(self) -> bool:
         return bool(self.store.facet(DOCUMENT, limit=1, approximate=True))
 
-    def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
+    def _of_documents(self, names: Collection[str], further: Sequence[str] = ()) -> Iterator[Point]:
         if names and self._has_documents():  # else the models of filters, 40 MiB, are not imported
-            parts = ["record_id", DOCUMENT, DOCUMENT_HASH]
+            parts = ["record_id", DOCUMENT, DOCUMENT_HASH, *further]
             for page in pages(self.store, of_documents(names), with_payload=parts):
                 yield from page.points
 
-    def _taken(self, document: str, ids: Sequence[str]) -> str:
-        """Return why a document cannot have these records: one of them is not a piece of it."""
-        for point in self.store.get([*map(point_id, (document, *ids))], ["record_id", DOCUMENT]):
-            own, of = point.payload["record_id"], point.payload.get(DOCUMENT)
-            if of != (None if own == document else document):
-                return f"it would replace the record {own!r}, which is not of this document"
-        return ""
+    def _taken(self, pieces: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Return why documents cannot have these records: one of them is not a piece of it."""
+        ids = dict.fromkeys(map(point_id, chain(pieces, *pieces.values())))
+        stored = {one.id: one.payload for one in self.store.get([*ids], ["record_id", DOCUMENT])}
+        found = dict[str, str]()
+        for name, own in pieces.items():
+            for one in (name, *own):
+                there = stored.get(point_id(one))
+                if there is not None and there.get(DOCUMENT) != (None if one == name else name):
+                    found[name] = f"it would replace the record {one!r}, which is not of this document"
+        return found
 
     def _read_of(self, made: PreparedRecord) -> PreparedRecord:
         """Return a record with its sentences, and whether the encoder reads all of it."""

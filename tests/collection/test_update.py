@@ -326,6 +326,17 @@ def test_an_update_of_one_piece_stays_with_its_text(index: FeatureIndex) -> None
     assert found[:3] == [{"n": 2}, {"n": 2, "status": "read"}, {"n": 2}]
 
 
+def test_an_update_of_all_pieces_is_of_the_text_and_one_of_the_first_is_not(index: FeatureIndex) -> None:
+    index.upsert([Record("long", " ".join(TEXTS))], split=32)
+    index.update(documents=["long"], set={"of": "all"})
+    index.update(["long#0"], set={"first": True})
+    index.upsert([Record("long", " ".join(["All of it is new.", *TEXTS[::-1]]))], split=32)
+    assert all(one.metadata == {"of": "all"} for one in index.get(documents=["long"], include=()))
+    index.delete(["long#0"])
+    index.upsert([Record("long", " ".join(["All of it is new.", *TEXTS[::-1]]))], split=32)
+    assert all(one.metadata == {"of": "all"} for one in index.get(documents=["long"], include=()))
+
+
 @pytest.mark.parametrize("what", ["texts", "metadata", "split"])
 def test_what_is_updated_while_records_are_indexed_stays(
     index: FeatureIndex, what: str, monkeypatch: pytest.MonkeyPatch

@@ -372,3 +372,43 @@ def test_vectors_of_any_length_are_directions(
     assert empty.upsert(given, columns={"vector": "embedding"}, learn_terms=False).indexed == 9
     with pytest.raises(InvalidInputError, match="vector"):
         empty.search(vector=[])
+
+
+@pytest.mark.parametrize("way", ["replace", "keep", "import"])
+def test_a_document_is_not_written_in_part(
+    way: str, tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=own) as target:
+        target.upsert([Record("d#1", RECORDS[9].text)], learn_terms=False)
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=own) as other:
+        text = " ".join(one.text for one in RECORDS[:6])
+        other.upsert([Record("d", text), Record("e", RECORDS[7].text)], split=24, learn_terms=False)
+        if way != "import":
+            report = other.copy(tmp_path / "a.idx", merge=way, encoder=own)  # type: ignore[arg-type]
+            assert "not of this document" in report.skipped[0]
+        other.export(tmp_path / "b.jsonl", include="all")
+    with FeatureIndex.open(tmp_path / "a.idx", encoder=own) as target:
+        if way == "import":
+            target.upsert(tmp_path / "b.jsonl", learn_terms=False, allow_rejects=True)
+        assert sorted(one.id for one in target) == ["d#1", "e#0"]
+
+
+@pytest.mark.parametrize("way", ["replace", "import"])
+@pytest.mark.parametrize("name", ["theirs", None])
+def test_a_record_is_of_the_source_that_gave_it_last(
+    way: str, name: str | None, tmp_path: Path, space: FeatureSpace, own: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "a.idx", space, encoder=own) as target:
+        target.upsert([Record("r", RECORDS[0].text), Record("s", RECORDS[1].text)], source="ours")
+    with FeatureIndex.create(tmp_path / "b.idx", space, encoder=own) as other:
+        other.upsert([Record("r", RECORDS[2].text)], source=name)
+        if way == "replace":
+            other.copy(tmp_path / "a.idx", merge="replace", encoder=own)
+        other.export(tmp_path / "b.jsonl", include="all")
+    with FeatureIndex.open(tmp_path / "a.idx", encoder=own) as target:
+        if way == "import":
+            target.upsert(tmp_path / "b.jsonl", learn_terms=False)
+        assert not target.upsert([Record("s", RECORDS[1].text)], source="ours", prune=True).pruned
+        if name is not None:
+            pruned = target.upsert([], source=name, prune=True, max_prune=1).pruned
+            assert pruned == ("r",)
