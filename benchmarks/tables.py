@@ -55,7 +55,7 @@ def section(result: dict[str, Any]) -> str:
 
 SHOWN = {
     "languages_packaged": "Sixty sentences in four languages, with the packaged space (an English encoder): "
-    "shares of those that have their concept, are found among ten hits by its name, by their English sentence "
+    "shares of those that have their concept, are found among ten hits by its name, their English sentence "
     "and by a word of theirs; and the other concepts of each:",
     "languages_e5": "The same with a space made for multilingual-e5-small:",
     "known": "Share of known words whose text is among ten hits, by what ranks:",
