@@ -322,7 +322,7 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
     elif converter.is_encoded:
         lost_manual += [one.name for one in known.terms]
     edits, lost_names = known.edits.moved(kept)
-    labels = [*(label.text for label in old.labels), *(one.name for one in known.terms)]
+    labels = _names_of(known, old)
     lost_names += tuple(labels[f] for f in known.edits.hidden if f not in kept and f not in known.edits.given)
     profiles, lost_edits = _moved_profiles(known, old, kept)
     if converter.is_encoded:
@@ -377,7 +377,7 @@ def _moved_profiles(
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Return profiles with the new numbers of features, and by profile the labels of those that have none."""
     profiles, lost = dict[str, Any](), dict[str, tuple[str, ...]]()
-    names = [*(label.text for label in old.labels), *(one.name for one in known.terms)]
+    names = _names_of(known, old)
     for name, profile in known.profiles.items():
         weights = {int(feature): weight for feature, weight in profile["edits"].items()}
         kept = {features[f]: weight for f, weight in weights.items() if f in features}
@@ -385,6 +385,11 @@ def _moved_profiles(
         if gone := tuple(names[f] for f in weights if f not in features):
             lost[name] = gone
     return profiles, lost
+
+
+def _names_of(known: Manifest, old: FeatureSpace) -> list[str]:
+    """Return the names of all features of an index, of its terms last."""
+    return [*(label.text for label in old.labels), *(one.name for one in known.terms)]
 
 
 def _sampled(store: VectorStore) -> FloatArray:

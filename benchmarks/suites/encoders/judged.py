@@ -23,7 +23,14 @@ from benchmarks.evidence.dictionary import read_dictionary
 from benchmarks.evidence.fit import default_relations
 from benchmarks.evidence.pairs import CLEAR, WEAK
 from benchmarks.outcome import Figure
-from benchmarks.suites.mentions.quiz import INSTRUCTIONS, PART, WITHHELD_THIRD, Question, read_key
+from benchmarks.suites.mentions.quiz import (
+    INSTRUCTIONS,
+    PART,
+    WITHHELD_THIRD,
+    Question,
+    digits_in,
+    read_key,
+)
 from benchmarks.suites.mentions.records import CORPORA, PRESENT, TestRecords
 from benchmarks.suites.mentions.suite import BINS, MIN_IN_BIN, answers_of
 from saeindex import FeatureSpace
@@ -269,8 +276,7 @@ def write(folder: Path, spaces: Mapping[str, tuple[FeatureSpace, CachedEncoder]]
 def collect(folder: Path) -> None:
     """Add what was read to what is committed."""
     key = json.loads((folder.parent / f"{folder.name}-key.json").read_text())
-    lines = [line.split() for part in folder.glob("ANSWERS-*.txt") for line in part.read_text().splitlines()]
-    digits = {int(line[0]): "".join(line[1:]) for line in lines if line and line[0].isdigit()}
+    digits = digits_in(folder)
     found = list[list[Any]]()
     for number, (*place, concepts) in enumerate(key, 1):
         if len(own := digits.get(number, "")) == len(concepts):

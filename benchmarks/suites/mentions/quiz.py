@@ -220,14 +220,19 @@ def read_key() -> list[Question]:
     return [Question(*one) for one in json.loads((FOLDER / "key.json").read_text())["questions"]]
 
 
+def digits_in(folder: Path) -> dict[int, str]:
+    """Return what a reader wrote in all parts, by the number of the sentence."""
+    lines = [line.split() for part in folder.glob("ANSWERS-*.txt") for line in part.read_text().splitlines()]
+    return {int(line[0]): "".join(line[1:]) for line in lines if line and line[0].isdigit()}
+
+
 def collect(folder: Path, judge: str) -> None:
     """Write what a reader answered, by the place of the question in the key."""
     found = read_key()
     place = {
         (one.corpus, one.record, one.sentence, one.feature): i for i, one in reversed([*enumerate(found)])
     }
-    lines = [line.split() for part in folder.glob("ANSWERS-*.txt") for line in part.read_text().splitlines()]
-    digits = {int(line[0]): "".join(line[1:]) for line in lines if line and line[0].isdigit()}
+    digits = digits_in(folder)
     answers = dict[int, int]()
     for number, (sentence, own) in enumerate(asked(found), 1):
         if len(digits.get(number, "")) == len(own):
