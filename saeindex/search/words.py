@@ -11,7 +11,9 @@ In a fused score a word weighs  .3 i_w / Σ i + .8 r_w / max(1, Σ r),  r_w = (i
 of a word of one record, from 5 to 8: a rare word is found in a long question, and common ones add little.
 What is looked up as it is, such as a code, an address or a long number, weighs 2 i_w / i_1 in place of .8
 r_w: a text that says the same of another number is no answer. The first sum has the words that no record has,
-too: they leave so much less to the others.
+too: they leave so much less to the others. All of it is multiplied by 1 - |x̄|², x̄ the mean vector of texts in
+the space: any two have the cosine |x̄|² on average, so this is what is left between cosines (.98 with
+MiniLM; .49 with bge-small, with which full weights found no more words, and ranked answers worse).
 """
 
 from __future__ import annotations
@@ -64,14 +66,15 @@ class AskedWords:
     """The words of a query as they are written, by their hashes, and their rarity in ``total`` records.
 
     Those that are ``gone`` are not searched for: a steer leads away from what they name. The texts are in
-    ``language``. ``counted`` are the numbers of all records and of those with each word, by which further
-    pages of a search are ranked, too.
+    ``language``; ``spread`` is what the encoder leaves between cosines. ``counted`` are the numbers of all
+    records and of those with each word, by which further pages of a search are ranked, too.
     """
 
     names: Mapping[int, str]
     every: Mapping[int, float]
     total: int
     language: str
+    spread: float
     gone: frozenset[int] = frozenset()
     counted: tuple[float, ...] = ()
 
@@ -106,7 +109,7 @@ class AskedWords:
         absent = _rarity(0, self.total) * sum(index not in self.every for index in self.names)
         most = np.where(is_code, CODE, RARE) / max(1.0, rare.sum())
         weights: Doubles = ALL * found / max(1e-9, found.sum() + absent) + most * rare
-        return weights
+        return self.spread * weights
 
     def _vector(self, weights: Doubles) -> SparseVector:
         return SparseVector(np.array([*self.rarity], np.int32), (weights / MOST).astype(np.float32))
@@ -145,6 +148,7 @@ def asked_words(
         {index: _rarity(n, total) for index, n in counts.items() if n},
         total,
         language,
+        1.0 if (mean := state.space.calibration.mean) is None else 1.0 - float(mean @ mean),
         frozenset(gone),
         (total, *counts.values()),
     )

@@ -60,7 +60,10 @@ def expected(index: FeatureIndex, text: str, **options: Any) -> dict[str, float]
     rare = {word: (one / of_one) ** (1 if word in codes else 4) for word, one in rarity.items()}
     most = {word: (2 if word in codes else 0.8) / max(1, sum(rare.values())) for word in rarity}
     asked = {word: 0.3 * one / sum(rarity.values()) + most[word] * rare[word] for word, one in rarity.items()}
-    asked = asked if known.words == "english" else {}
+    mean = index.space.calibration.mean
+    assert mean is not None
+    spread = 1 - float(mean @ mean)
+    asked = {word: spread * one for word, one in asked.items()} if known.words == "english" else {}
     has_sentences = known.sentences == "stored"
     whole = 1 + 0.5 * has_sentences + sum(asked.values())
     found = {}

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -77,16 +78,13 @@ def spaces() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` makes a small space for MiniLM, and takes 30 records and 10 questions."""
     outcome, part = Outcome("encoders", quick, SEED), 10 if quick else 1
-    measured = dict[str, dict[str, Any]]()
+    measured = dict[str, dict[str, float]]()
     known: Spoken | None = None
     for name, (space, encoder) in (_small() if quick else spaces()).items():
         with corpora(space, encoder, RECORDS // part) as found:
-            own: dict[str, Any] = scores(found)
+            own = scores(found)
         read = spoken(space, encoder, RECORDS // part)
-        measured[name] = own | read.figures
-        for figure, value in measured[name].items():
-            outcome.figures[f"{name}_{figure}"] = Figure(value, figure)
-        outcome.figures.update(retrieval(name, space, encoder, RETRIEVED // part))
+        measured[name] = own | read.figures | retrieval(space, encoder, RETRIEVED // part)
         if name in ("packaged", MULTILINGUAL):
             outcome.tables[f"languages_{name}"] = languages(space, encoder)
         if known is None:
@@ -95,13 +93,17 @@ def run(quick: bool) -> Outcome:
         outcome.figures.update((f"{name}_{figure}", value) for figure, value in beside(read, known))
         outcome.figures.update(beside_packaged(name, measured[name], measured["packaged"]))
         outcome.figures.update(made(name, space.report["made"]))
+        measured[name] |= of_pairs(space.report["made"]["judged"]["this"])
+        measured["packaged"] |= of_pairs(space.report["made"]["judged"]["default"])
         if name == "minilm":
             precise, fast = (open_encoder(precision=one) for one in ("fp32", "bf16"))
             same = agreement(space, precise, fast, RECORDS // part)
             outcome.figures["precisions_agree"] = at_least(same, 0.97, "of concepts, fp32 and bf16")
     if folder_of("reranker_en") is not None:
-        outcome.figures.update(reranking(QUESTIONS // part))
-    outcome.tables["spaces"] = [{"space": name, **own} for name, own in measured.items()]
+        outcome.tables["reranking"] = reranking(QUESTIONS // part)
+    outcome.tables["spaces"] = [
+        {"measure": one, **{name: own[one] for name, own in measured.items()}} for one in measured["packaged"]
+    ]
     return outcome
 
 
@@ -120,9 +122,13 @@ def made(name: str, report: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     yield f"{name}_minutes_encoding", Figure(took["encoding"], "minutes")
     yield f"{name}_minutes_beside_it", at_most(took["training"], MINUTES, "minutes")
     for kind, auroc in judged["this"].items():
-        yield f"{name}_held_out_{kind}", Figure(auroc, "AUROC")
         lost = auroc - judged["default"][kind]
         yield f"{name}_held_out_{kind}_beside_packaged", at_least(lost, -MOST_LOST, "AUROC")
+
+
+def of_pairs(aurocs: dict[str, float]) -> dict[str, float]:
+    """Return what a space's report says of the held-out judged pairs that ship."""
+    return {f"held_out_auroc_{kind}": auroc for kind, auroc in aurocs.items()}
 
 
 def _small() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:
@@ -204,7 +210,7 @@ def named(one: Corpus) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def retrieval(name: str, space: FeatureSpace, encoder: TextEncoder, records: int) -> dict[str, Figure]:
+def retrieval(space: FeatureSpace, encoder: TextEncoder, records: int) -> dict[str, float]:
     """Return nDCG@10 of MedQuAD's questions in some of its texts, by the vector alone and by default."""
     read = list(data.read("medquad", "test", records))
     with (
@@ -214,12 +220,9 @@ def retrieval(name: str, space: FeatureSpace, encoder: TextEncoder, records: int
         index.upsert(read)
         rows, cases = {one.id: row for row, one in enumerate(read)}, questions_of(read)
         return {
-            f"{name}_ndcg10_{using}": Figure(
-                ndcg(lambda text: index.search(text, using=using, limit=10, include=()), rows, cases),  # noqa: B023
-                "nDCG", n=len(cases),
-            )
-            for using in ("dense", "fused")
-        }  # fmt: skip
+            f"ndcg10_{using}": ndcg(partial(index.search, using=using, limit=10, include=()), rows, cases)
+            for using in ("dense", "sentences", "fused")
+        }
 
 
 def ndcg(search: Callable[[str], Any], rows: dict[str, int], cases: Sequence[Case]) -> float:
@@ -228,12 +231,12 @@ def ndcg(search: Callable[[str], Any], rows: dict[str, int], cases: Sequence[Cas
     return float(np.mean(found))
 
 
-def reranking(questions: int) -> dict[str, Figure]:
-    """Return nDCG@10 of MedQuAD's questions, and milliseconds, with and without a cross-encoder."""
+def reranking(questions: int) -> list[dict[str, Any]]:
+    """Return nDCG@10 of some of MedQuAD's questions, and milliseconds, with and without a cross-encoder."""
     rng, read = np.random.default_rng(SEED), list(data.read("medquad", "test"))
     rows, every = {one.id: row for row, one in enumerate(read)}, questions_of(read)
     cases = [every[i] for i in rng.permutation(len(every))[:questions]]
-    found = dict[str, Figure]()
+    table = list[dict[str, Any]]()
     with (
         TemporaryDirectory() as folder,
         FeatureIndex.create(Path(folder, "m.idx"), encoder=CachedEncoder()) as index,
@@ -259,6 +262,5 @@ def reranking(questions: int) -> dict[str, Figure]:
             started = time.perf_counter()
             value = ndcg(way, rows, cases)
             seconds = time.perf_counter() - started
-            found[f"rerank_ndcg10_{name}"] = Figure(value, "nDCG", n=len(cases))
-            found[f"rerank_ms_{name}"] = Figure(1e3 * seconds / len(cases), "ms", n=len(cases))
-    return found
+            table.append({"search": name, "ndcg10": value, "ms": 1e3 * seconds / len(cases)})
+    return table
