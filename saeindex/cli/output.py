@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -55,7 +55,8 @@ MIN_WIDTH = 20
 # Explanations are bars: one per part, red if it is negative.
 BAR = 24  # the longest bar, in characters
 SHOWN_PARTS = 8
-SMALL = 0.01  # the share of a score below which a part is not shown by itself
+# The share of a score, without what is common to all records, below which a part is not shown by itself.
+SMALL, COMMON = 0.01, "bias: common to all records"
 
 # A value, its name, and the colour of its bar.
 Row = tuple[float, str, str]
@@ -161,16 +162,16 @@ def print_listed(out: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def print_explanation(out: Console, explanation: Explanation) -> None:
-    """Print the largest parts as bars on one scale.
+    """Print the largest parts as bars on one scale; what is common to all records has none.
 
     One line sums up the other parts, so that the total can be checked.
     """
     from rich.text import Text
 
     rows = _rows(explanation.parts, explanation.total)
-    largest = max((abs(value) for value, _, _ in rows), default=1.0) or 1.0
+    largest = max((abs(value) for value, name, _ in rows if name != COMMON), default=1.0) or 1.0
     for value, name, style in rows:
-        bar = "█" * max(1, round(BAR * abs(value) / largest)) if value else ""
+        bar = "█" * max(1, round(BAR * abs(value) / largest)) if value and name != COMMON else ""
         color = "red" if value < 0 else style
         line = Text.assemble((f"       {value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
         out.print(line, no_wrap=True, overflow="ellipsis")
@@ -182,14 +183,15 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
         out.print(Text(shown, style), no_wrap=True, overflow="ellipsis")
 
 
-def _rows(parts: Iterable[Part], total: float) -> list[Row]:
+def _rows(parts: Sequence[Part], total: float) -> list[Row]:
     """Return the strongest concepts, the strongest words, and all other parts, of a score."""
+    own = total - sum(part.value for part in parts if part.kind == "bias")
     kinds: dict[str, list[Part]] = {"feature": [], "word": [], "": []}
     for part in parts:
         kinds.get(part.kind, kinds[""]).append(part)
     rows: list[Row] = []
     for kind, named in (("feature", "concept"), ("word", "word")):
-        large = [part for part in kinds[kind][:SHOWN_PARTS] if abs(part.value) >= SMALL * abs(total)]
+        large = [part for part in kinds[kind][:SHOWN_PARTS] if abs(part.value) >= SMALL * abs(own)]
         rows += map(_row, large)
         if rest := [part for part in kinds[kind] if part not in large]:
             rows.append((sum(part.value for part in rest), counted(len(rest), f"further {named}"), "dim"))

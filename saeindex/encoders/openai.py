@@ -50,7 +50,7 @@ class OpenAIEncoder:
         query_prompt: str = "",
         document_prompt: str = "",
         max_retries: int = 6,
-        timeout: float = 60.0,
+        timeout: float = 300.0,
         encoding_format: Literal["base64", "float"] = "base64",
         input_types: str = "",
         client: OpenAI | None = None,

@@ -255,7 +255,10 @@ class Fused(Scoring):
         self._depth, self._is_whole = 0, False
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`Scoring`: the parts of the whole, the sentence, and the words."""
+        """See :class:`Scoring`: the parts of the whole, the sentence, and the words.
+
+        What is common to all records is so to sentences, too: it is one part.
+        """
         whole = self._nearest.explain(point)
         parts = list(whole.parts)
         if SENTENCES in self._queries:
@@ -263,7 +266,11 @@ class Fused(Scoring):
                 self._shown[point.id] = next(iter(self._scored(SENTENCES, (point.id,)).values()), None)
             nearest = self._shown[point.id]
             own = whole.total if nearest is None else nearest
-            parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * own))
+            common = sum(one.value for one in parts if one.kind == "bias")
+            parts = [
+                replace(one, value=(1 + SENTENCE) * one.value) if one.kind == "bias" else one for one in parts
+            ]
+            parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * (own - common)))
         if self._words is not None:
             parts += self._words.parts(self._words.fused, point)
         total = self._sum
