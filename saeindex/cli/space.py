@@ -73,7 +73,8 @@ def make(
     target.parent.mkdir(parents=True, exist_ok=True)
     config = training_of(material)
     if not as_json:
-        say(f"{material.cost(labels_of(default), opened)}; and {config.steps:,} steps of training.")
+        steps = config.steps + config.refined_steps
+        say(f"{material.cost(labels_of(default), opened)}; and {steps:,} steps of training.")
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
     name = None if into is None else into.name
     with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:

@@ -25,6 +25,8 @@ class Cost:
     seconds: float
 
     def __str__(self) -> str:
+        if not self.texts:
+            return "No text to encode: the embeddings of all are cached"
         minutes = f"about {self.seconds / 60:.0f} minutes" if self.seconds >= 90 else "about a minute"
         return f"{self.texts:,} texts of about {self.tokens:,} tokens to encode, {minutes}"
 

@@ -180,7 +180,7 @@ def test_a_command_makes_one_and_takes_an_index_to_it(
     assert re.search(r"searches the rest of it.*\n +all +0\.\d{3}   default space 0\.\d{3}", table)
     assert "saeindex copy OLD NEW --space mine" in table
     again = call(*command, "--into", "again", cwd=tmp_path)
-    assert again.stdout.startswith("0 texts")
+    assert again.stdout.startswith("No text to encode")
     spaces = [FeatureSpace.load(tmp_path / name) for name in ("mine", "again")]
     assert spaces[0].fingerprint == spaces[1].fingerprint
     assert spaces[0].encoder.dimension == 64
