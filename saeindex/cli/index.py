@@ -83,7 +83,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     as_json: Json = False,
 ) -> None:
     """Index records. Run it again to resume, or to add new ones: what is stored already is skipped."""
-    from saeindex.encoders import open_encoder
+    from saeindex.features.space_io import encoder_named
     from saeindex.index import FeatureIndex
     from saeindex.indexing.manifest import truncated_records
     from saeindex.indexing.sources.columns import Columns
@@ -109,7 +109,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
             fields=tuple(fields),
             sentences=sentences,
             words=words,
-            encoder=None if encoder is None else open_encoder(encoder),
+            encoder=None if encoder is None else encoder_named(encoder),
         ) as opened:
             if encoder is not None:
                 say(f"The space is {opened.space.name!r}.", is_error=True)

@@ -236,13 +236,13 @@ def copy(
 
     Run it again to continue an interrupted copy. The index itself is not changed.
     """
-    from saeindex.encoders import open_encoder
+    from saeindex.features.space_io import encoder_named
     from saeindex.operations.copies import copy_cost, copy_index
 
     made: dict[str, Any] = {"space": space, "calibrate": calibrate, "sentences": sentences, "words": words}
     made["progress"] = not as_json
     if encoder is not None:
-        made["encoder"] = open_encoder(encoder)
+        made["encoder"] = encoder_named(encoder)
     if merge is None:
         if (space or encoder) and not as_json:
             cost = copy_cost(index, space, source_url=url, encoder=made.get("encoder"), sentences=sentences)

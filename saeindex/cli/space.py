@@ -45,6 +45,9 @@ def make(
     input_types: Annotated[
         str | None, typer.Option(help="What a service is told of queries and texts, such as query,passage.")
     ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=3, help="Tokens that are read of a text. Default: the model's.")
+    ] = None,
     text_field: TextField = None,
     limit: Limit = None,
     as_json: Json = False,
@@ -64,7 +67,7 @@ def make(
         check_target(into, is_space=True)
     given = {
         "dimensions": dimensions, "query_prompt": query_prompt, "document_prompt": document_prompt,
-        "input_types": input_types,
+        "input_types": input_types, "max_length": max_length,
     }  # fmt: skip
     options: Any = {name: one for name, one in given.items() if one is not None}
     opened, default = CachedEncoder(open_encoder(encoder, **options)), FeatureSpace.load(DEFAULT_SPACE)
@@ -99,7 +102,8 @@ def make(
     say(f"It took {minutes['encoding']:.1f} minutes of encoding, and {minutes['training']:.1f} of the rest.")
     if opened.billed:
         say(f"The service counted {opened.billed:,} tokens.")
-    place = f"--space {visible(str(target))}" if options or into else f"--encoder {visible(encoder)}"
+    is_found = into is None and (not options or encoder.startswith("openai:"))
+    place = f"--encoder {visible(encoder)}" if is_found else f"--space {visible(str(target))}"
     say(
         f"Use it: `saeindex index … {place}`, and `saeindex copy OLD NEW {place}` for an index that you have."
     )

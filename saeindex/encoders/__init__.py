@@ -10,9 +10,9 @@ from saeindex.schema import check_options
 if TYPE_CHECKING:
     from openai import OpenAI
 
-    from saeindex.protocols import TextEncoder
+    from saeindex.protocols import EncoderIdentity, TextEncoder
 
-__all__ = ["EncoderKeywords", "open_encoder"]
+__all__ = ["EncoderKeywords", "open_encoder", "opened_as"]
 
 
 class EncoderKeywords(TypedDict, total=False):
@@ -54,3 +54,17 @@ def open_encoder(name: str = DEFAULT_ENCODER, **options: Unpack[EncoderKeywords]
 
     check_options(SentenceTransformerEncoder, given, f"encoder {name!r}", ("model",))
     return SentenceTransformerEncoder(name, **given)
+
+
+def opened_as(wanted: EncoderIdentity, **options: Unpack[EncoderKeywords]) -> TextEncoder:
+    """Open the encoder of an identity, with its prompts, lengths and dimensions."""
+    own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
+    if wanted.kind != "openai":
+        from saeindex.encoders.sentence_transformers import place_of
+
+        return open_encoder(place_of(wanted), **{**own, "dimensions": wanted.dimension, **options})
+    own = {**own, "input_types": wanted.input_types, **options}
+    encoder = open_encoder(f"openai:{wanted.model}", **own)
+    if encoder.identity.dimension != wanted.dimension:  # not all services may be asked for a number
+        encoder = open_encoder(f"openai:{wanted.model}", **{"dimensions": wanted.dimension, **own})
+    return encoder

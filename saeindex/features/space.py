@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 import numpy as np
 
 from saeindex.config import SPACE_FORMAT
-from saeindex.encoders import EncoderKeywords, open_encoder
+from saeindex.encoders import EncoderKeywords, opened_as
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
 from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
@@ -183,16 +183,7 @@ class Space:
 
     def open_encoder(self, **options: Unpack[EncoderKeywords]) -> TextEncoder:
         """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
-        wanted, is_service = self.encoder, self.encoder.kind == "openai"
-        own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
-        if is_service:
-            own["input_types"] = wanted.input_types
-        else:
-            from saeindex.encoders.sentence_transformers import place_of
-
-            own["dimensions"] = wanted.dimension
-        name = f"openai:{wanted.model}" if is_service else place_of(wanted)
-        encoder = open_encoder(name, **{**own, **options})
+        encoder = opened_as(self.encoder, **options)
         self.check_encoder(encoder)
         return encoder
 
@@ -202,12 +193,12 @@ class Space:
             raise InvalidInputError("encoder", kind_of(encoder), "Give a TextEncoder, as open_encoder makes.")
         if differing := self.encoder.differences(encoder.identity):
             raise MismatchError(
-                f"space {self.name!r} with encoder {encoder.identity.model!r}",
+                f"space {self.name!r} of {self.encoder.model!r} with encoder {encoder.identity.model!r}",
                 "; ".join(
-                    f"{key}: the space has {wanted!r}, the encoder {found!r}"
+                    f"{key}: the space has {wanted!r:.20}, the encoder {found!r:.20}"
                     for key, (wanted, found) in differing.items()
                 ),
-                "Use the space's own encoder, or fit a space on this one.",
+                "Leave the encoder out: the space opens its own. `saeindex copy` goes to another one.",
             )
 
     @classmethod

@@ -18,6 +18,7 @@ import numpy as np
 
 from saeindex import files
 from saeindex.config import DEFAULT_SPACE, SPACE_FORMAT
+from saeindex.encoders import open_encoder, opened_as
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
@@ -197,10 +198,26 @@ def space_for(encoder: TextEncoder | None) -> str | Path:
         return max(there, key=lambda one: one.stat().st_mtime)
     asked, found = f"an index with encoder {identity.model!r:.80}", "no space was made for it"
     do = (
-        "Make one, which takes minutes: `saeindex space make`, or FeatureSpace.make(encoder). Without "
+        "Make one, which takes minutes: `saeindex space make`, or space=FeatureSpace.make(encoder). Without "
         "concepts, space=FeatureSpace.dense(encoder) searches by vectors and words, and filters by fields."
     )
     raise MismatchError(asked, found, do)
+
+
+def encoder_named(name: str) -> TextEncoder:
+    """Open an encoder by its name; that of a service as the latest space was made for it, if one was.
+
+    A space knows what a name does not say: prompts, kinds of input, lengths and dimensions.
+    """
+    made = sorted(
+        (files.cache_folder() / "spaces").glob("*/space.json"), key=lambda one: -one.stat().st_mtime
+    )
+    for one in made if name.startswith("openai:") else ():
+        with suppress(*DAMAGED):
+            identity = EncoderIdentity(**json.loads(one.read_text())["encoder"])
+            if identity.kind == "openai" and name == f"openai:{identity.model}":
+                return opened_as(identity)
+    return open_encoder(name)
 
 
 def find_space(name_or_path: str | Path) -> Path:

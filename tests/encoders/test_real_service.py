@@ -18,6 +18,7 @@ from saeindex import FeatureIndex, FeatureSpace
 from saeindex.encoders.cost import cost_of
 from saeindex.encoders.openai import OpenAIEncoder
 from saeindex.errors import EncoderError
+from saeindex.features.space_io import encoder_named, place_for, space_for
 from tests.samples import sample_records
 
 if TYPE_CHECKING:
@@ -75,6 +76,20 @@ def test_queries_and_documents_are_told_apart(service: Service) -> None:
     base = f"http://127.0.0.1:{service.port}/v1"
     again = space.open_encoder(base_url=base, api_key="none")
     np.testing.assert_allclose(again.encode_query(texts), model.query(texts), atol=1e-3)
+
+
+def test_a_named_encoder_is_the_one_that_its_latest_space_was_made_for(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path))
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{service.port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    name, encoder = "openai:multilingual-e5-small", service.encoder()
+    assert encoder_named(name).identity.max_length == 8191
+    FeatureSpace.dense(encoder).save(place := place_for(encoder.identity, "texts"))
+    found = encoder_named(name)
+    assert found.identity == encoder.identity
+    assert space_for(found) == place
 
 
 def test_tokens_are_said_before_and_counted_after(service: Service) -> None:
