@@ -39,7 +39,7 @@ def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: Reco
 @pytest.fixture(autouse=True)
 def _environment(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Load the encoder once, use a cache per test, and set a key in the environment."""
-    for module in ("encoders", "features.space", "features.feature_space"):
+    for module in ("encoders", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
     monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

@@ -37,7 +37,7 @@ def called(*arguments: object, code: int = 0) -> Any:
 @pytest.fixture(autouse=True)
 def _one_encoder(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the encoder once for all commands."""
-    for module in ("encoders", "features.space", "features.feature_space"):
+    for module in ("encoders", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
 
 
