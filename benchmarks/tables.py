@@ -54,9 +54,8 @@ def section(result: dict[str, Any]) -> str:
 
 
 SHOWN = {
-    "spaces": "Of each space; `nmse` to `class_named` are means of eight `test` parts, `clear` to "
-    "`auroc_meant` of pairs that were read, `ndcg10` of 989 questions on 1,000 texts, and `held_out` of what "
-    "the command itself says:",
+    "spaces": "Of each space: `nmse` to `class_named` are means of eight `test` parts, `clear` to "
+    "`auroc_meant` are of pairs that were read:",
     "reranking": "One hundred questions on all texts of MedQuAD's `test` part; reranking takes fifty:",
     "languages_packaged": "Sixty sentences in four languages, with the packaged space (an English encoder): "
     "shares of those that have their concept, are found among ten hits by its name, their English sentence "

@@ -56,9 +56,9 @@ MIN_WIDTH = 20
 BAR = 24  # the longest bar, in characters
 SHOWN_PARTS = 8
 # The share of a score, without what is common to all records, below which a part is not shown by itself.
-SMALL, COMMON = 0.01, "bias: common to all records"
+SMALL = 0.01
 
-# A value, its name, and the colour of its bar.
+# A value, its name, and the colour of its bar; "" has none.
 Row = tuple[float, str, str]
 
 
@@ -169,9 +169,9 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
     from rich.text import Text
 
     rows = _rows(explanation.parts, explanation.total)
-    largest = max((abs(value) for value, name, _ in rows if name != COMMON), default=1.0) or 1.0
+    largest = max((abs(value) for value, _, style in rows if style), default=1.0) or 1.0
     for value, name, style in rows:
-        bar = "█" * max(1, round(BAR * abs(value) / largest)) if value and name != COMMON else ""
+        bar = "█" * max(1, round(BAR * abs(value) / largest)) if value and style else ""
         color = "red" if value < 0 else style
         line = Text.assemble((f"       {value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
         out.print(line, no_wrap=True, overflow="ellipsis")
@@ -206,7 +206,7 @@ def _row(part: Part) -> Row:
     if part.kind == "feature":
         return part.value, f"#{part.feature} {shown_label(part.label, part.is_weak)}", "green"
     name = part.label if part.kind == "unnamed" else f"{part.kind}: {part.label}"
-    return part.value, name, "cyan" if part.kind == "word" else "dim"
+    return part.value, name, {"word": "cyan", "bias": ""}.get(part.kind, "dim")
 
 
 def confirm(question: str, as_json: bool) -> None:

@@ -76,8 +76,7 @@ def make(
     target.parent.mkdir(parents=True, exist_ok=True)
     config = training_of(material)
     if not as_json:
-        steps = config.steps + config.refined_steps
-        say(f"{material.cost(labels_of(default), opened)}; and {steps:,} steps of training.")
+        say(f"{material.cost(labels_of(default), opened)}; and {config.all_steps:,} steps of training.")
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
     name = None if into is None else into.name
     with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:

@@ -195,7 +195,7 @@ class Space:
             raise MismatchError(
                 f"space {self.name!r} of {self.encoder.model!r} with encoder {encoder.identity.model!r}",
                 "; ".join(
-                    f"{key}: the space has {wanted!r:.20}, the encoder {found!r:.20}"
+                    f"{key}: the space has {_brief(wanted)!r}, the encoder {_brief(found)!r}"
                     for key, (wanted, found) in differing.items()
                 ),
                 "Leave the encoder out: the space opens its own. `saeindex copy` goes to another one.",
@@ -219,3 +219,8 @@ class Space:
             calibration = Calibration.measure(sae.encode(vectors), vectors)
         labels = (FeatureLabel("unlabelled", "none"),) * sae.n_features
         return cls(name, encoder, sae, calibration, labels, np.zeros(sae.decoder.shape, np.float32), report)
+
+
+def _brief(value: object) -> object:
+    """Return a value of an encoder's identity as errors show it: of a hash, the beginning."""
+    return f"{value[:15]}…" if isinstance(value, str) and value.startswith("sha256:") else value

@@ -193,9 +193,8 @@ def space_for(encoder: TextEncoder | None) -> str | Path:
     default = json.loads((find_space(DEFAULT_SPACE) / "space.json").read_text())["encoder"]
     if EncoderIdentity(**default).digest == identity.digest:
         return DEFAULT_SPACE
-    there = [one.parent for one in (files.cache_folder() / "spaces").glob(f"{identity.digest}-*/space.json")]
-    if there:
-        return max(there, key=lambda one: one.stat().st_mtime)
+    if there := _made(f"{identity.digest}-*"):
+        return there[0]
     asked, found = f"an index with encoder {identity.model!r:.80}", "no space was made for it"
     do = (
         "Make one, which takes minutes: `saeindex space make`, or space=FeatureSpace.make(encoder). Without "
@@ -209,15 +208,20 @@ def encoder_named(name: str) -> TextEncoder:
 
     A space knows what a name does not say: prompts, kinds of input, lengths and dimensions.
     """
-    made = sorted(
-        (files.cache_folder() / "spaces").glob("*/space.json"), key=lambda one: -one.stat().st_mtime
-    )
-    for one in made if name.startswith("openai:") else ():
-        with suppress(*DAMAGED):
-            identity = EncoderIdentity(**json.loads(one.read_text())["encoder"])
-            if identity.kind == "openai" and name == f"openai:{identity.model}":
-                return opened_as(identity)
+    for folder in _made("*") if name.startswith("openai:") else ():
+        try:
+            identity = EncoderIdentity(**json.loads((folder / "space.json").read_text())["encoder"])
+        except DAMAGED:
+            continue
+        if identity.kind == "openai" and name == f"openai:{identity.model}":
+            return opened_as(identity)
     return open_encoder(name)
+
+
+def _made(names: str) -> list[Path]:
+    """Return the folders of spaces in the cache with such names, the latest first."""
+    found = (one.parent for one in (files.cache_folder() / "spaces").glob(f"{names}/space.json"))
+    return sorted(found, key=lambda one: one.stat().st_mtime, reverse=True)
 
 
 def find_space(name_or_path: str | Path) -> Path:

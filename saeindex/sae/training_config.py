@@ -99,6 +99,11 @@ class TrainingConfig:
         return int(self.steps * self.refined_phase)
 
     @property
+    def all_steps(self) -> int:
+        """Steps of both phases, unless the learning rate falls early."""
+        return self.steps + self.refined_steps
+
+    @property
     def max_active(self) -> int:
         """The maximum number of active features of a text."""
         return self.k if self.selection == "topk" else min(2 * self.k, self.n_features)

@@ -211,7 +211,7 @@ def named(one: Corpus) -> float:
 
 
 def retrieval(space: FeatureSpace, encoder: TextEncoder, records: int) -> dict[str, float]:
-    """Return nDCG@10 of MedQuAD's questions in some of its texts, by the vector alone and by default."""
+    """Return nDCG@10 of MedQuAD's questions in some of its texts, by what ranks."""
     read = list(data.read("medquad", "test", records))
     with (
         TemporaryDirectory() as folder,

@@ -127,7 +127,7 @@ def recipes(outcome: Outcome, x: FloatArray, choose: FloatArray, test: FloatArra
     mean, d = x.mean(0), x.shape[1]
     cells = [(2 * d, 16)] if quick else [(width * d, k) for width in WIDTHS for k in ACTIVE]
     recipe = replace(RECIPE, steps=120) if quick else RECIPE
-    steps = recipe.steps + recipe.refined_steps
+    steps = recipe.all_steps
     rate = best_rate(outcome, x, choose, steps) if not quick else TRIED_RATES[-1]
     table = []
     for n, k in cells:

@@ -159,7 +159,7 @@ def training_bar(config: TrainingConfig) -> Iterator[Callable[[TrainingStatus], 
         bar.set_postfix(seen, refresh=False)
         bar.update(status.step - bar.n)
 
-    with followed("training", "steps", config.steps + config.refined_steps) as bar:
+    with followed("training", "steps", config.all_steps) as bar:
         yield follow
 
 
