@@ -121,7 +121,7 @@ def run() -> None:
         sys.exit(RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            kept = " What is finished is kept, of a training up to a checkpoint: run it again to go on."
+            kept = " What is finished is kept, of a training to the last half minute: run it again to go on."
             say(f"Stopped.{kept if command in RESUMED else ''}", is_error=True)
         _flush(command)
         raise

@@ -71,8 +71,9 @@ def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
     """Return the embeddings (m, d) of texts, from the cache where possible, with a progress bar."""
     from saeindex.encoders.cache import EmbeddingCache
 
-    with followed("encoding", "docs", len(texts)) as bar:
-        return EmbeddingCache().embed(texts, encoder, bar.update)
+    cache = EmbeddingCache()
+    with followed("encoding", "docs", len(cache.missing(texts, encoder))) as bar:
+        return cache.embed(texts, encoder, bar.update)
 
 
 def followed(what: str, unit: str, total: int) -> Any:

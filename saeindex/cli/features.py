@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Characters of an example of a field, and of a feature.
 EXAMPLE_CHARS, TEXT_CHARS = 40, 60
-Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")]
+Feature = Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041, #1041 or its name.")]
 
 
 def features(
@@ -101,13 +101,15 @@ def info(
         say(f"  fields   {', '.join(described['fields'])} (further texts)")
     size = f"{encoder['dimension']} dimensions, {encoder['max_length']} tokens"
     say(f"  encoder  {encoder['model']}, {', '.join((size, *described['precisions']))}")
-    say(
-        f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
-        f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
-    )
-    named = described["evidence"]
-    by_text = "are found by activations of the whole text: there is no evidence"
-    say(f"  concepts {f'{named:,} are found by what each sentence says' if named else by_text}")
+    named, measured = described["evidence"], described["space_report"].get("nmse")
+    if space["n_features"] == 1:
+        say("  space    none, and no concepts: `saeindex copy` to another space makes an index with some")
+    else:
+        error = "" if measured is None else f", {measured:.3f} NMSE held out"
+        sizes = f"{space['n_features']:,} features, {space['k']} active{error}"
+        say(f"  space    {space['name']} ({space['fingerprint'][:12]}): {sizes}")
+        by_text = "are found by activations of the whole text: there is no evidence"
+        say(f"  concepts {f'{named:,} are found by what each sentence says' if named else by_text}")
     if described["truncated"]:
         texts = f"{counted(described['truncated'], 'record')} longer than the encoder reads"
         say(f"  cut      {texts}: index them again with --split")

@@ -264,6 +264,8 @@ def copy(
     ):
         if lost_ones:
             say(f"  {what}: {', '.join(map(visible, lost_ones))}")
+    for name, (before, now) in report.redefined.items():
+        say(f"  own concept {visible(name)}: in {counted(now, 'record')}; in {before:,} of {visible(index)}")
     for name, edits in report.lost_edits.items():
         say(f"  profile {visible(name)} lost the weights of {', '.join(map(visible, edits))}")
 

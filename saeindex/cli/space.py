@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,9 +60,11 @@ def make(
     from saeindex.config import DEFAULT_SPACE
     from saeindex.encoders import open_encoder
     from saeindex.encoders.cache import CachedEncoder
+    from saeindex.encoders.cost import about, cost_of
     from saeindex.features import FeatureSpace
-    from saeindex.features.encoder_space import Material, labels_of, made_space, training_of
+    from saeindex.features.encoder_space import MIN_PAIRS, Material, labels_of, made_space, training_of
     from saeindex.features.space_io import place_for
+    from saeindex.sae.train import training_seconds
 
     if into is not None:
         check_target(into, is_space=True)
@@ -75,15 +78,15 @@ def make(
     target = place_for(opened.identity, material.digest) if into is None else into
     target.parent.mkdir(parents=True, exist_ok=True)
     config = training_of(material)
+    missing = partial(material.missing, labels_of(default), opened)
     if not as_json:
-        say(f"{material.cost(labels_of(default), opened)}; and {config.all_steps:,} steps of training.")
+        lasts = about(training_seconds(config, opened.identity.dimension))
+        say(f"{cost_of(missing(), opened)}; and {config.all_steps:,} steps of training, {lasts}.")
     checkpoint = target.with_name(f".{target.name}.checkpoint.safetensors")
     name = None if into is None else into.name
-    with followed("encoding", "docs", len(material.texts)) as encoding, training_bar(config) as follow:
-        made = made_space(
-            FeatureSpace.annotate, default, opened, material, config, name, checkpoint, encoding.update,
-            follow,
-        )  # fmt: skip
+    with followed("encoding", "texts", len(missing())) as encoding, training_bar(config) as follow:
+        opened.progress = encoding.update
+        made = made_space(FeatureSpace.annotate, default, opened, material, config, name, checkpoint, follow)
     made.save(target)
     found = made.report["made"]
     if as_json:
@@ -97,6 +100,9 @@ def make(
     if again := found.get("ndcg10"):
         say("nDCG@10 of a sentence of each of your texts that searches the rest of it, by vectors alone:")
         say(f"  {'all':16} {again['this']:.3f}   default space {again['default']:.3f}")
+    elif material.own:
+        found_again = f"fewer than {MIN_PAIRS} of your texts have two sentences"
+        say(f"No nDCG, of a sentence of each text that searches the rest of it: {found_again}.")
     minutes = found["minutes"]
     say(f"It took {minutes['encoding']:.1f} minutes of encoding, and {minutes['training']:.1f} of the rest.")
     if opened.billed:

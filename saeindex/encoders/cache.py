@@ -47,12 +47,11 @@ class EmbeddingCache:
     ) -> FloatArray:
         """Return ``encoder.encode_document(texts)`` (m, d); encode only texts that are not cached.
 
-        Equal texts get the same vector. ``progress(n)`` is called with the number of texts just done.
+        Equal texts get the same vector. ``progress(n)`` is called with the number of texts just encoded.
         """
         keys = list(map(_key, texts))
         with closing(self._open(encoder.identity)) as known:
             missing = _missing(keys, known)
-            progress(len(keys) - len(missing))
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
                 vectors = encoder.encode_document([texts[i] for i in chunk])
@@ -99,6 +98,8 @@ class CachedEncoder:
         self.identity, self.max_tokens = encoder.identity, encoder.max_tokens
         self.seconds = 0.0
         """The time that was spent on vectors until now."""
+        self.progress: Callable[[int], object] = lambda _: None
+        """Is called with the number of texts just encoded."""
 
     @property
     def billed(self) -> int:
@@ -107,11 +108,7 @@ class CachedEncoder:
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d)."""
-        return self.embed(texts, lambda _: None)
-
-    def embed(self, texts: Sequence[str], progress: Callable[[int], object]) -> FloatArray:
-        """Return unit vectors (n, d) of documents; ``progress`` is told how many more there are."""
-        return self._embedded(texts, self._encoder, progress)
+        return self._embedded(texts, self._encoder)
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d)."""
@@ -124,12 +121,10 @@ class CachedEncoder:
         )
         return list(dict.fromkeys(chain.from_iterable(missing)))
 
-    def _embedded(
-        self, texts: Sequence[str], encoder: TextEncoder, progress: Callable[[int], object] = lambda _: None
-    ) -> FloatArray:
+    def _embedded(self, texts: Sequence[str], encoder: TextEncoder) -> FloatArray:
         started = time.perf_counter()
         try:
-            return self._cache.embed(texts, encoder, progress)
+            return self._cache.embed(texts, encoder, self.progress)
         finally:
             self.seconds += time.perf_counter() - started
 

@@ -27,8 +27,12 @@ class Cost:
     def __str__(self) -> str:
         if not self.texts:
             return "No text to encode: the embeddings of all are cached"
-        minutes = f"about {self.seconds / 60:.0f} minutes" if self.seconds >= 90 else "about a minute"
-        return f"{self.texts:,} texts of about {self.tokens:,} tokens to encode, {minutes}"
+        return f"{self.texts:,} texts of about {self.tokens:,} tokens to encode, {about(self.seconds)}"
+
+
+def about(seconds: float) -> str:
+    """Write how long something takes, in minutes."""
+    return f"about {seconds / 60:.0f} minutes" if seconds >= 90 else "about a minute"
 
 
 def cost_of(texts: Sequence[str], encoder: TextEncoder, number: int | None = None) -> Cost:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -374,6 +374,21 @@ class _BertBackend:
         return torch.einsum("nl,nld->nd", (mask.float() / sizes[:, None])[:count], states)
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Do not show the bar of transformers for weights that are read from the disk."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 class _LibraryBackend:
     """The forward pass of sentence-transformers, for every other architecture."""
 
@@ -388,10 +403,11 @@ class _LibraryBackend:
         from sentence_transformers import SentenceTransformer
 
         self.device, self.dtype = device, dtype
-        self._model = SentenceTransformer(
-            str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True,
-            trust_remote_code=trust_remote_code,
-        )  # fmt: skip
+        with _without_bars():
+            self._model = SentenceTransformer(
+                str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True,
+                trust_remote_code=trust_remote_code,
+            )  # fmt: skip
         self._tokenizer: Any = self._model.tokenizer
         if max_length is not None:
             longest = getattr(self._tokenizer, "model_max_length", NO_LIMIT)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.encoders.cost import Cost, cost_of
 from saeindex.features.anchors import Anchors
 from saeindex.features.dictionary import definitions, dictionary
 from saeindex.features.evidence import Evidence
@@ -87,15 +86,13 @@ class Material:
         """What tells texts of one's own from others."""
         return hashlib.sha256("\0".join(self.own).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
-    def cost(self, labels: Sequence[FeatureLabel], encoder: CachedEncoder) -> Cost:
-        """Return what it costs to encode what is not cached, for concepts with these labels."""
+    def missing(self, labels: Sequence[FeatureLabel], encoder: CachedEncoder) -> list[str]:
+        """Return what is not cached of all that is encoded for concepts with these labels."""
         concepts = [(label.text, *own) for label, own in zip(labels, dictionary().words, strict=True)]
         defined = [described(label.text, label.description) for label in labels]
         documents = [*self.texts, *dictionary().judged["held out"].sentences, *defined]
         asked, rest = zip(*self.pairs, strict=True) if self.pairs else ((), ())
-        return cost_of(
-            encoder.missing([*documents, *rest], [*chain.from_iterable(concepts), *asked]), encoder
-        )
+        return encoder.missing([*documents, *rest], [*chain.from_iterable(concepts), *asked])
 
 
 def training_of(material: Material) -> TrainingConfig:
@@ -112,17 +109,16 @@ def made_space(
     config: TrainingConfig | None = None,
     name: str | None = None,
     checkpoint: Path | None = None,
-    embedded: Callable[[int], object] = lambda _: None,
     progress: Callable[[TrainingStatus], None] | None = None,
 ) -> SpaceT:
     """Return a space with the named concepts of ``default``; see :meth:`FeatureSpace.make`.
 
-    ``annotate`` is its ``annotate``; ``embedded`` is told how many more texts are encoded.
+    ``annotate`` is its ``annotate``.
     """
     started, before = time.perf_counter(), encoder.seconds
     texts, known, labels = material.texts, default.evidence, labels_of(default)
     assert known is not None  # noqa: S101 - the default space has evidence
-    x = encoder.embed(texts, embedded)
+    x = encoder.encode_document(texts)
     usual = len(material.judged) + len(material.own)
     fitted = evidence_for(known, labels, encoder, x[:usual].mean(0))
     config = config or training_of(material)

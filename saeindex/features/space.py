@@ -18,7 +18,7 @@ from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptErro
 from saeindex.features.calibration import Calibration
 from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
-from saeindex.features.labels import HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
+from saeindex.features.labels import CONCEPT, HIDDEN, MANUAL, OF_COLLECTION, FeatureLabel
 from saeindex.features.lexicon import forms
 from saeindex.language.speech import as_recurring
 from saeindex.protocols import EncoderIdentity, TextEncoder
@@ -72,7 +72,9 @@ class Space:
         """Raise InvalidInputError if the space has no concepts: it is of :meth:`FeatureSpace.dense`."""
         if self.n_features == 1:
             found = "the index has vectors alone, and no concepts"
-            do = "Make a copy with a space fitted on its texts and vectors: fit_space, or FeatureSpace.fit."
+            do = (
+                "Make a copy with a space: of FeatureSpace.make(encoder), or fitted on its texts and vectors."
+            )
             raise InvalidInputError(asked, found, do)
 
     @cached_property
@@ -160,16 +162,32 @@ class Space:
         return replace(self.sae.encode(vectors), n_features=self.n_features)
 
     def number(self, feature: int | str) -> int:
-        """Return the number of a feature given as 5 or "#5"; UnknownConceptError if there is none."""
+        """Return the number of a feature given as 5, "#5" or by its name.
+
+        UnknownConceptError if there is none, InvalidInputError if several have the name.
+        """
         if isinstance(feature, str):
             digits = feature.removeprefix("#")
-            if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
-                do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
-                found = f"not a number of at most {MAX_DIGITS} digits"
-                raise InvalidInputError(f"feature {feature!r:.80}", found, do)
-            feature = int(digits)
+            is_number = digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS
+            feature = int(digits) if is_number else self._named(feature)
         self.label(feature)
         return int(feature)
+
+    def _named(self, name: str) -> int:
+        """Return the feature whose own name this is, else the one that has it, too; concepts first."""
+        wanted, ranked = name.casefold(), dict[tuple[bool, ...], list[int]]()
+        for feature, label in enumerate(self.labels):
+            if wanted in label.names:
+                rank = label.text.casefold() != wanted, label.is_weak, label.method not in (CONCEPT, MANUAL)
+                ranked.setdefault(rank, []).append(feature)
+        several = ranked[min(ranked)] if ranked else []
+        if len(several) != 1:
+            shown = ", ".join(f"#{one} {self.labels[one].text!r}" for one in several[:8])
+            found = f"several have this name: {shown}" if several else "no feature has this name"
+            do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
+            error = InvalidInputError if several else UnknownConceptError
+            raise error(f"feature {name!r:.80}", found, do)
+        return several[0]
 
     def label(self, feature: int) -> FeatureLabel:
         """Return a feature's label; raise UnknownConceptError outside 0 … n - 1."""

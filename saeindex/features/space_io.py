@@ -197,8 +197,8 @@ def space_for(encoder: TextEncoder | None) -> str | Path:
         return there[0]
     asked, found = f"an index with encoder {identity.model!r:.80}", "no space was made for it"
     do = (
-        "Make one, which takes minutes: `saeindex space make`, or space=FeatureSpace.make(encoder). Without "
-        "concepts, space=FeatureSpace.dense(encoder) searches by vectors and words, and filters by fields."
+        "Make one, which takes minutes: `saeindex space make ENCODER`, or space=FeatureSpace.make(encoder). "
+        "Without concepts, space=FeatureSpace.dense(encoder) searches by vectors and words, and filters."
     )
     raise MismatchError(asked, found, do)
 

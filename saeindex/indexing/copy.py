@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import (
+    CONCEPTS,
     DEFAULT_SENTENCES,
     DEFAULT_SPACE,
     DEFAULT_WORDS,
     DENSE,
     DOCUMENT,
     EVIDENCE,
+    LEVEL_STRIDE,
+    LEVELS_OF,
     SENTENCES,
     SPACE_FOLDER,
     SPANS,
@@ -101,7 +104,9 @@ class CopyReport(Result):
 
     ``skipped`` are points without an id, a text or a vector. ``lost_names`` and ``lost_profiles`` are those
     that have no counterpart in the new space; ``lost_edits`` has, by profile, the labels of concepts whose
-    weights were lost. Of an index that has no (sound) manifest, names and profiles are unknown.
+    weights were lost. ``redefined`` has, by own concept that was defined again for another encoder, in how
+    many records it was and is present. Of an index that has no (sound) manifest, names and profiles are
+    unknown.
     """
 
     source: str
@@ -113,6 +118,7 @@ class CopyReport(Result):
     lost_names: tuple[str, ...] = ()
     lost_profiles: tuple[str, ...] = ()
     lost_edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    redefined: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     has_manifest: bool = True
 
@@ -329,7 +335,8 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
         names = {feature: one.name for feature, one in edits.given.items()}
         own = replace(parts, manifest=manifest.model_copy(update=update))
         whole = own.manifest.with_own_names(space)
-        edits = edits.changed(whole, names, {}, converter.opened().encode_query)
+        renamed = edits.changed(whole, names, {}, converter.opened().encode_query)
+        edits = renamed.model_copy(update={"history": edits.history})
         profiles = fitted(own, converter.opened(), profiles) if profiles else {}
     report = replace(
         report,
@@ -338,6 +345,7 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
         lost_names=(*lost_manual, *lost_names),
         lost_profiles=tuple(known.profiles.keys() - profiles.keys()),
         lost_edits=lost_edits,
+        redefined=_redefined(source, parts) if converter.is_encoded and "terms" in update else {},
     )
     update |= {"edits": edits, "profiles": profiles}
     settled = manifest.changed(has_other_points=True, **update)
@@ -370,6 +378,24 @@ def _terms(converter: PointConverter, parts: IndexParts, records: int) -> dict[s
         for payloads in recoded(store, whole, changed, fields):
             store.set_payload(payloads)
     return {"terms": terms, "learned": learned}
+
+
+def _redefined(source: IndexParts, copy: IndexParts) -> dict[str, tuple[int, int]]:
+    """Return in how many records of both each own concept of a person is present."""
+    return {
+        one.name: (_present(source, place), _present(copy, place))
+        for place, one in enumerate(source.manifest.terms)
+        if one.is_defined and one.name
+    }
+
+
+def _present(parts: IndexParts, place: int) -> int:
+    """Return the number of records in which the term at a place is present."""
+    from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+    feature = parts.space.n_features + place
+    codes = [feature * LEVEL_STRIDE + number for number in LEVELS_OF["present"]]
+    return parts.store.count(Filter(must=[FieldCondition(key=CONCEPTS, match=MatchAny(any=codes))]))
 
 
 def _moved_profiles(

@@ -121,14 +121,16 @@ class NameEdits(Strict):
         return replace(space, labels=tuple(labels), label_vectors=vectors)
 
     def moved(self, features: Mapping[int, int]) -> tuple[NameEdits, tuple[str, ...]]:
-        """Return the edits of another space, with the new number of a feature by the old, and names lost.
-
-        The history stays that of the numbers at the time.
-        """
+        """Return the edits of another space, with the new number of a feature by the old, and names lost."""
         given = {features[f]: kept for f, kept in self.given.items() if f in features}
         hidden = tuple(sorted({features[f] for f in self.hidden if f in features}))
         lost = tuple(kept.name for f, kept in self.given.items() if f not in features)
-        return NameEdits(given=given, hidden=hidden, history=self.history), lost
+        history = tuple(
+            one.model_copy(update={"feature": features[one.feature]})
+            for one in self.history
+            if one.feature in features
+        )
+        return NameEdits(given=given, hidden=hidden, history=history), lost
 
 
 def check_prefix(asked: str, name: str) -> None:

@@ -92,7 +92,7 @@ class Companions(Analysis["list[Companion]"], results="saeindex.analysis.correla
 
     name = "concepts/companions"
 
-    feature: int | str = Field(description="a feature: 1041 or '#1041'")
+    feature: int | str = Field(description="a feature: 1041, '#1041' or its name")
     _: KW_ONLY
     where: str | None = Field(default=None, description="a condition on the records")
     level: LevelName = Field(default="typical", description="the least strength of a concept that counts")

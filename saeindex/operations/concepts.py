@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.indexing.names import NameEdit, OwnNamesFile
 
-FEATURE = "a feature: 1041 or '#1041'"
+FEATURE = "a feature: 1041, '#1041' or its name"
 EXAMPLES = 5
 
 

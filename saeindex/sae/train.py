@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
 REPORT_EVERY = 25
+# Seconds between checkpoints: what a stopped training loses.
+CHECKPOINT_EVERY = 30.0
+# Steps of each phase by which a training is timed.
+TIMED = 3
 # Steps between measurements of the gate of named features, and their rows; weights are kept with a gate that
 # was measured on all rows of the median.
 GATE_EVERY, GATE_ROWS = 50, 4_000
@@ -65,12 +70,28 @@ def train(
     returned. The first features are named ones: they are held at ``anchors`` (a, d) and have a budget of
     ``config.k_named``; ``shares`` (a,) are the largest shares of texts in which they are active, since what a
     text does not speak of is left to free features. These are drawn towards ``aims`` (n_features - a, d).
-    Training begins with the weights of ``start``, if it is given. A ``checkpoint`` file is written at
-    intervals, resumed from if it exists, and deleted at the end.
+    Training begins with the weights of ``start``, if it is given. A ``checkpoint`` file is written
+    each half minute, resumed from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
     return _Training(x, rows, config, progress, held_out, anchors, shares, aims, start, checkpoint).run()
+
+
+def training_seconds(config: TrainingConfig, dimension: int) -> float:
+    """Return how long a training takes here, by some of its steps on random rows."""
+    rng, n_named = np.random.default_rng(0), config.n_features // 2 if config.k_named else 0
+    x, anchors = (rng.standard_normal((n, dimension), np.float32) for n in (config.batch_size, n_named))
+    shares = np.full(n_named, 0.01, np.float32)
+    training = _Training(x, np.arange(len(x)), config, None, None, anchors, shares, None, None, None)
+    training._step()  # which prepares
+    seconds = 0.0
+    for first, steps in ((1, config.steps), (config.steps + 1, config.refined_steps)):
+        training.progress.step, started = first, time.perf_counter()
+        for _ in range(TIMED):
+            training._step()
+        seconds += (time.perf_counter() - started) / TIMED * steps
+    return seconds
 
 
 class _Training:
@@ -116,13 +137,15 @@ class _Training:
             self.best, self.progress = load_checkpoint(
                 self.checkpoint, self.weights, self.optimizer, self.signature
             )
+        saved = time.monotonic()
         while self.progress.step < self.steps and not self._has_stalled():
             error = self._step()
             if self.progress.step % self.config.evaluate_every == 0:
                 self._evaluate()
-                if self.checkpoint is not None:
-                    state = self.weights, self.best, self.optimizer, self.progress, self.signature
-                    save_checkpoint(self.checkpoint, *state)
+            if self.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY:
+                state = self.weights, self.best, self.optimizer, self.progress, self.signature
+                save_checkpoint(self.checkpoint, *state)
+                saved = time.monotonic()
             if self.report is not None and self.progress.step % REPORT_EVERY == 0:
                 dead = (self.weights.silent_since >= self.config.dead_after).float().mean()
                 errors = error.item(), self.last_held_out

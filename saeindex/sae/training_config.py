@@ -60,7 +60,7 @@ class TrainingConfig:
     """Weight of the mean distances (1 - cosine) of the encoder and decoder rows of free features from their
     aims, if the training has aims: the directions of names that they should come to deserve."""
     evaluate_every: int = 250
-    """Steps between measurements on held-out embeddings, and between checkpoints."""
+    """Steps between measurements on held-out embeddings."""
     patience: int = 4
     """Measurements without a lower held-out error before the learning rate falls early, and, after that,
     before training stops. The best weights are kept."""

@@ -50,7 +50,8 @@ COUNTED, KEPT, MOST_ASKED = 1_024, 16_384, 256
 # By how many times more records than are counted have a word for sure.
 COMMON = 4
 # Records whose words are known where a word is in none, and letters of words whose nearest is looked for: of
-# short ones one letter may differ.
+# short ones one letter may differ. So many words in no text, if most are, are of another language.
+FOREIGN = 3
 READ, LEAST_LETTERS, SHORT = 4_000, 3, 5
 _WORD = re.compile(r"[^\W_]+(?:[-.'’][^\W_]+)*")
 # Weights of all words, of rare ones and of codes beside 1 of a text's cosine and .5 of its nearest
@@ -205,9 +206,10 @@ def absent_words(
     ids = existing_ids(state.store, whole)
     is_known = is_english if state.manifest.words == DEFAULT_WORDS else (lambda _: False)
     read = None if is_replaced else READ
+    is_foreign = not is_replaced and len(whole) >= FOREIGN and 2 * len(whole) > len(asked.names)
     return tuple(
         Absent(word, is_id=word in ids)  # a word that is none of this collection is no misspelling
-        if word in ids or len(word) < LEAST_LETTERS or is_known(word.lower())
+        if is_foreign or word in ids or len(word) < LEAST_LETTERS or is_known(word.lower())
         else state.derived(_Lexicon, read).nearest(word, is_replaced)
         for word in whole
     )

@@ -118,9 +118,11 @@ def test_a_copy_for_it_carries_what_a_person_made(
         index.upsert(records)
         index.update(where='"war"', set={"is_read": True})
         war, soup = (index.concepts.find(name)[0].id for name in ("war", "soup"))
-        index.concepts.rename(war, "armed conflict")
+        index.concepts.rename("war", "armed conflict")
         index.concepts.hide(soup)
         index.concepts.define("slow delivery", examples=["It arrived a week late."])
+        told = [index.concepts.card(one.feature).label for one in index.concepts.history()]
+        slow = index.count('"slow delivery"')
         profile = index.profiles.fit("of mine", like=["The w0"], unlike=["We at0"])
         index.profiles.edit("of mine", {soup: 0.5})
         report = index.copy(tmp_path / "b.idx", encoder=other)
@@ -128,11 +130,14 @@ def test_a_copy_for_it_carries_what_a_person_made(
     cost = copy_cost(tmp_path / "a.idx", encoder=other)
     assert cost.texts == 3 * len(records)
     assert (report.lost_names, report.lost_profiles, report.names) == ((), (), 1)
+    before, now = report.redefined["slow delivery"]
     with FeatureIndex.open(tmp_path / "b.idx", encoder=other) as copied:
         assert copied.space.fingerprint == made.fingerprint
         assert {one.id[:5] for one in copied.search(where='"armed conflict"')} == {"The w"}
         assert all(one.metadata["is_read"] for one in copied.search(where='"armed conflict"'))
-        assert copied.count('"slow delivery"') > 0
+        assert (before, now) == (slow, copied.count('"slow delivery"'))
+        assert slow and now
+        assert [copied.concepts.card(one.feature).label for one in copied.concepts.history()] == told
         assert copied.concepts.find("slow delivery")[0].label == "slow delivery"
         again = copied.profiles.get("of mine")
         assert (again.like, again.unlike, len(again.vector)) == (profile.like, profile.unlike, 32)
@@ -175,7 +180,7 @@ def test_a_command_makes_one_and_takes_an_index_to_it(
     assert made.returncode == 0, made.stderr
     said, table = made.stdout.split("\n", 1)
     cost = r"\d\d,\d{3} texts of about \d{3},\d{3} tokens to encode, about .* minutes?"
-    assert re.fullmatch(rf"{cost}; and 60 steps of training\.", said)
+    assert re.fullmatch(rf"{cost}; and 60 steps of training, about a minute\.", said)
     assert re.search(r"no word says it +0\.\d{3}   default space 0\.\d{3}", table)
     assert re.search(r"searches the rest of it.*\n +all +0\.\d{3}   default space 0\.\d{3}", table)
     assert "saeindex copy OLD NEW --space mine" in table

@@ -131,7 +131,7 @@ def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureInde
     for bad in ("two\nlines", "x" * 201, "…", "#12", "family:x", "profile:x"):
         with pytest.raises(InvalidInputError):
             index.concepts.rename(5, bad)
-    for feature in (-1, 10**6):
+    for feature in (-1, 10**6, "#", "no such concept"):
         with pytest.raises(UnknownConceptError):
             index.concepts.rename(feature, OWN)
         with pytest.raises(UnknownConceptError):

@@ -46,6 +46,7 @@ def index(
         ("battery@camera.is", ["In no text: 'battery@camera.is'"]),
         ("ERR-45*", []), ("camera of camera.disease", []), ("T-1", ["In no text: 'T-1'"]),
         ("a büttery", ["In no text: 'büttery'; 'battery' is in 2"]),
+        ("Die Battere hält nicht", ["In no text: 'Die', 'Battere', 'hält', 'nicht'"]),
         ("zebra and xylophone battery", ["In no text: 'zebra', 'xylophone'"]), ("", []),
     ],
 )  # fmt: skip

@@ -154,8 +154,9 @@ def training_bar(config: TrainingConfig) -> Iterator[Callable[[TrainingStatus], 
     """Yield what shows the progress of a training."""
 
     def follow(status: TrainingStatus) -> None:
-        held_out = "" if status.held_out is None else f"{status.held_out:.3f}"
-        seen = {"nmse": f"{status.error:.3f}", "held_out": held_out, "dead": f"{status.dead_share:.1%}"}
+        seen = {"nmse": f"{status.error:.3f}", "dead": f"{status.dead_share:.1%}"}
+        if status.held_out is not None:
+            seen["held_out"] = f"{status.held_out:.3f}"
         bar.set_postfix(seen, refresh=False)
         bar.update(status.step - bar.n)
 
