@@ -117,7 +117,7 @@ def test_a_copy_for_it_carries_what_a_person_made(
     with FeatureIndex.create(tmp_path / "a.idx") as index:
         index.upsert(records)
         index.update(where='"war"', set={"is_read": True})
-        war, soup = (index.concepts.find(name)[0].id for name in ("war", "soup"))
+        soup = index.concepts.find("soup")[0].id
         index.concepts.rename("war", "armed conflict")
         index.concepts.hide(soup)
         index.concepts.define("slow delivery", examples=["It arrived a week late."])
