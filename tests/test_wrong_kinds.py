@@ -49,8 +49,8 @@ CALLS: dict[str, Callable[[FeatureIndex], object]] = {
     "search_many of one text": lambda index: index.search_many(QUERY),
     "search_many of a number": lambda index: index.search_many(5),  # type: ignore[arg-type]
     "search of a list": lambda index: index.search([QUERY]),  # type: ignore[call-overload]
-    "feature by a label": lambda index: index.concepts.card("camera"),
-    "companions of a label": lambda index: index.concepts.companions("camera"),
+    "feature of a list": lambda index: index.concepts.card(["camera"]),  # type: ignore[arg-type]
+    "companions of a list": lambda index: index.concepts.companions(["camera"]),  # type: ignore[arg-type]
     "features of a number": lambda index: index.concepts.find(5),  # type: ignore[arg-type]
     "concept of a number": lambda index: index.concepts.resolve(5),  # type: ignore[arg-type]
     "add of a number": lambda index: index.upsert(5),  # type: ignore[arg-type]

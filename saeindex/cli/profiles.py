@@ -62,7 +62,8 @@ def edit(
     changes: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="ID=WEIGHT", help="Concept and its weight in the direction; 0 removes it."
+            "--set", metavar="CONCEPT=WEIGHT",
+            help="Concept, by number or name, and its weight in the direction; 0 removes it.",
         ),
     ],
     url: Url = None,
@@ -86,9 +87,11 @@ def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> 
 def _edit(index: FeatureIndex, change: str) -> tuple[int, float]:
     feature, _, weight = change.partition("=")
     try:
-        return index.space.number(feature.strip()), float(weight)
-    except ValueError as error:  # InvalidInputError is a ValueError, too
-        raise InvalidInputError(f"--set {change}", "not ID=WEIGHT", "For example: --set 1041=0.") from error
+        value = float(weight)
+    except ValueError as error:
+        do = "For example: --set 1041=0."
+        raise InvalidInputError(f"--set {change}", "not CONCEPT=WEIGHT", do) from error
+    return index.space.number(feature.strip()), value
 
 
 def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:

@@ -360,7 +360,7 @@ def test_concepts_of_an_index_without_any_are_an_error_that_says_how_to_get_them
     dense: SaeIndexVectorStore, options: dict[str, Any]
 ) -> None:
     for search in (dense.similarity_search, dense.max_marginal_relevance_search):
-        with pytest.raises(InvalidInputError, match=r"no concepts.*fit_space"):
+        with pytest.raises(InvalidInputError, match=r"no concepts.*FeatureSpace\.make"):
             search(TEXT, **options)
     if "where" in options:
         with pytest.raises(InvalidInputError, match="no concepts"):
