@@ -1,17 +1,21 @@
 """Spaces made for encoders beside the packaged one, on `test` parts; and reranking of MedQuAD's questions.
 
-MiniLM always; others where they are: bge-small-en as :mod:`benchmarks.onnx_models` has it, and what
-``SAEINDEX_ENCODERS`` names, folders of models or services (``mpnet=/models/all-mpnet-base-v2,e5=openai:e5``,
-with ``OPENAI_BASE_URL``). Spaces are made of the package's texts alone, with none of the texts that they are
+``SAEINDEX_ENCODERS`` names the encoders: ``minilm``, ``bge-small`` (as :mod:`benchmarks.onnx_models` has it),
+and folders of models or services (``mpnet=/models/all-mpnet-base-v2,e5=openai:e5``; ``OPENAI_BASE_URL``);
+by default the first two. One takes from half an hour to two hours, so others keep what they had, with the
+day. Spaces are made of the package's texts alone, with none of the texts that they are
 measured on, and kept in ``.cache/spaces``: delete them to make them anew.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,17 +57,21 @@ KEPT_FIGURES = ("clear", "recall_used", "recall_withheld", "lone_over_dense")
 # What may be lost beside the packaged space, and the minutes of making one beyond embedding.
 MOST_LOST, MINUTES = 0.03, 30
 VARIABLE, KEPT = "SAEINDEX_ENCODERS", Path(".cache/spaces")
+KNOWN, RESULTS = ("minilm", "bge-small"), Path(__file__).parents[2] / "results" / "encoders.json"
 MULTILINGUAL = "e5"
 INPUT_TYPES: Any = {"input_types": "query,passage", "max_length": 512}
 
 
 def encoders() -> Iterator[tuple[str, TextEncoder]]:
     """Yield the encoders that are here, by name."""
-    yield "minilm", open_encoder()
-    if (folder := folder_of("bge_small_en")) is not None:
-        yield "bge-small", BgeSmall(folder)
-    for name, _, place in (one.partition("=") for one in os.environ.get(VARIABLE, "").split(",") if one):
-        yield name, open_encoder(place, **INPUT_TYPES if place.startswith("openai:") else {})
+    named = os.environ.get(VARIABLE) or ",".join(KNOWN)
+    for name, _, place in (one.partition("=") for one in named.split(",")):
+        if place:
+            yield name, open_encoder(place, **INPUT_TYPES if place.startswith("openai:") else {})
+        elif name == "minilm":
+            yield name, open_encoder()
+        elif (folder := folder_of("bge_small_en")) is not None:
+            yield name, BgeSmall(folder)
 
 
 def spaces() -> dict[str, tuple[FeatureSpace, CachedEncoder]]:
@@ -101,10 +109,27 @@ def run(quick: bool) -> Outcome:
             outcome.figures["precisions_agree"] = at_least(same, 0.97, "of concepts, fp32 and bf16")
     if folder_of("reranker_en") is not None:
         outcome.tables["reranking"] = reranking(QUESTIONS // part)
-    outcome.tables["spaces"] = [
-        {"measure": one, **{name: own[one] for name, own in measured.items()}} for one in measured["packaged"]
+    today = datetime.now(UTC).date().isoformat()
+    rows = [{"measure": "measured", **dict.fromkeys(measured, today)}]
+    rows += [
+        {"measure": one, **{name: own.get(one) for name, own in measured.items()}}
+        for one in measured["packaged"]
     ]
-    return outcome
+    outcome.tables["spaces"] = rows
+    return outcome if quick else with_earlier(outcome, json.loads(RESULTS.read_text()), measured)
+
+
+def with_earlier(outcome: Outcome, before: dict[str, Any], measured: Collection[str]) -> Outcome:
+    """Return an outcome with what was measured before of encoders that were not measured now."""
+    figures = {
+        name: Figure(**one)
+        for name, one in before["figures"].items()
+        if not any(name.startswith(f"{own}_") for own in measured)
+    }
+    known = {row["measure"]: row for row in before["tables"]["spaces"]}
+    spaces = [known.get(row["measure"], {}) | row for row in outcome.tables["spaces"]]
+    tables = before["tables"] | outcome.tables | {"spaces": spaces}
+    return replace(outcome, figures=figures | outcome.figures, tables=tables)
 
 
 def beside_packaged(
