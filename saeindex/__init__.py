@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from saeindex.collection.backup import restore_index
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
+    from saeindex.features.reader_fitting import fit_reader
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.index import FeatureIndex
     from saeindex.indexing.copy import CopyReport
     from saeindex.indexing.create_open import drop_index
@@ -40,6 +42,7 @@ __all__ = [
     "Passage",
     "Property",
     "Query",
+    "ReaderSpace",
     "Record",
     "SparseAutoencoder",
     "Steer",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "copy_index",
     "drop_index",
+    "fit_reader",
     "open_encoder",
     "restore_index",
 ]
@@ -65,11 +69,13 @@ _HOME = {
     "Hits": "saeindex.search.hits",
     "Passage": "saeindex.search.context",
     **dict.fromkeys(("Boost", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
+    "ReaderSpace": "saeindex.features.reader_space",
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",
     "copy_index": "saeindex.operations.copies",
     "drop_index": "saeindex.indexing.create_open",
+    "fit_reader": "saeindex.features.reader_fitting",
     "restore_index": "saeindex.collection.backup",
     "open_encoder": "saeindex.encoders",
 }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.features import FeatureSpace
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.protocols import PayloadKind, Quantization, TextEncoder
     from saeindex.types import JsonObject
 
@@ -71,6 +72,7 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
         words: str = DEFAULT_WORDS,
+        reader: ReaderSpace | str | Path | None = None,
         quantization: Quantization | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
@@ -93,6 +95,7 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
             fields=fields,
             sentences=sentences,
             words=words,
+            reader=reader,
             quantization=quantization,
             shard_number=shard_number,
             replication_factor=replication_factor,
@@ -111,11 +114,12 @@ class AsyncFeatureIndex(AsyncSurface, AbstractAsyncContextManager["AsyncFeatureI
         client: AsyncQdrantClient | QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
+        reader: ReaderSpace | str | Path | None = None,
         isolated: bool = False,
         workers: int = WORKERS,
     ) -> Self:
         """Open an index; the arguments are those of :meth:`FeatureIndex.open`."""
-        options = {"space": space, "url": url, "encoder": encoder, "isolated": isolated}
+        options = {"space": space, "url": url, "encoder": encoder, "reader": reader, "isolated": isolated}
         return await cls._of(FeatureIndex.open, client, workers, path, **options)
 
     @classmethod

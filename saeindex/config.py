@@ -17,6 +17,8 @@ SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
 TEXT: Final = "text"
 WORDS: Final = "words"
+# The features of a text's tokens, by a second space.
+READER: Final = "reader"
 # A search by all that an index has of a text: its vector, its sentences and its words.
 FUSED: Final = "fused"
 # The vectors of the sentences of a text, and where these are in it.
@@ -68,5 +70,6 @@ MAX_STRENGTH: Final = 100.0
 
 # Folder in an index directory with embeddings of words and snapshots; rebuilt where they are missing.
 CACHE_FOLDER: Final = "cache"
-# Folder in an index directory with the feature space that the index was built with.
+# Folders in an index directory with the feature space that the index was built with, and with its reader.
 SPACE_FOLDER: Final = "space"
+READER_FOLDER: Final = "reader"

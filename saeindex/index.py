@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from saeindex.collection.backup import Backup
     from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.indexing.copy import CopyReport
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
@@ -109,23 +110,24 @@ class FeatureIndex(Surface):
         sentences: SentenceStorage | None = None,
         words: str | None = None,
         encoder: TextEncoder | None = None,
+        reader: ReaderSpace | str | Path | None = None,
         isolated: bool = False,
     ) -> None:
-        """Open an index; an absent one will be as ``space``, ``fields``, ``sentences`` and ``words`` say.
+        """Open an index; an absent one will be as ``space``, ``fields``, ``sentences``, … say.
 
-        MismatchError where the index at the path is of another space, has other ``fields``, or keeps other
-        parts of ``sentences`` or other ``words``. Nothing is written before the first ``upsert``; reading
-        before it is NotFoundError. An index that nothing refers to any more is closed.
+        MismatchError where the index at the path is of another space or ``reader``, has other ``fields``, or
+        keeps other parts of ``sentences`` or other ``words``. Nothing is written before the first ``upsert``;
+        reading before it is NotFoundError. An index that nothing refers to any more is closed.
         """
         self.name, self._creating = str(path), threading.RLock()
         try:
             place = Place(path, client, url, isolated)
-            self._open = partial(open_index, place, space, encoder)
+            self._open = partial(open_index, place, space, encoder, reader)
             self._bind(self._open(), encoder)
         except NotFoundError:
             if is_there(place):
                 raise  # something that it needs is not
-            self._planned = given_space(space_for(encoder) if space is None else space)
+            self._planned = given_space(space_for(encoder) if space is None else space, reader)
             self._encoder = _EncoderOf(self._planned, encoder)
             if encoder is not None:
                 self._planned.check_encoder(encoder)
@@ -223,6 +225,7 @@ class FeatureIndex(Surface):
         fields: Sequence[str] = (),
         sentences: SentenceStorage = DEFAULT_SENTENCES,
         words: str = DEFAULT_WORDS,
+        reader: ReaderSpace | str | Path | None = None,
         quantization: Quantization | None = None,
         shard_number: int | None = None,
         replication_factor: int | None = None,
@@ -239,14 +242,16 @@ class FeatureIndex(Surface):
         (``("prompt",)`` beside a response): each has its own vectors and concepts. ``sentences`` says what is
         kept of the sentences of each text, of 1,000 at most: ``"stored"`` is a vector of each and where it is
         in the text, ``"codes"`` only where it is, ``"off"`` nothing. ``words`` is the
-        language in which words are found by their stems, or ``"off"``. With ``quantization="int8"`` dense
+        language in which words are found by their stems, or ``"off"``. A ``reader`` is a second space, of the
+        features of the tokens that the encoder reads (:class:`ReaderSpace`), by which texts can be searched,
+        too. With ``quantization="int8"`` dense
         vectors are also kept in a byte a number: there, searches of more than 100,000 records without a
         filter find what is then scored exactly, in less than half of the time. The five options that follow
         are Qdrant's, for a collection on a server; the vectors of a directory are on disk. ``isolated`` is
         explained at :meth:`open`. If an earlier creation was interrupted, it is completed. If the index
         exists, MismatchError is raised.
         """
-        read = given_space(space_for(encoder) if space is None else space)
+        read = given_space(space_for(encoder) if space is None else space, reader)
         manifest = Manifest.describe(read, payload_indexes, fields, sentences, quantization, words)
         if encoder is not None:
             read.check_encoder(encoder)
@@ -269,16 +274,16 @@ class FeatureIndex(Surface):
         client: QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
+        reader: ReaderSpace | str | Path | None = None,
         isolated: bool = False,
     ) -> Self:
-        """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
+        """Open an index; MismatchError if ``space``, ``encoder`` or ``reader`` is not what it was built with.
 
         ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
         as a full disk, is an EngineDiedError.
         """
-        return cls._of_parts(
-            str(path), open_index(Place(path, client, url, isolated), space, encoder), encoder
-        )
+        parts = open_index(Place(path, client, url, isolated), space, encoder, reader)
+        return cls._of_parts(str(path), parts, encoder)
 
     def upsert(
         self,
@@ -393,6 +398,7 @@ class FeatureIndex(Surface):
         calibrate: bool = False,
         sentences: SentenceStorage | None = None,
         words: str | None = None,
+        reader: ReaderSpace | str | Path | None = None,
         merge: Literal["replace", "keep"] | None = None,
         progress: bool = False,
     ) -> CopyReport:
@@ -407,7 +413,7 @@ class FeatureIndex(Surface):
         from saeindex.operations.copies import fitted_again
 
         if merge is not None:
-            is_plain = (space, calibrate, sentences, words) == (None, False, None, None)
+            is_plain = (space, calibrate, sentences, words, reader) == (None, False, None, None, None)
             if merge not in ("replace", "keep") or not is_plain:
                 found = "settings of a new index" if merge in ("replace", "keep") else "no such way to merge"
                 do = "Give 'replace' or 'keep' alone."
@@ -427,7 +433,9 @@ class FeatureIndex(Surface):
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
             place = Place(path, client, url)
-            target = CopyTarget(place, space, encoder, calibrate, sentences, words, progress, fitted_again)
+            target = CopyTarget(
+                place, space, encoder, calibrate, sentences, words, progress, fitted_again, reader
+            )
             return copy_parts(self.name, parts, target)
 
     def export(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
+    from torch import Tensor
 
     from saeindex.types import FloatArray, IntArray, JsonObject, Record
 
@@ -112,6 +113,26 @@ class RowEncoder(TextEncoder, Protocol):
 
     def encode_document_in_rows(self, texts: Sequence[str]) -> FloatArray:
         """Return what ``encode_document`` does, of rows."""
+
+
+# Gets the rows of some texts, the unit vectors (t, d) of their tokens, those of one text after those of the
+# other, as a float32 tensor, and how many each text has.
+TokensSeen: TypeAlias = "Callable[[Sequence[int], Tensor, Sequence[int]], object]"
+
+
+@runtime_checkable
+class TokenReader(TextEncoder, Protocol):
+    """An encoder that also gives the vectors of tokens, of which it makes those of texts.
+
+    Special tokens, padding and prompts are not among them: the first token of a text is the first of
+    :meth:`token_spans`, and of a text that is cut there are those up to there.
+    """
+
+    def read_document(self, texts: Sequence[str], seen: TokensSeen) -> FloatArray:
+        """Return what ``encode_document`` does, after ``seen`` got all tokens, a batch of texts at a time."""
+
+    def read_query(self, text: str) -> FloatArray:
+        """Return the unit vectors (t, d) float32 of the tokens of a query text."""
 
 
 # Stores -----------------------------------------------------------------------------------------------

@@ -26,10 +26,10 @@ UNSAFE = re.compile(
 )
 PartKind: TypeAlias = Literal[
     "feature", "unnamed", "residual", "bias", "word", "neighbours", "against", "text", "sentence", "boost",
-    "reranker",
+    "reranker", "reader",
 ]  # fmt: skip
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
-Using: TypeAlias = Literal["dense", "sae", "fused", "sentences", "words"]
+Using: TypeAlias = Literal["dense", "sae", "fused", "sentences", "words", "reader"]
 Resolve: TypeAlias = Literal["strict", "best"]
 SteeringMethod: TypeAlias = Literal["built", "clamp"]
 PropertyMethod: TypeAlias = Literal["collection", "interpembed"]

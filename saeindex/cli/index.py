@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.corpus import files
-from saeindex.cli.output import Json, Sentences, Url, Words, console, print_json, say
+from saeindex.cli.output import Json, Reader, Sentences, Url, Words, console, print_json, say
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import NotFoundError, RejectedError
 from saeindex.report.numbers import counted
@@ -55,6 +55,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     ] = None,
     sentences: Sentences = None,
     words: Words = None,
+    reader: Reader = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     allow_rejects: Annotated[
         bool,
@@ -110,6 +111,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
             sentences=sentences,
             words=words,
             encoder=None if encoder is None else encoder_named(encoder),
+            reader=reader,
         ) as opened:
             if encoder is not None:
                 say(f"The space is {opened.space.name!r}.", is_error=True)

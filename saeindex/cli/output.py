@@ -47,6 +47,13 @@ Sentences = Annotated[
     ),
 ]
 
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        help="A second space, of the tokens of texts: a name or a directory. Default: as the index."
+    ),
+]
+
 # Concepts of a hit, and sentences that prove what it says, with their lengths in characters.
 SHOWN_FEATURES, SHOWN_PROOFS, SENTENCE_CHARS = 4, 3, 96
 # Columns below which nothing can be read: a terminal that says so, such as COLUMNS=0, is not believed.

@@ -62,7 +62,8 @@ def edit(
     changes: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="CONCEPT=WEIGHT",
+            "--set",
+            metavar="CONCEPT=WEIGHT",
             help="Concept, by number or name, and its weight in the direction; 0 removes it.",
         ),
     ],

@@ -15,6 +15,7 @@ from saeindex.cli.options import asks
 from saeindex.cli.output import (
     Index,
     Json,
+    Reader,
     Sentences,
     Url,
     Words,
@@ -224,6 +225,7 @@ def copy(
     ] = False,
     sentences: Sentences = None,
     words: Words = None,
+    reader: Reader = None,
     url: Url = None,
     to_url: Annotated[str | None, typer.Option(help="The Qdrant server of the copy.")] = None,
     merge: Annotated[
@@ -239,13 +241,17 @@ def copy(
     from saeindex.features.space_io import encoder_named
     from saeindex.operations.copies import copy_cost, copy_index
 
-    made: dict[str, Any] = {"space": space, "calibrate": calibrate, "sentences": sentences, "words": words}
-    made["progress"] = not as_json
+    made: dict[str, Any] = {
+        "space": space, "calibrate": calibrate, "sentences": sentences, "words": words, "reader": reader,
+        "progress": not as_json,
+    }  # fmt: skip
     if encoder is not None:
         made["encoder"] = encoder_named(encoder)
     if merge is None:
-        if (space or encoder) and not as_json:
-            cost = copy_cost(index, space, source_url=url, encoder=made.get("encoder"), sentences=sentences)
+        if (space or encoder or reader) and not as_json:
+            cost = copy_cost(
+                index, space, source_url=url, encoder=made.get("encoder"), sentences=sentences, reader=reader
+            )
             say(f"{cost}." if cost.texts else "No text is encoded again.")
         report = copy_index(index, to, source_url=url, url=to_url, **made)
     else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
+    from saeindex.protocols import TokensSeen
     from saeindex.types import FloatArray
 
 # Tokens of a padded batch: larger batches exceed the cache of a CPU and are not faster.
@@ -179,6 +180,25 @@ class SentenceTransformerEncoder:
             return len(backend.token_spans(text))
         return sum(map(backend.pieces_of, SPACE.split(text)))
 
+    def read_document(self, texts: Sequence[str], seen: TokensSeen) -> FloatArray:
+        """See :class:`~saeindex.protocols.TokenReader`."""
+        return self._encode(self._document_prompt, texts, seen=seen)
+
+    def read_query(self, text: str) -> FloatArray:
+        """See :class:`~saeindex.protocols.TokenReader`; in numpy where queries are embedded in numpy."""
+        backend = self._backend
+        if isinstance(backend, _BertBackend) and backend.has_numpy:
+            (ids,) = backend.tokenize(_with_prompt(self._query_prompt, [text]))
+            own = backend.states_of(ids)[self._first_token(self._query_prompt) : -1]
+            return np.asarray(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12), np.float32)
+        found: list[FloatArray] = []
+        self._encode(self._query_prompt, [text], seen=lambda _, own, __: found.append(own.cpu().numpy()))
+        return found[0]
+
+    def _first_token(self, prompt: str) -> int:
+        """Return the place of a text's first token, after the special one at the beginning and a prompt."""
+        return 1 + (len(self.token_spans(prompt)) if prompt else 0)
+
     def _in_rows(self, prompt: str, texts: Sequence[str]) -> FloatArray:
         backend = self._backend
         if not isinstance(backend, _BertBackend):  # another library computes the model
@@ -193,18 +213,23 @@ class SentenceTransformerEncoder:
             for at in range(0, len(same), ROWS):
                 places = same[at : at + ROWS]
                 with torch.inference_mode():
-                    states = backend.embed([rows[i] for i in places], in_rows=True)
-                    vectors[places] = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
+                    own = backend.pooled(*backend.states([rows[i] for i in places], in_rows=True))
+                    vectors[places] = torch.nn.functional.normalize(own, dim=-1).cpu().numpy()
         return self._checked(vectors, f"rows on {backend.device}")
 
-    def _encode(self, prompt: str, texts: Sequence[str], of_one_length: bool = False) -> FloatArray:
+    def _encode(
+        self, prompt: str, texts: Sequence[str], of_one_length: bool = False, seen: TokensSeen | None = None
+    ) -> FloatArray:
         backend, prompted = self._backend, _with_prompt(prompt, texts)
         vectors = np.empty((len(texts), backend.dimension), np.float32)
         if not texts:
             return vectors[:, : self.identity.dimension]
         if isinstance(backend, _LibraryBackend):
-            own = backend.encode(texts, prompt, 1 if of_one_length else LIBRARY_BATCH)
-            return self._checked(own, f"{backend.dtype} on {backend.device}")
+            if seen is None:
+                found = backend.encode(texts, prompt, 1 if of_one_length else LIBRARY_BATCH)
+            else:
+                found = backend.read(texts, prompt, self._first_token(prompt) - 1, seen)
+            return self._checked(found, f"{backend.dtype} on {backend.device}")
         import torch
 
         on_gpu = backend.device.startswith("cuda")
@@ -213,8 +238,15 @@ class SentenceTransformerEncoder:
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]), reverse=True)
         with torch.inference_mode():
             for rows in _batches(order, token_ids, budget, of_one_length):
-                states = backend.embed([token_ids[i] for i in rows])
-                vectors[rows] = torch.nn.functional.normalize(states.float(), dim=-1).cpu().numpy()
+                states, sizes = backend.states([token_ids[i] for i in rows])
+                own = backend.pooled(states, sizes).float()
+                vectors[rows] = torch.nn.functional.normalize(own, dim=-1).cpu().numpy()
+                if seen is not None:
+                    first = self._first_token(prompt)
+                    places = torch.arange(states.shape[1], device=states.device)
+                    is_own = (places >= first) & (places < sizes[:, None] - 1)
+                    tokens = torch.nn.functional.normalize(states[is_own], dim=-1)
+                    seen(rows, tokens, is_own.sum(1).tolist())
         return self._checked(vectors, f"{backend.dtype} on {backend.device}")
 
     def _checked(self, vectors: FloatArray, computed: str) -> FloatArray:
@@ -342,15 +374,22 @@ class _BertBackend:
     def embed_each(self, token_ids: list[list[int]]) -> FloatArray:
         """Return unit vectors (n, d) float32, computed one text at a time."""
         vectors = np.empty((len(token_ids), self.dimension), np.float32)
-        with one_blas_thread():
-            for row, ids in enumerate(token_ids):
-                states = self._numpy_model(ids or [self._config.pad_id])
-                pooled = states[0] if self.pooling == "cls" else states.mean(0)
-                vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
+        for row, ids in enumerate(token_ids):
+            states = self.states_of(ids)
+            pooled = states[0] if self.pooling == "cls" else states.mean(0)
+            vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return vectors
 
-    def embed(self, token_ids: list[list[int]], in_rows: bool = False) -> torch.Tensor:
-        """Return the pooled states (n, d) of texts; ``in_rows`` those of up to ``ROWS``, in so many rows."""
+    def states_of(self, ids: list[int]) -> FloatArray:
+        """Return the states (l, d) float32 of the tokens of one text, in numpy."""
+        with one_blas_thread():
+            return self._numpy_model(ids or [self._config.pad_id])
+
+    def states(self, token_ids: list[list[int]], in_rows: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the states (n, l, d) float32 of the tokens of texts, and how many each has (n,).
+
+        ``in_rows`` those of up to ``ROWS`` texts, in so many rows.
+        """
         import torch
 
         # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
@@ -367,11 +406,17 @@ class _BertBackend:
             states = self._row_model(inputs, mask)
         else:
             states = self._model(inputs, None if bool(mask.all()) else mask)
-        states = states[:count].float()
+        return states[:count].float(), sizes[:count]
+
+    def pooled(self, states: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """Return the vectors (n, d) of texts."""
+        import torch
+
         if self.pooling == "cls":
             return states[:, 0]
         # Sum in float32: bf16 loses small components of a long text.
-        return torch.einsum("nl,nld->nd", (mask.float() / sizes[:, None])[:count], states)
+        mask = torch.arange(states.shape[1], device=states.device)[None] < sizes[:, None]
+        return torch.einsum("nl,nld->nd", mask.float() / sizes[:, None], states)
 
 
 @contextmanager
@@ -426,6 +471,33 @@ class _LibraryBackend:
             list(texts), prompt=prompt, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
         )
         return np.asarray(found, np.float32)
+
+    def read(self, texts: Sequence[str], prompt: str, n_prompt: int, seen: TokensSeen) -> FloatArray:
+        """Return unit vectors (n, d) of texts, whose tokens ``seen`` gets, but those of the prompt."""
+        import torch
+
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        specials = [*{*self._tokenizer.all_special_ids} - {self._tokenizer.unk_token_id}]
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for at in range(0, len(order), LIBRARY_BATCH):
+            rows, parts = order[at : at + LIBRARY_BATCH], list[torch.Tensor]()
+            found: Any = self._model.encode(
+                [texts[row] for row in rows], prompt=prompt, batch_size=LIBRARY_BATCH, output_value=None,
+                show_progress_bar=False,
+            )  # fmt: skip
+            for row, one in zip(rows, found, strict=True):
+                if "token_embeddings" not in one:  # a static model
+                    do = "Leave the reader out, or use a transformer."
+                    raise InvalidInputError("a reader", "a model that gives no vectors of tokens", do)
+                own = torch.nn.functional.normalize(one["sentence_embedding"].float(), dim=-1)
+                vectors[row] = own.cpu().numpy()
+                ids, tokens = one["input_ids"], one["token_embeddings"]
+                is_special = torch.isin(ids, torch.tensor(specials, device=ids.device))
+                is_own = (one["attention_mask"] > 0) & ~is_special
+                parts.append(tokens[: len(ids)][is_own][n_prompt:])
+            tokens = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
+            seen(rows, tokens, [len(part) for part in parts])
+        return vectors
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         if not callable(self._tokenizer):  # of the library tokenizers, as static models have it

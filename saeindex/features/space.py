@@ -28,6 +28,7 @@ from saeindex.schema import check_kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.features.terms import Term
     from saeindex.types import FloatArray, SparseCode
 
@@ -41,7 +42,8 @@ class Space:
 
     ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` has the
     figures measured on held-out texts, ``evidence`` tells which named concepts a sentence speaks of; None for
-    a space without named concepts. Saved as safetensors and JSON; never pickled.
+    a space without named concepts. ``reader`` is the second space of an index that has one, of the tokens of
+    its texts, which is saved by itself. Saved as safetensors and JSON; never pickled.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Space:
     report: dict[str, Any]
     families: tuple[Family, ...] = ()
     evidence: Evidence | None = None
+    reader: ReaderSpace | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,6 +139,12 @@ class Space:
         ]
         vectors = np.stack([one.vector for one in terms])
         return self.with_concepts(labels, vectors, self.evidence.with_terms(self.n_features, terms))
+
+    def with_reader(self, reader: ReaderSpace | None) -> Self:
+        """Return the space beside a reader of the same encoder; MismatchError if that has another one."""
+        if reader is not None:
+            reader.check_identity(self.encoder)
+        return replace(self, reader=reader)
 
     def leaving_out(self, sentences: Collection[str]) -> Self:
         """Return the space with these sentences being no speech, as footers."""

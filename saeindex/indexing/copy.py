@@ -34,6 +34,7 @@ from saeindex.config import (
     EVIDENCE,
     LEVEL_STRIDE,
     LEVELS_OF,
+    READER,
     SENTENCES,
     SPACE_FOLDER,
     SPANS,
@@ -82,13 +83,14 @@ from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import masked, readable
-from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
+from saeindex.protocols import Point, SparseVector, TextEncoder, Vector, VectorStore
 from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import EmbeddedStore, check_outside
-from saeindex.types import Record, runs
+from saeindex.types import Record, SparseCode, runs
 
 if TYPE_CHECKING:
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.indexing.sentences import Spans
     from saeindex.types import FloatArray
 
@@ -135,6 +137,7 @@ class CopyTarget:
     words: str | None
     progress: bool
     fitted: Fitted
+    reader: ReaderSpace | str | Path | None = None
 
 
 Fitted = Callable[[IndexParts, TextEncoder, Mapping[str, Any]], dict[str, Any]]
@@ -174,7 +177,10 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
         words = DEFAULT_WORDS if known.words == "off" else known.words
     if target.place.folder is not None:
         check_outside(source.folder, target.place.folder, "a copy of the index")
-    new = space_of_copy(source.space, target.space, target.encoder)
+    new = given_space(space_of_copy(source.space, target.space, target.encoder), target.reader)
+    own_reader = source.space.reader
+    if target.reader is None and own_reader is not None and not own_reader.encoder.differences(new.encoder):
+        new = new.with_reader(own_reader)
     is_encoded = bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
         found = f"its vectors have {source.store.layout.dense.get(DENSE)} dimensions"
@@ -183,7 +189,8 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
     if target.encoder is not None:
         new.check_encoder(target.encoder)
     place = name if source.folder is None else str(source.folder.resolve())
-    options = is_encoded, target.calibrate, sentences, words
+    read = "" if new.reader is None else new.reader.fingerprint
+    options = is_encoded, target.calibrate, sentences, words, read
     mark = json.dumps([place, known.revision, new.fingerprint, *options])
     digest = hashlib.sha256(mark.encode()).hexdigest()[:32]
     opened = cache(lambda: new.open_encoder() if target.encoder is None else target.encoder)
@@ -445,6 +452,12 @@ class PointConverter:
     words: str
 
     @property
+    def keeps_read(self) -> bool:
+        """Whether the features of tokens are copied as they are, if the copy has any."""
+        old, new = self.source.space.reader, self.space.reader
+        return new is None or (old is not None and old.fingerprint == new.fingerprint)
+
+    @property
     def keeps_codes(self) -> bool:
         """Whether codes and levels are copied as they are."""
         is_same = self.source.space.fingerprint == self.space.fingerprint
@@ -482,7 +495,9 @@ class PointConverter:
 
     def calibrated(self) -> PointConverter:
         """Return the converter to levels that are measured on the source's records."""
-        meter, coded = CalibrationMeter(self.space.n_features), replace(self, sentences="off", words="off")
+        bare = self.space.with_reader(None)
+        coded = replace(self, space=bare, sentences="off", words="off")
+        meter = CalibrationMeter(self.space.n_features)
         for page in pages(self.source.store, None, PAGE, True, self.vectors_read):
             points = list(coded.written(self.sound(page.points)[0]))
             dense = [np.asarray(point.vectors[DENSE]) for point in points]
@@ -517,6 +532,7 @@ class PointConverter:
         ]  # fmt: skip
         coded, sentences = self._coded(rows)
         words = words_of([text for _, _, text in rows], self.words)
+        read = None if self.keeps_read else self._read(rows)
         row = 0
         for point, (_, record), names in zip(found, sound, has, strict=True):
             vectors, payload = self._kept(point, record)
@@ -528,6 +544,7 @@ class PointConverter:
                     vectors |= sentences.stored_vectors(row, name)
                     payload |= sentences.payload(row, name)
                 vectors |= {suffixed(WORDS, name): words[row]} if words else {}
+                vectors |= {} if read is None else {suffixed(READER, name): SparseVector(*read.row(row))}
                 row += 1
             yield Point(point_id(record.id), vectors, payload)
 
@@ -544,6 +561,8 @@ class PointConverter:
         if not self.keeps_sentences:
             bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
             gone = {suffixed(base, name) for base in bases for name in ("", *self.source.manifest.fields)}
+        if not self.keeps_read or self.space.reader is None:
+            gone |= {suffixed(READER, name) for name in ("", *self.source.manifest.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
         others = {key: one for key, one in point.payload.items() if key not in gone | OURS}
         is_truncated = bool(point.payload.get(TRUNCATED))
@@ -551,6 +570,11 @@ class PointConverter:
             is_truncated = any(is_cut(one, self.opened()) for one in (record.text, *record.fields.values()))
         document_hash = point.payload.get(DOCUMENT_HASH)
         return vectors, others | payload_of(record, content_hash(record), document_hash, is_truncated)
+
+    def _read(self, rows: Sequence[tuple[Point, str, str]]) -> SparseCode:
+        """Return the features of the tokens of texts (points, fields, texts)."""
+        assert self.space.reader is not None  # noqa: S101
+        return self.space.reader.read(self.opened(), [readable(text) for _, _, text in rows])[1]
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:
         """Return the codes and sentences of texts (points, fields, texts), unless they are kept."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.config import SPACE_FOLDER
+from saeindex.config import READER_FOLDER, SPACE_FOLDER
 from saeindex.errors import (
     DamageError,
     InvalidInputError,
@@ -21,7 +21,7 @@ from saeindex.errors import (
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import load_space, save_space
 from saeindex.files import DRAFT, is_draft, size_on_disk
-from saeindex.indexing.manifest import Counts, Manifest
+from saeindex.indexing.manifest import Counts, Manifest, ReaderReference
 from saeindex.indexing.names import NameEdits
 from saeindex.indexing.terms import features_in
 from saeindex.schema import check_kind
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.stores.base import BaseStore
 
@@ -78,6 +79,8 @@ def create_index(
     try:
         if folder is not None:
             save_space(space, folder / SPACE_FOLDER, is_own=True)
+            if space.reader is not None:
+                space.reader.save(folder / READER_FOLDER)
         store.write_manifest(manifest.to_json())
         return IndexParts(store, space, manifest, folder)
     except BaseException:
@@ -86,19 +89,23 @@ def create_index(
 
 
 def open_index(
-    place: Place, space: FeatureSpace | str | Path | None, encoder: TextEncoder | None
+    place: Place,
+    space: FeatureSpace | str | Path | None,
+    encoder: TextEncoder | None,
+    reader: ReaderSpace | str | Path | None = None,
 ) -> IndexParts:
     """Open an index made by :func:`create_index`.
 
     Raises:
         NotFoundError: no index has that name.
-        MismatchError: it was built with another space or encoder, or has another format.
+        MismatchError: it was built with another space, encoder or reader, or has another format.
     """
     store, path = place.opened(), place.folder or place.given
     try:
         raw = _read_manifest(store, path)
         is_lost = not raw and store.count() > 0
-        parts = parts_of(store, Manifest.parse(raw, str(path), is_lost), path, place.folder, space)
+        known = Manifest.parse(raw, str(path), is_lost)
+        parts = parts_of(store, known, path, place.folder, space, reader)
         if encoder is not None:
             parts.space.check_encoder(encoder)
         return parts
@@ -163,15 +170,53 @@ def parts_of(
     path: str | Path,
     folder: Path | None,
     space: FeatureSpace | str | Path | None = None,
+    reader: ReaderSpace | str | Path | None = None,
 ) -> IndexParts:
     """Return the parts of an index with this manifest."""
     loaded = _space_of(manifest, folder) if space is None else given_space(space)
+    if (known := manifest.reader) is not None or reader is not None:
+        loaded = loaded.with_reader(_reader_of(str(path), known, folder, reader))
+    elif loaded.reader is not None:
+        loaded = loaded.with_reader(None)
     return IndexParts(store, manifest.with_own_levels(loaded, str(path)), manifest, folder)
 
 
-def given_space(space: FeatureSpace | str | Path) -> FeatureSpace:
-    """Return a space, or load it; that of another index is taken without the terms of its collection."""
-    return space.without_terms() if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+def _reader_of(
+    name: str,
+    known: ReaderReference | None,
+    folder: Path | None,
+    given: ReaderSpace | str | Path | None,
+) -> ReaderSpace:
+    """Return the reader that an index was built with: that given, its own copy, or by name.
+
+    MismatchError if that is another one, or the index has none.
+    """
+    if given is None:
+        assert known is not None  # noqa: S101
+        given = known.name if folder is None else folder / READER_FOLDER
+    reader = _loaded(given)
+    if known is None or reader.fingerprint != known.fingerprint:
+        asked = f"index {name!r} with the reader {reader.name!r} ({reader.fingerprint[:12]})"
+        found = "it has none" if known is None else f"it has {known.name!r} ({known.fingerprint[:12]})"
+        raise MismatchError(asked, found, f"Leave it out, or run {copy_command(name)} with --reader.")
+    return reader
+
+
+def _loaded(reader: ReaderSpace | str | Path) -> ReaderSpace:
+    from saeindex.features.reader_space import ReaderSpace
+
+    return reader if isinstance(reader, ReaderSpace) else ReaderSpace.load(reader)
+
+
+def given_space(
+    space: FeatureSpace | str | Path, reader: ReaderSpace | str | Path | None = None
+) -> FeatureSpace:
+    """Return a space, or load it, beside a reader if one is given.
+
+    That of another index is taken without the terms of its collection.
+    """
+    found = space.without_terms() if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+    return found if reader is None else found.with_reader(_loaded(reader))
 
 
 def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:

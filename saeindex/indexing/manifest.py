@@ -19,6 +19,7 @@ from saeindex.config import (
     DENSE,
     DOCUMENT,
     FORMAT_VERSION,
+    READER,
     SAE,
     SENTENCES,
     TEXT,
@@ -49,6 +50,7 @@ from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.report.model import Description
 
 
@@ -87,6 +89,25 @@ class SpaceReference(Strict):
             calibration_records=space.calibration.records,
             calibration_digest=space.calibration.digest(),
         )
+
+
+class ReaderReference(Strict):
+    """The reader that the features of tokens come from."""
+
+    name: str
+    fingerprint: str
+    n_features: int
+    most: int
+
+    @classmethod
+    def of(cls, reader: ReaderSpace | None) -> ReaderReference | None:
+        """Refer to a reader, if there is one."""
+        if reader is None:
+            return None
+        return cls(
+            name=reader.name, fingerprint=reader.fingerprint, n_features=reader.sae.n_features,
+            most=reader.most,
+        )  # fmt: skip
 
 
 class Counts(Strict):
@@ -152,6 +173,8 @@ class Manifest(Strict):
     """What is kept of the sentences of records: vectors and spans, spans alone, or nothing."""
     words: str = "off"
     """The language in which words are kept, or "off"."""
+    reader: ReaderReference | None = None
+    """The second space, of the tokens of texts, if the index has one."""
     quantization: Quantization | None = None
     """In what form dense vectors are kept beside themselves, for faster searches."""
     leave_out: tuple[str, ...] = ()
@@ -207,7 +230,7 @@ class Manifest(Strict):
         if words != "off":
             bm25(words)
         names = ("", *checked_field_names(fields))
-        sparse = (SAE,) if words == "off" else (SAE, WORDS)
+        sparse = (SAE, *[WORDS] * (words != "off"), *[READER] * (space.reader is not None))
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"saeindex {__version__}",
@@ -218,6 +241,7 @@ class Manifest(Strict):
             fields=list(fields),
             sentences=sentences,
             words=words,
+            reader=ReaderReference.of(space.reader),
             quantization=quantization,
             payload_indexes={
                 "record_id": "keyword",
@@ -346,6 +370,7 @@ def index_description(name: str, manifest: Manifest) -> Description:
             "Encoder",
             ", ".join([f"{encoder['model']}, {encoder['dimension']} dimensions", *manifest.precisions]),
         ],
+        ["Reader", "" if manifest.reader is None else manifest.reader.name],
         ["Vectors", ", ".join(manifest.layout.names)],
         ["Sentences", SENTENCES_IN_WORDS[manifest.sentences]],
         ["Words", "" if manifest.words == "off" else manifest.words],

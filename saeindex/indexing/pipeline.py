@@ -65,7 +65,7 @@ from saeindex.language.speech import as_recurring, readable
 from saeindex.protocols import Point, PointId, RecordSource, Rejected, TextEncoder, VectorStore
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
-from saeindex.types import JsonObject, Record, runs, visible
+from saeindex.types import JsonObject, Record, SparseCode, runs, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -622,6 +622,13 @@ class Pipeline:
         space = self.space()
         given = [own for one in window.records for own in one.given(space, self.fields)]
         self._check_vectors(window)
+        read: SparseCode | None = None
+        if space.reader is not None:
+            encoded, read = space.reader.read(self.encoder, [*map(readable, texts)])
+            given = [
+                one._replace(dense=own) if one.dense is None else one
+                for one, own in zip(given, encoded, strict=True)
+            ]
         known = [one.dense for one in given]
         for text, own, one in zip(texts, spans, given, strict=False):
             known += known_sentences(text, own, one.dense, one.sentences)
@@ -635,7 +642,7 @@ class Pipeline:
             kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
         words = words_of(texts, self.words)
         mentions = [one.mentions for one in given]
-        return window, Coded.of(space, vectors[own_rows], code, kept, words=words, known=mentions)
+        return window, Coded.of(space, vectors[own_rows], code, kept, words=words, known=mentions, read=read)
 
     def _check_vectors(self, window: _Window) -> None:
         """Raise MismatchError where texts came with vectors that the encoder does not give them."""
@@ -712,8 +719,9 @@ class Pipeline:
         space = self.space()
         if space is not coded.space:  # terms came while the texts were encoded
             coded = Coded.of(
-                space, coded.dense, coded.code, coded.sentences, words=coded.words, known=coded.known
-            )
+                space, coded.dense, coded.code, coded.sentences, words=coded.words, known=coded.known,
+                read=coded.read,
+            )  # fmt: skip
             kept = {point.id for point in points}
             made = build_points(window.records, coded, self.fields)
             points = [point for point in made if point.id in kept]

@@ -22,6 +22,7 @@ from saeindex.config import (
     LEVEL_STRIDE,
     LEVELS_OF,
     POINT_NAMESPACE,
+    READER,
     SAE,
     SENTENCES,
     SOURCE,
@@ -233,7 +234,8 @@ class Coded:
     With evidence, the levels of named concepts are those of their evidence; without it, and of all other
     features, those of their activations. The level codes of text ``i`` are those from ``ends[i]`` to
     ``ends[i + 1]``. ``unread`` sentences are no speech and have no evidence. ``words`` has the weights of the
-    words of each text, if the index keeps any, and ``known`` the evidence that was not found here.
+    words of each text, if the index keeps any, ``known`` the evidence that was not found here, and ``read``
+    the features of tokens, if the index has a reader.
     """
 
     dense: FloatArray
@@ -246,6 +248,7 @@ class Coded:
     unread: int = 0
     words: Sequence[SparseVector] = ()
     known: Sequence[Sequence[Mention] | None] = ()
+    read: SparseCode | None = None
 
     @classmethod
     def of(
@@ -257,6 +260,7 @@ class Coded:
         mentions: TextMentions | None = None,
         words: Sequence[SparseVector] = (),
         known: Sequence[Sequence[Mention] | None] = (),
+        read: SparseCode | None = None,
     ) -> Coded:
         """Find the levels, and the evidence of sentences, if there are any, unless ``mentions`` has it.
 
@@ -281,7 +285,7 @@ class Coded:
         levels = np.sort(np.concatenate(found))
         ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)
         own = (levels % (many * LEVEL_STRIDE)).tolist()
-        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread, words, known)
+        return cls(dense, code, space, sentences, mentions, own, ends.tolist(), unread, words, known, read)
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
@@ -290,6 +294,7 @@ class Coded:
             suffixed(SAE, field): SparseVector(*self.code.row(row)),
         }
         named |= {suffixed(WORDS, field): self.words[row]} if self.words else {}
+        named |= {} if self.read is None else {suffixed(READER, field): SparseVector(*self.read.row(row))}
         return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 
     def payload_of(self, row: int, field: str = "") -> dict[str, Any]:
@@ -304,7 +309,7 @@ class Coded:
 
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
-    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, SOURCE, "reader"}
+    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, SOURCE, READER}
     | {CONCEPTS, DENSE, DOCUMENT, EVIDENCE, SAE, SENTENCES, SPANS, SPEAKING, TEXT, TRUNCATED, WORDS}
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from saeindex.config import SentenceStorage
     from saeindex.features import FeatureSpace
+    from saeindex.features.reader_space import ReaderSpace
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder
 
@@ -43,6 +44,7 @@ def copy_index(
     calibrate: bool = False,
     sentences: SentenceStorage | None = None,
     words: str | None = None,
+    reader: ReaderSpace | str | Path | None = None,
     progress: bool = False,
 ) -> CopyReport:
     """Make a new index of the records of another one, whose manifest may be lost.
@@ -54,7 +56,8 @@ def copy_index(
     then, and profiles fitted again on the records that they were fitted on. ``calibrate`` measures the
     levels (typical, strong) on these records. ``sentences`` and ``words`` say what the copy keeps of them, as
     in :meth:`FeatureIndex.create`: by default what the source does, or, if that is nothing, what a new index
-    does; what is lacking is encoded.
+    does; what is lacking is encoded. So is the reader that of the source, unless the encoder is another one;
+    for another ``reader`` the texts are encoded again.
     An interrupted copy is continued by the same call. To switch over, rename the directory, or point the
     collection's alias at the copy.
 
@@ -67,7 +70,7 @@ def copy_index(
     with place.opened() as store:
         parts, has_manifest = read_parts(str(source), store, place.folder, space)
         there = Place(target, client, url)
-        made = CopyTarget(there, space, encoder, calibrate, sentences, words, progress, fitted_again)
+        made = CopyTarget(there, space, encoder, calibrate, sentences, words, progress, fitted_again, reader)
         return copy_parts(str(source), parts, made, has_manifest)
 
 
@@ -79,6 +82,7 @@ def copy_cost(
     source_url: str | None = None,
     encoder: TextEncoder | None = None,
     sentences: SentenceStorage | None = None,
+    reader: ReaderSpace | str | Path | None = None,
 ) -> Cost:
     """Return what a copy that encodes the texts again costs, by some of them; nothing if none does.
 
@@ -88,13 +92,14 @@ def copy_cost(
     with place.opened() as store:
         parts, _ = read_parts(str(source), store, place.folder, space)
         new = space_of_copy(parts.space, space, encoder)
-        if not parts.space.encoder.differences(new.encoder):
+        is_encoded = bool(parts.space.encoder.differences(new.encoder))
+        if not is_encoded and reader is None:
             return Cost(0, 0, 0.0)
         points = first_points(store, SAMPLED, PAGE)
         records = [stored_record(one.payload, parts.manifest.fields) for one in points]
         whole = [text for one in records for text in (one.text, *one.fields.values())]
         texts = [readable(text) for text in whole]
-        if sentences != "off":
+        if is_encoded and sentences != "off":
             spans = [spans_in(text) for text in whole]
             several = [
                 (text, own) for text, own in zip(whole, spans, strict=True) if not is_all(masked(text), own)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex.collection.records import metadata_fields
 from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import check_sides
-from saeindex.config import MAX_QUERY_CHARS, WORDS
+from saeindex.config import MAX_QUERY_CHARS, READER, WORDS
 from saeindex.errors import FilterWarning, InvalidInputError, tell
 from saeindex.language.ast import And, Compare, Condition, Exists, Expression, Not, OneOf, walk
 from saeindex.language.evaluate import clauses, found_at, mismatch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.search.plan import Estimate
-    from saeindex.search.query import Query
+    from saeindex.search.query import Query, Steering
     from saeindex.types import LevelName
 
 
@@ -93,11 +93,18 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "search with feedback", "a property or examples beside it", "Use the feedback alone."
         )
-    steering = query.steering
-    if steering is not None and query.using == WORDS:
+    if query.using == READER and query.is_near and not query.text.strip():
+        raise InvalidInputError("a vector with using='reader'", "it has no tokens", "Give the text.")
+    if query.steering is not None:
+        _check_steering(query, query.steering)
+
+
+def _check_steering(query: Query, steering: Steering) -> None:
+    if query.using in (WORDS, READER):
+        found = f"{'words' if query.using == WORDS else 'tokens'} have no direction to move along"
         do = "Leave using out, or give a where clause."
-        raise InvalidInputError("steer with using='words'", "words have no direction to move along", do)
-    if steering is not None and steering.max_drift is not None and steering.method == "clamp":
+        raise InvalidInputError(f"steer with using={query.using!r}", found, do)
+    if steering.max_drift is not None and steering.method == "clamp":
         raise InvalidInputError(
             "steer.max_drift with steer.method='clamp'", "decoding itself moves the query", "Use 'built'."
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from saeindex.collection.records import check_not_documents
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, SAE, SENTENCES, TEXT, WORDS
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FUSED, READER, SAE, SENTENCES, TEXT, WORDS
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import PRESENT, PROVING, Spoken, point_id, shown_features
 from saeindex.language.evaluate import found_at, matched_clauses
@@ -24,7 +24,7 @@ from saeindex.search.grouping import First, GroupValue, Ranked, diverse, group_k
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.query import Query
 from saeindex.search.rerank import Reranked
-from saeindex.search.retrieval import ByWords, Fused, Listed, Nearest, Place, Rescored, Scoring
+from saeindex.search.retrieval import ByParts, Fused, Listed, Nearest, Place, Rescored, Scoring
 from saeindex.stores.tracing import Deadline, noted
 
 if TYPE_CHECKING:
@@ -115,12 +115,16 @@ class Executor:
         if words is not None and vector is not plan.vector:  # the ranking without steering
             words = replace(words, gone=frozenset())
         if query.using == WORDS and words is not None:
-            return ByWords(self._store, words, request, self._explainer)
+            return ByParts(self._store, words.shares, WORDS, words.parts, request, self._explainer)
+        if query.using == READER and plan.read is not None:
+            asked = plan.read
+            return ByParts(self._store, asked.vector, READER, asked.parts, request, self._explainer)
         if query.using in (FUSED, SENTENCES):
             nearest = self._nearest(DENSE, vector, plan, request)
             first = plan.choices.pool.value
             assert first is not None  # noqa: S101 - the plan of a fused search has a pool
-            return Fused(self._store, nearest, words, SENTENCES in plan.sources, first)
+            read = plan.read if query.using == FUSED else None
+            return Fused(self._store, nearest, words, read, SENTENCES in plan.sources, first)
         return self._nearest(query.using, vector, plan, request)
 
     def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:

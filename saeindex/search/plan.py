@@ -21,7 +21,7 @@ from pydantic import Field
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import wilson
 from saeindex.concepts.resolver import Concept
-from saeindex.config import DENSE, FUSED, SAE, SENTENCES, WORDS
+from saeindex.config import DENSE, FUSED, READER, SAE, SENTENCES, WORDS
 from saeindex.language.ast import And, Not, Or, Says
 from saeindex.language.to_text import quoted
 from saeindex.report.html import Described
@@ -350,7 +350,7 @@ def _exact(query: Query, points: float, total: int, has_graph: bool) -> Choice[b
         return Choice(True, "the engine has no graph, and scans")
     if query.exact is not None:
         return Choice(query.exact, "as requested")
-    if query.using in (SAE, WORDS):
+    if query.using in (SAE, WORDS, READER):
         return Choice(True, "a sparse search is always exact")
     if total <= GRAPH_FROM:
         return Choice(True, f"up to {GRAPH_FROM:,} points a scan is fast")

@@ -14,7 +14,7 @@ from saeindex.collection.records import ids_that_say
 from saeindex.collection.state import IndexState, Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import KEPT_SCANS, Concept, Resolver, said_by
-from saeindex.config import CONCEPTS, DENSE, FUSED, SAE, SENTENCES, WORDS
+from saeindex.config import CONCEPTS, DENSE, FUSED, READER, SAE, SENTENCES, WORDS
 from saeindex.devices import one_blas_thread
 from saeindex.errors import FilterWarning, InvalidInputError, UnknownConceptError, copy_command, tell
 from saeindex.features.evidence import level_codes
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from saeindex.concepts.inference import Scorer
     from saeindex.concepts.scan import Scan
+    from saeindex.features.reader_space import AskedTokens
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 # The number of sampled points near a query, from which the share of matches there is estimated.
@@ -80,6 +81,7 @@ class _OfTexts:
         self.scorers: Memo[Scorer] = Memo(KEPT)
         self.said: Memo[SaidBy] = Memo(KEPT)
         self.estimates: Memo[Estimate] = Memo(KEPT_ESTIMATES)
+        self.asked: Memo[AskedTokens] = Memo(KEPT)
         self.resolver = Resolver(state)
 
 
@@ -96,7 +98,7 @@ class Planner:
         self._orders: Memo[list[PointId]] = Memo(KEPT_ORDERS)
         known = state.derived(_OfTexts)
         self._scorers, self._said, self.resolver = known.scorers, known.said, known.resolver
-        self._of_texts = known.estimates
+        self._of_texts, self._asked = known.estimates, known.asked
         self.steering = SteerResolver(state, self.resolver, partial(profile_direction, state))
 
     @property
@@ -146,6 +148,9 @@ class Planner:
         if query.using == WORDS and self.state.manifest.words == "off":
             do = f"Leave it out, or run {copy_command(self.state.store.name)}: the copy has words."
             raise InvalidInputError("using='words'", "the index keeps no words", do)
+        if query.using == READER and self.state.space.reader is None:
+            do = f"Leave it out, or run {copy_command(self.state.store.name)} with --reader."
+            raise InvalidInputError("using='reader'", "the index has no reader", do)
         if query.is_interpembed:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
@@ -196,6 +201,7 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             words=words,
+            read=self._read(query) if rescorer is None else None,
             absent=(*replaced, *absent),
             sources=self._sources(query),
             ids=self._ordered(query, query_filter),
@@ -418,8 +424,9 @@ class Planner:
     def _sources(self, query: Query) -> tuple[str, ...]:
         """Return what ranks: of a fused search all that the index has."""
         known = self.state.manifest
-        has = {DENSE: True, WORDS: known.words != "off", SENTENCES: known.sentences == "stored"}
-        among = {FUSED: (DENSE, WORDS, SENTENCES), SENTENCES: (DENSE, SENTENCES)}
+        has = {WORDS: known.words != "off", SENTENCES: known.sentences == "stored"}
+        has |= {READER: known.reader is not None}
+        among = {FUSED: (DENSE, WORDS, SENTENCES, READER), SENTENCES: (DENSE, SENTENCES)}
         return tuple(one for one in among.get(query.using, (query.using,)) if has.get(one, True))
 
     def _words(self, query: Query, steers: Sequence[ResolvedSteer]) -> AskedWords | None:
@@ -430,6 +437,15 @@ class Planner:
         named = (match.label for direction in left for match in direction.features)
         known = () if query.after is None else Place.read(query.after).counted
         return asked_words(self.state, query.text, (*(one.target for one in left), *named), known)
+
+    def _read(self, query: Query) -> AskedTokens | None:
+        """Return what the tokens of a text ask for, if these rank."""
+        if READER not in self._sources(query) or not query.text.strip():
+            return None
+        reader, encoder = self.state.space.reader, self.state.encoder
+        assert reader is not None  # noqa: S101
+        spread = self.state.space.calibration.spread
+        return self._asked.get(query.text, lambda: reader.asked(encoder, query.text, spread))
 
     def _ordered(self, query: Query, query_filter: Filter | None) -> Callable[[], list[PointId]] | None:
         """Return what finds the ids of all matches in the order that is asked for; they are kept."""

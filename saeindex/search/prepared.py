@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeindex.config import DENSE, SENTENCES, WORDS
+from saeindex.config import DENSE, READER, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Choices, Estimate, Plan, PlannedSteer, Step, headline
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.concepts.scan import Scan
     from saeindex.features.evidence import Mention
+    from saeindex.features.reader_space import AskedTokens
     from saeindex.features.space import Space
     from saeindex.language.ast import Expression
     from saeindex.language.to_filter import FeaturesOf
@@ -74,10 +75,10 @@ class Prepared:
     """A query that is ready to run.
 
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, ``words``
-    are those that are asked for if these rank, ``sources`` what ranks, and ``rescorer`` is the second pass of
-    a property search; ``ids`` finds all matches in another order. ``estimate`` is the estimated number of
-    matches among ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision``
-    is the index's that it was made for.
+    are those that are asked for if these rank, ``read`` what its tokens ask for, ``sources`` what ranks, and
+    ``rescorer`` is the second pass of a property search; ``ids`` finds all matches in another order.
+    ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the exact number, or
+    None if it was not counted. ``revision`` is the index's that it was made for.
     """
 
     query: Query
@@ -96,6 +97,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     words: AskedWords | None = None
+    read: AskedTokens | None = None
     absent: tuple[Absent, ...] = ()
     unwanted: str = ""
     sources: tuple[str, ...] = ()
@@ -200,8 +202,9 @@ def _ranking(plan: Prepared) -> Iterator[Step]:
         return
     pool = plan.choices.pool
     if plan.rescorer is None:
-        listed = [f"{pool.value:,} by {name}" for name in sources if name != SENTENCES]
-        weights = {DENSE: 1.0, SENTENCES: SENTENCE, WORDS: 0.0 if plan.words is None else plan.words.weight}
+        listed = [f"{pool.value:,} by {name}" for name in sources if name not in (SENTENCES, READER)]
+        of_words, of_tokens = (0.0 if one is None else one.weight for one in (plan.words, plan.read))
+        weights = {DENSE: 1.0, SENTENCES: SENTENCE, WORDS: of_words, READER: of_tokens}
         mean = " + ".join(f"{weights[name]:.3g} {name}" for name in weights if name in sources)
         yield Step("scan", how, exact.why, plan.estimate.points)
         yield Step("fusion", f"Score the first {' and the first '.join(listed)}: {mean}", pool.why)

@@ -110,7 +110,7 @@ def run(quick: bool) -> Outcome:
     if folder_of("reranker_en") is not None:
         outcome.tables["reranking"] = reranking(QUESTIONS // part)
     today = datetime.now(UTC).date().isoformat()
-    rows = [{"measure": "measured", **dict.fromkeys(measured, today)}]
+    rows: list[dict[str, Any]] = [{"measure": "measured", **dict.fromkeys(measured, today)}]
     rows += [
         {"measure": one, **{name: own.get(one) for name, own in measured.items()}}
         for one in measured["packaged"]

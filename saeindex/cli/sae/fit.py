@@ -20,8 +20,9 @@ from saeindex.cli.corpus import (
     is_embeddings,
     read_embeddings,
     read_records,
+    read_texts,
 )
-from saeindex.cli.output import Json, print_json, say
+from saeindex.cli.output import Json, answer, print_json, say
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import choose_device
 from saeindex.errors import InvalidInputError
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # Concepts that are shown for each kind of problem, and characters of their names.
 SHOWN_CONCEPTS, NAME_CHARS = 10, 60
+# Steps of the training of a reader: texts have thousands of tokens, so that their number says little.
+READER_STEPS = 3_000
 # How much larger the error on other texts may be than on fitted ones, before it is remarked on.
 PARTED = 1.25
 
@@ -74,6 +77,9 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     free: Annotated[
         bool, typer.Option("--free", help="No named features: all are learnt from the corpus and then named.")
     ] = False,
+    reader: Annotated[
+        str | None, typer.Option(help="Fit a reader: features of the tokens that this encoder reads.")
+    ] = None,
     faithful: Annotated[
         bool,
         typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable."),
@@ -101,6 +107,9 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     from saeindex.sae.batches import sample
 
     check_target(into, is_space=True)
+    if reader is not None:
+        _fit_reader(reader, read_texts(corpus, text_field, limit), into, features, k, steps, seed, as_json)
+        return
     options: dict[str, Any] = {
         "n_features": features, "k": k, "prefixes": tuple(_numbers(prefixes)), "selection": selection,
         "contrastive_weight": contrastive, "input_noise": input_noise, "device": choose_device(device),
@@ -147,6 +156,37 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
             )  # fmt: skip
     space.save(into)
     _report(space, into, as_json)
+
+
+def _fit_reader(
+    encoder: str,
+    texts: list[str],
+    into: Path,
+    features: int,
+    k: int,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Fit a reader to the tokens of texts, save it, and say what was measured."""
+    from saeindex.encoders import open_encoder
+    from saeindex.features.reader_fitting import fit_reader
+
+    # A token needs half as many features as a text, and a threshold takes no ranking of them all.
+    config = TrainingConfig(
+        n_features=features, k=max(1, k // 2), steps=steps or READER_STEPS, selection="batchtopk",
+        refine_steps=0, refined_phase=0.0, seed=seed,
+    )  # fmt: skip
+    with training_bar(config) as follow:
+        made = fit_reader(texts, open_encoder(encoder), config, name=into.name, progress=follow)
+    made.save(into)
+    held_out = made.report["held_out"]
+    described = {"reader": str(into), "fingerprint": made.fingerprint, "n_features": features, **made.report}
+    said = (
+        f"{into}: {features:,} features of tokens, {held_out['active']:.1f} active; held out: "
+        f"NMSE {held_out['nmse']:.3f}\nUse it: saeindex index FILES --into NAME --reader {into}"
+    )
+    answer(described, said, as_json)
 
 
 @contextmanager
