@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,25 +100,6 @@ def test_hits_are_ranked_and_explained_by_what_their_tokens_share(
         assert {part.label for part in hit.explanation.parts} <= {*QUERY.split()}
     following = notes.search(QUERY, using="reader", where=where, limit=5, offset=5)
     assert [hit.id for hit in following] == [hit.id for hit in hits[5:]]
-
-
-def test_a_fused_search_adds_it_and_explains_it(
-    notes: FeatureIndex, reader: ReaderSpace, reading: TokenReader
-) -> None:
-    hits = notes.search(QUERY, limit=10, explain=True)
-    weights = re.search(r"1 dense \+ 0.5 sentences \+ ([\d.]+) words \+ ([\d.]+) reader", str(hits.plan))
-    assert weights is not None
-    total = 1.5 + float(weights[1]) + float(weights[2])
-    for hit in hits:
-        assert hit.explanation is not None
-        assert hit.explanation.total == pytest.approx(hit.score, abs=1e-5)
-        own = sum(part.value for part in hit.explanation.parts if part.kind == "reader")
-        expected = float(weights[2]) / total * score_of(hit.text, reader, reading)
-        assert own == pytest.approx(expected, rel=1e-2, abs=1e-3)
-    without = notes.search(QUERY, using="sentences", limit=10, explain=True)
-    assert not any(part.kind == "reader" for hit in without for part in hit.explanation.parts)  # type: ignore[union-attr]
-    assert [hit.id for hit in hits[5:]] == [hit.id for hit in notes.search(QUERY, limit=5, offset=5)]
-    assert len(notes.search(QUERY, limit=COUNT, score_threshold=hits[4].score - 1e-9)) == 5
 
 
 def test_records_written_again_and_split_have_it_too(

@@ -46,11 +46,6 @@ class Calibration:
         meter.add(code, vectors)
         return meter.measured()
 
-    @property
-    def spread(self) -> float:
-        """What the encoder leaves between cosines: 1 - |x̄|²; 1 where the mean is not known."""
-        return 1.0 if self.mean is None else 1.0 - float(self.mean @ self.mean)
-
     def levels(self, indices: IntArray, values: FloatArray) -> Ints:
         """Return the level (0 present, 1 typical, 2 strong) of each active feature."""
         return (values >= self.median[indices]).astype(np.int64) + (values >= self.p90[indices])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION, WEIGHTS, LEVELS = "reader.json", "sae.safetensors", "calibration.safetensors"
 # Chosen, as the number of features, on questions of a `choose` part.
-K1, B, MOST, FUSED = 0.15, 0.75, 1.15, 0.8
+K1, B, MOST = 0.15, 0.75, 1.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,8 @@ class ReaderSpace:
         ends = np.concatenate([[0], np.cumsum(np.bincount(owners[kept], minlength=len(code)))])
         return SparseCode(ends.astype(np.int64), code.indices[kept], weights[kept], code.n_features)
 
-    def asked(self, encoder: TextEncoder, text: str, spread: float = 1.0) -> AskedTokens:
-        """Return what a query asks for; ``spread`` is what the encoder leaves between cosines of texts."""
+    def asked(self, encoder: TextEncoder, text: str) -> AskedTokens:
+        """Return what a query asks for."""
         reader, names = tokens_of(encoder), list[str]()
         tokens = reader.read_query(text)
         active, first, end = activations_of(tokens, self.sae), list[int](), 0
@@ -113,9 +113,7 @@ class ReaderSpace:
         by_name = np.add.reduceat(active[:, indices], first, axis=0) if first else active[:, indices]
         shares = by_name / np.maximum(total[indices], 1e-9)
         values = (weights / max(1e-9, MOST * float(weights.sum()))).astype(np.float32)
-        return AskedTokens(
-            SparseVector(indices.astype(np.int32), values), tuple(names), shares, FUSED * spread
-        )
+        return AskedTokens(SparseVector(indices.astype(np.int32), values), tuple(names), shares)
 
     def save(self, target: str | Path) -> Path:
         """Write a folder of safetensors and JSON, in place of the one that is there."""
@@ -160,14 +158,12 @@ class AskedTokens:
     """The features that a query asks for.
 
     The weights ``vector`` of its k features sum to 1 / 1.15, so that no score is above 1; ``shares`` (w, k)
-    says how much of each comes from each of its ``words``. ``weight`` is the most that all add to a fused
-    score, beside 1 of a text's cosine.
+    says how much of each comes from each of its ``words``.
     """
 
     vector: SparseVector
     words: tuple[str, ...]
     shares: FloatArray
-    weight: float
 
     def parts(self, vector: SparseVector, point: Point) -> list[Part]:
         """Return what each word adds to a point's score by a multiple of these weights, largest first."""

@@ -123,8 +123,7 @@ class Executor:
             nearest = self._nearest(DENSE, vector, plan, request)
             first = plan.choices.pool.value
             assert first is not None  # noqa: S101 - the plan of a fused search has a pool
-            read = plan.read if query.using == FUSED else None
-            return Fused(self._store, nearest, words, read, SENTENCES in plan.sources, first)
+            return Fused(self._store, nearest, words, SENTENCES in plan.sources, first)
         return self._nearest(query.using, vector, plan, request)
 
     def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:

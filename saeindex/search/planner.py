@@ -424,9 +424,8 @@ class Planner:
     def _sources(self, query: Query) -> tuple[str, ...]:
         """Return what ranks: of a fused search all that the index has."""
         known = self.state.manifest
-        has = {WORDS: known.words != "off", SENTENCES: known.sentences == "stored"}
-        has |= {READER: known.reader is not None}
-        among = {FUSED: (DENSE, WORDS, SENTENCES, READER), SENTENCES: (DENSE, SENTENCES)}
+        has = {DENSE: True, WORDS: known.words != "off", SENTENCES: known.sentences == "stored"}
+        among = {FUSED: (DENSE, WORDS, SENTENCES), SENTENCES: (DENSE, SENTENCES)}
         return tuple(one for one in among.get(query.using, (query.using,)) if has.get(one, True))
 
     def _words(self, query: Query, steers: Sequence[ResolvedSteer]) -> AskedWords | None:
@@ -444,8 +443,7 @@ class Planner:
             return None
         reader, encoder = self.state.space.reader, self.state.encoder
         assert reader is not None  # noqa: S101
-        spread = self.state.space.calibration.spread
-        return self._asked.get(query.text, lambda: reader.asked(encoder, query.text, spread))
+        return self._asked.get(query.text, lambda: reader.asked(encoder, query.text))
 
     def _ordered(self, query: Query, query_filter: Filter | None) -> Callable[[], list[PointId]] | None:
         """Return what finds the ids of all matches in the order that is asked for; they are kept."""

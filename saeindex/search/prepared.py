@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeindex.config import DENSE, READER, SENTENCES, WORDS
+from saeindex.config import DENSE, SENTENCES, WORDS
 from saeindex.indexing.points import PRESENT, Spoken, mentions_in, proof_of, spoken_in
 from saeindex.language.to_text import to_text
 from saeindex.search.plan import Choices, Estimate, Plan, PlannedSteer, Step, headline
@@ -202,9 +202,8 @@ def _ranking(plan: Prepared) -> Iterator[Step]:
         return
     pool = plan.choices.pool
     if plan.rescorer is None:
-        listed = [f"{pool.value:,} by {name}" for name in sources if name not in (SENTENCES, READER)]
-        of_words, of_tokens = (0.0 if one is None else one.weight for one in (plan.words, plan.read))
-        weights = {DENSE: 1.0, SENTENCES: SENTENCE, WORDS: of_words, READER: of_tokens}
+        listed = [f"{pool.value:,} by {name}" for name in sources if name != SENTENCES]
+        weights = {DENSE: 1.0, SENTENCES: SENTENCE, WORDS: 0.0 if plan.words is None else plan.words.weight}
         mean = " + ".join(f"{weights[name]:.3g} {name}" for name in weights if name in sources)
         yield Step("scan", how, exact.why, plan.estimate.points)
         yield Step("fusion", f"Score the first {' and the first '.join(listed)}: {mean}", pool.why)

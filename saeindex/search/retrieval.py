@@ -2,10 +2,9 @@
 
 A fused score is a mean of what an index has: the cosine of the text with weight 1, that of its nearest
 sentence with .5 (a long text that answers in one of its sentences is nearer by that sentence than as a
-whole), its words (see ``search/words.py``), and its tokens if the index has a reader (see
-``features/reader_space.py``). No other hit has a say in it. The weights were chosen on `choose` parts, where
-one half to one of a sentence beside the text differ by less than .002; `benchmarks rag` and `words` have what
-they are worth where they were not chosen.
+whole), and its words (see ``search/words.py``). No other hit has a say in it. The weights were chosen on
+`choose` parts, where one half to one of a sentence beside the text differ by less than .002; `benchmarks rag`
+and `words` have what they are worth where they were not chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from saeindex.config import DENSE, READER, SAE, SENTENCES, WORDS
+from saeindex.config import DENSE, SAE, SENTENCES, WORDS
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Include, Point, PointId, SearchRequest, SparseVector, Vector, VectorStore
 from saeindex.search.explain import Explainer, Explanation
@@ -28,7 +27,6 @@ from saeindex.stores.tracing import noted
 from saeindex.types import Part
 
 if TYPE_CHECKING:
-    from saeindex.features.reader_space import AskedTokens
     from saeindex.search.property import PropertyRanking
     from saeindex.search.words import AskedWords
 
@@ -236,18 +234,11 @@ class Fused(Scoring):
 
     First the nearest texts and those with most of the words are ranked, as many as the plan says; then those
     of four times as many that are not yet, and so on to the end; each is scored by all. A text of which no
-    sentence is kept is its own sentence. Without ``words``, sentences, or what tokens ask for (``read``), the
-    others weigh as much more.
+    sentence is kept is its own sentence. Without ``words``, or sentences, the others weigh as much more.
     """
 
     def __init__(
-        self,
-        store: VectorStore,
-        nearest: Nearest,
-        words: AskedWords | None,
-        read: AskedTokens | None,
-        has_sentences: bool,
-        first: int,
+        self, store: VectorStore, nearest: Nearest, words: AskedWords | None, has_sentences: bool, first: int
     ) -> None:
         """Bind the search of whole texts, with the filter, and the threshold of the fused score.
 
@@ -264,12 +255,7 @@ class Fused(Scoring):
         if self._words is not None:
             self._queries[WORDS] = self._words.fused
             self._sum += self._words.weight
-            self.explained = (*self.explained, WORDS)
-        self._read = read if read is not None and len(read.vector.indices) else None
-        if self._read is not None:
-            self._queries[READER] = self._read.vector
-            self._sum += self._read.weight
-            self.explained = (*self.explained, READER)
+            self.explained = (*EXPLAINED, WORDS)
         self._found: list[tuple[Any, float]] = []  # by ids of the engine's type: there are thousands
         self._seen: set[Any] = set()
         self._nearest_of: dict[Any, float] = {}
@@ -295,9 +281,6 @@ class Fused(Scoring):
             parts.append(Part("sentence", None, "its nearest sentence", SENTENCE * (own - common)))
         if self._words is not None:
             parts += self._words.parts(self._words.fused, point)
-        if self._read is not None:
-            own_parts = self._read.parts(self._read.vector, point)
-            parts += [replace(one, value=self._read.weight * one.value) for one in own_parts]
         total = self._sum
         parts = [Part(one.kind, one.feature, one.label, one.value / total, one.is_weak) for one in parts]
         return Explanation(tuple(parts), sum(one.value for one in parts))
@@ -318,9 +301,8 @@ class Fused(Scoring):
             words = {one: score for one, score in words.items() if score > lowest}
         # What is in neither list has no more of what they rank by than their last.
         of_sentence = SENTENCE if SENTENCES in self._queries else 0.0
-        of_tokens = 0.0 if self._read is None else self._read.weight
         last = min(wholes.values(), default=0.0) + of_sentence
-        last += (lowest if is_cut else 0.0) + of_tokens
+        last += lowest if is_cut else 0.0
         is_below = self._least is not None and last / self._sum < self._least
         self._is_whole = is_below or len(wholes) < self._depth
         fresh = tuple(one for one in wholes | words if one not in self._seen)
@@ -328,12 +310,11 @@ class Fused(Scoring):
         wholes |= self._scored(DENSE, tuple(one for one in fresh if one not in wholes))
         words |= self._scored(WORDS, tuple(one for one in fresh if one not in words)) if is_cut else {}
         self._nearest_of |= self._scored(SENTENCES, fresh)
-        read = self._scored(READER, fresh)
         scores = {}
         for one in fresh:
             if (own := wholes.get(one)) is not None:  # else it was deleted meanwhile
                 score = own + of_sentence * self._nearest_of.get(one, own) + words.get(one, 0.0)
-                scores[one] = (score + of_tokens * read.get(one, 0.0)) / self._sum
+                scores[one] = score / self._sum
         self._found += in_order(scores, self._least)
 
     def _scored(self, using: str, among: tuple[Any, ...] | None = None) -> dict[Any, float]:

@@ -149,7 +149,7 @@ def asked_words(
         {index: _rarity(n, total) for index, n in counts.items() if n},
         total,
         language,
-        state.space.calibration.spread,
+        1.0 if (mean := state.space.calibration.mean) is None else 1.0 - float(mean @ mean),
         frozenset(gone),
         (total, *counts.values()),
     )
