@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import StorageError
+from saeindex.features.reader_space import tokens_of
 from saeindex.protocols import EncoderIdentity, RowEncoder, TextEncoder
 
 if TYPE_CHECKING:
+    from saeindex.protocols import TokensSeen
     from saeindex.types import FloatArray
 
 SECONDS_TO_END = 30
@@ -81,6 +83,17 @@ class SharedEncoder:
         own = self._in_rows
         encode = self._encoder.encode_document if own is None else own.encode_document_in_rows
         return self._in_parts(encode, texts)
+
+    def read_document(self, texts: Sequence[str], seen: TokensSeen) -> FloatArray:
+        """Return the vectors of texts that are indexed, whose tokens ``seen`` gets."""
+        if before_batch := getattr(self._local, "before_batch", None):
+            before_batch()
+        self._use_threads(os.cpu_count() or 1)
+        return tokens_of(self._encoder).read_document(texts, seen)
+
+    def read_query(self, text: str) -> FloatArray:
+        """Return the vectors of the tokens of a query."""
+        return tokens_of(self._encoder).read_query(text)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many short texts, such as words.

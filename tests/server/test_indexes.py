@@ -11,10 +11,11 @@ from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
 from saeindex_server.settings import ServerSettings
 
-from saeindex import Client, FeatureIndex, restore_index
+from saeindex import Client, FeatureIndex, FeatureSpace, fit_reader, open_encoder, restore_index
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.sae.training_config import TrainingConfig
 from tests.samples import RecordingEncoder, sample_records
-from tests.server.conftest import HOST, key_of, on_a_port, service_of
+from tests.server.conftest import HOST, key_of, on_a_port, served, service_of
 
 NDJSON = {"content-type": "application/x-ndjson"}
 
@@ -47,6 +48,24 @@ def test_an_index_is_made_filled_backed_up_and_deleted(client: TestClient, tmp_p
     assert restore_index(file, tmp_path / "all" / "again.idx") == 12
     with FeatureIndex.open(tmp_path / "all" / "again.idx") as restored:
         assert {one.id for one in restored} == {one.id for one in records}
+
+
+def test_an_index_with_a_reader_is_filled_searched_and_backed_up(tmp_path: Path, space: FeatureSpace) -> None:
+    texts = [one.text for one in sample_records(60, seed=3)]
+    config = TrainingConfig(n_features=64, k=4, steps=30, selection="batchtopk", batch_size=128)
+    reader = fit_reader(texts, open_encoder(), config)
+    FeatureIndex.create(tmp_path / "papers.idx", space, reader=reader).close()
+    with served(tmp_path) as client, on_a_port(client) as url, Client(url) as caller:
+        index = caller.index("papers")
+        assert index.upsert(sample_records(12)).indexed == 12
+        hits = index.search("a violin concerto", using="reader", limit=3, explain=True)
+        assert len(hits) == 3
+        assert {part.kind for hit in hits for part in hit.explanation.parts} == {"reader"}
+        file = index.backup(tmp_path / "read.tar.gz")
+    assert restore_index(file, tmp_path / "again.idx") == 12
+    with FeatureIndex.open(tmp_path / "again.idx") as restored:
+        again = restored.search("a violin concerto", using="reader", limit=3)
+        assert [hit.id for hit in again] == [hit.id for hit in hits]
 
 
 def test_vectors_that_exist_are_sent(client: TestClient, tmp_path: Path, encoder: RecordingEncoder) -> None:
