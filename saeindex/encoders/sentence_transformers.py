@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
 from saeindex.encoders.bert import CONFIG_FILE, BertConfig, BertInNumpy, read_config
+from saeindex.encoders.library import LIBRARY_BATCH, LibraryBackend, checked_length
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.files import cache_folder
 from saeindex.protocols import EncoderIdentity
@@ -43,8 +44,6 @@ KEPT_WORDS = 200_000
 # White space as BERT's tokenizer has it, which removes control characters.
 SPACE = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
-# The most texts of a batch of the library, and the tokens of what has no limit.
-LIBRARY_BATCH, NO_LIMIT = 32, 32_768
 # Names of prompts in a model's configuration, and the prompts of families of models that were published
 # without, by a part of their names: of queries, and of documents.
 QUERY_PROMPTS, DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
@@ -224,7 +223,7 @@ class SentenceTransformerEncoder:
         vectors = np.empty((len(texts), backend.dimension), np.float32)
         if not texts:
             return vectors[:, : self.identity.dimension]
-        if isinstance(backend, _LibraryBackend):
+        if isinstance(backend, LibraryBackend):
             if seen is None:
                 found = backend.encode(texts, prompt, 1 if of_one_length else LIBRARY_BATCH)
             else:
@@ -305,7 +304,7 @@ class _BertBackend:
         self._config = BertConfig.read(folder)
         published = int(read_config(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
         length = published if max_length is None else max_length
-        self.max_length = _checked_length(length, self._config.positions)
+        self.max_length = checked_length(length, self._config.positions)
         self.dimension, self.pooling = self._config.dimension, pooling
         self.has_numpy = device in ("auto", "cpu") and precision != "bf16"
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -419,100 +418,13 @@ class _BertBackend:
         return torch.einsum("nl,nld->nd", mask.float() / sizes[:, None], states)
 
 
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Do not show the bar of transformers for weights that are read from the disk."""
-    from transformers.utils import logging
-
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-class _LibraryBackend:
-    """The forward pass of sentence-transformers, for every other architecture."""
-
-    def __init__(
-        self,
-        folder: Path,
-        dtype: torch.dtype,
-        device: str,
-        max_length: int | None,
-        trust_remote_code: bool = False,
-    ) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        self.device, self.dtype = device, dtype
-        with _without_bars():
-            self._model = SentenceTransformer(
-                str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True,
-                trust_remote_code=trust_remote_code,
-            )  # fmt: skip
-        self._tokenizer: Any = self._model.tokenizer
-        if max_length is not None:
-            longest = getattr(self._tokenizer, "model_max_length", NO_LIMIT)
-            self._model.max_seq_length = _checked_length(max_length, longest)
-        self.max_length = int(min(self._model.max_seq_length or 512, NO_LIMIT))
-        # The name until sentence-transformers 5; not every supported version has the new name.
-        count = getattr(self._model, "get_embedding_dimension", None)
-        self.dimension = int((count or self._model.get_sentence_embedding_dimension)() or 0)
-        self.pooling = ",".join(type(module).__name__ for module in self._model)
-        specials = getattr(self._tokenizer, "num_special_tokens_to_add", None)
-        self.n_special = int(specials(False)) if specials else 0
-
-    def encode(self, texts: Sequence[str], prompt: str, batch: int) -> FloatArray:
-        """Return unit vectors (n, d) float32; the library knows whether the prompt is pooled."""
-        found = self._model.encode(
-            list(texts), prompt=prompt, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(found, np.float32)
-
-    def read(self, texts: Sequence[str], prompt: str, n_prompt: int, seen: TokensSeen) -> FloatArray:
-        """Return unit vectors (n, d) of texts, whose tokens ``seen`` gets, but those of the prompt."""
-        import torch
-
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        specials = [*{*self._tokenizer.all_special_ids} - {self._tokenizer.unk_token_id}]
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for at in range(0, len(order), LIBRARY_BATCH):
-            rows, parts = order[at : at + LIBRARY_BATCH], list[torch.Tensor]()
-            found: Any = self._model.encode(
-                [texts[row] for row in rows], prompt=prompt, batch_size=LIBRARY_BATCH, output_value=None,
-                show_progress_bar=False,
-            )  # fmt: skip
-            for row, one in zip(rows, found, strict=True):
-                if "token_embeddings" not in one:  # a static model
-                    do = "Leave the reader out, or use a transformer."
-                    raise InvalidInputError("a reader", "a model that gives no vectors of tokens", do)
-                own = torch.nn.functional.normalize(one["sentence_embedding"].float(), dim=-1)
-                vectors[row] = own.cpu().numpy()
-                ids, tokens = one["input_ids"], one["token_embeddings"]
-                is_special = torch.isin(ids, torch.tensor(specials, device=ids.device))
-                is_own = (one["attention_mask"] > 0) & ~is_special
-                parts.append(tokens[: len(ids)][is_own][n_prompt:])
-            tokens = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
-            seen(rows, tokens, [len(part) for part in parts])
-        return vectors
-
-    def token_spans(self, text: str) -> list[tuple[int, int]]:
-        if not callable(self._tokenizer):  # of the library tokenizers, as static models have it
-            return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return list(encoded["offset_mapping"])
-
-
 # The models that are in use: encoders of one model and the same options share its weights.
-_IN_USE: WeakValueDictionary[tuple[object, ...], _BertBackend | _LibraryBackend] = WeakValueDictionary()
+_IN_USE: WeakValueDictionary[tuple[object, ...], _BertBackend | LibraryBackend] = WeakValueDictionary()
 
 
 def _load_backend(
     folder: Path, precision: str, device: str, max_length: int | None, trust_remote_code: bool
-) -> _BertBackend | _LibraryBackend:
+) -> _BertBackend | LibraryBackend:
     if any("sparse" in module["type"].lower() for module in read_config(folder / "modules.json")):
         do = "Give a model of dense vectors; words are ranked by BM25 beside it."
         raise EncoderError(f"encoder {folder.name!r}", "it gives sparse vectors alone", do)
@@ -521,7 +433,7 @@ def _load_backend(
         return _BertBackend(folder, precision, device, max_length, pooling)
     chosen = choose_device(device)
     dtype = choose_dtype(precision, chosen)
-    return _LibraryBackend(folder, dtype, chosen, max_length, trust_remote_code)
+    return LibraryBackend(folder, dtype, chosen, max_length, trust_remote_code)
 
 
 def _simple_pooling(folder: Path) -> str | None:
@@ -533,13 +445,6 @@ def _simple_pooling(folder: Path) -> str | None:
     config = read_config(folder / listed[1]["path"] / CONFIG_FILE)
     modes = [mode for mode, is_on in config.items() if mode.startswith("pooling_mode_") and is_on is True]
     return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get("+".join(modes))
-
-
-def _checked_length(max_length: int, positions: int) -> int:
-    if not 3 <= max_length <= positions:
-        do = f"Choose 3 to {positions}."
-        raise InvalidInputError(f"max_length={max_length}", f"the model has {positions} positions", do)
-    return max_length
 
 
 def find_model(model: str, revision: str | None) -> tuple[Path, str]:

@@ -135,18 +135,20 @@ class ReaderSpace:
 
         folder, asked = find_reader(name_or_path), f"reader {name_or_path!r:.80}"
         try:
-            told = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-            if told.get("format_version") != SPACE_FORMAT:
-                found = f"format version {told.get('format_version')}, this saeindex reads {SPACE_FORMAT}"
-                raise MismatchError(asked, found, "Install the version that wrote it, or fit it again.")
+            known = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            if known.get("format_version") != SPACE_FORMAT:
+                found = f"format version {known.get('format_version')}, this saeindex reads {SPACE_FORMAT}"
+                raise MismatchError(
+                    asked, found, "Install the saeindex version that wrote it, or fit it again."
+                )
             space = cls(
-                told["name"], EncoderIdentity(**told["encoder"]), SparseAutoencoder.load(folder / WEIGHTS),
-                told["most"], told["length"], Calibration.load(folder / LEVELS), told["report"],
+                known["name"], EncoderIdentity(**known["encoder"]), SparseAutoencoder.load(folder / WEIGHTS),
+                known["most"], known["length"], Calibration.load(folder / LEVELS), known["report"],
             )  # fmt: skip
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             found = f"its files are damaged or missing ({type(error).__name__}: {error})"
             raise MismatchError(asked, found, "Restore the folder, or fit it again.") from error
-        if space.fingerprint != told["fingerprint"]:
+        if space.fingerprint != known["fingerprint"]:
             raise MismatchError(
                 asked, "its files do not fit together", "Restore the folder, or fit it again."
             )
@@ -193,5 +195,8 @@ def find_reader(name_or_path: str | Path) -> Path:
     names = sorted(path.parent.name for path in packaged.glob(f"*/{DESCRIPTION}"))
     if str(name_or_path) in names:
         return packaged / str(name_or_path)
-    found, do = f"neither a folder with {DESCRIPTION} nor a packaged reader", f"Packaged: {', '.join(names)}."
+    found, do = (
+        f"neither a folder with {DESCRIPTION} nor a packaged reader",
+        f"Packaged: {', '.join(names) or 'none'}.",
+    )
     raise NotFoundError(f"reader {str(name_or_path)!r:.80}", found, do)

@@ -291,7 +291,7 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
         (["search", "INDEX", "text", "--using", "sum"], 2, "using"),
         (["search", "INDEX", "text", "--timeout", "0"], 2, "timeout"),
         (["search", "INDEX"], 2, "text"),
-        (["feature", "INDEX", "galaxies"], 2, "not a number"),
+        (["feature", "INDEX", "galaxies"], 2, "no feature has this name"),
         (["index", "nothing.jsonl", "--into", "never.idx"], 2, "nothing.jsonl"),
         (["info", "nowhere.idx"], 2, "nowhere.idx"),
         (["doctor", "nowhere.idx"], 1, "nowhere.idx"),

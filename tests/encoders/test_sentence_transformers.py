@@ -22,11 +22,11 @@ from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype, one_blas_thread
 from saeindex.encoders.bert import BertConfig, BertInNumpy
 from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
+from saeindex.encoders.library import LibraryBackend
 from saeindex.encoders.sentence_transformers import (
     NUMPY_QUERIES,
     SentenceTransformerEncoder,
     _BertBackend,
-    _LibraryBackend,
     find_model,
     prompts_of,
 )
@@ -158,7 +158,7 @@ def test_a_length_above_that_of_the_model_is_refused(max_length: int) -> None:
     with pytest.raises(InvalidInputError, match="positions"):
         SentenceTransformerEncoder(max_length=max_length, device="cpu")
     with pytest.raises(InvalidInputError, match="positions"):
-        _LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
+        LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
 
 
 @given(text=st.text(st.sampled_from("aé中\u0301\n\t \u00a0\u3000\x1c\x85'’-.,;👩\u200d🚀İßﬁ日คไ")))
@@ -269,14 +269,14 @@ def test_the_fallback_to_the_library_agrees(
     folder, _ = find_model("minilm", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        backend = _LibraryBackend(folder, torch.float32, "cpu", None)
+        backend = LibraryBackend(folder, torch.float32, "cpu", None)
     fallback = SentenceTransformerEncoder(precision="fp32", device="cpu")
     fallback._backend = backend
     np.testing.assert_allclose(fallback.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
     assert (backend.dimension, backend.max_length) == (384, fp32_encoder.identity.max_length)
     for text in TEXTS[:3]:
         assert list(fallback.token_spans(text)) == list(fp32_encoder.token_spans(text))
-    fallback._backend = _LibraryBackend(folder, torch.float32, "cpu", 16)
+    fallback._backend = LibraryBackend(folder, torch.float32, "cpu", 16)
     shorter = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=16)
     np.testing.assert_allclose(fallback.encode_query(TEXTS), shorter.encode_query(TEXTS), atol=FP32_TOLERANCE)
 

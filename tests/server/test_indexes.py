@@ -60,7 +60,7 @@ def test_an_index_with_a_reader_is_filled_searched_and_backed_up(tmp_path: Path,
         assert index.upsert(sample_records(12)).indexed == 12
         hits = index.search("a violin concerto", using="reader", limit=3, explain=True)
         assert len(hits) == 3
-        assert {part.kind for hit in hits for part in hit.explanation.parts} == {"reader"}
+        assert all(hit.explanation and hit.explanation.parts[0].kind == "reader" for hit in hits)
         file = index.backup(tmp_path / "read.tar.gz")
     assert restore_index(file, tmp_path / "again.idx") == 12
     with FeatureIndex.open(tmp_path / "again.idx") as restored:
