@@ -91,7 +91,7 @@ def _measured(
     """Return a space with the lengths and levels of the texts of tokens ``x`` (t, d)."""
     import torch
 
-    pooling, ends, n = Pooling(sae, len(lengths), "sum"), np.cumsum([0, *lengths]), sae.n_features
+    pooling, ends, n = Pooling(sae, len(lengths)), np.cumsum([0, *lengths]), sae.n_features
     for at in range(0, len(lengths), READ_AT_ONCE):
         rows = range(at, min(at + READ_AT_ONCE, len(lengths)))
         tokens = torch.from_numpy(np.asarray(x[ends[at] : ends[rows.stop]], np.float32))

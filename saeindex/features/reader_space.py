@@ -78,7 +78,7 @@ class ReaderSpace:
     def read(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, SparseCode]:
         """Return the vectors (n, d) of texts, and the weights of their features, of one pass."""
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        pooling = Pooling(self.sae, len(place), "sum")
+        pooling = Pooling(self.sae, len(place))
         vectors = tokens_of(encoder).read_document([*place], pooling.add)
         rows = np.array([place[text] for text in texts], np.int64)
         return vectors[rows], self.weighed(pooling.codes(), pooling.lengths).take(rows)
@@ -125,7 +125,7 @@ class ReaderSpace:
                 "encoder": asdict(self.encoder), "most": self.most, "length": self.length,
                 "report": self.report,
             }  # fmt: skip
-            (draft / DESCRIPTION).write_text(json.dumps(files.with_checksum(described), indent=2) + "\n")
+            (draft / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
         return Path(target)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Codes of texts from their tokens: each token vector is encoded, and the codes of a text are pooled.
+"""Codes of texts from their tokens: each token vector is encoded, and the codes of a text are summed.
 
 The activations of all features at all tokens of a batch may take gigabytes. They are computed for a block of
 tokens at a time, and added to what is known of the text.
@@ -7,7 +7,7 @@ tokens at a time, and added to what is known of the text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
-Pool: TypeAlias = Literal["max", "sum", "mean", "count", "last"]
-POOLS: tuple[Pool, ...] = get_args(Pool)
 # Numbers of a block of activations, and of the pooled codes that are held: 16 and 32 MB of float32.
 BLOCK, HELD = 2**22, 2**23
 
@@ -39,11 +37,11 @@ def token_activations(x: Tensor, sae: SparseAutoencoder) -> Tensor:
 
 
 class Pooling:
-    """Pools the tokens of texts into codes, a batch of texts at a time, in any order."""
+    """Sums the activations at the tokens of texts, a batch of texts at a time, in any order."""
 
-    def __init__(self, sae: SparseAutoencoder, texts: int, pool: Pool) -> None:
+    def __init__(self, sae: SparseAutoencoder, texts: int) -> None:
         """Take the number of ``texts``."""
-        self._sae, self._pool = sae, pool
+        self._sae = sae
         self.lengths = np.zeros(texts, np.int64)
         """The number of tokens of each text (m,)."""
         self._parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
@@ -70,27 +68,15 @@ class Pooling:
         return SparseCode(ends, features[order].astype(np.int32), values[order], self._sae.n_features)
 
     def _pooled(self, vectors: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return the pooled activations (m, n) of texts of these lengths."""
+        """Return the summed activations (m, n) of texts of these lengths."""
         import torch
 
-        sae, pool = self._sae, self._pool
-        found = torch.zeros(len(lengths), sae.n_features, device=vectors.device)
-        ends, size = np.cumsum([0, *lengths]), max(1, BLOCK // sae.n_features)
+        found = torch.zeros(len(lengths), self._sae.n_features, device=vectors.device)
+        owners = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(vectors.device)
+        size = max(1, BLOCK // self._sae.n_features)
         for start in range(0, len(vectors), size):
-            active = token_activations(vectors[start : start + size].float(), sae)
-            first, last = np.searchsorted(ends, (start + 1, start + len(active)))
-            for text in range(first - 1, last):
-                part = active[max(ends[text] - start, 0) : ends[text + 1] - start]
-                if not len(part):
-                    continue
-                if pool == "max":
-                    torch.maximum(found[text], part.amax(0), out=found[text])
-                elif pool == "last":
-                    found[text] = part[-1]
-                else:
-                    found[text] += (part > 0).sum(0) if pool == "count" else part.sum(0)
-        if pool == "mean":
-            found /= torch.tensor(lengths, device=found.device).clamp_min(1)[:, None]
+            active = token_activations(vectors[start : start + size].float(), self._sae)
+            found.index_add_(0, owners[start : start + size], active)
         return found
 
 
