@@ -19,6 +19,8 @@ TEXT: Final = "text"
 WORDS: Final = "words"
 # The features of a text's tokens, by a second space.
 READER: Final = "reader"
+# The kind of a reader that is a language model.
+CAUSAL: Final = "causal-lm"
 # A search by all that an index has of a text: its vector, its sentences and its words.
 FUSED: Final = "fused"
 # The vectors of the sentences of a text, and where these are in it.

@@ -175,15 +175,15 @@ def test_what_a_reader_cannot_do_is_said(
         fit_reader(["a text"], open_encoder(), CONFIG)
     with pytest.raises(MismatchError, match="another"):
         FeatureSpace.dense(other).with_reader(reader)
-    with pytest.raises(NotFoundError, match="neither a folder"):
+    with pytest.raises(NotFoundError, match="neither a directory"):
         FeatureIndex(tmp_path / "x.idx", space=space, reader=tmp_path / "none")
 
 
 def test_a_damaged_one_is_refused(tmp_path: Path, reader: ReaderSpace) -> None:
     place = reader.save(tmp_path / "small")
     assert ReaderSpace.load(place).fingerprint == reader.fingerprint
-    told = json.loads((place / "reader.json").read_text())
-    (place / "reader.json").write_text(json.dumps(told | {"most": 3}))
+    told = json.loads((place / "space.json").read_text())
+    (place / "space.json").write_text(json.dumps(told | {"most": 3}))
     with pytest.raises(MismatchError, match="do not fit together"):
         ReaderSpace.load(place)
     (place / "sae.safetensors").write_bytes(b"x")

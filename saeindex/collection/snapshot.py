@@ -29,17 +29,19 @@ from saeindex.indexing.points import POSSIBLE
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.report.numbers import counted
+from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray, Ints, LevelName
+    from saeindex.types import FloatArray, Ints
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
 # A level has a bit each; above them are the evidence in percent, and the sentence that gives it.
 OF_LEVELS, OF_PERCENT = LEVELS, 7
+MEASURED: tuple[LevelName, ...] = ("present", "typical", "strong")
 _IS_POSSIBLE = 1 << POSSIBLE
 
 
@@ -115,8 +117,14 @@ class Snapshot:
         return [Mention(feature, percent / 100, sentence) for feature, percent, sentence in found]
 
     def strength(self, rows: Ints, feature: int) -> FloatArray:
-        """Return how sure records (r,) speak of a feature's concept; how active it is, if nothing says so."""
-        evidence = self.space.evidence
+        """Return how sure records (r,) speak of a feature's concept; how active it is, if nothing says so.
+
+        Of a feature of tokens, how many levels they reach.
+        """
+        evidence, own = self.space.evidence, self.space.of_reader
+        if own.start <= feature < own.stop:
+            levels = [self.at(one)[rows][:, feature].toarray().ravel() for one in MEASURED]
+            return np.asarray(np.sum(levels, 0), np.float32)
         if not self.has_evidence or evidence is None or feature not in evidence.features:
             return np.asarray(self.activations[rows][:, feature].toarray().ravel(), np.float32)
         found: FloatArray = self.percents([feature])[rows, 0].astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE, TEXT
-from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING
+from saeindex.features.labels import CONCEPT, MANUAL, MEANING, OF_COLLECTION, SPELLING, TOKENS
 from saeindex.indexing.points import PROVING, code_of, mentions_of, proofs
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.html import Described
@@ -28,6 +28,7 @@ ORIGINS = {
     CONCEPT: "a named concept",
     OF_COLLECTION: "a term of this collection",
     MANUAL: "named by a person",
+    TOKENS: "named by the words at which it is active",
 }
 OF_SPELLING = "It answers to how words are written, not to what they mean."
 
@@ -105,10 +106,11 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
     store, space = state.store, state.space
     feature = space.number(feature)
     label = space.labels[feature]
-    code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
-    directions = space.directions
-    cosines = directions @ directions[feature]
-    similar = [int(i) for i in np.argsort(-cosines) if i != feature and space.is_named[i]][:examples]
+    using, place, _ = space.stored(feature)
+    code = SparseVector(np.array([place], np.int32), np.ones(1, np.float32))
+    cosines = space.cosines(feature)
+    order = np.argsort(-cosines, kind="stable").tolist()
+    similar = [i for i in order if i != feature and space.is_named[i] and cosines[i]][:examples]
     reached = [state.code_counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS)]
     reached[-1] = max(reached[number] for number in LEVELS_OF["possible"])
     return FeatureCard(
@@ -124,7 +126,7 @@ def feature_card(feature: int | str, state: IndexState, examples: int) -> Featur
         if feature in state.spoken
         else tuple(
             StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0))
-            for p in store.search(SearchRequest(code, using=SAE, limit=examples))
+            for p in store.search(SearchRequest(code, using=using, limit=examples))
         ),
         similar=tuple(
             SimilarFeature(i, space.labels[i].text, float(cosines[i]), space.labels[i].is_weak)

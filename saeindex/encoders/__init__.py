@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from saeindex.config import DEFAULT_ENCODER
+from saeindex.config import CAUSAL, DEFAULT_ENCODER
 from saeindex.schema import check_options
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def open_encoder(name: str = DEFAULT_ENCODER, **options: Unpack[EncoderKeywords]
 
 def opened_as(wanted: EncoderIdentity, **options: Unpack[EncoderKeywords]) -> TextEncoder:
     """Open the encoder of an identity, with its prompts, lengths and dimensions."""
+    if wanted.kind == CAUSAL:
+        from saeindex.encoders.causal import reader_of
+
+        return reader_of(wanted, **options)
     own: Any = {one: getattr(wanted, one) for one in ("max_length", "query_prompt", "document_prompt")}
     if wanted.kind != "openai":
         from saeindex.encoders.sentence_transformers import place_of

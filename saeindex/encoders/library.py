@@ -22,7 +22,7 @@ LIBRARY_BATCH, NO_LIMIT = 32, 32_768
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Do not show the bar of transformers for weights that are read from the disk."""
     from transformers.utils import logging
 
@@ -50,7 +50,7 @@ class LibraryBackend:
         from sentence_transformers import SentenceTransformer
 
         self.device, self.dtype = device, dtype
-        with _without_bars():
+        with without_bars():
             self._model = SentenceTransformer(
                 str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True,
                 trust_remote_code=trust_remote_code,

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from saeindex.config import DEFAULT_ENCODER
+from saeindex.config import CAUSAL, DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
 from saeindex.encoders.bert import CONFIG_FILE, BertConfig, BertInNumpy, read_config
 from saeindex.encoders.library import LIBRARY_BATCH, LibraryBackend, checked_length
@@ -491,7 +491,8 @@ def place_of(identity: EncoderIdentity) -> str:
     with suppress(OSError, ValueError):
         place = cache_folder() / "models" / identity.revision.removeprefix("sha256:")
         folder = Path(place.read_text("utf-8"))
-        return str(folder) if (folder / "modules.json").is_file() else identity.model
+        is_there = folder.exists() if identity.kind == CAUSAL else (folder / "modules.json").is_file()
+        return str(folder) if is_there else identity.model
     return identity.model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,14 +37,20 @@ class Calibration:
     mean: FloatArray | None = None
 
     @classmethod
-    def measure(cls, code: SparseCode, vectors: FloatArray | None = None) -> Calibration:
+    def measure(
+        cls,
+        code: SparseCode,
+        vectors: FloatArray | None = None,
+        quantiles: tuple[float, float] = (0.5, 0.9),
+    ) -> Calibration:
         """Measure a batch of codes, and the mean of their embeddings (m, d).
 
-        For a corpus that arrives in parts, use :class:`CalibrationMeter`.
+        ``quantiles`` of a feature's activations are those from which on it is typical, and strong. For a
+        corpus that arrives in parts, use :class:`CalibrationMeter`.
         """
         meter = CalibrationMeter(code.n_features)
         meter.add(code, vectors)
-        return meter.measured()
+        return meter.measured(quantiles)
 
     def levels(self, indices: IntArray, values: FloatArray) -> Ints:
         """Return the level (0 present, 1 typical, 2 strong) of each active feature."""
@@ -78,12 +84,12 @@ class Calibration:
     def extended(self, count: int) -> Calibration:
         """Return a copy with so many further features, which are never active."""
         never = np.full(count, np.inf, np.float32)
-        return replace(
-            self,
-            density=np.append(self.density, np.zeros(count, np.float32)),
-            median=np.append(self.median, never),
-            p90=np.append(self.p90, never),
-        )
+        return self.beside(Calibration(0, np.zeros(count, np.float32), never, never))
+
+    def beside(self, other: Calibration) -> Calibration:
+        """Return a copy with the features of ``other`` after its own."""
+        both: dict[str, Any] = {name: np.append(getattr(self, name), getattr(other, name)) for name in ARRAYS}
+        return replace(self, **both)
 
     def first(self, count: int) -> Calibration:
         """Return a copy with the first features only."""
@@ -135,14 +141,14 @@ class CalibrationMeter:
             self._total = self._total + vectors.sum(0, dtype=np.float64)
             self._summed += len(vectors)
 
-    def measured(self) -> Calibration:
+    def measured(self, quantiles: tuple[float, float] = (0.5, 0.9)) -> Calibration:
         """Return the calibration; its mean is None unless every record came with its embedding."""
         indices, values = np.concatenate(self._indices), np.concatenate(self._values)
         counts = np.bincount(indices, minlength=self.n_features)
         columns = np.split(values[np.argsort(indices, kind="stable")], np.cumsum(counts)[:-1])
         levels = np.full((2, self.n_features), np.inf, np.float32)
         for feature in np.flatnonzero(counts).tolist():
-            levels[:, feature] = np.quantile(columns[feature], (0.5, 0.9))
+            levels[:, feature] = np.quantile(columns[feature], quantiles)
         has_mean = 0 < self._summed == self.records
         mean = np.asarray(self._total / self.records, np.float32) if has_mean else None
         density = (counts / max(1, self.records)).astype(np.float32)

@@ -20,8 +20,8 @@ SURE = 0.33
 # Characters of a phrase.
 MAX_CHARS = 200
 MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
-# That of a term of a collection: its name is what the collection says.
-OF_COLLECTION = "term"
+# That of a term of a collection: its name is what the collection says; and of a feature of tokens.
+OF_COLLECTION, TOKENS = "term", "tokens"
 # How much a given name counts in the order of what is shown.
 GIVEN_WORTH = 1.3
 # Kinds of features: what a text means, how its words are written, or what a person does not want to see.

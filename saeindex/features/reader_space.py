@@ -11,55 +11,50 @@ frozen encoder, summed and ranked so: Latent Terms, arXiv 2605.29384.)
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from saeindex import files
-from saeindex.config import READER, SPACE_FORMAT
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, kind_of
-from saeindex.features.calibration import Calibration
+from saeindex.config import CAUSAL, READER
+from saeindex.encoders import opened_as
+from saeindex.errors import InvalidInputError, MismatchError, kind_of
+from saeindex.features.space import Space
 from saeindex.protocols import EncoderIdentity, Point, SparseVector, TextEncoder, TokenReader
-from saeindex.sae.autoencoder import SparseAutoencoder
-from saeindex.sae.pooling import Pooling, activations_of
+from saeindex.sae.pooling import Pool, Pooling, activations_of
 from saeindex.types import Part, SparseCode
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.types import FloatArray, Ints
 
-DESCRIPTION, WEIGHTS, LEVELS = "reader.json", "sae.safetensors", "calibration.safetensors"
 # Chosen, as the number of features, on questions of a `choose` part.
 K1, B, MOST = 0.15, 0.75, 1.15
 
 
 @dataclass(frozen=True, eq=False)
-class ReaderSpace:
-    """Turns the tokens of texts into features.
+class ReaderSpace(Space):
+    """Turns the tokens of texts into features, and says what they mean.
 
-    ``encoder`` gives the tokens, ``most`` is the number of features of a text that are kept, ``length`` the
-    mean number of tokens of the texts that ``calibration`` is of; ``report`` has what was measured.
+    ``encoder`` gives the tokens: that of the index, or a language model. ``pool`` says what the activations
+    at a text's tokens become, ``most`` is the number of features of a text that are kept, ``length`` the mean
+    number of tokens of the texts that ``calibration`` is of. Levels are of what features weigh in texts: the
+    sum, as it says above, or else the pooled activation itself.
     """
 
-    name: str
-    encoder: EncoderIdentity
-    sae: SparseAutoencoder
-    most: int
-    length: float
-    calibration: Calibration
-    report: dict[str, Any]
+    SETTINGS: ClassVar[tuple[str, ...]] = ("most", "length", "pool")
+
+    most: int = 256
+    length: float = 0.0
+    pool: Pool = "sum"
 
     @cached_property
-    def fingerprint(self) -> str:
-        """The hash of all that the features of a text depend on."""
-        parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), self.most, self.length]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    def is_named(self) -> NDArray[np.bool_]:
+        """Which features have a name that predicts them (n,)."""
+        return ~self.has_weak_label
 
     @cached_property
     def rarity(self) -> FloatArray:
@@ -69,25 +64,35 @@ class ReaderSpace:
         return np.asarray(found, np.float32)
 
     def check_identity(self, encoder: EncoderIdentity) -> None:
-        """Raise MismatchError unless it is the encoder that the space was fitted on."""
+        """Raise MismatchError unless it is the encoder that the space was fitted on; a model needs none."""
+        if self.encoder.kind == CAUSAL:
+            return
         if differing := self.encoder.differences(encoder):
             asked = f"reader {self.name!r} of {self.encoder.model!r} with encoder {encoder.model!r}"
             found, do = f"another {', '.join(differing)}", "Fit a reader to this encoder, or leave it out."
             raise MismatchError(asked, found, do)
 
-    def read(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, SparseCode]:
-        """Return the vectors (n, d) of texts, and the weights of their features, of one pass."""
+    def reading(self, encoder: TextEncoder) -> TokenReader:
+        """Return what gives the tokens of texts: the encoder of an index, or the language model."""
+        return tokens_of(opened_as(self.encoder) if self.encoder.kind == CAUSAL else encoder)
+
+    def read(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray | None, SparseCode]:
+        """Return the weights of the features of texts, and, of one pass, the vectors (n, d) of its encoder.
+
+        A language model gives no vectors of an index.
+        """
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        pooling = Pooling(self.sae, len(place))
-        vectors = tokens_of(encoder).read_document([*place], pooling.add)
+        pooling = Pooling(self.sae, len(place), self.pool)
+        vectors = self.reading(encoder).read_document([*place], pooling.add)
         rows = np.array([place[text] for text in texts], np.int64)
-        return vectors[rows], self.weighed(pooling.codes(), pooling.lengths).take(rows)
+        own = None if self.encoder.kind == CAUSAL else vectors[rows]
+        return own, self.weighed(pooling.codes(), pooling.lengths).take(rows)
 
     def weighed(self, code: SparseCode, lengths: Ints) -> SparseCode:
-        """Return the weights of the strongest features of texts, of summed activations."""
+        """Return the weights of the strongest features of texts, of pooled activations."""
         t, counts = code.values, np.diff(code.indptr)
         relative = np.repeat(0.25 + B * lengths / self.length, counts) if self.length else 1.0
-        weights = (MOST * t / (t + K1 * relative)).astype(np.float32)
+        weights = (MOST * t / (t + K1 * relative)).astype(np.float32) if self.pool == "sum" else t
         owners = np.repeat(np.arange(len(code)), counts)
         order = np.lexsort((-weights * self.rarity[code.indices], owners))
         rank = np.arange(len(order)) - np.repeat(code.indptr[:-1], counts)
@@ -97,7 +102,7 @@ class ReaderSpace:
 
     def asked(self, encoder: TextEncoder, text: str) -> AskedTokens:
         """Return what a query asks for."""
-        reader, names = tokens_of(encoder), list[str]()
+        reader, names = self.reading(encoder), list[str]()
         tokens = reader.read_query(text)
         active, first, end = activations_of(tokens, self.sae), list[int](), 0
         for place, (start, stop) in enumerate(reader.token_spans(text)[: len(tokens)]):
@@ -114,45 +119,6 @@ class ReaderSpace:
         shares = by_name / np.maximum(total[indices], 1e-9)
         values = (weights / max(1e-9, MOST * float(weights.sum()))).astype(np.float32)
         return AskedTokens(SparseVector(indices.astype(np.int32), values), tuple(names), shares)
-
-    def save(self, target: str | Path) -> Path:
-        """Write a folder of safetensors and JSON, in place of the one that is there."""
-        with files.replacing_folder(Path(target), durable=True) as draft:
-            self.sae.save(draft / WEIGHTS)
-            self.calibration.save(draft / LEVELS)
-            described = {
-                "format_version": SPACE_FORMAT, "name": self.name, "fingerprint": self.fingerprint,
-                "encoder": asdict(self.encoder), "most": self.most, "length": self.length,
-                "report": self.report,
-            }  # fmt: skip
-            (draft / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
-        return Path(target)
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> Self:
-        """Read a packaged space by name, or a folder; MismatchError if its files are damaged."""
-        from safetensors import SafetensorError
-
-        folder, asked = find_reader(name_or_path), f"reader {name_or_path!r:.80}"
-        try:
-            known = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-            if known.get("format_version") != SPACE_FORMAT:
-                found = f"format version {known.get('format_version')}, this saeindex reads {SPACE_FORMAT}"
-                raise MismatchError(
-                    asked, found, "Install the saeindex version that wrote it, or fit it again."
-                )
-            space = cls(
-                known["name"], EncoderIdentity(**known["encoder"]), SparseAutoencoder.load(folder / WEIGHTS),
-                known["most"], known["length"], Calibration.load(folder / LEVELS), known["report"],
-            )  # fmt: skip
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            found = f"its files are damaged or missing ({type(error).__name__}: {error})"
-            raise MismatchError(asked, found, "Restore the folder, or fit it again.") from error
-        if space.fingerprint != known["fingerprint"]:
-            raise MismatchError(
-                asked, "its files do not fit together", "Restore the folder, or fit it again."
-            )
-        return space
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,19 +150,3 @@ def tokens_of(encoder: TextEncoder) -> TokenReader:
         do = "Use a model of sentence-transformers; services give vectors of texts alone."
         raise InvalidInputError("a reader", f"{kind_of(encoder)}, which gives no tokens", do)
     return encoder
-
-
-def find_reader(name_or_path: str | Path) -> Path:
-    """Return the folder of a packaged reader or a path; NotFoundError lists the packaged ones."""
-    folder = Path(name_or_path)
-    if (folder / DESCRIPTION).is_file():
-        return folder
-    packaged = Path(str(resources.files("saeindex"))) / "spaces"
-    names = sorted(path.parent.name for path in packaged.glob(f"*/{DESCRIPTION}"))
-    if str(name_or_path) in names:
-        return packaged / str(name_or_path)
-    found, do = (
-        f"neither a folder with {DESCRIPTION} nor a packaged reader",
-        f"Packaged: {', '.join(names) or 'none'}.",
-    )
-    raise NotFoundError(f"reader {str(name_or_path)!r:.80}", found, do)

@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
 
 import numpy as np
 
-from saeindex.config import SPACE_FORMAT
+from saeindex.config import READER, SAE, SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, opened_as
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
 from saeindex.features.calibration import Calibration
@@ -43,8 +44,12 @@ class Space:
     ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` has the
     figures measured on held-out texts, ``evidence`` tells which named concepts a sentence speaks of; None for
     a space without named concepts. ``reader`` is the second space of an index that has one, of the tokens of
-    its texts, which is saved by itself. Saved as safetensors and JSON; never pickled.
+    its texts: its features follow those of the space ``alone``, before the terms of a collection. Both are
+    saved as safetensors and JSON, each by itself; never pickled.
     """
+
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+    """What kinds of spaces have besides, saved as JSON."""
 
     name: str
     encoder: EncoderIdentity
@@ -56,14 +61,18 @@ class Space:
     families: tuple[Family, ...] = ()
     evidence: Evidence | None = None
     reader: ReaderSpace | None = None
+    alone: Self | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """The hash of all that affects activations or levels (labels and terms do not)."""
         # Families do not either: they group features in queries, and no stored data depends on them.
-        levels = self.without_terms().calibration
+        levels = self.with_reader(None).calibration
         parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), levels.digest()]
         parts += [] if self.evidence is None else [self.evidence.digest]
+        if self.SETTINGS:  # of a reader, whose weights depend on how rare features are
+            rare = hashlib.sha256(self.calibration.density.tobytes()).hexdigest()
+            parts += [rare, *(getattr(self, name) for name in self.SETTINGS)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -82,11 +91,13 @@ class Space:
 
     @cached_property
     def directions(self) -> FloatArray:
-        """The unit directions of the features (n, d)."""
-        if self.evidence is None:
-            return self.sae.directions
-        is_beside = self.evidence.features >= self.sae.n_features
-        return np.concatenate([self.sae.directions, self.evidence.directions[is_beside]])
+        """The unit directions of the features (n, d); features of tokens have none."""
+        found = np.zeros((self.n_features, self.sae.dimension), np.float32)
+        found[: self.sae.n_features] = self.sae.directions
+        if self.evidence is not None:
+            is_beside = self.evidence.features >= self.sae.n_features
+            found[self.evidence.features[is_beside]] = self.evidence.directions[is_beside]
+        return found
 
     @cached_property
     def has_weak_label(self) -> NDArray[np.bool_]:
@@ -98,12 +109,13 @@ class Space:
         """Which features have a name that people are shown (n,).
 
         Of a space with evidence they are its concepts, but for those whose name mostly means something else,
-        and what a person renamed; of another one, all.
+        and what a person renamed; of another one, all. Of a reader, those whose names predict them.
         """
-        if self.evidence is None:
-            return np.ones(self.n_features, bool)
-        named = np.array([label.method == MANUAL for label in self.labels], bool)
-        named[[one for one in self.evidence.features.tolist() if not self.labels[one].is_unsure]] = True
+        named = np.full(self.n_features, self.evidence is None)
+        if self.evidence is not None:
+            named[[label.method == MANUAL for label in self.labels]] = True
+            named[[one for one in self.evidence.features.tolist() if not self.labels[one].is_unsure]] = True
+        named[self.of_reader] = ~self.has_weak_label[self.of_reader]
         return named
 
     @cached_property
@@ -140,11 +152,52 @@ class Space:
         vectors = np.stack([one.vector for one in terms])
         return self.with_concepts(labels, vectors, self.evidence.with_terms(self.n_features, terms))
 
+    @property
+    def of_reader(self) -> slice:
+        """The numbers of the features of its reader; none without one."""
+        terms = len(self.evidence.terms) if self.evidence is not None else 0
+        end = self.n_features - terms
+        return slice(end - (0 if self.reader is None else self.reader.n_features), end)
+
     def with_reader(self, reader: ReaderSpace | None) -> Self:
-        """Return the space beside a reader of the same encoder; MismatchError if that has another one."""
-        if reader is not None:
-            reader.check_identity(self.encoder)
-        return replace(self, reader=reader)
+        """Return the space without terms, beside a reader; MismatchError if that has another encoder.
+
+        Names of its features that another encoder embedded are found by their words alone.
+        """
+        bare, n = self.without_terms(), self.of_reader.start
+        if bare.alone is not None:
+            labels, vectors = bare.labels[:n], bare.label_vectors[:n]
+            is_as_it_was = bare.alone.labels == labels
+            bare = bare.alone if is_as_it_was else replace(bare.alone, labels=labels, label_vectors=vectors)
+        if reader is None:
+            return bare
+        reader.check_identity(self.encoder)
+        vectors = reader.label_vectors
+        if reader.report.get("named_by") != self.encoder.digest:
+            vectors = np.zeros((reader.n_features, bare.label_vectors.shape[1]), np.float32)
+        return replace(
+            bare,
+            alone=bare,
+            reader=reader,
+            labels=(*bare.labels, *reader.labels),
+            label_vectors=np.concatenate([bare.label_vectors, vectors]),
+            calibration=bare.calibration.beside(reader.calibration),
+        )
+
+    def stored(self, feature: int) -> tuple[str, int, SparseAutoencoder]:
+        """Return the sparse vector that has a feature, its number there, and whose feature it is."""
+        if self.reader is not None and feature in range(self.of_reader.start, self.of_reader.stop):
+            return READER, feature - self.of_reader.start, self.reader.sae
+        return SAE, feature, self.sae
+
+    def cosines(self, feature: int) -> FloatArray:
+        """Return the cosines (n,) of a feature's direction with those of others; 0 with those of tokens."""
+        using, place, sae = self.stored(feature)
+        if using == SAE:
+            return np.asarray(self.directions @ self.directions[feature])
+        found = np.zeros(self.n_features, np.float32)
+        found[self.of_reader] = sae.directions @ sae.directions[place]
+        return found
 
     def leaving_out(self, sentences: Collection[str]) -> Self:
         """Return the space with these sentences being no speech, as footers."""
@@ -227,6 +280,19 @@ class Space:
                 ),
                 "Leave the encoder out: the space opens its own. `saeindex copy` goes to another one.",
             )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the directory under a temporary name, then rename it over ``path``."""
+        from saeindex.features.space_io import save_space
+
+        return save_space(self, Path(path))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Load a space that comes with the package, by name, or one from a directory."""
+        from saeindex.features.space_io import load_space
+
+        return load_space(name_or_path, cls)
 
     @classmethod
     def unlabelled(

@@ -42,10 +42,11 @@ _READ: WeakKeyDictionary[Space, tuple[Path, Mapping[str, int]]] = WeakKeyDiction
 def save_space(space: Space, target: Path, is_own: bool = False) -> Path:
     """Write the directory under a temporary name, then rename it over ``target``.
 
-    The terms of a collection stay in its index. An index's own copy (``is_own``) has the same files as the
-    space that was read, so that indexes of one space share it in memory; on disk, those of one folder do.
+    The terms of a collection stay in its index, and a reader is saved by itself. An index's own copy
+    (``is_own``) has the same files as the space that was read, so that indexes of one space share it in
+    memory; on disk, those of one folder do.
     """
-    space = space.without_terms()
+    space = space.with_reader(None)
     with files.replacing_folder(target, durable=True) as draft:
         if not (is_own and _copied(space, target, draft)):
             _write(space, draft)
@@ -91,6 +92,7 @@ def _write(space: Space, draft: Path) -> None:
         "n_features": space.n_features,
         "k": space.sae.k,
         "report": space.report,
+        **{name: getattr(space, name) for name in space.SETTINGS},
     }
     space.sae.save(draft / "sae.safetensors")
     space.calibration.save(draft / "calibration.safetensors")
@@ -150,6 +152,9 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
         asked = f"feature space {folder}"
         found = f"format version {described.get('format_version')}, this saeindex reads {SPACE_FORMAT}"
         raise MismatchError(asked, found, "Install the saeindex version that wrote it, or fit it again.")
+    if ("pool" in described) != ("pool" in kind.SETTINGS):
+        found, do = f"it is no {kind.__name__}", "Give a reader as `reader`, and a space of texts as `space`."
+        raise MismatchError(f"feature space {folder}", found, do)
     lines = (folder / "labels.jsonl").read_text("utf-8").strip().split("\n")
     entries = json.loads(f"[{','.join(lines)}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
@@ -165,11 +170,13 @@ def _read(folder: Path, kind: type[SpaceT], is_sound: bool) -> SpaceT:
         report=described["report"],
         families=load_families(folder / "families.json", len(entries)),
         evidence=Evidence.load(folder),
+        **{name: described[name] for name in kind.SETTINGS},
     )
     if is_sound:
         vars(space)["fingerprint"] = described["fingerprint"]
         return space
-    parts = space.labels, space.label_vectors, space.calibration.median, space.directions
+    beside = 0 if space.evidence is None else int((space.evidence.features >= sae.n_features).sum())
+    parts = space.labels, space.label_vectors, space.calibration.median, range(sae.n_features + beside)
     if len({len(part) for part in parts}) > 1 or space.fingerprint != described["fingerprint"]:
         asked = f"feature space {folder}"
         found = "its files do not fit together (sizes or fingerprint differ)"

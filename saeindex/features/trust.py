@@ -59,9 +59,14 @@ class Closeness:
 
 
 def contrast_sets(
-    vectors: FloatArray, code: SparseCode, calibration: Calibration, max_active: int, seed: int = 0
+    vectors: FloatArray,
+    code: SparseCode,
+    calibration: Calibration,
+    max_active: int,
+    seed: int = 0,
+    least: int = MIN_ACTIVE,
 ) -> Iterator[Contrast | None]:
-    """Yield each feature's contrast set, None if either side has fewer than ``MIN_ACTIVE`` texts.
+    """Yield each feature's contrast set, None if either side has fewer than ``least`` texts.
 
     A set has at most ``max_active`` texts where the feature is at level 1 or above, as many random texts
     without the feature, and as many texts without it that lie nearest to the active texts (see
@@ -79,7 +84,7 @@ def contrast_sets(
         centroids = np.stack([vectors[texts].mean(0) if len(texts) else vectors[0] for texts in active])
         closeness = nearness.to(centroids)
         for i in range(len(features)):
-            too_few = min(len(active[i]), len(vectors) - len(present[i])) < MIN_ACTIVE
+            too_few = min(len(active[i]), len(vectors) - len(present[i])) < least
             yield None if too_few else _contrast(active[i], present[i], closeness[:, i], max_active, rng)
 
 
@@ -170,7 +175,7 @@ def f1_scores(
 
     def score(label: FloatArray, contrast: Contrast) -> float:
         cosine, active = vectors[contrast.texts] @ label, contrast.is_active
-        is_first = _first_half(contrast, rng)
+        is_first = first_half(contrast, rng)
         threshold = best_threshold(cosine[is_first], active[is_first])
         return f1(cosine[~is_first] >= threshold, active[~is_first])
 
@@ -242,7 +247,7 @@ def describe_summary(summary: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _first_half(contrast: Contrast, rng: np.random.Generator) -> NDArray[np.bool_]:
+def first_half(contrast: Contrast, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return which entries are in the first half (r,): split within each kind, each text in one half only."""
     halves = []
     for is_kind in (contrast.is_active, ~contrast.is_active):

@@ -63,6 +63,8 @@ from saeindex.indexing.points import (
     DIGITS,
     DOCUMENT_HASH,
     Coded,
+    batch_of,
+    code_of,
     codes_of,
     content_hash,
     mentions_of,
@@ -83,7 +85,7 @@ from saeindex.indexing.split import is_cut
 from saeindex.indexing.terms import Definition, Surroundings, first_texts, is_to_learn, recoded, terms_of
 from saeindex.indexing.words import words_of
 from saeindex.language.speech import masked, readable
-from saeindex.protocols import Point, SparseVector, TextEncoder, Vector, VectorStore
+from saeindex.protocols import Point, TextEncoder, Vector, VectorStore
 from saeindex.schema import Result
 from saeindex.stores.base import first_points, pages
 from saeindex.stores.directory import EmbeddedStore, check_outside
@@ -210,7 +212,8 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
     }
     manifest = Manifest.describe(new, indexes, known.fields, sentences, form, words).model_copy(update=own)
     if target.calibrate or (known.calibration is not None and target.space is None):
-        manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
+        levels = OwnCalibration.keep(new.with_reader(None).calibration)
+        manifest = manifest.model_copy(update={"calibration": levels})
     if sentences != "off" and not is_encoded:
         manifest = manifest.model_copy(update={"terms": known.terms})
     whole = new.with_terms([one.term() for one in manifest.terms]).leaving_out(known.leave_out)
@@ -314,11 +317,11 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
     kept = dict[int, int]()
     manual, lost_manual = 0, list[str]()
     if not converter.is_encoded and old.sae.digest() == space.sae.digest():
-        kept = {feature: feature for feature in range(space.n_features + len(manifest.terms))}
+        same = space.n_features if converter.keeps_read else space.of_reader.start
+        kept = {feature: feature for feature in range(same)}
     elif not converter.is_encoded:
         vectors = _sampled(source.store)
         kept = map_spaces(old, space, vectors).matches
-        kept |= {old.n_features + place: space.n_features + place for place in range(len(known.terms))}
         space = carry_manual_labels(old, space, vectors)
         lost_manual = [one["label"] for one in space.report.get("labels", {}).get("lost_manual", [])]
         manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
@@ -327,6 +330,8 @@ def _settled(converter: PointConverter, parts: IndexParts, report: CopyReport, f
     else:
         kept = named_alike(old, space)
         lost_manual = [one.text for one in old.labels if one.method == MANUAL]
+    if not converter.is_encoded:
+        kept |= {old.n_features + one: space.n_features + one for one in range(len(manifest.terms))}
     update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
     if manifest.sentences == "stored" and space.evidence is not None:
         update |= _terms(converter, parts, report.records)
@@ -453,16 +458,16 @@ class PointConverter:
 
     @property
     def keeps_read(self) -> bool:
-        """Whether the features of tokens are copied as they are, if the copy has any."""
-        old, new = self.source.space.reader, self.space.reader
-        return new is None or (old is not None and old.fingerprint == new.fingerprint)
+        """Whether the features of tokens are copied as they are, or there are none."""
+        old, new = (space.reader and space.reader.fingerprint for space in (self.source.space, self.space))
+        return old == new
 
     @property
     def keeps_codes(self) -> bool:
         """Whether codes and levels are copied as they are."""
         is_same = self.source.space.fingerprint == self.space.fingerprint
         is_read_alike = (self.source.manifest.sentences == "off") == (self.sentences == "off")
-        return is_same and self.has_manifest and is_read_alike and not self.is_encoded
+        return is_same and self.has_manifest and is_read_alike and self.keeps_read and not self.is_encoded
 
     @property
     def keeps_sentences(self) -> bool:
@@ -497,17 +502,18 @@ class PointConverter:
         """Return the converter to levels that are measured on the source's records."""
         bare = self.space.with_reader(None)
         coded = replace(self, space=bare, sentences="off", words="off")
-        meter = CalibrationMeter(self.space.n_features)
+        meter = CalibrationMeter(bare.n_features)
         for page in pages(self.source.store, None, PAGE, True, self.vectors_read):
             points = list(coded.written(self.sound(page.points)[0]))
             dense = [np.asarray(point.vectors[DENSE]) for point in points]
-            meter.add(codes_of(points, self.space.n_features), np.stack(dense) if dense else None)
+            meter.add(codes_of(points, bare.n_features), np.stack(dense) if dense else None)
         measured = meter.measured()
         if not measured.records:
             raise InvalidInputError(f"calibrate a copy of {self.name}", "it is empty", "Leave it out.")
-        own = measured.with_rare_levels_of(self.space.calibration)
+        own = measured.with_rare_levels_of(bare.calibration)
         report = {**self.space.report, "calibrated_on": measured.records}
-        return replace(self, space=replace(self.space, calibration=own, report=report))
+        space = replace(bare, calibration=own, report=report).with_reader(self.space.reader)
+        return replace(self, space=space)
 
     def sound(self, points: Sequence[Point]) -> tuple[list[tuple[Point, Record]], list[str]]:
         """Return the points of a page with their records, and the names of those that are no records."""
@@ -532,7 +538,6 @@ class PointConverter:
         ]  # fmt: skip
         coded, sentences = self._coded(rows)
         words = words_of([text for _, _, text in rows], self.words)
-        read = None if self.keeps_read else self._read(rows)
         row = 0
         for point, (_, record), names in zip(found, sound, has, strict=True):
             vectors, payload = self._kept(point, record)
@@ -544,7 +549,6 @@ class PointConverter:
                     vectors |= sentences.stored_vectors(row, name)
                     payload |= sentences.payload(row, name)
                 vectors |= {suffixed(WORDS, name): words[row]} if words else {}
-                vectors |= {} if read is None else {suffixed(READER, name): SparseVector(*read.row(row))}
                 row += 1
             yield Point(point_id(record.id), vectors, payload)
 
@@ -561,7 +565,7 @@ class PointConverter:
         if not self.keeps_sentences:
             bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
             gone = {suffixed(base, name) for base in bases for name in ("", *self.source.manifest.fields)}
-        if not self.keeps_read or self.space.reader is None:
+        if not self.keeps_read:
             gone |= {suffixed(READER, name) for name in ("", *self.source.manifest.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
         others = {key: one for key, one in point.payload.items() if key not in gone | OURS}
@@ -571,30 +575,40 @@ class PointConverter:
         document_hash = point.payload.get(DOCUMENT_HASH)
         return vectors, others | payload_of(record, content_hash(record), document_hash, is_truncated)
 
-    def _read(self, rows: Sequence[tuple[Point, str, str]]) -> SparseCode:
-        """Return the features of the tokens of texts (points, fields, texts)."""
-        assert self.space.reader is not None  # noqa: S101
-        return self.space.reader.read(self.opened(), [readable(text) for _, _, text in rows])[1]
+    def _dense(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[FloatArray, SparseCode | None]:
+        """Return the vectors of texts (points, fields, texts), and the features of their tokens."""
+        texts, reader = [readable(text) for _, _, text in rows], self.space.reader
+        dense: FloatArray | None = None
+        read: SparseCode | None = None
+        if reader is not None and not self.keeps_read:
+            dense, read = reader.read(self.opened(), texts)
+        elif reader is not None:
+            read = batch_of([code_of(point, name, READER) for point, name, _ in rows], reader.n_features)
+        if self.is_encoded:
+            return self.opened().encode_document(texts) if dense is None else dense, read
+        own = [np.asarray(point.vectors[suffixed(DENSE, name)], np.float32) for point, name, _ in rows]
+        return np.stack(own), read
 
     def _coded(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[Coded | None, Sentences | None]:
         """Return the codes and sentences of texts (points, fields, texts), unless they are kept."""
         has_sentences = self.sentences != "off" and not self.keeps_sentences
         if not rows or (self.keeps_codes and not has_sentences):
             return None, None
-        if self.is_encoded:
-            dense = self.opened().encode_document([readable(text) for _, _, text in rows])
-        else:
-            dense = np.stack(
-                [np.asarray(point.vectors[suffixed(DENSE, name)], np.float32) for point, name, _ in rows]
-            )
+        dense, read = self._dense(rows)
         sentences = self._sentences(rows, dense) if has_sentences else None
         if self.keeps_codes:
             return None, sentences
         code = self.space.encode(dense)
         if sentences is None or not self.keeps_evidence:
-            return Coded.of(self.space, dense, code, sentences), None
-        mentions = TextMentions.of([mentions_of(point.payload, name) for point, name, _ in rows])
-        return Coded.of(self.space, dense, code, sentences, mentions), None
+            return Coded.of(self.space, dense, code, sentences, read=read), None
+        first = self.source.space.n_features
+        terms = self.space.of_reader.stop - first  # how much later terms come
+        own = (mentions_of(point.payload, name) for point, name, _ in rows)
+        mentions = TextMentions.of([
+            [one._replace(feature=one.feature + (terms if one.feature >= first else 0)) for one in of_text]
+            for of_text in own
+        ])  # fmt: skip
+        return Coded.of(self.space, dense, code, sentences, mentions, read=read), None
 
     def _sentences(self, rows: Sequence[tuple[Point, str, str]], dense: FloatArray) -> Sentences:
         """Return the sentences of texts; only those without a stored vector are encoded."""

@@ -19,6 +19,7 @@ from saeindex.errors import (
     copy_command,
 )
 from saeindex.features import FeatureSpace
+from saeindex.features.reader_space import ReaderSpace
 from saeindex.features.space_io import load_space, save_space
 from saeindex.files import DRAFT, is_draft, size_on_disk
 from saeindex.indexing.manifest import Counts, Manifest, ReaderReference
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
-    from saeindex.features.reader_space import ReaderSpace
     from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.stores.base import BaseStore
 
@@ -80,7 +80,7 @@ def create_index(
         if folder is not None:
             save_space(space, folder / SPACE_FOLDER, is_own=True)
             if space.reader is not None:
-                space.reader.save(folder / READER_FOLDER)
+                save_space(space.reader, folder / READER_FOLDER, is_own=True)
         store.write_manifest(manifest.to_json())
         return IndexParts(store, space, manifest, folder)
     except BaseException:
@@ -174,11 +174,10 @@ def parts_of(
 ) -> IndexParts:
     """Return the parts of an index with this manifest."""
     loaded = _space_of(manifest, folder) if space is None else given_space(space)
+    loaded = manifest.with_own_levels(loaded.with_reader(None), str(path))
     if (known := manifest.reader) is not None or reader is not None:
         loaded = loaded.with_reader(_reader_of(str(path), known, folder, reader))
-    elif loaded.reader is not None:
-        loaded = loaded.with_reader(None)
-    return IndexParts(store, manifest.with_own_levels(loaded, str(path)), manifest, folder)
+    return IndexParts(store, loaded, manifest, folder)
 
 
 def _reader_of(
@@ -191,10 +190,17 @@ def _reader_of(
 
     MismatchError if that is another one, or the index has none.
     """
-    if given is None:
+    if given is not None:
+        reader = _loaded(given)
+    elif folder is not None:
+        reader = load_space(folder / READER_FOLDER, ReaderSpace, is_own=True)
+    else:
         assert known is not None  # noqa: S101
-        given = known.name if folder is None else folder / READER_FOLDER
-    reader = _loaded(given)
+        try:
+            reader = ReaderSpace.load(known.name)
+        except NotFoundError as error:
+            do = "Name the folder of the reader, or give it: FeatureIndex.open(…, reader=…)."
+            raise NotFoundError(f"reader {known.name!r}", "it does not come with the package", do) from error
     if known is None or reader.fingerprint != known.fingerprint:
         asked = f"index {name!r} with the reader {reader.name!r} ({reader.fingerprint[:12]})"
         found = "it has none" if known is None else f"it has {known.name!r} ({known.fingerprint[:12]})"
@@ -203,8 +209,6 @@ def _reader_of(
 
 
 def _loaded(reader: ReaderSpace | str | Path) -> ReaderSpace:
-    from saeindex.features.reader_space import ReaderSpace
-
     return reader if isinstance(reader, ReaderSpace) else ReaderSpace.load(reader)
 
 

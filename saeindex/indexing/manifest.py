@@ -80,7 +80,8 @@ class SpaceReference(Strict):
 
     @classmethod
     def of(cls, space: FeatureSpace) -> SpaceReference:
-        """Refer to ``space``."""
+        """Refer to ``space``, without a reader that it is beside."""
+        space = space.with_reader(None)
         return cls(
             name=space.name,
             fingerprint=space.fingerprint,

@@ -625,10 +625,9 @@ class Pipeline:
         read: SparseCode | None = None
         if space.reader is not None:
             encoded, read = space.reader.read(self.encoder, [*map(readable, texts)])
-            given = [
-                one._replace(dense=own) if one.dense is None else one
-                for one, own in zip(given, encoded, strict=True)
-            ]
+            for place, own in enumerate(() if encoded is None else encoded):
+                if given[place].dense is None:
+                    given[place] = given[place]._replace(dense=own)
         known = [one.dense for one in given]
         for text, own, one in zip(texts, spans, given, strict=False):
             known += known_sentences(text, own, one.dense, one.sentences)

@@ -70,15 +70,19 @@ def of_documents(names: Collection[str]) -> Filter:
     return Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(names)))])
 
 
-def code_of(point: Point, field: str = "") -> SparseVector:
+def code_of(point: Point, field: str = "", using: str = SAE) -> SparseVector:
     """Return the sparse code that a point was fetched with; empty if it has none."""
-    found = point.vectors.get(suffixed(SAE, field))
+    found = point.vectors.get(suffixed(using, field))
     return found if isinstance(found, SparseVector) else NO_CODE
 
 
 def codes_of(points: Sequence[Point], n_features: int, field: str = "") -> SparseCode:
     """Return the codes that points were fetched with, as a batch."""
-    codes = [code_of(point, field) for point in points]
+    return batch_of([code_of(point, field) for point in points], n_features)
+
+
+def batch_of(codes: Sequence[SparseVector], n_features: int) -> SparseCode:
+    """Return codes as a batch."""
     ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
     indices = np.concatenate([NO_CODE.indices, *(code.indices for code in codes)])
     return SparseCode(
@@ -282,6 +286,8 @@ class Coded:
             indices, values, owners = indices[is_free], values[is_free], owners[is_free]
             found.append(level_codes(mentions, many))
         found.append(space.calibration.concept_codes(indices, values, owners * many))
+        if read is not None:
+            found.append(_codes_of_tokens(read, space, many))
         levels = np.sort(np.concatenate(found))
         ends = np.searchsorted(levels, np.arange(len(code) + 1) * many * LEVEL_STRIDE)
         own = (levels % (many * LEVEL_STRIDE)).tolist()
@@ -423,6 +429,17 @@ def shown_features(
         Activation(one, labels[one].text, active.get(one, 0.0), labels[one].is_weak, said.get(one))
         for one in shown[:most]
     )
+
+
+def _codes_of_tokens(read: SparseCode, space: Space, many: int) -> Ints:
+    """Return the level codes of the named features of texts' tokens, those of text i from i ``many`` on.
+
+    Some token or other has most features a little: one that is present in a text is typical of it.
+    """
+    features = read.indices + space.of_reader.start
+    is_had = space.is_named[features] & (read.values >= space.calibration.median[features])
+    owners = np.repeat(np.arange(len(read)), np.diff(read.indptr))
+    return space.calibration.concept_codes(features[is_had], read.values[is_had], owners[is_had] * many)
 
 
 def not_whole(metadata: Mapping[str, Any], kinds: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Codes of texts from their tokens: each token vector is encoded, and the codes of a text are summed.
+"""Codes of texts from their tokens: each token vector is encoded, and the codes of a text are pooled.
 
 The activations of all features at all tokens of a batch may take gigabytes. They are computed for a block of
 tokens at a time, and added to what is known of the text.
@@ -7,7 +7,7 @@ tokens at a time, and added to what is known of the text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
+Pool = Literal["sum", "max", "mean", "count", "last"]
+POOLS = get_args(Pool)
 # Numbers of a block of activations, and of the pooled codes that are held: 16 and 32 MB of float32.
 BLOCK, HELD = 2**22, 2**23
 
@@ -37,11 +39,14 @@ def token_activations(x: Tensor, sae: SparseAutoencoder) -> Tensor:
 
 
 class Pooling:
-    """Sums the activations at the tokens of texts, a batch of texts at a time, in any order."""
+    """Pools the activations at the tokens of texts, a batch of texts at a time, in any order.
 
-    def __init__(self, sae: SparseAutoencoder, texts: int) -> None:
+    By their sum, their greatest ("max"), their "mean", their number above 0 ("count"), or the last token's.
+    """
+
+    def __init__(self, sae: SparseAutoencoder, texts: int, pool: Pool = "sum") -> None:
         """Take the number of ``texts``."""
-        self._sae = sae
+        self._sae, self._pool = sae, pool
         self.lengths = np.zeros(texts, np.int64)
         """The number of tokens of each text (m,)."""
         self._parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
@@ -68,7 +73,7 @@ class Pooling:
         return SparseCode(ends, features[order].astype(np.int32), values[order], self._sae.n_features)
 
     def _pooled(self, vectors: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return the summed activations (m, n) of texts of these lengths."""
+        """Return the pooled activations (m, n) of texts of these lengths."""
         import torch
 
         found = torch.zeros(len(lengths), self._sae.n_features, device=vectors.device)
@@ -76,7 +81,15 @@ class Pooling:
         size = max(1, BLOCK // self._sae.n_features)
         for start in range(0, len(vectors), size):
             active = token_activations(vectors[start : start + size].float(), self._sae)
-            found.index_add_(0, owners[start : start + size], active)
+            own = owners[start : start + size]
+            if self._pool == "max":
+                found.index_reduce_(0, own, active, "amax")
+            elif self._pool == "last":
+                found[own] = active  # of one text, the later tokens come later
+            else:
+                found.index_add_(0, own, active.sign_() if self._pool == "count" else active)
+        if self._pool == "mean":
+            found /= torch.tensor(lengths, device=found.device).clamp(min=1)[:, None]
         return found
 
 

@@ -289,12 +289,15 @@ def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
     Texts project on the direction of a concept beside the autoencoder as is usual.
     """
     ids = np.array([match.id for match in concept.features])
+    if not (given := space.directions[ids]).any():
+        found, do = "a feature of tokens has no direction in `dense`", "Filter by it, or steer by a concept."
+        raise InvalidInputError(f"steer by {concept.phrase!r:.80}", found, do)
     weights = np.array([match.score for match in concept.features], np.float64)
     weights /= weights.sum()
     median = space.calibration.median[ids]
     median = np.where(ids < space.sae.n_features, median, USUAL)
     typical = float(weights @ np.where(np.isfinite(median), median, 0.0))
-    return Direction(concept.phrase, units(weights @ space.directions[ids]), typical, space, concept)
+    return Direction(concept.phrase, units(weights @ given), typical, space, concept)
 
 
 def built_direction(state: IndexState, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:

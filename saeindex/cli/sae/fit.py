@@ -48,7 +48,9 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     ],
     into: Annotated[Path, typer.Option(help="The directory of the new space.")],
     features: Annotated[int, typer.Option(min=2, help="Number of features.")] = 4_096,
-    k: Annotated[int, typer.Option(min=1, help="Active features per text.")] = 32,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="Active features per text: 32 by default; of a token, 16.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps. Default: by the size of the corpus.")
     ] = None,
@@ -78,7 +80,10 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         bool, typer.Option("--free", help="No named features: all are learnt from the corpus and then named.")
     ] = False,
     reader: Annotated[
-        str | None, typer.Option(help="Fit a reader: features of the tokens that this encoder reads.")
+        str | None,
+        typer.Option(
+            help="Fit a reader: features of tokens of this encoder, or of a language model: NAME:LAYER."
+        ),
     ] = None,
     faithful: Annotated[
         bool,
@@ -108,10 +113,21 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     check_target(into, is_space=True)
     if reader is not None:
+        if (
+            faithful
+            or free
+            or concepts
+            or concept
+            or labels_from
+            or views != "whole"
+            or is_embeddings(corpus)
+        ):
+            found = "options or files of a space of whole texts"
+            raise InvalidInputError(f"--reader {reader:.80}", found, "Leave them out.")
         _fit_reader(reader, read_texts(corpus, text_field, limit), into, features, k, steps, seed, as_json)
         return
     options: dict[str, Any] = {
-        "n_features": features, "k": k, "prefixes": tuple(_numbers(prefixes)), "selection": selection,
+        "n_features": features, "k": k or 32, "prefixes": tuple(_numbers(prefixes)), "selection": selection,
         "contrastive_weight": contrastive, "input_noise": input_noise, "device": choose_device(device),
         "seed": seed,
     }  # fmt: skip
@@ -163,28 +179,33 @@ def _fit_reader(
     texts: list[str],
     into: Path,
     features: int,
-    k: int,
+    k: int | None,
     steps: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Fit a reader to the tokens of texts, save it, and say what was measured."""
     from saeindex.encoders import open_encoder
+    from saeindex.encoders.causal import CausalReader
     from saeindex.features.reader_fitting import fit_reader
 
     # A token needs half as many features as a text, and a threshold takes no ranking of them all.
     config = TrainingConfig(
-        n_features=features, k=max(1, k // 2), steps=steps or READER_STEPS, selection="batchtopk",
+        n_features=features, k=k or 16, steps=steps or READER_STEPS, selection="batchtopk",
         refine_steps=0, refined_phase=0.0, seed=seed,
     )  # fmt: skip
+    name, _, layer = encoder.rpartition(":")
+    opened = CausalReader(name, int(layer)) if layer.isdecimal() and name else open_encoder(encoder)
+    checkpoint = into.with_name(f".{into.name}.checkpoint.safetensors")
     with training_bar(config) as follow:
-        made = fit_reader(texts, open_encoder(encoder), config, name=into.name, progress=follow)
+        made = fit_reader(texts, opened, config, name=into.name, checkpoint=checkpoint, progress=follow)
     made.save(into)
-    held_out = made.report["held_out"]
+    held_out, named = made.report["held_out"], int(made.is_named.sum())
     described = {"reader": str(into), "fingerprint": made.fingerprint, "n_features": features, **made.report}
     said = (
-        f"{into}: {features:,} features of tokens, {held_out['active']:.1f} active; held out: "
-        f"NMSE {held_out['nmse']:.3f}\nUse it: saeindex index FILES --into NAME --reader {into}"
+        f"{into}: {features:,} features of tokens, {held_out['active']:.1f} active, {named:,} with a name "
+        f"that predicts them; held out: NMSE {held_out['nmse']:.3f}\n"
+        f"Use it: saeindex index FILES --into NAME --reader {into}"
     )
     answer(described, said, as_json)
 
