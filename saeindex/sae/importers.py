@@ -1,10 +1,11 @@
-"""Import and export of autoencoders of SAELens, sparsify, saerch and sentence-transformers (CSR).
+"""Import and export of autoencoders of other libraries, and of published ones.
 
-A foreign autoencoder is read into one form for all formats:
+They are those of SAELens, sparsify, saerch, sentence-transformers (CSR), Gemma Scope 1 and 2, Llama Scope,
+Goodfire and OpenAI. A foreign autoencoder is read into one form for all formats:
 
     u = f x - b  (or f x)         f a fixed scale of the input
     p = W_enc u + c               times |d_i| where activations are scaled by the decoder's norms
-    z = TopK(p), ReLU(p) or p where p > threshold
+    z = TopK(p), ReLU(p) or ReLU(p) where p > threshold; a gate is a threshold
     x̂ = (sum_i z_i d_i + b) / f   with decoder rows d_i of any norm
 
 Ours has unit decoder rows, so a foreign activation z_i is ours times the norm of its row; everything else
@@ -16,11 +17,13 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +32,7 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.sae.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
+    from saeindex.encoders.causal import Scale
     from saeindex.types import FloatArray
 
 MAX_BYTES = 16 * 2**30
@@ -44,15 +48,31 @@ TENSORS = {
     "sparsify": ("encoder.weight", "encoder.bias", "W_dec", "b_dec"),
     "saerch": ("encoder.weight", "latent_bias", "decoder.weight.T", "pre_bias"),
     "sentence-transformers": ("encoder.weight", "latent_bias", "encoder.weight", "pre_bias"),
+    "gemma-scope": ("w_enc.T", "b_enc", "w_dec", "b_dec"),
+    "llama-scope": ("encoder.weight", "encoder.bias", "decoder.weight.T", "decoder.bias"),
+    "goodfire": (
+        "encoder_linear.weight",
+        "encoder_linear.bias",
+        "decoder_linear.weight.T",
+        "decoder_linear.bias",
+    ),
 }
-FILES = {"saelens": ("cfg.json", "sae_weights.safetensors"), "sparsify": ("cfg.json", "sae.safetensors")}
+FILES = {
+    "saelens": ("cfg.json", "sae_weights.safetensors"),
+    "sparsify": ("cfg.json", "sae.safetensors"),
+    "llama-scope": ("hyperparams.json", "checkpoints/final.safetensors"),
+}
+GEMMA_SCOPE = ("params.npz", "params.safetensors")
+TORCH_FILES, OF_OPENAI = (".pth", ".pt"), ("activation", "activation_state_dict")
 # Options of sparsify that change the computation; ``multi_topk`` and ``normalize_decoder`` only affect
 # training. https://github.com/EleutherAI/sparsify
 REFUSED_BY_SPARSIFY = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
 # The training checkpoints of SAELens whose inference form is a JumpReLU with one threshold, and all that are
 # read. https://github.com/decoderesearch/SAELens
 BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
-ARCHITECTURES = ("standard", "topk", "jumprelu", *BATCH_TOPK)
+ARCHITECTURES = ("standard", "topk", "jumprelu", "gated", *BATCH_TOPK)
+# The residual stream after layer L, as SAELens and as transformers name it.
+_HOOK = re.compile(r"(?:blocks|layers)\.(\d+)\.(hook_resid_post|hook_resid_pre|output)$")
 # saerch has k in the names of its files: {k}_{n}_{auxk}_auxk…. https://github.com/Christine8888/saerch
 SAERCH_NAME = re.compile(r"^(\d+)_(\d+)_\d+_auxk")
 
@@ -73,6 +93,11 @@ class ForeignAutoencoder:
     is_scaled_by_norm: bool = False
     """Whether strengths are multiplied by the decoder's norms before the activation function."""
     input_scale: float = 1.0
+    reads: Scale = "none"
+    """What is done to each input before: "unit" scales it to length 1, "layer" centres it first."""
+    model: str = ""
+    layer: int | None = None
+    """The language model, and the number of its layers after which the inputs are."""
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +105,9 @@ class ForeignAutoencoder:
 class ImportedAutoencoder:
     """An autoencoder in our form, and notes about its file.
 
-    ``scale`` (n,) float32: our activation of a feature is the foreign activation times this.
+    ``scale`` (n,) float32: our activation of a feature is the foreign activation times this. What it
+    ``reads`` is a vector as it is ("none"), of length 1 ("unit") or centred besides ("layer"): of a language
+    ``model`` after so many layers, where the file says so.
     """
 
     autoencoder: SparseAutoencoder
@@ -89,13 +116,19 @@ class ImportedAutoencoder:
     k: int
     scale: FloatArray
     notes: tuple[str, ...]
+    reads: Scale = "none"
+    model: str = ""
+    layer: int | None = None
 
 
-def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = None) -> ImportedAutoencoder:
+def read_autoencoder(
+    path: str | Path, format: str = "auto", *, k: int | None = None, of_tokens: bool = False
+) -> ImportedAutoencoder:
     """Convert a foreign autoencoder to ours; its activations are the same, times the decoder's norms.
 
     ``format`` is one of ``FORMATS``, or "auto" to detect it from the files. ``k``, the maximum number of
-    active features, is needed if the file has none (ReLU, JumpReLU), and overrides that of the file.
+    active features, is needed if the file has none (ReLU, JumpReLU, gated) and it is not one of tokens, and
+    overrides that of the file.
     Amplitudes are not refined (``refine_steps=0``). Raises NotFoundError, and InvalidInputError for an
     autoencoder that ours cannot represent, or a saved space cannot hold.
     """
@@ -112,7 +145,10 @@ def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = 
     if not format:
         do = f"Give a folder or file of {', '.join(FORMATS)}."
         _refuse(found, "no format that can be detected from its files", do)
-    return _to_ours(_READERS[format](found), format, k)
+    foreign = _READERS[format](found)
+    if foreign.reads == "layer" and not of_tokens:
+        _refuse(found, "layer norm on the inputs, which texts' vectors have not", "Import it as a reader.")
+    return _to_ours(foreign, format, k or foreign.k or (len(foreign.decoder) if of_tokens else None))
 
 
 def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str) -> list[str]:
@@ -179,8 +215,8 @@ def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str
 # Conversion -------------------------------------------------------------------------------------------
 
 
-def _to_ours(foreign: ForeignAutoencoder, format: str, k: int | None) -> ImportedAutoencoder:
-    if (chosen := k or foreign.k) is None:
+def _to_ours(foreign: ForeignAutoencoder, format: str, chosen: int | None) -> ImportedAutoencoder:
+    if chosen is None:
         found = f"{foreign.activation} activations, and no number k of active features in the file"
         do = "Give k, the maximum number of features of a text; the k strongest are kept."
         raise InvalidInputError(f"import a {format} autoencoder", found, do)
@@ -209,7 +245,10 @@ def _to_ours(foreign: ForeignAutoencoder, format: str, k: int | None) -> Importe
     )
     scale = torch.full_like(norms, 1 / foreign.input_scale) if foreign.is_scaled_by_norm else unit
     notes = (*foreign.notes, *_notes(foreign, chosen, norms), *_check_precision(autoencoder))
-    return ImportedAutoencoder(autoencoder, format, foreign.activation, chosen, scale.numpy(), notes)
+    of_model = foreign.reads, foreign.model, foreign.layer
+    return ImportedAutoencoder(
+        autoencoder, format, foreign.activation, chosen, scale.numpy(), notes, *of_model
+    )
 
 
 def _directions(foreign: ForeignAutoencoder) -> Tensor:
@@ -255,8 +294,11 @@ def _check_precision(autoencoder: SparseAutoencoder) -> list[str]:
 def _is_format(path: Path, format: str) -> bool:
     if format == "sentence-transformers":
         return _csr_module(path)[0] is not None
-    if format == "saerch":
-        return path.is_file() and path.suffix in (".pth", ".pt")
+    if format == "gemma-scope":
+        return path.name in GEMMA_SCOPE or any((path / name).is_file() for name in GEMMA_SCOPE)
+    if format not in FILES:
+        is_torch = path.is_file() and path.suffix in TORCH_FILES
+        return is_torch and TENSORS[format][1] in _state_dict(path)[0]
     return all((path / name).is_file() for name in FILES[format])
 
 
@@ -278,12 +320,19 @@ def _read_saelens(path: Path) -> ForeignAutoencoder:
     if config.get("finetuning_scaling_factor"):
         _refuse(path, "a finetuning scaling factor", "Fold it into the decoder with SAELens first.")
     d, n = _count(path, config, "d_in"), _count(path, config, "d_sae")
-    scale, notes = _input_scale(path, config["normalize_activations"], d)
+    reads, scale, notes = _input_scale(path, config["normalize_activations"], d)
     tensors, is_batch = _safetensors(path / weights), architecture in BATCH_TOPK
     threshold, gates = None, list[str]()
     if is_batch or architecture == "jumprelu":
         gates = ["topk_threshold" if is_batch else "threshold"]
         threshold = _take(path, tensors, gates[0], () if is_batch else (n,)).expand(n).contiguous()
+    elif architecture == "gated":
+        gain, gate, size = (_take(path, tensors, name, (n,)) for name in ("r_mag", "b_gate", "b_mag"))
+        threshold = size - gain.exp() * gate
+        encoder = _take(path, tensors, "W_enc", (d, n)) * gain.exp()
+        others = {name: one for name, one in tensors.items() if name not in ("r_mag", "b_gate", "b_mag")}
+        tensors = {**others, "W_enc": encoder, "b_enc": size}
+    hook = {**config, **(config.get("metadata") or {})}
     return ForeignAutoencoder(
         **_weights(path, tensors, "saelens", n, d, gates),
         k=_count(path, config, "k") if architecture == "topk" else None,
@@ -292,19 +341,29 @@ def _read_saelens(path: Path) -> ForeignAutoencoder:
         is_centred=bool(config.get("apply_b_dec_to_input", True)),
         is_scaled_by_norm=bool(config.get("rescale_acts_by_decoder_norm", is_batch)),
         input_scale=scale,
+        reads=reads,
+        model=str(hook.get("model_name") or ""),
+        layer=_layer(hook.get("hook_name") or hook.get("hook_point")),
         notes=notes,
     )
 
 
-def _input_scale(path: Path, kind: Any, d: int) -> tuple[float, tuple[str, ...]]:
-    """Return the factor on the input; for unit vectors the norm rescaling to sqrt(d) is one."""
+def _layer(hook: Any) -> int | None:
+    """Return after how many layers of a model a hook point is; None for one that is not between layers."""
+    if (match := _HOOK.search(str(hook or ""))) is None:
+        return None
+    return int(match[1]) + (match[2] != "hook_resid_pre")
+
+
+def _input_scale(path: Path, kind: Any, d: int) -> tuple[Scale, float, tuple[str, ...]]:
+    """Return what is done to each input, and the factor on it then."""
     if kind in ("none", False, None):
-        return 1.0, ()
+        return "none", 1.0, ()
     if kind == "constant_norm_rescale":
-        return d**0.5, ("inputs are rescaled to norm sqrt(d): folded in, exact for unit vectors",)
-    do = "Fold it into the weights with SAELens (its fold_activation_… methods), and save."
+        return "unit", d**0.5, ("inputs are rescaled to norm sqrt(d): folded in, exact for unit vectors",)
     if kind == "layer_norm":
-        do = "Train without layer norm: it is not linear, so it cannot be folded in."
+        return "layer", (d - 1) ** 0.5, ()
+    do = "Fold it into the weights with SAELens (its fold_activation_… methods), and save."
     kind = "expected_average_only_in" if kind is True else kind
     return _refuse(path, f"inputs are normalised by {kind!r}, with statistics that are not in the file", do)
 
@@ -323,15 +382,95 @@ def _read_sparsify(path: Path) -> ForeignAutoencoder:
     return ForeignAutoencoder(**tensors, k=_count(path, config, "k"))
 
 
+def _read_gemma_scope(path: Path) -> ForeignAutoencoder:
+    """Read Gemma Scope 1 (``params.npz``) or 2 (``params.safetensors``): a JumpReLU, not centred."""
+    there = [one for one in (path, *(path / name for name in GEMMA_SCOPE)) if one.is_file()]
+    file = there[0] if there else path / GEMMA_SCOPE[0]
+    tensors = _arrays(file) if file.suffix == ".npz" else _safetensors(file)
+    tensors = {name.lower(): one for name, one in tensors.items()}
+    d, n = tensors["w_enc"].shape if getattr(tensors.get("w_enc"), "ndim", 0) == 2 else (0, 0)
+    threshold = _take(file, tensors, "threshold", (n,))
+    config, place = file.parent / "config.json", str(file.parent)
+    described = _json_object(config) if config.is_file() else {}
+    if described.get("affine_connection") or "transcoder" in place:
+        _refuse(file, "a transcoder, which reads other vectors than it writes", "Give one of `resid_post`.")
+    layer = re.search(r"layer_(\d+)", place)
+    return ForeignAutoencoder(
+        **_weights(file, tensors, "gemma-scope", n, d, ["threshold"]),
+        k=None,
+        activation="jumprelu",
+        threshold=threshold,
+        is_centred=False,
+        model=str(described.get("model_name", "")),
+        layer=_layer(described.get("hf_hook_point_in")) or (int(layer[1]) + 1 if layer else None),
+    )
+
+
+def _read_llama_scope(path: Path) -> ForeignAutoencoder:
+    """Read as sae-lens does: one threshold, which is scaled as the inputs are."""
+    names = FILES["llama-scope"]
+    config, tensors = _json_object(path / names[0]), _safetensors(path / names[1])
+    d, n, norms = (
+        _count(path, config, "d_model"),
+        _count(path, config, "d_sae"),
+        config.get("dataset_average_activation_norm"),
+    )
+    usual, threshold = (norms or {}).get("in"), config.get("jump_relu_threshold")
+    if (
+        config.get("act_fn") != "jumprelu"
+        or not isinstance(usual, int | float)
+        or not isinstance(threshold, int | float)
+    ):
+        _refuse(path, "no JumpReLU with a threshold and the average norm of its inputs", "Give such a one.")
+    scale = d**0.5 / usual
+    return ForeignAutoencoder(
+        **_weights(path, tensors, "llama-scope", n, d),
+        k=None,
+        activation="jumprelu",
+        threshold=torch.full((n,), threshold * scale),
+        is_centred=False,
+        input_scale=scale,
+        model="meta-llama/Llama-3.1-8B",
+        layer=_layer(config.get("hook_point_in")),
+    )
+
+
+def _read_goodfire(path: Path) -> ForeignAutoencoder:
+    tensors, _ = _state_dict(path)
+    n, d = tensors["encoder_linear.weight"].shape
+    layer = re.search(r"^(.+)-SAE-l(\d+)", path.name)
+    return ForeignAutoencoder(
+        **_weights(path, tensors, "goodfire", n, d),
+        k=None,
+        activation="relu",
+        is_centred=False,
+        model=f"meta-llama/{layer[1]}" if layer else "",
+        layer=int(layer[2]) + 1 if layer else None,
+    )
+
+
 def _read_saerch(path: Path) -> ForeignAutoencoder:
-    tensors = _state_dict(path)
+    """Read a checkpoint of saerch, or one of OpenAI, which says its activation and scales its inputs."""
+    tensors, settings = _state_dict(path)
     for name in ("pre_bias", "latent_bias"):
         if name not in tensors or tensors[name].ndim != 1:
             needed = ", ".join(one.removesuffix(".T") for one in TENSORS["saerch"])
             _refuse(path, f"no vector {name!r}", f"A saerch checkpoint has {needed}.")
     n, match = len(tensors["latent_bias"]), SAERCH_NAME.match(path.name)
-    k = int(match[1]) if match and int(match[2]) == n else None
-    return ForeignAutoencoder(**_weights(path, tensors, "saerch", n, len(tensors["pre_bias"])), k=k)
+    k, d = int(match[1]) if match and int(match[2]) == n else None, len(tensors["pre_bias"])
+    weights = _weights(path, tensors, "saerch", n, d, ["stats_last_nonzero"])
+    if not settings:
+        return ForeignAutoencoder(**weights, k=k)
+    if (kind := settings["activation"]) not in ("TopK", "ReLU"):
+        _refuse(path, f"activation {kind!r}", "Import one of TopK or ReLU.")
+    is_topk, own = kind == "TopK", settings.get("activation_state_dict") or {}
+    return ForeignAutoencoder(
+        **weights,
+        k=_count(path, own, "k") if is_topk else None,
+        activation="topk" if is_topk else "relu",
+        input_scale=(d - 1) ** 0.5 if is_topk else 1.0,
+        reads="layer" if is_topk else "none",
+    )
 
 
 def _read_csr(path: Path) -> ForeignAutoencoder:
@@ -344,7 +483,7 @@ def _read_csr(path: Path) -> ForeignAutoencoder:
     if config.get("normalize"):
         _refuse(folder, "normalize=True (layer norm on the inputs)", "Train it with normalize=False.")
     safe, unsafe = folder / "model.safetensors", folder / "pytorch_model.bin"
-    tensors = _safetensors(safe) if safe.is_file() else _state_dict(unsafe)
+    tensors = _safetensors(safe) if safe.is_file() else _state_dict(unsafe)[0]
     if (tied := tensors.pop("decoder.linear.weight", None)) is not None:
         tensors.setdefault("encoder.weight", tied)
     d, n = _count(folder, config, "input_dim"), _count(folder, config, "hidden_dim")
@@ -374,6 +513,9 @@ def _csr_module(path: Path) -> tuple[Path | None, tuple[str, ...]]:
 _READERS: dict[str, Callable[[Path], ForeignAutoencoder]] = {
     "saelens": _read_saelens,
     "sparsify": _read_sparsify,
+    "gemma-scope": _read_gemma_scope,
+    "llama-scope": _read_llama_scope,
+    "goodfire": _read_goodfire,
     "saerch": _read_saerch,
     "sentence-transformers": _read_csr,
 }
@@ -419,17 +561,34 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name from a ``torch.save`` file; refuse any content that needs unpickling."""
+def _state_dict(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors by name, and OpenAI's settings, from a ``torch.save`` file; nothing is unpickled."""
     _check_size(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         do = "Save the state dict, or safetensors: files with Python objects are never loaded."
         _refuse(path, f"not a file of plain tensors ({type(error).__name__})", do)
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+    others = (
+        [name for name, one in found.items() if not isinstance(one, Tensor)]
+        if isinstance(found, Mapping)
+        else [""]
+    )
+    if not set(others) <= set(OF_OPENAI):
         _refuse(path, "not a mapping of names to tensors", "Save only the state dict.")
-    return dict(found)
+    return {name: one for name, one in found.items() if name not in others}, {
+        name: found[name] for name in others
+    }
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    """Read the arrays of a ``.npz`` file; those of Python objects are refused."""
+    _check_size(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files}
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        _refuse(path, f"not a file of plain arrays ({type(error).__name__})")
 
 
 def _check_size(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from saeindex import SparseAutoencoder
@@ -18,6 +19,7 @@ from saeindex.sae.importers import (
     ImportedAutoencoder,
     read_autoencoder,
 )
+from saeindex.sae.pooling import activations_of
 from tests.sae.foreign import (
     D,
     Forward,
@@ -160,10 +162,9 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architecture": "gated"}, "architecture 'gated'"),
         ({"architecture": "transcoder"}, "architecture 'transcoder'"),
         ({"activation_fn_str": "tanh-relu"}, "tanh-relu"),
-        ({"normalize_activations": "layer_norm"}, "it is not linear"),
+        ({"normalize_activations": "layer_norm"}, "Import it as a reader"),
         ({"normalize_activations": "expected_average_only_in"}, "Fold it into the weights"),
         ({"normalize_activations": True}, "expected_average_only_in"),
         ({"normalize_activations": "covariance_whitening"}, "covariance_whitening"),
@@ -187,3 +188,39 @@ def test_tensors_that_could_change_the_result_are_refused(tmp_path: Path) -> Non
     folder = write_saelens(tmp_path / "sae", random_weights(), {"scaling_factor": torch.ones(N)})
     with pytest.raises(InvalidInputError, match="scaling_factor"):
         read_autoencoder(folder)
+
+
+def test_a_gate_is_a_threshold(tmp_path: Path) -> None:
+    weights, rng = random_weights(), torch.Generator().manual_seed(3)
+    gain, gate, size = (0.3 * torch.randn(N, generator=rng) for _ in range(3))
+    tensors = {"r_mag": gain, "b_gate": gate, "b_mag": size}
+    folder = write_saelens(tmp_path / "sae", weights, tensors, architecture="gated")
+    weights_file = folder / "sae_weights.safetensors"
+    save_file({name: one for name, one in load_file(weights_file).items() if name != "b_enc"}, weights_file)
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        inner = (x - weights["bias"]) @ weights["encoder"].T
+        acts = (inner + gate > 0) * torch.relu(inner * gain.exp() + size)
+        return acts, acts @ weights["decoder"] + weights["bias"]
+
+    assert_same(read_autoencoder(folder, k=N), forward)
+    assert read_autoencoder(folder, of_tokens=True).k == N
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("layer_norm", "layer"), ("constant_norm_rescale", "unit")])
+def test_what_is_done_to_inputs_is_said_of_those_of_tokens(tmp_path: Path, kind: str, reads: str) -> None:
+    weights = random_weights()
+    hook = {"model_name": "gpt2", "hook_name": "blocks.7.hook_resid_post"}
+    folder = write_saelens(tmp_path / "sae", weights, normalize_activations=kind, metadata=hook)
+    imported = read_autoencoder(folder, of_tokens=True)
+    assert (imported.reads, imported.model, imported.layer) == (reads, "gpt2", 8)
+    x = 5 * torch.from_numpy(unit_rows()) + 1
+    if kind == "layer_norm":
+        given = (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True)
+        own = torch.nn.functional.normalize(x - x.mean(1, keepdim=True), dim=1)
+    else:
+        own = torch.nn.functional.normalize(x, dim=1)
+        given = D**0.5 * own
+    expected = top_k((given - weights["bias"]) @ weights["encoder"].T + weights["encoder_bias"])
+    found = activations_of(own.numpy(), imported.autoencoder) / imported.scale
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
