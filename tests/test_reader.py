@@ -59,8 +59,9 @@ def weights_of(text: str, reader: ReaderSpace, encoder: TokenReader) -> FloatArr
     found = 1.15 * t / (t + 0.15 * (0.25 + 0.75 * len(tokens) / reader.length))
     n = reader.calibration.density * reader.calibration.records
     rarity = np.log(1 + (reader.calibration.records - n + 0.5) / (n + 0.5))
-    least = np.sort(found * rarity)[-MOST]
-    return np.where(found * rarity >= max(least, 1e-12), found, 0)
+    worth = found * rarity + 1e3 * (found >= reader.calibration.median)
+    least = np.sort(worth)[-MOST]
+    return np.where(worth >= max(least, 1e-12), found, 0)
 
 
 def score_of(text: str, reader: ReaderSpace, encoder: TokenReader, query: str = QUERY) -> float:
@@ -189,3 +190,72 @@ def test_a_damaged_one_is_refused(tmp_path: Path, reader: ReaderSpace) -> None:
     (place / "sae.safetensors").write_bytes(b"x")
     with pytest.raises(MismatchError, match="damaged or missing"):
         ReaderSpace.load(place)
+
+
+def ids_of(index: FeatureIndex, where: str) -> set[str]:
+    return {hit.id for hit in index.search("a", where=where, limit=COUNT)}
+
+
+@pytest.fixture(scope="module")
+def named(reader: ReaderSpace) -> ReaderSpace:
+    """The reader as if each name predicted its feature: the samples are too few to measure that."""
+    labels = tuple(replace(label, trust=0.9) for label in reader.labels)
+    return replace(reader, labels=labels)
+
+
+def test_its_named_features_are_those_of_the_index(
+    tmp_path: Path, space: FeatureSpace, reading: TokenReader, named: ReaderSpace
+) -> None:
+    with FeatureIndex(tmp_path / "a.idx", space=space, encoder=reading, reader=named) as index:
+        index.upsert(sample_records(COUNT))
+        first = index.space.of_reader.start
+        assert index.space.of_reader == slice(first, first + named.n_features)
+        assert first == space.n_features
+        has = {
+            point.payload["record_id"]: np.flatnonzero(
+                weights_of(point.payload["text"], named, reading) >= named.calibration.median
+            )
+            for point in all_points(index)
+        }
+        feature = int(np.bincount(np.concatenate([*has.values()])).argmax())
+        expected = {record for record, own in has.items() if feature in own}
+        target = f"#{first + feature}"
+        assert 0 < len(expected) < COUNT
+        assert ids_of(index, target) == expected
+        card = index.concepts.card(first + feature)
+        assert card.label == named.labels[feature].text
+        assert card.records_at_level[0] == len(expected)
+        assert card.strongest[0].id in expected
+        assert {one.id for one in card.similar} <= set(range(first, first + named.n_features))
+        with pytest.raises(InvalidInputError, match="no direction in `dense`"):
+            index.search("a", steer=f"+{target}:1")
+        index.concepts.rename(first + feature, "what it is of")
+        assert index.concepts.find("what it is of", limit=1)[0].id == first + feature
+        index.concepts.define("violins", examples=["A violin.", "The violin concerto."])
+        own = index.concepts.find("violins", limit=1)[0].id
+        assert own >= first + named.n_features
+        said = ids_of(index, '"violins"')
+        assert said
+    with FeatureIndex(tmp_path / "a.idx") as again:
+        assert again.concepts.card(target).label == "what it is of"
+        again.copy(tmp_path / "bare.idx", space=space)
+        again.copy(tmp_path / "same.idx", calibrate=True)
+    with FeatureIndex(tmp_path / "same.idx") as same:
+        assert ids_of(same, target) == expected
+        assert same.concepts.card(target).label == "what it is of"
+        assert ids_of(same, '"violins"') == said
+
+
+def test_a_copy_with_another_reader_moves_what_comes_after_it(
+    tmp_path: Path, space: FeatureSpace, reading: TokenReader, named: ReaderSpace
+) -> None:
+    with FeatureIndex(tmp_path / "a.idx", space=space, encoder=reading) as index:
+        index.upsert(sample_records(COUNT))
+        index.concepts.define("violins", examples=["A violin.", "The violin concerto."])
+        said = ids_of(index, '"violins"')
+        index.concepts.rename("violins", "fiddles")
+        index.copy(tmp_path / "b.idx", reader=named)
+    with FeatureIndex(tmp_path / "b.idx") as copied:
+        assert copied.concepts.find("fiddles", limit=1)[0].id >= space.n_features + named.n_features
+        assert ids_of(copied, '"fiddles"') == said
+        assert copied.info()["evidence"]

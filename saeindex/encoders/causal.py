@@ -28,7 +28,7 @@ Scale = Literal["unit", "layer", "none"]
 # Tokens of a padded batch, on a CPU and on a GPU, and of a text that is read, if nothing else is said.
 BATCH_TOKENS, MAX_LENGTH = (4_096, 65_536), 1_024
 GGUF = ".gguf"
-_IN_USE: WeakValueDictionary[tuple[object, ...], CausalReader] = WeakValueDictionary()
+_IN_USE: WeakValueDictionary[str, CausalReader] = WeakValueDictionary()
 
 
 class CausalReader:
@@ -107,6 +107,7 @@ class CausalReader:
             pooling=f"layer {layer}, {scale}",
             normalized=scale == "unit",
         )
+        _IN_USE[self.identity.digest] = self
 
     @property
     def max_tokens(self) -> int:
@@ -197,10 +198,10 @@ class CausalReader:
 def reader_of(identity: EncoderIdentity, **options: Any) -> CausalReader:
     """Open the language model of an identity; one that is in use is not loaded again."""
     layer, scale = identity.pooling.removeprefix("layer ").split(", ")
-    key = (identity.digest, *sorted(options.items()))
-    if (found := _IN_USE.get(key)) is None:
-        own: Any = {"scale": scale, "max_length": identity.max_length, **options}
-        _IN_USE[key] = found = CausalReader(place_of(identity), int(layer), **own)
+    if not options and (known := _IN_USE.get(identity.digest)) is not None:
+        return known
+    own: Any = {"scale": scale, "max_length": identity.max_length, **options}
+    found = CausalReader(place_of(identity), int(layer), **own)
     if differing := identity.differences(found.identity):
         do = "Give the folder of that model as it was."
         raise EncoderError(f"language model {identity.model!r}", f"another {', '.join(differing)}", do)

@@ -12,13 +12,16 @@ import numpy as np
 
 from saeindex.config import CAUSAL
 from saeindex.encoders import open_encoder
+from saeindex.errors import MismatchError
 from saeindex.features.calibration import Calibration
 from saeindex.features.fitting import train_and_measure
 from saeindex.features.labelling import LABELLED_SHARE, refreshed, split_texts
 from saeindex.features.reader_space import ReaderSpace, tokens_of
 from saeindex.features.token_labels import TokenWords, measured, named_by_words
 from saeindex.features.trust import MAX_ACTIVE, contrast_sets
+from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.pooling import Pool, Pooling
+from saeindex.sae.training_config import TrainingConfig
 from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import TextEncoder, TokenReader
     from saeindex.sae.train import TrainingStatus
-    from saeindex.sae.training_config import TrainingConfig
     from saeindex.types import FloatArray
 
 # Texts that are read at once, and tokens that a space is fitted on, at most: 1.5 GB at 384 dimensions.
@@ -42,7 +44,7 @@ LEAST_TYPICAL = 20
 def fit_reader(
     texts: Sequence[str],
     encoder: TextEncoder,
-    config: TrainingConfig,
+    config: TrainingConfig | SparseAutoencoder,
     *,
     name: str = "tokens",
     most: int = 256,
@@ -57,13 +59,18 @@ def fit_reader(
     ``pool`` is by default the greatest activation of a language model, and the sum of another encoder. The
     features of a language model are named by the vectors of ``namer``, by default the default encoder.
 
-    ``config`` is best of ``selection="batchtopk"``, whose threshold needs no ranking of the features of each
-    token. An interrupted fit goes on from its ``checkpoint`` when it is called again.
+    An autoencoder in the place of ``config`` is taken as it is, and gets levels and names. A ``config`` is
+    best of ``selection="batchtopk"``, whose threshold needs no ranking of the features of each token. An
+    interrupted fit goes on from its ``checkpoint`` when it is called again.
 
     Raises:
         InvalidInputError: the encoder gives no tokens, or the texts have fewer than features.
+        MismatchError: the autoencoder is of other dimensions than the tokens.
     """
     reader, size = tokens_of(encoder), encoder.identity.dimension
+    if isinstance(config, SparseAutoencoder) and config.dimension != size:
+        asked = f"an autoencoder of {config.dimension} dimensions with {encoder.identity.model!r}"
+        raise MismatchError(asked, f"its tokens have {size}", "Name the model that it was trained on.")
     lengths, vectors = list[int](), list[Any]()
     with tempfile.TemporaryFile() as file:
         for at in range(0, len(texts), READ_AT_ONCE):
@@ -76,10 +83,15 @@ def fit_reader(
             if sum(lengths) >= most_tokens:
                 break
         file.flush()
-        config.check(sum(lengths))
+        if isinstance(config, TrainingConfig):
+            config.check(sum(lengths))
         x: Any = np.memmap(file, np.float16, "r", shape=(sum(lengths), size))
         owners = np.repeat(np.arange(len(lengths)), lengths)
-        sae, report = train_and_measure(x, config, groups=owners, checkpoint=checkpoint, progress=progress)
+        if isinstance(config, SparseAutoencoder):
+            sae, report = config, {"texts": len(lengths)}
+        else:
+            follow: Any = {"checkpoint": checkpoint, "progress": progress}
+            sae, report = train_and_measure(x, config, groups=owners, **follow)
         bare = ReaderSpace.unlabelled(sae, encoder.identity, name=name, report=report)
         is_causal = encoder.identity.kind == CAUSAL
         bare = replace(bare, most=most, pool=pool or ("max" if is_causal else "sum"))

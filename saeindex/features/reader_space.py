@@ -12,7 +12,7 @@ frozen encoder, summed and ranked so: Latent Terms, arXiv 2605.29384.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -74,7 +74,12 @@ class ReaderSpace(Space):
 
     def reading(self, encoder: TextEncoder) -> TokenReader:
         """Return what gives the tokens of texts: the encoder of an index, or the language model."""
-        return tokens_of(opened_as(self.encoder) if self.encoder.kind == CAUSAL else encoder)
+        return tokens_of(self.model if self.encoder.kind == CAUSAL else encoder)
+
+    @cached_property
+    def model(self) -> TextEncoder:
+        """The language model, which is loaded when it is first used."""
+        return opened_as(self.encoder)
 
     def read(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray | None, SparseCode]:
         """Return the weights of the features of texts, and, of one pass, the vectors (n, d) of its encoder.
@@ -86,15 +91,21 @@ class ReaderSpace(Space):
         vectors = self.reading(encoder).read_document([*place], pooling.add)
         rows = np.array([place[text] for text in texts], np.int64)
         own = None if self.encoder.kind == CAUSAL else vectors[rows]
-        return own, self.weighed(pooling.codes(), pooling.lengths).take(rows)
+        return own, self.strongest(self.weighed(pooling.codes(), pooling.lengths)).take(rows)
 
     def weighed(self, code: SparseCode, lengths: Ints) -> SparseCode:
-        """Return the weights of the strongest features of texts, of pooled activations."""
+        """Return what features weigh in texts of so many tokens, by their pooled activations."""
         t, counts = code.values, np.diff(code.indptr)
         relative = np.repeat(0.25 + B * lengths / self.length, counts) if self.length else 1.0
         weights = (MOST * t / (t + K1 * relative)).astype(np.float32) if self.pool == "sum" else t
+        return replace(code, values=weights)
+
+    def strongest(self, code: SparseCode) -> SparseCode:
+        """Return the features of texts that are kept: first those that are typical of a text."""
+        weights, counts = code.values, np.diff(code.indptr)
         owners = np.repeat(np.arange(len(code)), counts)
-        order = np.lexsort((-weights * self.rarity[code.indices], owners))
+        is_typical = weights >= self.calibration.median[code.indices]
+        order = np.lexsort((-weights * self.rarity[code.indices], ~is_typical, owners))
         rank = np.arange(len(order)) - np.repeat(code.indptr[:-1], counts)
         kept = np.sort(order[rank < self.most])
         ends = np.concatenate([[0], np.cumsum(np.bincount(owners[kept], minlength=len(code)))])

@@ -26,6 +26,17 @@ WORDS, LEAST = 3, 0.25
 # Words that are said of a feature, by the share of its activation.
 SAID = 5
 BLOCK = 4_096
+# Marks that people call otherwise than Unicode does.
+CALLED = {
+    "-": "hyphen",
+    "/": "slash",
+    "\\": "backslash",
+    "_": "underscore",
+    "@": "at sign",
+    "#": "hash",
+    " ": "space",
+    "\n": "line break",
+}
 UNNAMED = "unnamed"
 
 
@@ -62,7 +73,9 @@ def words_of_tokens(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
         for place, char in run:
             word_at[place] = text[run[0][0] : run[-1][0] + 1].lower() if is_word else char
     names = (next((word_at[at] for at in range(*span) if not text[at].isspace()), " ") for span in spans)
-    return [one if one.isalnum() else unicodedata.name(one, "a sign").lower() for one in names]
+    return [
+        one if one.isalnum() else CALLED.get(one) or unicodedata.name(one, "a sign").lower() for one in names
+    ]
 
 
 def named_by_words(

@@ -83,7 +83,7 @@ class Pooling:
             active = token_activations(vectors[start : start + size].float(), self._sae)
             own = owners[start : start + size]
             if self._pool == "max":
-                found.index_reduce_(0, own, active, "amax")
+                found.scatter_reduce_(0, own[:, None].expand_as(active), active, "amax")
             elif self._pool == "last":
                 found[own] = active  # of one text, the later tokens come later
             else:

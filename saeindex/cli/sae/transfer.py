@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import Limit, Space, TextField, check_target, read_texts
-from saeindex.cli.output import Json, print_json, say
+from saeindex.cli.output import Json, answer, print_json, say
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features import FeatureSpace
@@ -27,7 +27,11 @@ def import_(
     path: Annotated[Path, typer.Argument(help="Folder or .pt file of the other library.")],
     into: Into,
     format: Annotated[
-        str, typer.Option(help="auto, saelens, sparsify, saerch or sentence-transformers.")
+        str,
+        typer.Option(
+            help="auto, saelens, sparsify, gemma-scope, llama-scope, goodfire, saerch (also OpenAI's) or "
+            "sentence-transformers."
+        ),
     ] = "auto",
     k: Annotated[
         int | None, typer.Option(min=1, help="Maximum active features per text, if the file has none.")
@@ -36,6 +40,12 @@ def import_(
         int, typer.Option(min=0, help="Refinement steps of the activations; 0 keeps them as they are.")
     ] = 0,
     encoder: Annotated[str, typer.Option(help="Encoder that it was trained on.")] = DEFAULT_ENCODER,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            help="Language model whose tokens it was trained on: NAME:LAYER, or NAME if it says where."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the space. Default: name of the directory.")
     ] = None,
@@ -57,7 +67,14 @@ def import_(
         do = "Give texts like those to be indexed, or --unlabelled for a space without labels."
         raise InvalidInputError(f"import {path}", found, do)
     check_target(into, is_space=True)
-    imported = read_autoencoder(path, format, k=k)
+    imported = read_autoencoder(path, format, k=k, of_tokens=reader is not None)
+    if reader is not None:
+        if unlabelled:
+            raise InvalidInputError("--reader with --unlabelled", "levels are of texts", "Give --texts.")
+        _read_in(
+            imported, reader, read_texts(texts or [], text_field, limit), name or into.name, into, as_json
+        )
+        return
     imported.autoencoder.refine_steps = refine_steps
     opened = open_encoder(encoder)
     wanted, dimension = imported.autoencoder.dimension, opened.identity.dimension
@@ -82,6 +99,30 @@ def import_(
         say(f"  {describe_summary(space.report['labels'])}")
     for note in notes:
         say(f"  {note}")
+
+
+def _read_in(
+    imported: ImportedAutoencoder, reader: str, texts: list[str], name: str, into: Path, as_json: bool
+) -> None:
+    """Make a reader of an autoencoder of tokens, with levels and names of texts, and save it."""
+    from saeindex.encoders.causal import CausalReader
+    from saeindex.features.reader_fitting import fit_reader
+
+    model, _, layer = reader.rpartition(":") if reader.rpartition(":")[2].isdecimal() else (reader, "", "")
+    place = int(layer) if layer else imported.layer
+    if place is None:
+        do = "Give it, as NAME:LAYER: the number of layers whose output it reads."
+        raise InvalidInputError(f"--reader {reader:.80}", "the file does not say after which layer", do)
+    opened = CausalReader(model, place, scale=imported.reads)
+    made = fit_reader(texts, opened, imported.autoencoder, name=name)
+    made.save(into)
+    source, named = f"{imported.format} ({imported.activation})", int(made.is_named.sum())
+    described = {"reader": str(into), "fingerprint": made.fingerprint, "n_features": made.n_features}
+    said = [
+        f"{into}: {made.n_features:,} features of tokens from {source}, {named:,} with a name",
+        *imported.notes,
+    ]
+    answer({**described, "notes": imported.notes, **made.report}, "\n  ".join(said), as_json)
 
 
 def _made(imported: ImportedAutoencoder, encoder: TextEncoder, texts: list[str], name: str) -> FeatureSpace:
