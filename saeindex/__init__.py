@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from saeindex.client import AsyncClient, Client
     from saeindex.collection.backup import restore_index
     from saeindex.encoders import open_encoder
+    from saeindex.encoders.causal import CausalReader
     from saeindex.features import FeatureSpace
     from saeindex.features.reader_fitting import fit_reader
     from saeindex.features.reader_space import ReaderSpace
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncClient",
     "AsyncFeatureIndex",
     "Boost",
+    "CausalReader",
     "Client",
     "Columns",
     "Context",
@@ -69,6 +71,7 @@ _HOME = {
     "Hits": "saeindex.search.hits",
     "Passage": "saeindex.search.context",
     **dict.fromkeys(("Boost", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
+    "CausalReader": "saeindex.encoders.causal",
     "ReaderSpace": "saeindex.features.reader_space",
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",

@@ -28,6 +28,7 @@ PartKind: TypeAlias = Literal[
     "feature", "unnamed", "residual", "bias", "word", "neighbours", "against", "text", "sentence", "boost",
     "reranker", "reader",
 ]  # fmt: skip
+Scale: TypeAlias = Literal["none", "unit", "layer"]
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused", "sentences", "words", "reader"]
 Resolve: TypeAlias = Literal["strict", "best"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from saeindex.protocols import TokensSeen
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Scale
 
-Scale = Literal["unit", "layer", "none"]
 # Tokens of a padded batch, on a CPU and on a GPU, and of a text that is read, if nothing else is said.
 BATCH_TOKENS, MAX_LENGTH = (4_096, 65_536), 1_024
 GGUF = ".gguf"

@@ -19,7 +19,7 @@ from saeindex.features.families import find_families
 from saeindex.features.hub import CARD, FILES, asked_of_hub, model_card
 from saeindex.features.labels import HIDDEN, MANUAL, FeatureLabel
 from saeindex.features.space import Space
-from saeindex.features.space_io import find_space, load_space
+from saeindex.features.space_io import find_space, load_space, save_space
 from saeindex.protocols import TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.training_config import TrainingConfig, suitable_steps
@@ -251,6 +251,15 @@ class FeatureSpace(Space):
         if not checked:
             return self
         return with_phrases(self, checked, MANUAL, (encoder or self.open_encoder()).encode_query)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the directory under a temporary name, then rename it over ``path``."""
+        return save_space(self, Path(path))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Load a space that comes with the package, by name, or one from a directory."""
+        return load_space(name_or_path, cls)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any

@@ -14,15 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from saeindex.config import CAUSAL, READER
 from saeindex.encoders import opened_as
-from saeindex.errors import InvalidInputError, MismatchError, kind_of
+from saeindex.errors import InvalidInputError, kind_of
 from saeindex.features.space import Space
-from saeindex.protocols import EncoderIdentity, Point, SparseVector, TextEncoder, TokenReader
+from saeindex.features.space_io import load_space, save_space
+from saeindex.protocols import Point, SparseVector, TextEncoder, TokenReader
 from saeindex.sae.pooling import Pool, Pooling, activations_of
 from saeindex.types import Part, SparseCode
 
@@ -62,15 +64,6 @@ class ReaderSpace(Space):
         n = self.calibration.density * self.calibration.records
         found = np.log1p((self.calibration.records - n + 0.5) / (n + 0.5))
         return np.asarray(found, np.float32)
-
-    def check_identity(self, encoder: EncoderIdentity) -> None:
-        """Raise MismatchError unless it is the encoder that the space was fitted on; a model needs none."""
-        if self.encoder.kind == CAUSAL:
-            return
-        if differing := self.encoder.differences(encoder):
-            asked = f"reader {self.name!r} of {self.encoder.model!r} with encoder {encoder.model!r}"
-            found, do = f"another {', '.join(differing)}", "Fit a reader to this encoder, or leave it out."
-            raise MismatchError(asked, found, do)
 
     def reading(self, encoder: TextEncoder) -> TokenReader:
         """Return what gives the tokens of texts: the encoder of an index, or the language model."""
@@ -131,6 +124,15 @@ class ReaderSpace(Space):
         values = (weights / max(1e-9, MOST * float(weights.sum()))).astype(np.float32)
         return AskedTokens(SparseVector(indices.astype(np.int32), values), tuple(names), shares)
 
+    def save(self, path: str | Path) -> Path:
+        """Write the directory under a temporary name, then rename it over ``path``."""
+        return save_space(self, Path(path))
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Load a space that comes with the package, by name, or one from a directory."""
+        return load_space(name_or_path, cls)
+
 
 @dataclass(frozen=True, eq=False)
 class AskedTokens:
@@ -153,6 +155,11 @@ class AskedTokens:
         values = self.shares[:, ours] @ (vector.values[ours] * own.values[theirs])
         found = zip(self.words, values.tolist(), strict=True)
         return sorted((Part("reader", None, *one) for one in found if one[1]), key=lambda part: -part.value)
+
+
+def reader_beside(space: Space) -> ReaderSpace | None:
+    """Return the reader of the space of an index, if it has one."""
+    return space.reader if isinstance(space.reader, ReaderSpace) else None
 
 
 def tokens_of(encoder: TextEncoder) -> TokenReader:

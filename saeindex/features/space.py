@@ -8,12 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
 
 import numpy as np
 
-from saeindex.config import READER, SAE, SPACE_FORMAT
+from saeindex.config import CAUSAL, READER, SAE, SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, opened_as
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
 from saeindex.features.calibration import Calibration
@@ -29,7 +28,6 @@ from saeindex.schema import check_kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.reader_space import ReaderSpace
     from saeindex.features.terms import Term
     from saeindex.types import FloatArray, SparseCode
 
@@ -60,7 +58,7 @@ class Space:
     report: dict[str, Any]
     families: tuple[Family, ...] = ()
     evidence: Evidence | None = None
-    reader: ReaderSpace | None = None
+    reader: Space | None = None
     alone: Self | None = None
 
     @cached_property
@@ -159,7 +157,7 @@ class Space:
         end = self.n_features - terms
         return slice(end - (0 if self.reader is None else self.reader.n_features), end)
 
-    def with_reader(self, reader: ReaderSpace | None) -> Self:
+    def with_reader(self, reader: Space | None) -> Self:
         """Return the space without terms, beside a reader; MismatchError if that has another encoder.
 
         Names of its features that another encoder embedded are found by their words alone.
@@ -171,7 +169,10 @@ class Space:
             bare = bare.alone if is_as_it_was else replace(bare.alone, labels=labels, label_vectors=vectors)
         if reader is None:
             return bare
-        reader.check_identity(self.encoder)
+        if differing := reader.unlike(self.encoder):
+            asked = f"reader {reader.name!r} of {reader.encoder.model!r} with encoder {self.encoder.model!r}"
+            found, do = f"another {', '.join(differing)}", "Fit a reader to this encoder, or leave it out."
+            raise MismatchError(asked, found, do)
         vectors = reader.label_vectors
         if reader.report.get("named_by") != self.encoder.digest:
             vectors = np.zeros((reader.n_features, bare.label_vectors.shape[1]), np.float32)
@@ -183,6 +184,10 @@ class Space:
             label_vectors=np.concatenate([bare.label_vectors, vectors]),
             calibration=bare.calibration.beside(reader.calibration),
         )
+
+    def unlike(self, encoder: EncoderIdentity) -> Collection[str]:
+        """Return in what the encoder of a reader differs from that of an index; a language model may."""
+        return () if self.encoder.kind == CAUSAL else self.encoder.differences(encoder)
 
     def stored(self, feature: int) -> tuple[str, int, SparseAutoencoder]:
         """Return the sparse vector that has a feature, its number there, and whose feature it is."""
@@ -280,19 +285,6 @@ class Space:
                 ),
                 "Leave the encoder out: the space opens its own. `saeindex copy` goes to another one.",
             )
-
-    def save(self, path: str | Path) -> Path:
-        """Write the directory under a temporary name, then rename it over ``path``."""
-        from saeindex.features.space_io import save_space
-
-        return save_space(self, Path(path))
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> Self:
-        """Load a space that comes with the package, by name, or one from a directory."""
-        from saeindex.features.space_io import load_space
-
-        return load_space(name_or_path, cls)
 
     @classmethod
     def unlabelled(

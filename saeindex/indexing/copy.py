@@ -52,6 +52,7 @@ from saeindex.features import FeatureSpace
 from saeindex.features.calibration import CalibrationMeter
 from saeindex.features.evidence import TextMentions
 from saeindex.features.labels import MANUAL
+from saeindex.features.reader_space import reader_beside
 from saeindex.features.space_io import space_for
 from saeindex.features.space_map import carry_manual_labels, map_spaces, named_alike
 from saeindex.features.terms import MAX_TERMS
@@ -181,7 +182,7 @@ def copy_parts(name: str, source: IndexParts, target: CopyTarget, has_manifest: 
         check_outside(source.folder, target.place.folder, "a copy of the index")
     new = given_space(space_of_copy(source.space, target.space, target.encoder), target.reader)
     own_reader = source.space.reader
-    if target.reader is None and own_reader is not None and not own_reader.encoder.differences(new.encoder):
+    if target.reader is None and own_reader is not None and not own_reader.unlike(new.encoder):
         new = new.with_reader(own_reader)
     is_encoded = bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
@@ -577,7 +578,7 @@ class PointConverter:
 
     def _dense(self, rows: Sequence[tuple[Point, str, str]]) -> tuple[FloatArray, SparseCode | None]:
         """Return the vectors of texts (points, fields, texts), and the features of their tokens."""
-        texts, reader = [readable(text) for _, _, text in rows], self.space.reader
+        texts, reader = [readable(text) for _, _, text in rows], reader_beside(self.space)
         dense: FloatArray | None = None
         read: SparseCode | None = None
         if reader is not None and not self.keeps_read:

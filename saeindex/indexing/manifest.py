@@ -38,6 +38,7 @@ from saeindex.errors import (
     first_fault,
 )
 from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.features.reader_space import reader_beside
 from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.names import NameEdits, Strict, from_base64, to_base64
 from saeindex.indexing.points import checked_field_names
@@ -242,7 +243,7 @@ class Manifest(Strict):
             fields=list(fields),
             sentences=sentences,
             words=words,
-            reader=ReaderReference.of(space.reader),
+            reader=ReaderReference.of(reader_beside(space)),
             quantization=quantization,
             payload_indexes={
                 "record_id": "keyword",

@@ -28,6 +28,7 @@ from saeindex.errors import (
     RejectedError,
     SaeIndexError,
 )
+from saeindex.features.reader_space import reader_beside
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
@@ -623,8 +624,8 @@ class Pipeline:
         given = [own for one in window.records for own in one.given(space, self.fields)]
         self._check_vectors(window)
         read: SparseCode | None = None
-        if space.reader is not None:
-            encoded, read = space.reader.read(self.encoder, [*map(readable, texts)])
+        if (reader := reader_beside(space)) is not None:
+            encoded, read = reader.read(self.encoder, [*map(readable, texts)])
             for place, own in enumerate(() if encoded is None else encoded):
                 if given[place].dense is None:
                     given[place] = given[place]._replace(dense=own)

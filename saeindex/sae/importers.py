@@ -32,8 +32,7 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.sae.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
-    from saeindex.encoders.causal import Scale
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Scale
 
 MAX_BYTES = 16 * 2**30
 # Relative difference below which norms count as equal: the precision of float16 files.

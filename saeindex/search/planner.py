@@ -18,6 +18,7 @@ from saeindex.config import CONCEPTS, DENSE, FUSED, READER, SAE, SENTENCES, WORD
 from saeindex.devices import one_blas_thread
 from saeindex.errors import FilterWarning, InvalidInputError, UnknownConceptError, copy_command, tell
 from saeindex.features.evidence import level_codes
+from saeindex.features.reader_space import reader_beside
 from saeindex.indexing.points import LEAST_POSSIBLE, PRESENT
 from saeindex.language.ast import (
     And,
@@ -441,7 +442,7 @@ class Planner:
         """Return what the tokens of a text ask for, if these rank."""
         if READER not in self._sources(query) or not query.text.strip():
             return None
-        reader, encoder = self.state.space.reader, self.state.encoder
+        reader, encoder = reader_beside(self.state.space), self.state.encoder
         assert reader is not None  # noqa: S101
         return self._asked.get(query.text, lambda: reader.asked(encoder, query.text))
 

@@ -11,9 +11,10 @@ import torch
 
 from saeindex import FeatureIndex, FeatureSpace, Record, fit_reader, open_encoder
 from saeindex.encoders import opened_as
-from saeindex.encoders.causal import CausalReader, Scale
+from saeindex.encoders.causal import CausalReader
 from saeindex.errors import EncoderError, InvalidInputError
 from saeindex.sae.training_config import TrainingConfig
+from saeindex.types import Scale
 from tests.samples import all_points, sample_records
 
 TEXTS = ["A violin concerto.", "", "Rain in the mountains, and then snow again; " * 30, "x"]
@@ -29,7 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("model") / "small-llama"
     pairs = ByteLevelBPETokenizer()
     pairs.train_from_iterator([record.text for record in sample_records(100)], 400, special_tokens=["<s>"])
-    PreTrainedTokenizerFast(tokenizer_object=pairs._tokenizer, bos_token="<s>").save_pretrained(place)
+    fast: Any = PreTrainedTokenizerFast
+    fast(tokenizer_object=pairs._tokenizer, bos_token="<s>").save_pretrained(place)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": SIZE, "intermediate_size": 48, "num_hidden_layers": LAYERS}
     config = LlamaConfig(

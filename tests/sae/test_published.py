@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,8 @@ def gemma(folder: Path, version: int) -> Path:
     others = {"b_enc": WEIGHTS["encoder_bias"], "b_dec": WEIGHTS["bias"], "threshold": THRESHOLD}
     if version == 1:
         arrays = {f"W_{name}": one for name, one in tensors.items()} | others
-        np.savez(place / "params.npz", **{name: one.numpy() for name, one in arrays.items()})
+        given: dict[str, Any] = {name: one.numpy() for name, one in arrays.items()}
+        np.savez(place / "params.npz", **given)
     else:
         named = {f"w_{name}": one for name, one in tensors.items()} | others
         save_file({name: one.bfloat16() for name, one in named.items()}, place / "params.safetensors")
