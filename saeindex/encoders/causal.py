@@ -207,6 +207,12 @@ def reader_of(identity: EncoderIdentity, **options: Any) -> CausalReader:
     return found
 
 
+def name_and_layer(given: str) -> tuple[str, int | None]:
+    """Return the parts of NAME:LAYER; of a name alone no layer."""
+    name, _, layer = given.rpartition(":")
+    return (name, int(layer)) if name and layer.isdecimal() else (given, None)
+
+
 def layers_of(model: Any) -> Any:
     """Return the list of the layers of a model: the list of modules that is least deep in it."""
     import torch

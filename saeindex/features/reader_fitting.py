@@ -71,21 +71,22 @@ def fit_reader(
     if isinstance(config, SparseAutoencoder) and config.dimension != size:
         asked = f"an autoencoder of {config.dimension} dimensions with {encoder.identity.model!r}"
         raise MismatchError(asked, f"its tokens have {size}", "Name the model that it was trained on.")
-    lengths, vectors = list[int](), list[Any]()
+    lengths, vectors, total = list[int](), list[Any](), 0
     with tempfile.TemporaryFile() as file:
         for at in range(0, len(texts), READ_AT_ONCE):
             found, tokens = _tokens(reader, texts[at : at + READ_AT_ONCE])
             vectors.append(found)
             for own in tokens:
-                kept = own[: most_tokens - sum(lengths)]
+                kept = own[: most_tokens - total]
                 file.write(kept.tobytes())
                 lengths.append(len(kept))
-            if sum(lengths) >= most_tokens:
+                total += len(kept)
+            if total >= most_tokens:
                 break
         file.flush()
         if isinstance(config, TrainingConfig):
-            config.check(sum(lengths))
-        x: Any = np.memmap(file, np.float16, "r", shape=(sum(lengths), size))
+            config.check(total)
+        x: Any = np.memmap(file, np.float16, "r", shape=(total, size))
         owners = np.repeat(np.arange(len(lengths)), lengths)
         if isinstance(config, SparseAutoencoder):
             sae, report = config, {"texts": len(lengths)}

@@ -14,12 +14,13 @@ from saeindex.features.labels import TOKENS, FeatureLabel, stems
 from saeindex.features.trust import Contrast, auroc, first_half
 from saeindex.report.numbers import percent
 from saeindex.sae.pooling import token_activations
+from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.sae.autoencoder import SparseAutoencoder
-    from saeindex.types import FloatArray, Ints, SparseCode
+    from saeindex.types import FloatArray, Ints
 
 # Words of a name, and what each must tell, as a share of what the first does.
 WORDS, LEAST = 3, 0.25
@@ -145,8 +146,6 @@ def _shares(
     """Return the share of each word in the activation of features (n, v), and in the texts (v,)."""
     import torch
     from scipy.sparse import csr_matrix
-
-    from saeindex.types import SparseCode
 
     size, total = len(words.names), csr_matrix((sae.n_features, len(words.names)), dtype=np.float64)
     is_shown = np.repeat(np.isin(np.arange(len(words.ends) - 1), texts), np.diff(words.ends))

@@ -113,15 +113,8 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     check_target(into, is_space=True)
     if reader is not None:
-        if (
-            faithful
-            or free
-            or concepts
-            or concept
-            or labels_from
-            or views != "whole"
-            or is_embeddings(corpus)
-        ):
+        others = faithful, free, concepts, concept, labels_from, views != "whole", is_embeddings(corpus)
+        if any(others):
             found = "options or files of a space of whole texts"
             raise InvalidInputError(f"--reader {reader:.80}", found, "Leave them out.")
         _fit_reader(reader, read_texts(corpus, text_field, limit), into, features, k, steps, seed, as_json)
@@ -186,7 +179,7 @@ def _fit_reader(
 ) -> None:
     """Fit a reader to the tokens of texts, save it, and say what was measured."""
     from saeindex.encoders import open_encoder
-    from saeindex.encoders.causal import CausalReader
+    from saeindex.encoders.causal import CausalReader, name_and_layer
     from saeindex.features.reader_fitting import fit_reader
 
     # A token needs half as many features as a text, and a threshold takes no ranking of them all.
@@ -194,8 +187,8 @@ def _fit_reader(
         n_features=features, k=k or 16, steps=steps or READER_STEPS, selection="batchtopk",
         refine_steps=0, refined_phase=0.0, seed=seed,
     )  # fmt: skip
-    name, _, layer = encoder.rpartition(":")
-    opened = CausalReader(name, int(layer)) if layer.isdecimal() and name else open_encoder(encoder)
+    name, layer = name_and_layer(encoder)
+    opened = open_encoder(encoder) if layer is None else CausalReader(name, layer)
     checkpoint = into.with_name(f".{into.name}.checkpoint.safetensors")
     with training_bar(config) as follow:
         made = fit_reader(texts, opened, config, name=into.name, checkpoint=checkpoint, progress=follow)

@@ -105,11 +105,11 @@ def _read_in(
     imported: ImportedAutoencoder, reader: str, texts: list[str], name: str, into: Path, as_json: bool
 ) -> None:
     """Make a reader of an autoencoder of tokens, with levels and names of texts, and save it."""
-    from saeindex.encoders.causal import CausalReader
+    from saeindex.encoders.causal import CausalReader, name_and_layer
     from saeindex.features.reader_fitting import fit_reader
 
-    model, _, layer = reader.rpartition(":") if reader.rpartition(":")[2].isdecimal() else (reader, "", "")
-    place = int(layer) if layer else imported.layer
+    model, layer = name_and_layer(reader)
+    place = imported.layer if layer is None else layer
     if place is None:
         do = "Give it, as NAME:LAYER: the number of layers whose output it reads."
         raise InvalidInputError(f"--reader {reader:.80}", "the file does not say after which layer", do)
